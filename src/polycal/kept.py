@@ -1,0 +1,119 @@
+"""Work that is done stays done: results kept under a fingerprint of everything that determines them.
+
+Snakemake deletes an output before it runs a job, and plans jobs for reasons that change no result (a
+regrouped batch, lost metadata, a touched file). A stage therefore keeps what it makes in
+``.kept/<fingerprint>/``, outside of all declared outputs, as hard links where the file system has them,
+and hands it out when the same fingerprint is asked for again. Anything that would change the result
+changes the fingerprint, so nothing stale is ever handed out.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from polycal import provenance
+from polycal.checkpoints import file_sha256
+
+
+def canonical(value: Any) -> str:
+    """One spelling of a JSON value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) -> str:
+    """sha256 over a cell, the class of its stage's code, and the content checksums of what it reads."""
+    return hashlib.sha256(canonical({"cell": cell, "code": code, "reads": reads}).encode()).hexdigest()
+
+
+def obtain(
+    stage: str,
+    cell: Mapping[str, Any],
+    code: str,
+    reads: Mapping[str, str],
+    outputs: Mapping[str, Path],
+    kept: Path | None,
+    make: Callable[[dict[str, Any]], None],
+) -> bool:
+    """Hand a kept result out, or let ``make(note)`` write ``outputs`` and keep them. True where it was made.
+
+    ``outputs`` maps a role to the file to be written; ``kept`` is the folder of kept work, None keeps none.
+    """
+    key = fingerprint(cell, code, reads)
+    if kept is not None and hand_out(kept, key, outputs):
+        journal(kept, "handed out", stage, cell, key)
+        print(f"{stage}: kept result {key[:12]} handed out, nothing computed", flush=True)
+        return False
+    begun = time.monotonic()
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    make(provenance.note(stage, cell, key, reads))
+    if kept is not None:
+        keep(kept, key, outputs)
+        journal(kept, "computed", stage, cell, key, seconds=round(time.monotonic() - begun, 3))
+    return True
+
+
+def hand_out(kept: Path, key: str, outputs: Mapping[str, Path]) -> bool:
+    """Link the results kept under ``key`` to ``outputs``; False, and nothing written, unless all are whole."""
+    folder = kept / key[:2] / key
+    try:
+        whole = json.loads((folder / "complete.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return False
+    if set(whole) != set(outputs):
+        return False
+    for role, sha256 in whole.items():
+        if not (folder / role).is_file() or file_sha256(folder / role) != sha256:
+            return False
+    for role, path in outputs.items():
+        _link(folder / role, path)
+    return True
+
+
+def keep(kept: Path, key: str, outputs: Mapping[str, Path]) -> None:
+    """Keep ``outputs`` under ``key``; what stood there before is replaced, ``complete.json`` comes last."""
+    folder = kept / key[:2] / key
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "complete.json").unlink(missing_ok=True)
+    for role, path in outputs.items():
+        _link(path, folder / role)
+        # The same file stands under two names: an edit in place would spoil both.
+        os.chmod(folder / role, 0o444)
+    write_json(folder / "complete.json", {role: file_sha256(folder / role) for role in outputs})
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make ``target`` the same file as ``source``, atomically; a copy where links are not to be had."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        try:
+            os.link(source, aside)
+        except OSError:
+            shutil.copy2(source, aside)
+        os.replace(aside, target)
+    finally:
+        # Renaming one link of a file onto another link of it does nothing and leaves both.
+        aside.unlink(missing_ok=True)
+
+
+def journal(kept: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **more: Any) -> None:
+    """Say in ``.events`` beside ``kept`` what happened; one file an event, so that nodes need no lock."""
+    at = time.time_ns()
+    entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
+    job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **more}
+    write_json(kept.parent / ".events" / f"{at}-{key[:12]}.json", {**entry, **job})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, aside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    aside.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    os.replace(aside, path)
