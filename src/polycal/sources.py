@@ -1,0 +1,244 @@
+"""Where models and data come from: the hub at a pinned commit, a local folder or file, the miniature hub.
+
+Only safetensors weights are taken, and no code of a repository is ever run. A download that was cut off
+goes on where it stopped. Whatever fails says in one sentence what to do.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polycal import checkpoints, kept
+
+MINIATURE = Path("resources/miniature")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+Cell = Mapping[str, Any]
+
+
+class SourceError(ValueError):
+    """A model or data set that cannot be had; the message says what to do."""
+
+
+def fetch_model(cell: Cell, out: Path, note: Mapping[str, Any]) -> None:
+    """Make the model of ``cell["source"]`` available and write its manifest to ``out``.
+
+    A local folder is referred to, not copied; files of the hub land beside the manifest, in a folder
+    named by the commit. Raises SourceError, or CheckpointError for a folder without weights.
+    """
+    source = cell["source"]
+    if "hub" in source:
+        folder, revision = _download_model(source["hub"], source["revision"], out.parent), source["revision"]
+    else:
+        folder, revision = local(source, "models"), None
+    found = checkpoints.describe(folder)
+    if not any(name in found["files"] for name in TOKENIZERS):
+        raise SourceError(
+            f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZERS)} must lie beside config.json."
+        )
+    _refuse_code(folder)
+    absolute = "path" in source and Path(source["path"]).is_absolute()
+    place = str(folder) if absolute else os.path.relpath(folder.resolve(), out.parent.resolve())
+    kept.write_json(out, {**note, **found, "folder": place, "source": dict(source), "revision": revision})
+
+
+def local(source: Mapping[str, str], kind: str) -> Path:
+    """The folder or file of a local or miniature source; ``kind`` is models, data or benchmarks."""
+    if "miniature" in source:
+        folder = MINIATURE / kind / source["miniature"]
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: not there; the miniature hub has to be built first.")
+        return folder
+    path = Path(source["path"]).expanduser()
+    if not path.exists() and "{language}" not in path.name:
+        raise SourceError(f"{path}: no such file or folder; correct the path of this source.")
+    return path
+
+
+def data(source: Mapping[str, str], kind: str, config: str | None = None) -> Path:
+    """The folder or file that holds a data set; of the hub's repositories only ``config`` is downloaded.
+
+    Downloads go to the hub's own cache (HF_HOME), which jobs and users share.
+    """
+    if "hub" not in source:
+        return local(source, kind)
+    import huggingface_hub
+
+    repository, revision = source["hub"], _commit(source)
+    with explained(repository, revision, "datasets"):
+        api = huggingface_hub.HfApi()
+        info = api.dataset_info(repository, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        wanted = ["*"]
+        if "README.md" in sizes:
+            card = api.hf_hub_download(repository, "README.md", repo_type="dataset", revision=revision)
+            wanted = card_files(Path(card).read_text(encoding="utf-8"), config, repository)
+        names = [name for name in sizes if name == "README.md" or _matches(name, wanted)]
+        _room(Path(huggingface_hub.constants.HF_HUB_CACHE), sum(sizes[name] for name in names), repository)
+        return Path(
+            api.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=names)
+        )
+
+
+def card_files(card: str, config: str | None, repository: str) -> list[str]:
+    """Patterns of the data files of ``config`` in the text of a data set's card; all files without any.
+
+    Raises SourceError for a configuration that the card does not name.
+    """
+    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
+    configs = (yaml.safe_load(head[1]) or {}).get("configs") if head else None
+    if not configs:
+        return ["*.parquet", "*.json", "*.jsonl", "*.csv"]
+    known = {entry["config_name"]: entry for entry in configs}
+    if config is None:
+        config = "default" if "default" in known or len(known) > 1 else next(iter(known))
+    if config not in known:
+        raise SourceError(
+            f"{repository}: no configuration {config!r}; the data set has {', '.join(sorted(known))}."
+        )
+    return list(_patterns(known[config].get("data_files", "*")))
+
+
+def _patterns(found: Any) -> Iterator[str]:
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, Mapping):
+        yield from _patterns(found.get("path", []))
+    else:
+        for part in found:
+            yield from _patterns(part)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern.replace("**/", "*")) for pattern in patterns)
+
+
+def checksums(files: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and sha256 of files, by their names below ``root``."""
+    root = root.resolve() if root.is_dir() else root.resolve().parent
+    return {
+        os.path.relpath(os.path.abspath(file), root): {
+            "bytes": file.stat().st_size,
+            "sha256": checkpoints.file_sha256(file),
+        }
+        for file in sorted(files)
+    }
+
+
+def _download_model(repository: str, revision: str, beside: Path) -> Path:
+    import huggingface_hub
+
+    commit = _commit({"hub": repository, "revision": revision})
+    folder = beside / commit[:12]
+    with explained(repository, commit, "models"):
+        api = huggingface_hub.HfApi()
+        info = api.model_info(repository, revision=commit, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        names = model_files(sizes, repository)
+        _room(beside, sum(sizes[name] for name in names), repository)
+        api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=names)
+    return folder
+
+
+def model_files(names: Iterable[str], repository: str) -> list[str]:
+    """What is downloaded of a model: configuration, tokenizer, and weights in safetensors, once.
+
+    Some repositories hold the weights several times (pickled, ``consolidated.safetensors``, ``original/``);
+    what ``from_pretrained`` reads is taken. Raises SourceError where there is none of it.
+    """
+    names = set(names)
+    index = "model.safetensors.index.json"
+    weights = (
+        [n for n in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", n)] if index in names else []
+    )
+    if "model.safetensors" in names:
+        weights = ["model.safetensors"]
+    if not weights:
+        raise SourceError(
+            f"{repository}: holds no safetensors weights, and pickled ones are never loaded; choose a revision"
+            " that has model.safetensors, or convert it and give the folder as path."
+        )
+    return sorted(weights + [name for name in names if name in checkpoints.PARTS])
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise SourceError for a model that only its own code can load."""
+    config = json.loads((folder / "config.json").read_text())
+    if "auto_map" not in config:
+        return
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if config.get("model_type") not in CONFIG_MAPPING_NAMES:
+        raise SourceError(
+            f"{folder}: model type {config.get('model_type')!r} needs code of its own (auto_map), which is never"
+            " run; choose a model that transformers knows."
+        )
+
+
+def _commit(source: Mapping[str, str]) -> str:
+    """The pinned commit; raises SourceError for a branch or tag, which may move."""
+    if not re.fullmatch(r"[0-9a-f]{40}", source["revision"]):
+        raise SourceError(
+            f"{source['hub']}: revision {source['revision']!r} may move; pin a commit (40 hexadecimal digits, listed"
+            " on the repository's page under 'Files and versions', 'History')."
+        )
+    return source["revision"]
+
+
+def _room(folder: Path, needed: int, repository: str) -> None:
+    """Raise SourceError where ``needed`` bytes do not fit on the disk of ``folder``."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SourceError(
+            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room or"
+            " work on another disk (downloads of data sets go to HF_HOME)."
+        )
+
+
+@contextmanager
+def explained(repository: str, revision: str, kind: str) -> Iterator[None]:
+    """Turn what the hub's client raises into a SourceError of one sentence."""
+    from huggingface_hub import errors
+
+    page = f"https://huggingface.co/{'datasets/' if kind == 'datasets' else ''}{repository}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise SourceError(
+            f"{repository}: access is restricted; accept the licence at {page}, then give your token with"
+            " `hf auth login` or the variable HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SourceError(
+            f"{repository}: revision {revision} is not there (any more); pin one that is listed at"
+            f" {page}/commits/main."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SourceError(
+            f"{repository}: no such repository at {page}, or a private one; correct the name, or give a token that"
+            " may read it with `hf auth login` or the variable HF_TOKEN."
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise SourceError(f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}") from error
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
+        raise SourceError(
+            f"{repository}: the hub cannot be reached; fetch on a machine with a network, with HF_HUB_OFFLINE unset;"
+            " what has been downloaded is kept."
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise SourceError(
+            f"{repository}: the disk is full; make room and start again, what has been downloaded is kept."
+        ) from error
