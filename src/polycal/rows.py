@@ -102,7 +102,7 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Split]
         import datasets
 
         try:
-            builder = datasets.load_dataset_builder(str(folder.resolve()), name=config)
+            builder = datasets.load_dataset_builder(str(folder.absolute()), name=config)
         except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, RuntimeError) as error:
             raise RecordError(
                 f"{folder}: holds no data files that load_dataset understands: {_first_line(error)}"

@@ -122,11 +122,35 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern.replace("**/", "*")) for pattern in patterns)
 
 
+def reads(cell: Cell) -> dict[str, str]:
+    """Checksums of the local files that fetching ``cell`` reads, for its fingerprint; none for the hub,
+    where the commit in the cell says it all.
+    """
+    source = cell["source"]
+    if "hub" in source:
+        return {}
+    kind = {"model": "models", "data": "data", "benchmark": "benchmarks"}[
+        next(key for key in ("model", "data", "benchmark") if key in cell)
+    ]
+    place = local(source, kind)
+    if kind == "models":
+        return {"model": checkpoints.describe(place)["content"]}
+    language = cell.get("language", "")
+    if "{language}" in place.name:
+        place = place.with_name(place.name.replace("{language}", language))
+    # A benchmark has a folder or a file a language; a change in another one concerns another cell.
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    own = [f for f in files if f.stem == language or language in f.relative_to(place).parts[:-1]]
+    chosen = [f for f in files if f.parent == place and f.stem == "README"] + own if own else files
+    return {name: file["sha256"] for name, file in checksums(chosen, place).items()}
+
+
 def checksums(files: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
     """Bytes and sha256 of files, by their names below ``root``."""
-    root = root.resolve() if root.is_dir() else root.resolve().parent
+    # Not resolved: the files of the hub's cache are links to blobs whose names say nothing.
+    root = root if root.is_dir() else root.parent
     return {
-        os.path.relpath(os.path.abspath(file), root): {
+        os.path.relpath(file, root): {
             "bytes": file.stat().st_size,
             "sha256": checkpoints.file_sha256(file),
         }
