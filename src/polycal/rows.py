@@ -9,6 +9,7 @@ import csv
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from polycal.records import RecordError
 
@@ -78,11 +80,7 @@ def read_file(path: Path) -> Split:
     if path.suffix not in SUFFIXES:
         raise RecordError(f"{path}: cannot be read; a data file ends in {', '.join(SUFFIXES)}.")
     if path.suffix == ".parquet":
-        try:
-            columns = pq.read_schema(path).names
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RecordError(f"{path}: truncated or not a Parquet file.") from error
-        return Split(str(path), [path], columns, _parquet(path))
+        return Split(str(path), [path], _parquet_columns(path), _parquet(path))
     if path.suffix == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
@@ -93,36 +91,70 @@ def read_file(path: Path) -> Split:
 def read_repository(folder: Path, config: str | None = None) -> dict[str, Split]:
     """The splits of a hub-shaped folder by name; ``config`` names one of its configurations.
 
-    Resolved by ``datasets``: the card's ``configs``, else the usual folder and file names. Code in the
-    repository is never run. Raises RecordError for an unknown configuration and an empty folder.
+    Which files those are the card's ``configs`` say, else ``datasets`` by the usual folder and file names.
+    Code in the repository is never run. Raises RecordError for an unknown configuration and for a folder
+    without data files.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder.")
+    card = folder / "README.md"
+    splits = card_splits(card.read_text(encoding="utf-8"), config, str(folder)) if card.is_file() else None
     with _without_torch():
         import datasets
 
+        # Given its files, datasets does not ask after those of other configurations, which are not
+        # downloaded; by name it does (5.2).
+        name = config if splits is None else None
         try:
-            builder = datasets.load_dataset_builder(str(folder.absolute()), name=config)
-        except (datasets.exceptions.DatasetNotFoundError, FileNotFoundError, RuntimeError) as error:
-            raise RecordError(
-                f"{folder}: holds no data files that load_dataset understands: {_first_line(error)}"
-            ) from error
-        except ValueError as error:
-            known = f" {_first_line(error)}"
-            raise RecordError(f"{folder}: configuration {config!r} cannot be had:{known}") from error
+            builder = datasets.load_dataset_builder(str(folder.absolute()), name=name, data_files=splits)
+        except (datasets.exceptions.DatasetNotFoundError, OSError, RuntimeError, ValueError) as error:
+            what = f"configuration {config!r}" if config else "data files"
+            raise RecordError(f"{folder}: {what} cannot be had: {_first_line(error)}") from error
         found: dict[str, Split] = {}
         for split, names in (builder.config.data_files or {}).items():
             files = [Path(name) for name in names]
             title = f"{folder} ({config + ', ' if config else ''}{split})"
             if all(file.suffix == ".parquet" for file in files):
-                stream = builder.as_streaming_dataset(str(split))
-                rows = _arrow_rows(title, stream.with_format("arrow").iter(batch_size=BATCH))
-                found[str(split)] = Split(title, files, pq.read_schema(files[0]).names, rows)
+                columns = _parquet_columns(files[0])
+                # datasets cannot read a file without rows (5.2).
+                empty = all(pq.read_metadata(file).num_rows == 0 for file in files)
+                stream = builder.as_streaming_dataset(str(split)).with_format("arrow")
+                rows = iter(()) if empty else _arrow_rows(title, stream.iter(batch_size=BATCH))
+                found[str(split)] = Split(title, files, columns, rows)
             else:
                 parts = [read_file(file) for file in files]
                 rows = (row for part in parts for row in part.rows)
                 found[str(split)] = Split(title, files, parts[0].columns, rows)
     return found
+
+
+def card_splits(card: str, config: str | None, repository: str) -> dict[str, list[str]] | None:
+    """Patterns of the data files of ``config`` by split, as the text of a card gives them; None if it does not.
+
+    Without ``config``, the configuration ``default``, or the only one. Raises RecordError for one that the
+    card does not name.
+    """
+    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
+    try:
+        configs = (yaml.safe_load(head[1]) or {}).get("configs") if head else None
+    except yaml.YAMLError as error:
+        raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
+    if not configs:
+        return None
+    known = {str(entry["config_name"]): entry.get("data_files") for entry in configs}
+    name = config or ("default" if "default" in known or len(known) > 1 else next(iter(known)))
+    if name not in known:
+        raise RecordError(
+            f"{repository}: no configuration {name!r}; the data set has {', '.join(sorted(known))}."
+        )
+    given = known[name]
+    if given is None:
+        return None
+    if isinstance(given, str) or (isinstance(given, list) and all(isinstance(part, str) for part in given)):
+        given = {"train": given}
+    if isinstance(given, list):
+        given = {part["split"]: part["path"] for part in given}
+    return {str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in given.items()}
 
 
 @contextmanager
@@ -159,6 +191,13 @@ def _arrow_rows(title: str, tables: Iterator[pa.Table]) -> Iterator[Row]:
         raise RecordError(
             f"{title}: the files are broken or not as the card declares: {_first_line(error)}"
         ) from error
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    try:
+        return pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(f"{path}: truncated or not a Parquet file.") from error
 
 
 def _parquet(path: Path) -> Iterator[Row]:

@@ -1,10 +1,12 @@
 """Where models and data come from: the hub at a pinned commit, a local folder or file, the miniature hub.
 
-Only safetensors weights are taken, and no code of a repository is ever run. A download that was cut off
-goes on where it stopped. Whatever fails says in one sentence what to do.
+Only safetensors weights are taken, and no code of a repository is ever run. A broken connection
+goes on where it broke; a job that was killed goes on with the file at which it was. Whatever fails says in
+one sentence what to do.
 """
 
 import errno
+import importlib.util
 import json
 import os
 import re
@@ -15,9 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from polycal import checkpoints, kept
+from polycal import checkpoints, kept, rows
 
 MINIATURE = Path("resources/miniature")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -36,11 +36,17 @@ def fetch_model(cell: Cell, out: Path, note: Mapping[str, Any]) -> None:
     named by the commit. Raises SourceError, or CheckpointError for a folder without weights.
     """
     source = cell["source"]
+    promised: dict[str, str] = {}
     if "hub" in source:
-        folder, revision = _download_model(source["hub"], source["revision"], out.parent), source["revision"]
+        folder, promised = _download_model(source["hub"], source["revision"], out.parent)
     else:
-        folder, revision = local(source, "models"), None
+        folder = local(source, "models")
     found = checkpoints.describe(folder)
+    for name, sha256 in promised.items():
+        if found["files"][name]["sha256"] != sha256:
+            raise SourceError(
+                f"{folder / name}: differs from the hub's checksum; delete the file and start again."
+            )
     if not any(name in found["files"] for name in TOKENIZERS):
         raise SourceError(
             f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZERS)} must lie beside config.json."
@@ -48,7 +54,9 @@ def fetch_model(cell: Cell, out: Path, note: Mapping[str, Any]) -> None:
     _refuse_code(folder)
     absolute = "path" in source and Path(source["path"]).is_absolute()
     place = str(folder) if absolute else os.path.relpath(folder.resolve(), out.parent.resolve())
-    kept.write_json(out, {**note, **found, "folder": place, "source": dict(source), "revision": revision})
+    kept.write_json(
+        out, {**note, **found, "folder": place, "source": dict(source), "revision": source.get("revision")}
+    )
 
 
 def local(source: Mapping[str, str], kind: str) -> Path:
@@ -71,51 +79,25 @@ def data(source: Mapping[str, str], kind: str, config: str | None = None) -> Pat
     """
     if "hub" not in source:
         return local(source, kind)
-    import huggingface_hub
+    from huggingface_hub import HfApi, constants
 
     repository, revision = source["hub"], _commit(source)
     with explained(repository, revision, "datasets"):
-        api = huggingface_hub.HfApi()
+        api = HfApi()
         info = api.dataset_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         wanted = ["*"]
         if "README.md" in sizes:
             card = api.hf_hub_download(repository, "README.md", repo_type="dataset", revision=revision)
-            wanted = card_files(Path(card).read_text(encoding="utf-8"), config, repository)
+            splits = rows.card_splits(Path(card).read_text(encoding="utf-8"), config, repository)
+            wanted = [f"*{suffix}" for suffix in rows.SUFFIXES]
+            if splits is not None:
+                wanted = [pattern for patterns in splits.values() for pattern in patterns]
         names = [name for name in sizes if name == "README.md" or _matches(name, wanted)]
-        _room(Path(huggingface_hub.constants.HF_HUB_CACHE), sum(sizes[name] for name in names), repository)
+        _room(Path(constants.HF_HUB_CACHE), sum(sizes[name] for name in names), repository)
         return Path(
             api.snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=names)
         )
-
-
-def card_files(card: str, config: str | None, repository: str) -> list[str]:
-    """Patterns of the data files of ``config`` in the text of a data set's card; all files without any.
-
-    Raises SourceError for a configuration that the card does not name.
-    """
-    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
-    configs = (yaml.safe_load(head[1]) or {}).get("configs") if head else None
-    if not configs:
-        return ["*.parquet", "*.json", "*.jsonl", "*.csv"]
-    known = {entry["config_name"]: entry for entry in configs}
-    if config is None:
-        config = "default" if "default" in known or len(known) > 1 else next(iter(known))
-    if config not in known:
-        raise SourceError(
-            f"{repository}: no configuration {config!r}; the data set has {', '.join(sorted(known))}."
-        )
-    return list(_patterns(known[config].get("data_files", "*")))
-
-
-def _patterns(found: Any) -> Iterator[str]:
-    if isinstance(found, str):
-        yield found
-    elif isinstance(found, Mapping):
-        yield from _patterns(found.get("path", []))
-    else:
-        for part in found:
-            yield from _patterns(part)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -158,19 +140,28 @@ def checksums(files: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _download_model(repository: str, revision: str, beside: Path) -> Path:
-    import huggingface_hub
+def _download_model(repository: str, revision: str, beside: Path) -> tuple[Path, dict[str, str]]:
+    """The folder, and the sha256 that the hub gives for its large files."""
+    from huggingface_hub import HfApi
 
     commit = _commit({"hub": repository, "revision": revision})
     folder = beside / commit[:12]
     with explained(repository, commit, "models"):
-        api = huggingface_hub.HfApi()
+        api = HfApi()
         info = api.model_info(repository, revision=commit, files_metadata=True)
-        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        names = model_files(sizes, repository)
-        _room(beside, sum(sizes[name] for name in names), repository)
+        files = {file.rfilename: file for file in info.siblings or []}
+        names = model_files(files, repository)
+        there = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
+        _room(beside, sum(files[name].size or 0 for name in names) - there, repository)
         api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=names)
-    return folder
+    # The client is content with what lies there when the hub drops out half way.
+    for name in names:
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size is None or files[name].size not in (None, size):
+            raise SourceError(
+                f"{repository}: {name} did not arrive whole; start again, files that arrived are kept."
+            )
+    return folder, {name: file.lfs.sha256 for name, file in files.items() if name in names and file.lfs}
 
 
 def model_files(names: Iterable[str], repository: str) -> list[str]:
@@ -199,11 +190,14 @@ def _refuse_code(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     if "auto_map" not in config:
         return
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    if config.get("model_type") not in CONFIG_MAPPING_NAMES:
+    # Many models carry the code with which they came out though transformers has taken them over since; it
+    # has a folder for each, and importing it to ask takes five seconds.
+    kind = str(config.get("model_type"))
+    spec = importlib.util.find_spec("transformers")
+    home = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
+    if not (home / kind.replace("-", "_")).is_dir():
         raise SourceError(
-            f"{folder}: model type {config.get('model_type')!r} needs code of its own (auto_map), which is never"
+            f"{folder}: model type {kind!r} needs code of its own (auto_map), which is never"
             " run; choose a model that transformers knows."
         )
 
@@ -258,11 +252,11 @@ def explained(repository: str, revision: str, kind: str) -> Iterator[None]:
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
         raise SourceError(
             f"{repository}: the hub cannot be reached; fetch on a machine with a network, with HF_HUB_OFFLINE unset;"
-            " what has been downloaded is kept."
+            " files that arrived are kept."
         ) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise SourceError(
-            f"{repository}: the disk is full; make room and start again, what has been downloaded is kept."
+            f"{repository}: the disk is full; make room and start again, files that arrived are kept."
         ) from error
