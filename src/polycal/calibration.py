@@ -1,19 +1,26 @@
 """Metrics of confidence and accuracy: pure functions on arrays, which know nothing of polycal.
 
 Throughout, ``confidence`` [N] is the probability of the chosen option in [0, 1], ``correct`` [N] is 0 or 1,
-``probabilities`` [N, K] holds one distribution a row with zeros beyond a question's own options, and
-``gold`` [N] is the index of the right option. Bins are right-closed; the first also contains 0.
+``probabilities`` [N, K] holds one distribution a row with zeros beyond a question's own options, ``gold`` [N]
+is the index of the right option, and ``options`` [N] the number of options where it matters. Everything is
+computed in float64. Bad input raises ValueError with a sentence that names the argument and the row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import erf, exp, pi, sqrt
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Binning = Literal["width", "mass"]
 Normalise = Literal["sum", "token", "byte"]
+
+SMOOTH_GRID = 2048
+SMOOTH_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -22,26 +29,39 @@ class Bins:
 
     low: Array
     high: Array
-    count: NDArray[np.int64]
+    count: Integers
     confidence: Array
     accuracy: Array
 
 
-def bin_index(confidence: Array, bins: int, binning: Binning = "width") -> NDArray[np.int64]:
-    """The bin of each confidence, [N] of 0 … bins-1.
+def mass_sizes(n: int, bins: int) -> Integers:
+    """How many of ``n`` sorted values each of ``bins`` equal-mass bins takes: equal to within one, larger first."""
+    return np.full(bins, n // bins) + (np.arange(bins) < n % bins)
 
-    ``width``: equal intervals of [0, 1], right-closed. ``mass``: the sorted confidences cut into ``bins`` runs
-    whose sizes differ by at most one; ties are broken by position, so the result depends on the order of
-    equal values only.
+
+def bin_edges(confidence: Array, bins: int, binning: Binning = "width") -> Array:
+    """The edges of the bins, [bins + 1] from 0 to 1; every bin is right-closed and the first contains 0.
+
+    ``width``: equal intervals. ``mass``: a bin ends with the confidence at its last position among the sorted
+    ones, so that equal confidences share a bin and the order of the questions does not matter; with many ties
+    a bin may be empty (as in Kumar et al. 2019, arXiv 1909.10155, and HELM).
     """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}, but must be at least 1")
     if binning == "width":
-        edges = np.linspace(0.0, 1.0, bins + 1)
-        return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+        return np.arange(bins + 1) / bins  # one division an edge: 9/15 is just the float64 that 0.6 is
     if binning == "mass":
-        index = np.empty(len(confidence), dtype=np.int64)
-        index[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // len(confidence)
-        return index
+        last = np.maximum(np.cumsum(mass_sizes(len(confidence), bins)) - 1, 0)
+        edges = np.concatenate([[0.0], np.sort(confidence)[last]])
+        edges[-1] = 1.0
+        return edges
     raise ValueError(f"binning is {binning!r}, but must be 'width' or 'mass'")
+
+
+def bin_index(confidence: Array, bins: int, binning: Binning = "width") -> Integers:
+    """The bin of each confidence, [N] of 0 … bins-1 (see ``bin_edges``)."""
+    edges = bin_edges(confidence, bins, binning)
+    return np.searchsorted(edges[1:-1], confidence, side="left").astype(np.int64)
 
 
 def reliability(
@@ -49,21 +69,14 @@ def reliability(
 ) -> Bins:
     """What a reliability diagram shows. Raises ValueError for empty, unequal, non-finite or out-of-range input."""
     p, y = _checked(confidence, correct)
-    if bins < 1:
-        raise ValueError(f"bins is {bins}, but must be at least 1")
+    edges = bin_edges(p, bins, binning)
     index = bin_index(p, bins, binning)
     count = np.bincount(index, minlength=bins)
     kept = count > 0
     n = count[kept]
     mean_p = np.bincount(index, weights=p, minlength=bins)[kept] / n
     mean_y = np.bincount(index, weights=y, minlength=bins)[kept] / n
-    if binning == "width":
-        edges = np.linspace(0.0, 1.0, bins + 1)
-        low, high = edges[:-1][kept], edges[1:][kept]
-    else:
-        low = np.array([p[index == b].min() for b in np.flatnonzero(kept)])
-        high = np.array([p[index == b].max() for b in np.flatnonzero(kept)])
-    return Bins(low, high, n, mean_p, mean_y)
+    return Bins(edges[:-1][kept], edges[1:][kept], n, mean_p, mean_y)
 
 
 def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width") -> float:
@@ -80,24 +93,166 @@ def rms_calibration_error(
     return float(np.sqrt(found.count @ (found.accuracy - found.confidence) ** 2 / found.count.sum()))
 
 
+def maximum_calibration_error(
+    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
+) -> float:
+    """max_b |accuracy_b − confidence_b| over non-empty bins, in [0, 1] (Guo et al. 2017, eq. 4)."""
+    found = reliability(confidence, correct, bins=bins, binning=binning)
+    return float(np.abs(found.accuracy - found.confidence).max())
+
+
+def adaptive_calibration_error(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    *,
+    size: int = 100,
+    norm: Literal["l1", "l2", "max"] = "l2",
+    drop_last: bool = False,
+) -> float:
+    """Calibration error over bins of ``size`` sorted questions, in [0, 1] (Hendrycks et al. 2019, section 4.3).
+
+    The last bin also takes the remainder, and fewer than ``size`` questions are one bin; equal confidences
+    stay in the order given. ``drop_last`` leaves the last, most confident bin out of the sum while it still
+    counts in N, as the code that many published numbers come from does: to reproduce those, never else.
+    """
+    p, y = _checked(confidence, correct)
+    if size < 1:
+        raise ValueError(f"size is {size}, but must be at least 1")
+    order = np.argsort(p, kind="stable")
+    starts = np.arange(max(len(p) // size, 1)) * size
+    gap = np.add.reduceat((p - y)[order], starts)
+    count = np.diff(np.append(starts, len(p)))
+    if drop_last:
+        gap, count = gap[:-1], count[:-1]
+    error = np.abs(gap / count)
+    if norm == "l1":
+        return float(count @ error / len(p))
+    if norm == "l2":
+        return float(np.sqrt(count @ error**2 / len(p)))
+    if norm == "max":
+        return float(error.max(initial=0.0))
+    raise ValueError(f"norm is {norm!r}, but must be 'l1', 'l2' or 'max'")
+
+
+def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Smooth ECE, in [0, 1] (Błasiok & Nakkiran 2023, arXiv 2309.12236, the ``smECE`` of relplot).
+
+    smECE_σ = ∫ |1/N Σ_i (confidence_i − correct_i) K_σ(t, confidence_i)| dt with the Gaussian kernel reflected
+    at 0 and 1, at the bandwidth σ where σ = smECE_σ, found like there by ten bisections of [0, 1] (the upper
+    end, a multiple of 1/1024). Unlike relplot 1.0.3, a confidence of exactly 0 or 1 counts in full.
+    """
+    p, y = _checked(confidence, correct)
+    low, high, share = smooth_cells(p)
+    cells = np.bincount(low, weights=(p - y) * (1 - share), minlength=SMOOTH_GRID)
+    cells += np.bincount(high, weights=(p - y) * share, minlength=SMOOTH_GRID)
+    return float(smooth_error(cells[None, :] / len(p))[0])
+
+
+def smooth_cells(confidence: Array) -> tuple[Integers, Integers, Array]:
+    """Two neighbouring cells of the smoothing grid and the second's share, each [N], for linear splitting."""
+    place = confidence * SMOOTH_GRID - 0.5  # cell i has its centre at (i + ½) / SMOOTH_GRID
+    low = np.floor(place)
+    # Beyond the first and last centre the reflected neighbour is the cell itself.
+    first = np.clip(low, 0, SMOOTH_GRID - 1).astype(np.int64)
+    second = np.clip(low + 1, 0, SMOOTH_GRID - 1).astype(np.int64)
+    return first, second, place - low
+
+
+def smooth_error(residual: Array) -> Array:
+    """Smooth ECE of residual mass on the grid, [R, SMOOTH_GRID] summing to mean residuals, one a row; [R]."""
+    mirrored = np.concatenate([residual, residual[:, ::-1]], axis=1)
+    spectrum = np.fft.rfft(mirrored)
+    frequency = np.arange(spectrum.shape[1]) * np.pi
+
+    def at(sigma: Array) -> Array:
+        kernel = np.exp(-0.5 * (frequency * sigma[:, None]) ** 2)
+        return np.abs(np.fft.irfft(spectrum * kernel, n=mirrored.shape[1])[:, : residual.shape[1]]).sum(1)
+
+    high, low = np.ones(len(residual)), np.zeros(len(residual))
+    for _ in range(SMOOTH_STEPS):
+        middle = (high + low) / 2
+        wider = (middle < 0.001) | (middle < at(middle))  # relplot's smallest bandwidth
+        low, high = np.where(wider, middle, low), np.where(wider, high, middle)
+    return at(high)
+
+
+def debiased_ece(
+    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
+) -> float:
+    """ECE less its bias from chance in the labels: 2·ECE − E[ECE*], below zero where ECE is smaller than its noise.
+
+    E[ECE*] is that of labels drawn anew, accuracy_b ~ Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b),
+    here by the mean of the folded normal (Kumar et al. 2019, arXiv 1909.10155, who sample it).
+    """
+    found = reliability(confidence, correct, bins=bins, binning=binning)
+    gap = found.accuracy - found.confidence
+    deviation = np.sqrt(found.accuracy * (1 - found.accuracy) / found.count)
+    share = found.count / found.count.sum()
+    return float(share @ (2 * np.abs(gap) - _folded(gap, deviation)))
+
+
+def debiased_rms(
+    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
+) -> float:
+    """sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])), in [0, 1].
+
+    Unbiased before the root (Kumar et al. 2019, section 5; Bröcker 2012); a bin of one question, whose
+    variance is unknown, counts as zero, as in their code.
+    """
+    found = reliability(confidence, correct, bins=bins, binning=binning)
+    square = (found.accuracy - found.confidence) ** 2
+    variance = found.accuracy * (1 - found.accuracy) / np.maximum(found.count - 1, 1)
+    term = np.where(found.count > 1, square - variance, 0.0)
+    return float(np.sqrt(max(found.count @ term / found.count.sum(), 0.0)))
+
+
+def classwise_ece(
+    probabilities: ArrayLike,
+    gold: ArrayLike,
+    *,
+    options: ArrayLike | None = None,
+    bins: int = 15,
+    binning: Binning = "width",
+) -> float:
+    """Mean over options k of the ECE of p_k as the probability that k is gold, in [0, 1] (Kull et al. 2019).
+
+    Option k counts over the questions that have it; without ``options`` every question has all K.
+    """
+    p, g = _distribution(probabilities, gold)
+    count = _options(p, options)
+    # The sum over a row may exceed one by rounding, and so may an entry.
+    found = [
+        ece(np.minimum(p[has, k], 1.0), g[has] == k, bins=bins, binning=binning)
+        for k in range(p.shape[1])
+        if (has := count > k).any()
+    ]
+    return float(np.mean(found))
+
+
 def accuracy(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Share of rows whose most probable option is the gold one; the first of equal options counts as chosen."""
     p, g = _distribution(probabilities, gold)
     return float(np.mean(p.argmax(1) == g))
 
 
-def entropy(probabilities: ArrayLike, *, normalised: bool = False) -> float:
-    """Mean Shannon entropy in nats; ``normalised`` divides each row's by the log of its number of options.
+def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: ArrayLike | None = None) -> float:
+    """Mean Shannon entropy in nats, in [0, log K]; ``normalised`` divides each row's by log of its options, in [0, 1].
 
-    A row's options are its entries above zero: an option of probability exactly zero is not told apart from
-    one that the question does not have.
+    Without ``options`` a row's options end with its last entry above zero (one of two at least), so give
+    them where an option's probability may be exactly zero.
     """
     p = _rows(probabilities)
     logs = np.log(p, out=np.zeros_like(p), where=p > 0)
     values = -(p * logs).sum(1)
     if normalised:
-        options = np.maximum((p > 0).sum(1), 2)
-        values = values / np.log(options)
+        if options is None:
+            count = p.shape[1] - (p[:, ::-1] > 0).argmax(1)
+            values = values / np.log(np.maximum(count, 2))
+        else:
+            count = _options(p, options)
+            if (count < 2).any():
+                raise ValueError("options must be at least 2 for a normalised entropy")
+            values = values / np.log(count)
     return float(values.mean()) + 0.0
 
 
@@ -117,11 +272,11 @@ def nll(probabilities: ArrayLike, gold: ArrayLike) -> float:
 
 
 def option_probabilities(
-    option_logprob: list[ArrayLike],
+    option_logprob: Sequence[ArrayLike] | Array,
     normalise: Normalise = "sum",
     *,
-    option_tokens: list[ArrayLike] | None = None,
-    option_bytes: list[ArrayLike] | None = None,
+    option_tokens: Sequence[ArrayLike] | None = None,
+    option_bytes: Sequence[ArrayLike] | None = None,
 ) -> Array:
     """[N, K] distributions over each question's own options from log-likelihoods in nats.
 
@@ -138,7 +293,12 @@ def option_probabilities(
     if not rows or min(map(len, rows)) < 1:
         raise ValueError("option_logprob must hold at least one question, each with at least one option")
     if (by := lengths[normalise]) is not None:
-        rows = [row / np.asarray(length, dtype=np.float64) for row, length in zip(rows, by, strict=True)]
+        divisors = [np.asarray(length, dtype=np.float64) for length in by]
+        if [len(row) for row in rows] != [len(length) for length in divisors]:
+            raise ValueError(f"option_{normalise}s and option_logprob differ in their numbers of options")
+        if any((length < 1).any() for length in divisors):
+            raise ValueError(f"option_{normalise}s must be at least 1")
+        rows = [row / length for row, length in zip(rows, divisors, strict=True)]
     scores = np.full((len(rows), max(map(len, rows))), -np.inf)
     for number, row in enumerate(rows):
         if not np.isfinite(row).all():
@@ -146,6 +306,28 @@ def option_probabilities(
         scores[number, : len(row)] = row
     scores = np.exp(scores - scores.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)
+
+
+def _folded(mean: Array, deviation: Array) -> Array:
+    """E|X| of X ~ Normal(mean, deviation), |mean| where the deviation is zero."""
+    return np.array(
+        [
+            abs(m) if s == 0 else s * sqrt(2 / pi) * exp(-m * m / (2 * s * s)) + m * erf(m / (s * sqrt(2)))
+            for m, s in zip(mean, deviation, strict=True)
+        ]
+    )
+
+
+def _options(p: Array, options: ArrayLike | None) -> Integers:
+    if options is None:
+        return np.full(len(p), p.shape[1])
+    count = np.asarray(options)
+    if count.shape != (len(p),) or not np.issubdtype(count.dtype, np.integer):
+        raise ValueError(f"options {count.shape} must hold one integer for each of {len(p)} rows")
+    outside = (np.arange(p.shape[1]) >= count[:, None]) & (p > 0)
+    if (count > p.shape[1]).any() or outside.any():
+        raise ValueError("options must be at most K, and probabilities zero beyond a row's own options")
+    return count.astype(np.int64)
 
 
 def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
