@@ -57,7 +57,7 @@ class Resamples:
             row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
         self.uniform = np.random.default_rng([seed, stream, 1]).random((FLOOR_DRAWS, n), dtype=np.float32)
 
-    def places(self, question_id: Sequence[str]) -> NDArray[np.int64]:
+    def places(self, question_id: Sequence[str] | NDArray[np.object_]) -> NDArray[np.int64]:
         """Columns of these questions."""
         return np.fromiter((self.place[name] for name in question_id), np.int64, len(question_id))
 

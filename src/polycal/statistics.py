@@ -4,6 +4,7 @@
 memory. The tables are plain Parquet files; the same files and settings give the same bytes.
 """
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ CHECKPOINT = CELL[:5]
 SERIES = CELL[:-1]
 """What a mean over languages keeps apart."""
 LEVELS = ("high", "mid", "low")
+TABLES = ("cells", "reliability", "means")
 DEFAULT: dict[str, Any] = {"bins": 15, "binning": "width", "normalise": {"letters": "sum", "texts": "token"}}
 
 
@@ -60,7 +62,7 @@ class Study:
         if not self.files:
             raise MeasureError("no Score file to measure.")
         found = sorted(((answers.cell_of(path), path) for path in self.files), key=lambda pair: _key(pair[0]))
-        for (cell, path), (other, second) in zip(found, found[1:], strict=False):
+        for (cell, path), (other, second) in itertools.pairwise(found):
             if _key(cell) == _key(other):
                 raise MeasureError(f"{path} and {second} hold the same cell: {', '.join(_key(cell))}.")
         self.cells, self.files = [cell for cell, _ in found], [path for _, path in found]

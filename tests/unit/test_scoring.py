@@ -1,13 +1,8 @@
-import sys
-from pathlib import Path
-
+import models
 import pytest
 import torch
 
 from polycal import prompts, records, scoring
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import models
 
 ROWS = [
     {

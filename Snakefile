@@ -1,0 +1,36 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/languages.yaml"
+
+
+container: "docker://python:3.12"
+
+
+include: "workflow/rules/common.smk"
+
+
+wildcard_constraints:
+    model=NAME,
+    data=NAME,
+    recipe=NAME,
+    beta=NAME,
+    seed=NAME,
+    benchmark=NAME,
+    protocol=NAME,
+    language=NAME,
+
+
+rule all:
+    default_target: True
+    input:
+        [f"{STUDY}/{table}.parquet" for table in TABLES],
+        grid.scores(PRODUCTS),
+        [f"resources/benchmarks/{b}/parallel.json" for b in PARALLEL],
+
+
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/measure.smk"

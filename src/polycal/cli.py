@@ -1,0 +1,213 @@
+"""The command ``polycal``: each stage by hand, with the words that the rules use."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polycal import kept, records, versions
+from polycal.config import ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How instruction tuning changes the calibration of language models across languages.",
+)
+
+Cell = Annotated[str, typer.Option(help="JSON of all that determines the result.")]
+Code = Annotated[str | None, typer.Option(help="Class of the stage's code; default: as it stands.")]
+Kept = Annotated[Path | None, typer.Option("--kept", help="Folder of finished work to hand out again.")]
+Out = Annotated[Path, typer.Option(help="File to write.")]
+
+
+def _code(stage: str, given: str | None) -> str:
+    return given or versions.code_class(stage)[0]
+
+
+@app.command("fetch-model")
+def fetch_model(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
+    """Download or find a model and write its manifest."""
+    from polycal import sources
+
+    told = json.loads(cell)
+    kept.obtain(
+        "fetch_model",
+        told,
+        _code("fetch_model", code),
+        sources.reads(told),
+        {"manifest.json": out},
+        kept_folder,
+        lambda note: sources.fetch_model(told, out, note),
+    )
+
+
+@app.command("fetch-instructions")
+def fetch_instructions(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
+    """Download or find an instruction data set and write it as conversations."""
+    from polycal import instructions, sources
+
+    told = json.loads(cell)
+    kept.obtain(
+        "fetch_instructions",
+        told,
+        _code("fetch_instructions", code),
+        sources.reads(told),
+        {"conversations.parquet": out},
+        kept_folder,
+        lambda note: instructions.fetch(told, out, note),
+    )
+
+
+@app.command("fetch-benchmark")
+def fetch_benchmark(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
+    """Download or find one language of a benchmark and write it as questions."""
+    from polycal import benchmarks, sources
+
+    told = json.loads(cell)
+    kept.obtain(
+        "fetch_benchmark",
+        told,
+        _code("fetch_benchmark", code),
+        sources.reads(told),
+        {"questions.parquet": out},
+        kept_folder,
+        lambda note: benchmarks.fetch(told, out, note),
+    )
+
+
+@app.command("check-parallel")
+def check_parallel(files: list[Path], out: Out) -> None:
+    """Check that the languages of a benchmark ask the same questions."""
+    from polycal import benchmarks
+
+    kept.write_json(out, benchmarks.check_parallel(files))
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Option(help="Model folder or manifest.")],
+    questions: Annotated[list[Path], typer.Option(help="File of questions; once for each language.")],
+    out: Annotated[list[Path], typer.Option(help="Record to write; once for each file of questions.")],
+    cells: Annotated[str | None, typer.Option(help="JSON list: all that determines each record.")] = None,
+    candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
+    shots: Annotated[int, typer.Option(min=0, help="Examples before a question, without --cells.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
+    attention: Annotated[str, typer.Option(help="sdpa or eager, without --cells.")] = "sdpa",
+    examples: Annotated[Path | None, typer.Option(help="Questions whose examples are shown.")] = None,
+    token_budget: Annotated[int, typer.Option(min=1, help="Padded tokens a batch.")] = 4096,
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Log-likelihoods of every candidate answer, one record a language."""
+    if len(questions) != len(out):
+        raise records.RecordError(
+            f"{len(questions)} files of questions but {len(out)} outputs; give one for each."
+        )
+    from polycal import checkpoints
+
+    told = json.loads(cells) if cells else _by_hand(model, questions, candidates, shots, dtype, attention)
+    version, content = _code("score", code), checkpoints.read(model).content
+    extra = {"examples": records.metadata(examples)["content"]} if examples else {}
+    todo: list[int] = []
+    reads = [
+        {"model": content, "questions": records.metadata(file)["content"], **extra} for file in questions
+    ]
+    keys = [kept.fingerprint(cell, version, read) for cell, read in zip(told, reads, strict=True)]
+    for number, cell in enumerate(told):
+        role = {"scores.parquet": out[number]}
+        if kept_folder is not None and kept.hand_out(kept_folder, keys[number], role):
+            kept.journal(kept_folder, "handed out", "score", cell, keys[number])
+            print(f"score: kept result {keys[number][:12]} handed out, nothing computed", flush=True)
+        else:
+            todo.append(number)
+    if not todo:
+        return
+    from polycal import provenance, scoring
+
+    def done(place: int) -> None:
+        number = todo[place]
+        if kept_folder is not None:
+            kept.keep(kept_folder, keys[number], {"scores.parquet": out[number]})
+            kept.journal(kept_folder, "computed", "score", told[number], keys[number])
+
+    scoring.score(
+        [told[n] for n in todo],
+        model=model,
+        questions=[questions[n] for n in todo],
+        out=[out[n] for n in todo],
+        notes=[provenance.note("score", told[n], keys[n], reads[n]) for n in todo],
+        examples=examples,
+        token_budget=token_budget,
+        done=done,
+    )
+
+
+def _by_hand(
+    model: Path, questions: list[Path], candidates: str, shots: int, dtype: str, attention: str
+) -> list[dict[str, Any]]:
+    allowed = {
+        "candidates": ("letters", "texts"),
+        "dtype": ("float32", "bfloat16"),
+        "attention": ("sdpa", "eager"),
+    }
+    given = {"candidates": candidates, "dtype": dtype, "attention": attention}
+    for key, value in given.items():
+        if value not in allowed[key]:
+            raise ConfigError(f"--{key}: {value!r} is refused: must be {' or '.join(allowed[key])}.")
+    settings = {**given, "shots": shots}
+    name = model.parent.name if model.is_file() else model.name
+    return [
+        {
+            "stage": "score",
+            "model": name,
+            "benchmark": file.parent.name,
+            "language": file.stem,
+            "settings": settings,
+        }
+        for file in questions
+    ]
+
+
+@app.command()
+def measure(
+    files: Annotated[list[Path] | None, typer.Argument(help="Score records; without --cell.")] = None,
+    cell: Annotated[str | None, typer.Option(help="JSON of conventions and grid.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the tables; else the metrics are printed.")
+    ] = None,
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Accuracy, confidence and calibration of score records, with 95% intervals."""
+    from polycal import grid, statistics
+
+    told: dict[str, Any] = json.loads(cell) if cell else {"settings": {}}
+    paths = [Path(p) for p in grid.scores(told["grid"])] if cell else files or []
+    if not paths:
+        raise records.RecordError("no score records given; name at least one file.")
+    if out is None:
+        print(statistics.summary(paths).round(4).to_string(index=False))
+        return
+    reads = {str(path): records.metadata(path)["content"] for path in paths}
+    kept.obtain(
+        "measure",
+        told,
+        _code("measure", code),
+        reads,
+        {f"{name}.parquet": out / f"{name}.parquet" for name in statistics.TABLES},
+        kept_folder,
+        lambda note: statistics.measure(paths, settings=told["settings"], out=out, note=note),
+    )
+
+
+def main() -> None:
+    """Run a command; what is wrong with its input is said in one sentence, without a traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        # every error of this package is a ValueError whose message is for the reader
+        if type(error).__module__.split(".")[0] != "polycal":
+            raise
+        raise SystemExit(f"polycal: {error}") from None

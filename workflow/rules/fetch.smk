@@ -1,0 +1,49 @@
+localrules:
+    fetch_model,
+    fetch_benchmark,
+    check_parallel,
+
+
+rule fetch_model:
+    output:
+        grid.MODEL,
+    log:
+        "logs/fetch_model/{model}.log",
+    params:
+        cell=lambda w: grid.fetch_model_cell(STUDY_CONFIG, w.model),
+        code=version("fetch_model"),
+    shell:
+        "polycal fetch-model"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule fetch_benchmark:
+    output:
+        grid.QUESTIONS,
+    log:
+        "logs/fetch_benchmark/{benchmark}/{language}.log",
+    params:
+        cell=lambda w: grid.fetch_benchmark_cell(STUDY_CONFIG, w.benchmark, w.language),
+        code=version("fetch_benchmark"),
+    shell:
+        "polycal fetch-benchmark"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule check_parallel:
+    input:
+        lambda w: questions_of(w.benchmark),
+    output:
+        "resources/benchmarks/{benchmark}/parallel.json",
+    log:
+        "logs/check_parallel/{benchmark}.log",
+    shell:
+        "polycal check-parallel {input:q} --out {output:q} > {log:q} 2>&1"

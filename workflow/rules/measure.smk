@@ -1,0 +1,22 @@
+localrules:
+    measure,
+
+
+rule measure:
+    input:
+        grid.scores(PRODUCTS),
+    output:
+        [f"{STUDY}/{table}.parquet" for table in TABLES],
+    log:
+        f"logs/measure/{STUDY_CONFIG.study}.log",
+    params:
+        cell=grid.measure_cell(STUDY_CONFIG),
+        code=version("measure"),
+        folder=lambda w, output: os.path.dirname(output[0]),
+    shell:
+        "polycal measure"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --out {params.folder:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,42 @@
+SCORED = ["model", "data", "recipe", "beta", "seed", "protocol"]
+
+
+def score_cells(wildcards, benchmark, languages):
+    """What determines the records of one scoring job."""
+    names = {key: wildcards[key] for key in SCORED}
+    return grid.score_cells(STUDY_CONFIG, languages, benchmark=benchmark, **names)
+
+
+for benchmark, number, languages in BATCHES:
+
+    rule:
+        name:
+            f"score_{benchmark}_{number:02d}"
+        input:
+            model=grid.MODEL,
+            questions=expand(grid.QUESTIONS, benchmark=benchmark, language=languages),
+        output:
+            expand(
+                grid.SCORES,
+                benchmark=benchmark,
+                language=languages,
+                allow_missing=True,
+            ),
+        log:
+            f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
+        benchmark:
+            f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
+        params:
+            cells=partial(score_cells, benchmark=benchmark, languages=languages),
+            code=version("score"),
+            questions=lambda w, input: [f"--questions={f}" for f in input.questions],
+            out=lambda w, output: [f"--out={f}" for f in output],
+        shell:
+            "HF_HUB_OFFLINE=1 polycal score"
+            " --cells {params.cells:q}"
+            " --code {params.code}"
+            " --model {input.model:q}"
+            " {params.questions:q}"
+            " {params.out:q}"
+            " --kept results/.kept"
+            " > {log:q} 2>&1"
