@@ -22,7 +22,7 @@ from polycal import languages, records, rows, sources
 from polycal.records import RecordError
 
 BATCH = 1000
-GATHER = 16_000
+GATHER = 4_000
 ROLES = ("system", "user", "assistant")
 # Names that other data sets use for the three roles.
 FROM = {

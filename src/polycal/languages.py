@@ -62,9 +62,13 @@ def identify(texts: Sequence[str]) -> tuple[str | None, float]:
 
     joined = "\n".join(text[:LONGEST] for text in texts)
     try:
-        # Control characters and lone surrogates make CLD2 refuse a text.
-        clean = "".join(c for c in joined if c.isprintable() or c.isspace())
-        reliable, _, found = pycld2.detect(clean.encode("utf-8", "ignore"), bestEffort=False)
+        try:
+            reliable, _, found = pycld2.detect(joined.encode("utf-8", "ignore"))
+        except pycld2.error:
+            # It refuses control characters and the like; dropping them from every text would take longer
+            # than the identification.
+            clean = "".join(c for c in joined if c.isprintable() or c.isspace())
+            reliable, _, found = pycld2.detect(clean.encode("utf-8", "ignore"))
     except pycld2.error:
         return None, 0.0
     _, code, percent, _ = found[0]

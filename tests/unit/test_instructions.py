@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -220,43 +217,3 @@ def test_rows_with_other_roles_are_counted(tmp_path: Path) -> None:
     path.write_text(json.dumps({"messages": talk}))
     with pytest.raises(RecordError, match=r"no conversation is left \(role 'tool': 1\)"):
         fetch(path, "messages", tmp_path / "out")
-
-
-MEMORY = """
-import sys, threading, time
-from pathlib import Path
-from polycal import instructions
-def anonymous():
-    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1]) // 1024
-import datasets, pyarrow.dataset
-peak, base = 0, anonymous()
-def watch():
-    global peak
-    while True:
-        peak = max(peak, anonymous()); time.sleep(0.005)
-threading.Thread(target=watch, daemon=True).start()
-settings = {"format": "openhermes", "rows": None, "seed": "0", "heldout": "0.02", "language": "en"}
-cell = {"data": "d", "source": {"path": sys.argv[1]}, "settings": settings}
-instructions.fetch(cell, Path(sys.argv[2]), {})
-print(peak - base)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    row = {
-        "conversations": [{"from": "human", "value": "Q " * 150}, {"from": "gpt", "value": "A" * 800}],
-        "source": "s",
-    }
-    text = json.dumps(row)
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    with (folder / "openhermes2_5.json").open("w") as file:
-        file.write("[" + ",\n".join([text] * 30_000) + "]")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-    command = [sys.executable, "-c", MEMORY, str(folder), str(tmp_path / "out.parquet")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 30_000
-    # 36 MB of JSON, which datasets' own reader and a list of rows would both hold several times.
-    assert int(done.stdout) < 1000, done.stdout
-    print(done.stdout)
