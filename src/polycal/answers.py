@@ -5,6 +5,7 @@ minus infinity beyond a question's own options.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,11 +117,6 @@ def cell_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(cell)
 
 
-def question_ids(path: str | os.PathLike[str]) -> NDArray[np.object_]:
-    """The question ids of a Score file, in its order."""
-    return np.asarray(records.read_scores(path)["question_id"].to_numpy(), dtype=object)
-
-
 def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) -> Answers:
     """Read and check a Score file; ``cell`` overrules the one in its metadata.
 
@@ -137,9 +133,9 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         raise MeasureError(
             f"{path}: row {int(np.argmax(options < 2))}: a single option; a distribution needs at least two."
         )
-    unique, count = np.unique(ids.astype(str), return_counts=True)
-    if (count > 1).any():
-        raise MeasureError(f"{path}: question_id {unique[count > 1][0]!r} stands twice; ids must be unique.")
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, count in Counter(ids).items() if count > 1)
+        raise MeasureError(f"{path}: question_id {twice!r} stands twice; ids must be unique.")
     tokens, size = _padded(table["option_tokens"], options, 1.0), _padded(table["option_bytes"], options, 1.0)
     for name, length in (("option_tokens", tokens), ("option_bytes", size)):
         if (length < 1).any():

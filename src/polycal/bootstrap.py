@@ -7,11 +7,11 @@ counts with per-question columns.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import sparse
 
 from polycal import calibration
 from polycal.answers import Outcomes
@@ -40,16 +40,22 @@ BOUNDS = {
     "rms": (0.0, 1.0),
     "brier": (0.0, 2.0),
     "nll": (0.0, np.inf),
+    "smooth_ece": (0.0, 1.0),
 }
 FLOOR_DRAWS = 200
+COSTLY_DRAWS = 100
+"""Draws of what must be searched for anew in each: smooth ECE, refitted temperatures."""
+DRAW_GRID = 256
 
 
 class Resamples:
     """R resamples of a benchmark's question ids, with replacement, reproducible for (seed, benchmark)."""
 
-    def __init__(self, benchmark: str, question_id: Sequence[str], draws: int, seed: int) -> None:
-        self.place = {name: place for place, name in enumerate(sorted(set(question_id)))}
-        n = len(self.place)
+    def __init__(self, benchmark: str, question_id: Iterable[str], draws: int, seed: int) -> None:
+        self.names = sorted(set(question_id))
+        self.place = {name: place for place, name in enumerate(self.names)}
+        n = len(self.names)
+        self.everything = np.arange(n)
         stream = zlib.crc32(benchmark.encode())
         rng = np.random.default_rng([seed, stream])
         self.weights = np.empty((draws, n))
@@ -57,9 +63,10 @@ class Resamples:
             row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
         self.uniform = np.random.default_rng([seed, stream, 1]).random((FLOOR_DRAWS, n), dtype=np.float32)
 
-    def places(self, question_id: Sequence[str] | NDArray[np.object_]) -> NDArray[np.int64]:
-        """Columns of these questions."""
-        return np.fromiter((self.place[name] for name in question_id), np.int64, len(question_id))
+    def places(self, question_id: Iterable[str]) -> NDArray[np.int64]:
+        """Columns of these questions; the same array each time where they are all of them in order."""
+        found = np.fromiter((self.place[name] for name in question_id), np.int64)
+        return self.everything if np.array_equal(found, self.everything) else found
 
 
 def take(matrix: NDArray, places: NDArray[np.int64]) -> NDArray:
@@ -109,15 +116,57 @@ def draws(found: Outcomes, weights: Array, *, bins: int, binning: calibration.Bi
     else:
         total = weights @ np.column_stack(columns)
         count, error = _mass_draws(found.confidence, difference, weights, bins)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        n = count.sum(1, keepdims=True)
+    n = count.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
         mean = total[:, : len(columns)] / n
-        ece = (np.abs(error) / n).sum(1)
-        rms = np.sqrt((np.divide(error**2, count, out=np.zeros_like(error), where=count > 0) / n).sum(1))
+    ece, rms = _binned(count, error, n)
     accuracy, confidence, entropy, normalised, brier, nll = mean.T
     return np.column_stack(
         [accuracy, confidence, confidence - accuracy, entropy, normalised, ece, rms, brier, nll]
     )
+
+
+def varying_draws(
+    columns: dict[str, Array],
+    confidence: Array,
+    correct: Array,
+    weights: Array,
+    *,
+    bins: int,
+    binning: calibration.Binning,
+) -> Array:
+    """``draws`` where each draw has confidences of its own, [R, N], and means of ``columns`` [R] are known."""
+    n = weights.sum(1)
+    if binning == "width":
+        index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+        index += np.arange(len(index))[:, None] * bins
+        count, error = (
+            np.bincount(index.ravel(), weights=what.ravel(), minlength=len(weights) * bins)
+            .astype(np.float64)
+            .reshape(-1, bins)
+            for what in (weights, weights * (correct - confidence))
+        )
+    else:
+        parts = [
+            _mass_draws(own, correct - own, drawn[None, :], bins)
+            for own, drawn in zip(confidence, weights, strict=True)
+        ]
+        count, error = (np.vstack(side) for side in zip(*parts, strict=True))
+    means = {
+        **columns,
+        "accuracy": weights @ correct / n,
+        "confidence": np.einsum("rn,rn->r", weights, confidence) / n,
+    }
+    means["gap"] = means["confidence"] - means["accuracy"]
+    means["ece"], means["rms"] = _binned(count, error, n[:, None])
+    return np.column_stack([means[name] for name in METRICS])
+
+
+def _binned(count: Array, error: Array, n: Array) -> tuple[Array, Array]:
+    """ECE and RMS error of every draw from the counts and summed differences of its bins, [R, B] each."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        square = np.divide(error**2, count, out=np.zeros_like(error), where=count > 0)
+        return (np.abs(error) / n).sum(1), np.sqrt((square / n).sum(1))
 
 
 def _mass_draws(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
@@ -143,6 +192,22 @@ def _mass_draws(confidence: Array, difference: Array, weights: Array, bins: int)
         np.diff(np.take_along_axis(count, ends, 1), axis=1),
         np.diff(np.take_along_axis(error, ends, 1), axis=1),
     )
+
+
+def smooth_draws(found: Outcomes, weights: Array) -> Array:
+    """Smooth ECE of every draw, [R], on a coarser grid: it serves the spread alone."""
+    first, second, share = calibration.smooth_cells(found.confidence, DRAW_GRID)
+    residual = found.confidence - found.correct
+    n, row = len(residual), np.arange(len(residual))
+    spread = sparse.csr_array(
+        (
+            np.concatenate([residual * (1 - share), residual * share]),
+            (np.concatenate([first, second]), np.concatenate([row, row])),
+        ),
+        shape=(DRAW_GRID, n),
+    )
+    with np.errstate(invalid="ignore"):
+        return calibration.smooth_error((spread @ weights.T).T / weights.sum(1, keepdims=True))
 
 
 def noise_floor(
@@ -190,9 +255,10 @@ def p_value(estimate: NDArray, drawn: NDArray) -> NDArray:
 
 
 def false_discovery(p: Array) -> Array:
-    """Benjamini-Hochberg adjusted p over the finite entries; NaN stays NaN."""
+    """Adjusted p of Benjamini & Hochberg 1995 over the finite entries; NaN stays NaN."""
     q = np.full(len(p), np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        q[known] = stats.false_discovery_control(p[known])
+    known = np.flatnonzero(np.isfinite(p))
+    falling = known[np.argsort(-p[known], kind="stable")]
+    rank = len(known) - np.arange(len(known))
+    q[falling] = np.minimum(np.minimum.accumulate(p[falling] * len(known) / rank), 1.0)
     return q

@@ -8,7 +8,6 @@ computed in float64. Bad input raises ValueError with a sentence that names the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erf, exp, pi, sqrt
 from typing import Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ Integers = NDArray[np.int64]
 Binning = Literal["width", "mass"]
 Normalise = Literal["sum", "token", "byte"]
 
-SMOOTH_GRID = 2048
+SMOOTH_GRID = 1024
 SMOOTH_STEPS = 10
 
 
@@ -68,7 +67,7 @@ def reliability(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
 ) -> Bins:
     """What a reliability diagram shows. Raises ValueError for empty, unequal, non-finite or out-of-range input."""
-    p, y = _checked(confidence, correct)
+    p, y = checked(confidence, correct)
     edges = bin_edges(p, bins, binning)
     index = bin_index(p, bins, binning)
     count = np.bincount(index, minlength=bins)
@@ -93,47 +92,6 @@ def rms_calibration_error(
     return float(np.sqrt(found.count @ (found.accuracy - found.confidence) ** 2 / found.count.sum()))
 
 
-def maximum_calibration_error(
-    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
-) -> float:
-    """max_b |accuracy_b − confidence_b| over non-empty bins, in [0, 1] (Guo et al. 2017, eq. 4)."""
-    found = reliability(confidence, correct, bins=bins, binning=binning)
-    return float(np.abs(found.accuracy - found.confidence).max())
-
-
-def adaptive_calibration_error(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    *,
-    size: int = 100,
-    norm: Literal["l1", "l2", "max"] = "l2",
-    drop_last: bool = False,
-) -> float:
-    """Calibration error over bins of ``size`` sorted questions, in [0, 1] (Hendrycks et al. 2019, section 4.3).
-
-    The last bin also takes the remainder, and fewer than ``size`` questions are one bin; equal confidences
-    stay in the order given. ``drop_last`` leaves the last, most confident bin out of the sum while it still
-    counts in N, as the code that many published numbers come from does: to reproduce those, never else.
-    """
-    p, y = _checked(confidence, correct)
-    if size < 1:
-        raise ValueError(f"size is {size}, but must be at least 1")
-    order = np.argsort(p, kind="stable")
-    starts = np.arange(max(len(p) // size, 1)) * size
-    gap = np.add.reduceat((p - y)[order], starts)
-    count = np.diff(np.append(starts, len(p)))
-    if drop_last:
-        gap, count = gap[:-1], count[:-1]
-    error = np.abs(gap / count)
-    if norm == "l1":
-        return float(count @ error / len(p))
-    if norm == "l2":
-        return float(np.sqrt(count @ error**2 / len(p)))
-    if norm == "max":
-        return float(error.max(initial=0.0))
-    raise ValueError(f"norm is {norm!r}, but must be 'l1', 'l2' or 'max'")
-
-
 def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Smooth ECE, in [0, 1] (Błasiok & Nakkiran 2023, arXiv 2309.12236, the ``smECE`` of relplot).
 
@@ -141,32 +99,35 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     at 0 and 1, at the bandwidth σ where σ = smECE_σ, found like there by ten bisections of [0, 1] (the upper
     end, a multiple of 1/1024). Unlike relplot 1.0.3, a confidence of exactly 0 or 1 counts in full.
     """
-    p, y = _checked(confidence, correct)
+    p, y = checked(confidence, correct)
     low, high, share = smooth_cells(p)
     cells = np.bincount(low, weights=(p - y) * (1 - share), minlength=SMOOTH_GRID)
     cells += np.bincount(high, weights=(p - y) * share, minlength=SMOOTH_GRID)
     return float(smooth_error(cells[None, :] / len(p))[0])
 
 
-def smooth_cells(confidence: Array) -> tuple[Integers, Integers, Array]:
+def smooth_cells(confidence: Array, grid: int = SMOOTH_GRID) -> tuple[Integers, Integers, Array]:
     """Two neighbouring cells of the smoothing grid and the second's share, each [N], for linear splitting."""
-    place = confidence * SMOOTH_GRID - 0.5  # cell i has its centre at (i + ½) / SMOOTH_GRID
+    place = confidence * grid - 0.5  # cell i has its centre at (i + ½) / grid
     low = np.floor(place)
     # Beyond the first and last centre the reflected neighbour is the cell itself.
-    first = np.clip(low, 0, SMOOTH_GRID - 1).astype(np.int64)
-    second = np.clip(low + 1, 0, SMOOTH_GRID - 1).astype(np.int64)
+    first = np.clip(low, 0, grid - 1).astype(np.int64)
+    second = np.clip(low + 1, 0, grid - 1).astype(np.int64)
     return first, second, place - low
 
 
 def smooth_error(residual: Array) -> Array:
-    """Smooth ECE of residual mass on the grid, [R, SMOOTH_GRID] summing to mean residuals, one a row; [R]."""
+    """Smooth ECE of residual mass on a grid, [R, G] summing to mean residuals, one a row; [R]."""
     mirrored = np.concatenate([residual, residual[:, ::-1]], axis=1)
     spectrum = np.fft.rfft(mirrored)
     frequency = np.arange(spectrum.shape[1]) * np.pi
 
     def at(sigma: Array) -> Array:
-        kernel = np.exp(-0.5 * (frequency * sigma[:, None]) ** 2)
-        return np.abs(np.fft.irfft(spectrum * kernel, n=mirrored.shape[1])[:, : residual.shape[1]]).sum(1)
+        # Bisection gives many rows the same bandwidth, and the kernel is the dear part.
+        width, which = np.unique(sigma, return_inverse=True)
+        kernel = np.exp(-0.5 * (frequency * width[:, None]) ** 2)
+        smoothed = np.fft.irfft(spectrum * kernel[which], n=mirrored.shape[1])
+        return np.abs(smoothed[:, : residual.shape[1]]).sum(1)
 
     high, low = np.ones(len(residual)), np.zeros(len(residual))
     for _ in range(SMOOTH_STEPS):
@@ -176,62 +137,9 @@ def smooth_error(residual: Array) -> Array:
     return at(high)
 
 
-def debiased_ece(
-    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
-) -> float:
-    """ECE less its bias from chance in the labels: 2·ECE − E[ECE*], below zero where ECE is smaller than its noise.
-
-    E[ECE*] is that of labels drawn anew, accuracy_b ~ Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b),
-    here by the mean of the folded normal (Kumar et al. 2019, arXiv 1909.10155, who sample it).
-    """
-    found = reliability(confidence, correct, bins=bins, binning=binning)
-    gap = found.accuracy - found.confidence
-    deviation = np.sqrt(found.accuracy * (1 - found.accuracy) / found.count)
-    share = found.count / found.count.sum()
-    return float(share @ (2 * np.abs(gap) - _folded(gap, deviation)))
-
-
-def debiased_rms(
-    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
-) -> float:
-    """sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])), in [0, 1].
-
-    Unbiased before the root (Kumar et al. 2019, section 5; Bröcker 2012); a bin of one question, whose
-    variance is unknown, counts as zero, as in their code.
-    """
-    found = reliability(confidence, correct, bins=bins, binning=binning)
-    square = (found.accuracy - found.confidence) ** 2
-    variance = found.accuracy * (1 - found.accuracy) / np.maximum(found.count - 1, 1)
-    term = np.where(found.count > 1, square - variance, 0.0)
-    return float(np.sqrt(max(found.count @ term / found.count.sum(), 0.0)))
-
-
-def classwise_ece(
-    probabilities: ArrayLike,
-    gold: ArrayLike,
-    *,
-    options: ArrayLike | None = None,
-    bins: int = 15,
-    binning: Binning = "width",
-) -> float:
-    """Mean over options k of the ECE of p_k as the probability that k is gold, in [0, 1] (Kull et al. 2019).
-
-    Option k counts over the questions that have it; without ``options`` every question has all K.
-    """
-    p, g = _distribution(probabilities, gold)
-    count = _options(p, options)
-    # The sum over a row may exceed one by rounding, and so may an entry.
-    found = [
-        ece(np.minimum(p[has, k], 1.0), g[has] == k, bins=bins, binning=binning)
-        for k in range(p.shape[1])
-        if (has := count > k).any()
-    ]
-    return float(np.mean(found))
-
-
 def accuracy(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Share of rows whose most probable option is the gold one; the first of equal options counts as chosen."""
-    p, g = _distribution(probabilities, gold)
+    p, g = checked_distributions(probabilities, gold)
     return float(np.mean(p.argmax(1) == g))
 
 
@@ -241,7 +149,7 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
     Without ``options`` a row's options end with its last entry above zero (one of two at least), so give
     them where an option's probability may be exactly zero.
     """
-    p = _rows(probabilities)
+    p = checked_rows(probabilities)
     logs = np.log(p, out=np.zeros_like(p), where=p > 0)
     values = -(p * logs).sum(1)
     if normalised:
@@ -249,7 +157,7 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
             count = p.shape[1] - (p[:, ::-1] > 0).argmax(1)
             values = values / np.log(np.maximum(count, 2))
         else:
-            count = _options(p, options)
+            count = checked_options(p, options)
             if (count < 2).any():
                 raise ValueError("options must be at least 2 for a normalised entropy")
             values = values / np.log(count)
@@ -258,7 +166,7 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
 
 def brier(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Mean over rows of Σ_k (p_k − [k = gold])², in [0, 2] (Brier 1950)."""
-    p, g = _distribution(probabilities, gold)
+    p, g = checked_distributions(probabilities, gold)
     target = np.zeros_like(p)
     target[np.arange(len(p)), g] = 1.0
     return float(((p - target) ** 2).sum(1).mean())
@@ -266,7 +174,7 @@ def brier(probabilities: ArrayLike, gold: ArrayLike) -> float:
 
 def nll(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Mean negative log-likelihood of the gold option in nats; infinite where its probability is zero."""
-    p, g = _distribution(probabilities, gold)
+    p, g = checked_distributions(probabilities, gold)
     with np.errstate(divide="ignore"):
         return float(-np.log(p[np.arange(len(p)), g]).mean()) + 0.0
 
@@ -308,17 +216,7 @@ def option_probabilities(
     return scores / scores.sum(1, keepdims=True)
 
 
-def _folded(mean: Array, deviation: Array) -> Array:
-    """E|X| of X ~ Normal(mean, deviation), |mean| where the deviation is zero."""
-    return np.array(
-        [
-            abs(m) if s == 0 else s * sqrt(2 / pi) * exp(-m * m / (2 * s * s)) + m * erf(m / (s * sqrt(2)))
-            for m, s in zip(mean, deviation, strict=True)
-        ]
-    )
-
-
-def _options(p: Array, options: ArrayLike | None) -> Integers:
+def checked_options(p: Array, options: ArrayLike | None) -> Integers:
     if options is None:
         return np.full(len(p), p.shape[1])
     count = np.asarray(options)
@@ -330,7 +228,7 @@ def _options(p: Array, options: ArrayLike | None) -> Integers:
     return count.astype(np.int64)
 
 
-def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
+def checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
     p, y = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if p.ndim != 1 or p.shape != y.shape or not len(p):
         raise ValueError(
@@ -343,7 +241,7 @@ def _checked(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array, Array]:
     return p, y
 
 
-def _rows(probabilities: ArrayLike) -> Array:
+def checked_rows(probabilities: ArrayLike) -> Array:
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2 or not p.size:
         raise ValueError(f"probabilities {p.shape} must be [N, K] and not empty")
@@ -357,8 +255,8 @@ def _rows(probabilities: ArrayLike) -> Array:
     return p
 
 
-def _distribution(probabilities: ArrayLike, gold: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
-    p, g = _rows(probabilities), np.asarray(gold)
+def checked_distributions(probabilities: ArrayLike, gold: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
+    p, g = checked_rows(probabilities), np.asarray(gold)
     if g.shape != (len(p),) or not np.issubdtype(g.dtype, np.integer):
         raise ValueError(f"gold {g.shape} must hold one integer for each of {len(p)} rows")
     if g.min() < 0 or g.max() >= p.shape[1]:
