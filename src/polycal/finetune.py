@@ -1,0 +1,310 @@
+"""Fine-tuning of one cell: TRL's trainer with DeepSpeed's engine, and the smoothed loss in the output head.
+
+The order of conversations is written down before training (polycal.batches), so every global batch is what the
+recipe says; an epoch's last one is filled with rows that hold no target, which change neither loss nor gradient.
+One rank: a job is one process.
+"""
+
+import csv
+import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from polycal import batches, chat, checkpoints, kept, records, smoothing
+from polycal.batches import Rows
+
+
+class FinetuneError(ValueError):
+    """A cell that cannot be trained; the message says what is wrong."""
+
+
+class SmoothedTrainer(SFTTrainer):
+    """SFTTrainer that takes rows in the order given, and whose loss is the head's own.
+
+    The loss of a micro-batch is summed over its targets and divided by those of the global batch (``mean``)
+    or not at all (``sum``). Dropout is seeded for each micro-batch by seed, step and place in the global batch.
+    """
+
+    reduction = "mean"
+    seed = "0"
+    place = 0
+    at = -1
+    seen: torch.Tensor | None = None
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One micro-batch, forward and backward."""
+        self.place = self.place + 1 if self.at == self.state.global_step else 0
+        self.at = self.state.global_step
+        torch.manual_seed(batches.draw("dropout", self.seed, self.at, self.place))
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of one micro-batch, and its statistics for the log."""
+        found = model(**inputs)
+        one = torch.stack(
+            [found.nll.double().sum(), found.entropy.double().sum(), found.correct.double().sum()]
+        )
+        one = torch.cat([one.new_tensor([len(found.nll)]), one])
+        self.seen = one if self.seen is None else self.seen + one
+        count = 1 if self.reduction == "sum" else max(int(num_items_in_batch), 1)
+        loss = found.loss_sum / count
+        return (loss, found) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the unsmoothed loss and entropy (nats) and the accuracy a target, of the same pass."""
+        if "loss" in logs and self.seen is not None:
+            targets, nll, entropy, correct = self.seen.tolist()
+            self.seen = None
+            logs |= {
+                "targets": targets,
+                "nll": nll / targets,
+                "entropy": entropy / targets,
+                "accuracy": correct / targets,
+            }
+        super().log(logs, start_time)
+
+
+class Progress(TrainerCallback):
+    """A line every five seconds: steps done, rate, loss and time left."""
+
+    begun = last = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self.begun = self.last = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Say how far it is."""
+        now = time.monotonic()
+        if "nll" in (logs or {}) and (now - self.last >= 5 or state.global_step == state.max_steps):
+            self.last, done = now, state.global_step
+            pace = done / max(now - self.begun, 1e-9)
+            left = (state.max_steps - done) / pace
+            print(
+                f"{done}/{state.max_steps} steps, {pace:.2f}/s, loss {logs['loss']:.4f}, nll {logs['nll']:.4f},"
+                f" {left:.0f} s left",
+                flush=True,
+            )
+
+
+def finetune(
+    cell: Mapping[str, Any],
+    *,
+    model: Path,
+    instructions: Path,
+    out: Path,
+    note: Mapping[str, Any],
+    zero_stage: int,
+    threads: int = 1,
+) -> None:
+    """Train one cell and write its manifest to ``out``; weights and loss curve lie beside it.
+
+    Raises ChatError, RecordError or CheckpointError for what it reads and FinetuneError where nothing is left
+    to train on, all before training.
+    """
+    begun, settings = time.monotonic(), cell["settings"]
+    torch.set_num_threads(threads)
+    checkpoint = checkpoints.read(model)
+    tokenizer = AutoTokenizer.from_pretrained(
+        checkpoint.folder, local_files_only=True, trust_remote_code=False
+    )
+    rows, skipped = _rows(tokenizer, instructions, "train", settings)
+    if not len(rows):
+        raise FinetuneError(
+            f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
+        )
+    order = batches.order(len(rows), settings["epochs"], settings["batch"], cell["seed"])
+    folder = out.parent / str(note["fingerprint"])[:12]
+    shutil.rmtree(folder, ignore_errors=True)
+    transformers.set_seed(int(cell["seed"]))
+    trainer = _trainer(cell, checkpoint.folder, tokenizer, rows, order, folder / "state", zero_stage)
+    trainer.train()
+
+    steps = len(order) // settings["batch"]
+    facts = _engine(trainer, zero_stage, steps)
+    trainer.save_model(str(folder / "weights"))
+    curve = [entry for entry in trainer.state.log_history if "nll" in entry]
+    _write_curve(folder / "loss.csv", curve)
+    heldout, _ = _rows(tokenizer, instructions, "heldout", settings)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    kept.write_json(
+        out,
+        {
+            **note,
+            "cell": dict(cell),
+            "folder": f"{folder.name}/weights",
+            **checkpoints.describe(folder / "weights"),
+            **facts,
+            "batch": settings["batch"],
+            "micro_batch": settings["micro_batch"],
+            "ranks": 1,
+            "conversations": len(rows),
+            "filled": int((order == batches.NO_ROW).sum()),
+            "skipped": dict(sorted(skipped.items())),
+            "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
+            "targets": int(sum(entry["targets"] for entry in curve)),
+            "nll_first": curve[0]["nll"],
+            "nll_last": curve[-1]["nll"],
+            "heldout_nll": _heldout_nll(trainer, heldout, settings["micro_batch"], tokenizer.eos_token_id),
+            "seconds": round(time.monotonic() - begun, 3),
+        },
+    )
+
+
+def _rows(tokenizer: Any, instructions: Path, split: str, settings: Mapping[str, Any]) -> tuple[Rows, Any]:
+    table = records.read_conversations(instructions, split)
+    conversations = (row["messages"] for batch in table.to_batches() for row in batch.to_pylist())
+    return chat.tokenize(tokenizer, conversations, settings["chat_template"], settings["max_length"])
+
+
+def _trainer(
+    cell: Mapping[str, Any],
+    folder: Path,
+    tokenizer: Any,
+    rows: Rows,
+    order: np.ndarray,
+    state: Path,
+    zero_stage: int,
+) -> SmoothedTrainer:
+    settings = cell["settings"]
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation=settings["attention"],
+        attention_dropout=float(settings["dropout"]),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+
+    def collate(items: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
+        padded = batches.pad(rows, [item["row"] for item in items], tokenizer.eos_token_id)
+        return {name: torch.from_numpy(array) for name, array in padded.items()}
+
+    _alone()
+    trainer = SmoothedTrainer(
+        model=model,
+        args=_arguments(cell, state, zero_stage),
+        train_dataset=Dataset.from_dict({"row": order}),
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[Progress()],
+    )
+    # TRL patches the model's forward when the trainer is made, so the head's own comes after
+    smoothing.install(trainer.model, float(cell["beta"]))
+    trainer.reduction, trainer.seed = settings["reduction"], cell["seed"]
+    return trainer
+
+
+def _arguments(cell: Mapping[str, Any], state: Path, zero_stage: int) -> SFTConfig:
+    settings = cell["settings"]
+    zero: dict[str, Any] = {"stage": zero_stage}
+    if zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    return SFTConfig(
+        output_dir=str(state),
+        per_device_train_batch_size=settings["micro_batch"],
+        gradient_accumulation_steps=settings["batch"] // settings["micro_batch"],
+        # all epochs stand in the order, one after the other
+        num_train_epochs=1,
+        learning_rate=float(cell["lr"]),
+        lr_scheduler_type=settings["schedule"],
+        warmup_steps=float(settings["warmup"]),  # below one it is a share of all steps
+        weight_decay=float(settings["weight_decay"]),
+        max_grad_norm=float(settings["clip"]),
+        optim="adamw_torch",
+        bf16=settings["precision"] == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=settings["gradient_checkpointing"],
+        max_length=None,
+        seed=int(cell["seed"]),
+        save_strategy="no",
+        report_to="none",
+        logging_steps=1,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        deepspeed={
+            "zero_optimization": zero,
+            "train_micro_batch_size_per_gpu": "auto",
+            "gradient_accumulation_steps": "auto",
+            "gradient_clipping": float(settings["clip"]),
+            "zero_allow_untested_optimizer": True,
+            "bf16": {"enabled": "auto"},
+            "steps_per_print": 10**9,
+        },
+    )
+
+
+def _alone() -> None:
+    """Say that this is the only rank: DeepSpeed asks for MPI otherwise.
+
+    One rank shares no memory with another, so the operator for that is not compiled (a minute and a half).
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    alone = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    os.environ.update(alone)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def _engine(trainer: SmoothedTrainer, zero_stage: int, steps: int) -> dict[str, Any]:
+    """What drove the training; raises FinetuneError unless it was DeepSpeed, at that stage, every step."""
+    engine: Any = trainer.model_wrapped
+    if not isinstance(engine, deepspeed.DeepSpeedEngine):
+        raise FinetuneError(f"{type(engine).__name__} drove the training, but it has to be DeepSpeedEngine.")
+    stage = int(engine.zero_optimization_stage())
+    if (stage, int(engine.global_steps), trainer.state.global_step) != (zero_stage, steps, steps):
+        raise FinetuneError(
+            f"DeepSpeed took {engine.global_steps} steps at ZeRO stage {stage}, but {steps} at stage {zero_stage} were due."
+        )
+    return {"engine": type(engine).__name__, "zero_stage": stage, "steps": steps}
+
+
+@torch.no_grad()
+def _heldout_nll(trainer: SmoothedTrainer, rows: Rows, micro: int, filler: int) -> float | None:
+    """Unsmoothed loss a target of the conversations held out, in nats; None where there are none."""
+    model: Any = trainer.model_wrapped
+    model.eval()
+    total, count = 0.0, 0
+    for numbers in batches.held_out(rows, micro, 0, 1):
+        padded = batches.pad(rows, numbers, filler)
+        given = {name: torch.from_numpy(array).to(model.device) for name, array in padded.items()}
+        nll = model(**given).nll
+        total, count = total + float(nll.double().sum()), count + len(nll)
+    return total / count if count else None
+
+
+def _write_curve(path: Path, curve: Sequence[Mapping[str, float]]) -> None:
+    names = ["step", "loss", "nll", "entropy", "accuracy", "targets", "learning_rate", "grad_norm"]
+    aside = path.with_name(f".{path.name}.part")
+    with aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(curve)
+    os.replace(aside, path)

@@ -1,0 +1,162 @@
+"""Fine-tuning through TRL and DeepSpeed, against a plain loop with full logits."""
+
+import csv
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import models
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
+
+from polycal import batches, chat, checkpoints, finetune, records, scoring
+
+SETTINGS = {
+    "epochs": "2",
+    "batch": 4,
+    "micro_batch": 2,
+    "warmup": "0.25",
+    "dropout": "0",
+    "weight_decay": "0",
+    "clip": "1",
+    "max_length": 64,
+    "reduction": "mean",
+    "precision": "float32",
+    "schedule": "linear",
+    "gradient_checkpointing": False,
+    "chat_template": "tulu",
+    "attention": "eager",
+}
+
+
+def talk(asked, said, split="train"):
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    return {"messages": messages, "source": "s", "language": "en", "split": split}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    for architecture in ("llama", "gemma2"):
+        models.save(architecture, folder / architecture)
+    rows = [talk("q" * n, "a" * (2 * n)) for n in range(1, 7)]
+    empty = {**rows[0], "messages": []}
+    records.write(folder / "rows.parquet", [*rows, empty, talk("q", "b", "heldout")], records.CONVERSATION)
+    return folder
+
+
+def train(folder, name, beta="0", architecture="llama", zero_stage=2, **settings):
+    told = {**SETTINGS, **settings}
+    cell = {
+        "stage": "finetune",
+        "model": architecture,
+        "beta": beta,
+        "seed": "0",
+        "lr": "1e-2",
+        "settings": told,
+    }
+    out = folder / name / "manifest.json"
+    out.parent.mkdir()
+    finetune.finetune(
+        cell,
+        model=folder / architecture,
+        instructions=folder / "rows.parquet",
+        out=out,
+        note={"fingerprint": f"{name:_>12}"},
+        zero_stage=zero_stage,
+    )
+    said = json.loads(out.read_text())
+    with (out.parent / said["folder"]).parent.joinpath("loss.csv").open() as file:
+        return said, out, list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+@pytest.mark.parametrize(("beta", "reduction"), [("0.1", "mean"), ("0", "sum")])
+def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduction):
+    name = f"{architecture[:5]}-{reduction}"
+    said, out, curve = train(given, name, beta, architecture, reduction=reduction)
+    assert (said["engine"], said["zero_stage"], said["steps"]) == ("DeepSpeedEngine", 2, 4)
+    # six conversations and two fillers an epoch
+    assert (said["conversations"], said["filled"], said["skipped"]) == (6, 4, {"empty": 1})
+
+    tokenizer = AutoTokenizer.from_pretrained(given / architecture)
+    model = AutoModelForCausalLM.from_pretrained(
+        given / architecture, dtype=torch.float32, attn_implementation="eager"
+    )
+    talks = records.read_conversations(given / "rows.parquet", "train")["messages"].to_pylist()
+    rows, _ = chat.tokenize(tokenizer, talks, "tulu", 64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    schedule = get_linear_schedule_with_warmup(optimizer, 1, 4)
+    for line, numbers in zip(curve, batches.order(6, "2", 4, "0").reshape(4, 4), strict=True):
+        logits, labels = [], []
+        for number in numbers[numbers >= 0]:
+            tokens, targets = rows.row(int(number))
+            ids = torch.from_numpy(tokens).long()
+            place = torch.from_numpy(targets).nonzero()[:, 0]
+            logits.append(model(input_ids=ids[None]).logits[0, place - 1])
+            labels.append(ids[place])
+        z, y = torch.cat(logits), torch.cat(labels)
+        loss = torch.nn.functional.cross_entropy(z, y, label_smoothing=float(beta), reduction=reduction)
+        nll = torch.nn.functional.cross_entropy(z, y)
+        loss.backward()
+        assert float(line["targets"]) == len(y)
+        assert float(line["nll"]) == pytest.approx(float(nll.detach()), rel=1e-4)
+        assert float(line["loss"]) == pytest.approx(float(loss.detach()), rel=1e-3)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    trained = AutoModelForCausalLM.from_pretrained(checkpoints.read(out).folder, dtype=torch.float32)
+    for (name, ours), theirs in zip(trained.named_parameters(), model.parameters(), strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 1e-4, name
+
+
+def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
+    first, out, curve = train(given, "whole", "0.1", micro_batch=4, zero_stage=0)
+    weights = load_file(checkpoints.read(out).folder / "model.safetensors")
+    # a process of its own: ZeRO-3 partitions every model that its process loads from then on
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = [
+            train(given, "split", "0.1", micro_batch=1, zero_stage=2),
+            pool.submit(partial(train, given, "zero3", "0.1", micro_batch=2, zero_stage=3)).result(),
+        ]
+    for said, place, other in found:
+        assert [float(a["nll"]) for a in other] == pytest.approx([float(a["nll"]) for a in curve], rel=1e-5)
+        assert said["heldout_nll"] == pytest.approx(first["heldout_nll"], rel=1e-5)
+        theirs = load_file(checkpoints.read(place).folder / "model.safetensors")
+        assert set(theirs) == set(weights)
+        for name, ours in weights.items():
+            assert float((ours - theirs[name]).norm() / ours.norm()) < 1e-5
+
+
+def test_the_same_cell_gives_the_same_bytes_and_can_be_scored(given):
+    first, out, _ = train(given, "first", dropout="0.1")
+    again, _, _ = train(given, "again", dropout="0.1")
+    other, _, _ = train(given, "other", "0.2", dropout="0.1")
+    assert first["content"] == again["content"] != other["content"]
+    model, tokenizer = scoring.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
+    assert tokenizer("é").input_ids == models.tokenizer()("é").input_ids
+    assert model.config.vocab_size == 259
+
+
+def test_targets_are_the_assistants_tokens_and_its_end():
+    tokenizer = models.tokenizer()
+    talk = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "yo ọ̀"},
+        {"role": "user", "content": "ok"},
+        {"role": "assistant", "content": "no"},
+    ]
+    rows, counts = chat.tokenize(tokenizer, [talk, [], talk[:2]], "tulu", 999)
+    assert dict(counts) == {"empty": 1, "no assistant turn": 1}
+    tokens, targets = rows.row(0)
+    assert tokenizer.decode(tokens[targets]) == "yo ọ̀</s>no</s>"
+    assert tokenizer.decode(tokens) == (
+        "<s><|system|>\ns\n<|user|>\nhi\n<|assistant|>\nyo ọ̀</s>\n<|user|>\nok\n<|assistant|>\nno</s>"
+    )
+    with pytest.raises(chat.ChatError, match="'tuulu' does not exist; known: tulu"):
+        chat.tokenize(tokenizer, [talk], "tuulu", 9)
