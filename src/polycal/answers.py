@@ -83,8 +83,8 @@ class Outcomes:
 
 def log_sum_exp(score: Array) -> Array:
     """log Σ exp over the last axis; rows hold at least one finite entry."""
-    top = score.max(-1)
-    return top + np.log(np.exp(score - top[..., None]).sum(-1))
+    top = score.max(-1, keepdims=True)
+    return (top + np.log(np.exp(score - top).sum(-1, keepdims=True)))[..., 0]
 
 
 def outcomes(log_p: Array, gold: NDArray[np.int64], options: NDArray[np.int64]) -> Outcomes:
@@ -92,13 +92,13 @@ def outcomes(log_p: Array, gold: NDArray[np.int64], options: NDArray[np.int64]) 
     p = np.exp(log_p)
     row = np.arange(len(gold))
     top = log_p.max(1)
-    entropy = -(p * np.where(p > 0, log_p, 0.0)).sum(1)
+    entropy = -np.einsum("nk,nk->n", p, np.maximum(log_p, -1e4))  # 0 · log 0 is 0
     return Outcomes(
         confidence=np.exp(top),
         correct=(log_p.argmax(1) == gold).astype(np.float64),
         entropy=entropy,
         entropy_normalised=entropy / np.log(options),
-        brier=(p * p).sum(1) - 2 * p[row, gold] + 1,
+        brier=np.einsum("nk,nk->n", p, p) - 2 * p[row, gold] + 1,
         nll=-log_p[row, gold],
         ties=int(((log_p == top[:, None]).sum(1) > 1).sum()),
     )

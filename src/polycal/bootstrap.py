@@ -7,7 +7,7 @@ counts with per-question columns.
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,15 @@ FLOOR_DRAWS = 200
 COSTLY_DRAWS = 100
 """Draws of what must be searched for anew in each: smooth ECE, refitted temperatures."""
 DRAW_GRID = 256
+CACHED = 1 << 16
+"""Numbers of a block of draws that stay in the processor's cache."""
 
 
 class Resamples:
-    """R resamples of a benchmark's question ids, with replacement, reproducible for (seed, benchmark)."""
+    """R resamples of a benchmark's question ids, with replacement, reproducible for (seed, benchmark, ids)."""
 
     def __init__(self, benchmark: str, question_id: Iterable[str], draws: int, seed: int) -> None:
-        self.names = sorted(set(question_id))
+        self.names = np.array(list(dict.fromkeys(question_id)), dtype=object)
         self.place = {name: place for place, name in enumerate(self.names)}
         n = len(self.names)
         self.everything = np.arange(n)
@@ -63,17 +65,15 @@ class Resamples:
             row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
         self.uniform = np.random.default_rng([seed, stream, 1]).random((FLOOR_DRAWS, n), dtype=np.float32)
 
-    def places(self, question_id: Iterable[str]) -> NDArray[np.int64]:
-        """Columns of these questions; the same array each time where they are all of them in order."""
-        found = np.fromiter((self.place[name] for name in question_id), np.int64)
-        return self.everything if np.array_equal(found, self.everything) else found
+    def places(self, question_id: NDArray[np.object_]) -> NDArray[np.int64]:
+        """Columns of these questions; always the same array where they are all of them in order."""
+        if np.array_equal(question_id, self.names):
+            return self.everything
+        return np.fromiter((self.place[name] for name in question_id), np.int64, len(question_id))
 
-
-def take(matrix: NDArray, places: NDArray[np.int64]) -> NDArray:
-    """Columns ``places`` of ``matrix``, without a copy where they are all of them in order."""
-    if len(places) == matrix.shape[1] and (places == np.arange(len(places))).all():
-        return matrix
-    return matrix[:, places]
+    def take(self, matrix: NDArray, places: NDArray[np.int64]) -> NDArray:
+        """Columns ``places`` of ``matrix`` [..., N], without a copy where they are all of them in order."""
+        return matrix if places is self.everything else matrix[:, places]
 
 
 def estimates(found: Outcomes, *, bins: int, binning: calibration.Binning) -> Array:
@@ -127,39 +127,42 @@ def draws(found: Outcomes, weights: Array, *, bins: int, binning: calibration.Bi
 
 
 def varying_draws(
-    columns: dict[str, Array],
-    confidence: Array,
-    correct: Array,
-    weights: Array,
-    *,
-    bins: int,
-    binning: calibration.Binning,
+    mix: Array, found: Sequence[Outcomes], weights: Array, *, bins: int, binning: calibration.Binning
 ) -> Array:
-    """``draws`` where each draw has confidences of its own, [R, N], and means of ``columns`` [R] are known."""
-    n = weights.sum(1)
-    if binning == "width":
-        index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-        index += np.arange(len(index))[:, None] * bins
-        count, error = (
-            np.bincount(index.ravel(), weights=what.ravel(), minlength=len(weights) * bins)
-            .astype(np.float64)
-            .reshape(-1, bins)
-            for what in (weights, weights * (correct - confidence))
-        )
-    else:
-        parts = [
-            _mass_draws(own, correct - own, drawn[None, :], bins)
-            for own, drawn in zip(confidence, weights, strict=True)
-        ]
-        count, error = (np.vstack(side) for side in zip(*parts, strict=True))
-    means = {
-        **columns,
-        "accuracy": weights @ correct / n,
-        "confidence": np.einsum("rn,rn->r", weights, confidence) / n,
-    }
+    """``draws`` where the outcomes of draw r are Σ_m mix[r, m] · found[m], [R, 9]; all are right on the same."""
+    correct, n = found[0].correct, weights.sum(1)
+    means = {"accuracy": weights @ correct / n}
+    for name in ("entropy", "entropy_normalised", "brier", "nll"):
+        total = weights @ np.stack([getattr(one, name) for one in found], axis=1)
+        means[name] = (mix * total).sum(1) / n
+    values = np.stack([one.confidence for one in found])
+    means["confidence"] = (mix * (weights @ values.T)).sum(1) / n
     means["gap"] = means["confidence"] - means["accuracy"]
-    means["ece"], means["rms"] = _binned(count, error, n[:, None])
+    errors = []
+    step = max(1, CACHED // len(correct))
+    for start in range(0, len(mix), step):
+        part = slice(start, start + step)
+        confidence = np.clip(mix[part] @ values, 0.0, 1.0)
+        bin_sums = _varying_bins if binning == "width" else _varying_mass
+        count, error = bin_sums(confidence, correct - confidence, weights[part], bins)
+        errors.append(np.stack(_binned(count, error, n[part, None]), axis=1))
+    means["ece"], means["rms"] = np.concatenate(errors).T
     return np.column_stack([means[name] for name in METRICS])
+
+
+def _varying_bins(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
+    index = np.maximum(np.ceil(confidence * bins) - 1, 0).astype(np.int64)
+    index += np.arange(len(index))[:, None] * bins
+    place, size = index.ravel(), len(weights) * bins
+    count = np.bincount(place, weights=weights.ravel(), minlength=size)
+    error = np.bincount(place, weights=(weights * difference).ravel(), minlength=size)
+    return count.reshape(-1, bins).astype(np.float64), error.reshape(-1, bins).astype(np.float64)
+
+
+def _varying_mass(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
+    rows = zip(confidence, difference, weights, strict=True)
+    parts = [_mass_draws(own, gap, drawn[None, :], bins) for own, gap, drawn in rows]
+    return np.vstack([count for count, _ in parts]), np.vstack([error for _, error in parts])
 
 
 def _binned(count: Array, error: Array, n: Array) -> tuple[Array, Array]:
@@ -239,7 +242,8 @@ def interval(estimate: NDArray, drawn: NDArray, level: float = 0.95) -> tuple[ND
         centred = drawn - np.mean(drawn, axis=0) + estimate
     tail = (1 - level) / 2
     low, high = np.quantile(centred, [tail, 1 - tail], axis=0)
-    return low, high
+    # Where all draws are equal, rounding must not put the estimate outside.
+    return np.minimum(low, estimate), np.maximum(high, estimate)
 
 
 def p_value(estimate: NDArray, drawn: NDArray) -> NDArray:

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ Found = TypeVar("Found")
 SERIES = CELL[:-1]
 """What a mean over languages keeps apart."""
 LEVELS = ("high", "mid", "low")
+LARGE = 2000
+"""Questions of a benchmark from which on threads gain more than they wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class Measured:
     cell: dict[str, str]
     resource: str
     candidates: str
-    places: NDArray[np.int64]
     estimate: Array
     draws: Array
     smooth: float
@@ -50,7 +51,12 @@ class Measured:
 
 @dataclass
 class Study:
-    """The files of a study with what they share: settings, cells and resamples by benchmark."""
+    """The files of a study with what they share: settings, cells and resamples by benchmark.
+
+    Raises MeasureError, before any is measured, for files that cannot stand in one table: none at all, a
+    cell twice, a language of unknown level, a candidate form without a normalisation, checkpoints of one
+    model scored on different questions of a language.
+    """
 
     files: list[Path]
     settings: Mapping[str, Any]
@@ -66,13 +72,17 @@ class Study:
                 raise MeasureError(f"{path} and {second} hold the same cell: {', '.join(key(cell))}.")
         self.cells, self.files = [cell for cell, _ in found], [path for _, path in found]
         self._check()
-        ids: dict[str, set[str]] = {}
+        # In the order of the first file: the others have the same, and their columns need no sorting.
+        ids: dict[str, dict[str, None]] = {}
+        sides: dict[tuple[str, ...], tuple[Path, pa.ChunkedArray]] = {}
         last: pa.ChunkedArray | None = None
         for cell, path in zip(self.cells, self.files, strict=True):
             column = _question_ids(path)
-            known = ids.setdefault(str(cell["benchmark"]), set())
+            side = tuple(str(cell[name]) for name in ("model", "benchmark", "protocol", "language"))
+            _same_questions(*sides.setdefault(side, (path, column)), path, column)
+            known = ids.setdefault(str(cell["benchmark"]), {})
             if last is None or not known or not column.equals(last):
-                known.update(column.to_pylist())
+                known.update(dict.fromkeys(column.to_pylist()))
             last = column
         self.resamples = {
             name: bootstrap.Resamples(name, known, self.settings["draws"], self.settings["seed"])
@@ -94,13 +104,19 @@ class Study:
         """Under the study's own normalisation for the file's candidate form."""
         return found.log_probabilities(self.settings["normalise"][found.candidates])
 
-    def measure(self, path: Path) -> Measured:
-        """Everything about one file."""
-        return measure_cell(self, answers.read(path))
+    def series(self) -> list[list[Path]]:
+        """The files of each checkpoint, benchmark and protocol, one a language."""
+        found: dict[tuple[str, ...], list[Path]] = {}
+        for path, cell in zip(self.files, self.cells, strict=True):
+            found.setdefault(key(cell)[:-1], []).append(path)
+        return list(found.values())
 
 
-def side_by_side(work: Callable[[Any], Found], items: Iterable[Any]) -> list[Found]:
-    """``work`` of every item, in order, two at a time: numpy lets go of the interpreter while it computes."""
+def side_by_side(study: Study, work: Callable[[Any], Found], items: Sequence[Any]) -> list[Found]:
+    """``work`` of every item, in order; two at a time where arrays are large enough that numpy runs beside Python."""
+    large = max(len(resamples.names) for resamples in study.resamples.values()) >= LARGE
+    if not large:
+        return [work(item) for item in items]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         return list(pool.map(work, items))
 
@@ -110,20 +126,19 @@ def key(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(cell[name]) for name in CELL)
 
 
-def measure_cell(study: Study, found: Answers) -> Measured:
-    """Estimates, draws and table rows of one Score file."""
+def measure_cell(study: Study, found: Answers, log_p: Array) -> Measured:
+    """Estimates, draws and table rows of one Score file; ``log_p`` is its ``study.log_probabilities``."""
     bins, binning = study.settings["bins"], study.settings["binning"]
     resamples = study.resamples[found.cell["benchmark"]]
     places = resamples.places(found.question_id)
-    weights = bootstrap.take(resamples.weights, places)
-    log_p = study.log_probabilities(found)
+    weights = resamples.take(resamples.weights, places)
     outcome = answers.outcomes(log_p, found.gold, found.options)
     estimate = bootstrap.estimates(outcome, bins=bins, binning=binning)
     drawn = bootstrap.draws(outcome, weights, bins=bins, binning=binning)
     smooth = calibration.smooth_ece(outcome.confidence, outcome.correct)
     smooth_draws = bootstrap.smooth_draws(outcome, weights[: bootstrap.COSTLY_DRAWS])
     floor, floor_high = bootstrap.noise_floor(
-        outcome.confidence, bootstrap.take(resamples.uniform, places), bins=bins, binning=binning
+        outcome.confidence, resamples.take(resamples.uniform, places), bins=bins, binning=binning
     )
     resource = study.settings["resource"][found.cell["language"]]
     row = {
@@ -141,7 +156,6 @@ def measure_cell(study: Study, found: Answers) -> Measured:
         cell=found.cell,
         resource=resource,
         candidates=found.candidates,
-        places=places,
         estimate=estimate,
         draws=drawn,
         smooth=smooth,
@@ -162,6 +176,7 @@ def battery(p: Array, found: Answers, outcome: Outcomes, bins: int) -> dict[str,
         "debiased_ece": diagnostics.debiased_ece(*pair, bins=bins),
         "debiased_rms": diagnostics.debiased_rms(*pair, bins=bins),
         "adaptive_rms": diagnostics.adaptive_calibration_error(*pair),
+        "adaptive_rms_last_dropped": diagnostics.adaptive_calibration_error(*pair, drop_last=True),
         "classwise_ece": diagnostics.classwise_ece(p, found.gold, options=found.options, bins=bins),
         "platt_ece": scaling.platt_ece(*pair),
         "brier_reliability": parts.reliability,
@@ -235,3 +250,15 @@ def _question_ids(path: Path) -> pa.ChunkedArray:
         return pq.ParquetFile(path).read(columns=["question_id"])["question_id"]
     except (OSError, KeyError, pa.ArrowInvalid):
         return records.read_scores(path)["question_id"]  # says what is wrong
+
+
+def _same_questions(first: Path, one: pa.ChunkedArray, second: Path, two: pa.ChunkedArray) -> None:
+    if one.equals(two):
+        return
+    before, after = set(one.to_pylist()), set(two.to_pylist())
+    if before != after:
+        raise MeasureError(
+            f"{first} and {second} cannot be compared: {len(before - after)} question(s) are only in the first "
+            f"and {len(after - before)} only in the second (such as {min(before ^ after)!r}); score both on the "
+            "same questions."
+        )

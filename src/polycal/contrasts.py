@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from polycal import bootstrap
-from polycal.answers import CELL, MeasureError
+from polycal.answers import CELL
 from polycal.calibration import Array
-from polycal.cells import LEVELS, SERIES, Measured, Study, bounded
+from polycal.cells import LEVELS, SERIES, Measured, bounded
 
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 UNSMOOTHED = {"beta": "0"}
@@ -54,13 +54,10 @@ def _pool(found: list[Measured], seed: int) -> Measured:
     count = len(found)
     pick = np.random.default_rng([seed, count]).integers(0, count, (len(found[0].draws), count))
     row = np.arange(len(pick))[:, None]
-    for other in found[1:]:
-        same_questions(found[0], other, None)
     return Measured(
         cell={**found[0].cell, "seed": "all"},
         resource=found[0].resource,
         candidates=found[0].candidates,
-        places=found[0].places,
         estimate=np.mean([cell.estimate for cell in found], axis=0),
         draws=np.stack([cell.draws for cell in found])[pick, row].mean(1),
         smooth=float(np.mean([cell.smooth for cell in found])),
@@ -95,18 +92,16 @@ def mean_rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
     return rows
 
 
-def contrast_rows(cells: Sequence[Measured], study: Study) -> list[dict[str, Any]]:
+def contrast_rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
     """Every contrast in every language and for the mean over the languages that both sides have.
 
     q is the false discovery rate of p over the languages of one contrast, series and metric; the mean, a
-    single test, has q = p. cut is 1 - ece / ece of the reference. Raises MeasureError where the sides'
-    questions differ.
+    single test, has q = p. cut is 1 - ece / ece of the reference. ``Study`` has seen to it that both sides
+    hold the same questions.
     """
     rows: list[dict[str, Any]] = []
     for contrast, members, reference in paired(grouped(cells)):
         shared = sorted(set(members) & set(reference))
-        for language in shared:
-            same_questions(members[language], reference[language], study)
         if not shared:
             continue
         sides = [
@@ -156,21 +151,6 @@ def paired(
         unsmoothed = series.get(tuple({**cell, **UNSMOOTHED}.values()))
         if unsmoothed and cell["beta"] != UNSMOOTHED["beta"]:
             yield "smoothed_minus_unsmoothed", members, unsmoothed
-
-
-def same_questions(one: Measured, two: Measured, study: Study | None) -> None:
-    """Raise MeasureError unless both cells hold the same questions."""
-    if one.places is two.places:
-        return
-    lacking, more = np.setdiff1d(two.places, one.places), np.setdiff1d(one.places, two.places)
-    if len(lacking) or len(more):
-        names = study.resamples[one.cell["benchmark"]].names if study else None
-        place = int((lacking if len(lacking) else more)[0])
-        raise MeasureError(
-            f"{'/'.join(one.cell.values())} and {'/'.join(two.cell.values())} cannot be compared: "
-            f"{len(more)} question(s) are only in the first and {len(lacking)} only in the second "
-            f"(such as {names[place] if names else place!r}); score both on the same questions."
-        )
 
 
 def _mean(cells: Sequence[Measured]) -> tuple[Array, Array]:

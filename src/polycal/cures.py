@@ -7,24 +7,27 @@ fitted afterwards and whether both add up. Intervals come from the paired draws 
 anew in each.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polycal import answers, bootstrap, calibration, cells, scaling
-from polycal.answers import CELL
+from polycal import answers, bootstrap, calibration, scaling
+from polycal.answers import CELL, Answers
 from polycal.calibration import Array, Integers
-from polycal.cells import SERIES, Study, bounded
+from polycal.cells import Study, bounded
 from polycal.contrasts import ECE, UNSMOOTHED, cut
 
 CURES = ("none", "english", "language", "resource")
 HELD_OUT = 0.2
 NODES = 8
+FEW_NODES = 4
+NARROW = 0.15
+"""Nodes of the interpolation over the drawn temperatures; fewer where these lie within a factor e^0.3."""
 COLUMNS = (
     *CELL,
     "cure",
@@ -39,6 +42,7 @@ COLUMNS = (
 )
 
 
+@functools.cache
 def held_out(question_id: str) -> bool:
     """Whether a question serves the fit: a fifth of all ids, the same in every language, model and run."""
     digest = hashlib.sha256(f"temperature {question_id}".encode()).digest()
@@ -51,6 +55,7 @@ class Half:
 
     below: Array
     gold: Integers
+    correct: Array
     options: Integers
     weights: Array
 
@@ -78,35 +83,32 @@ class Cured:
     draws: Array
 
 
-def rows(study: Study) -> list[dict[str, Any]]:
+def rows(cured: Sequence[Cured]) -> list[dict[str, Any]]:
     """One row a cell and cure, and one a series and cure for the mean over languages (language ``mean``).
 
     cut is 1 - ece / (ece of the same series at β = 0 without a cure), for a base against itself without a
-    cure. Cells without a held-out or an evaluated question, and the English fit where English is not
-    scored, are left out.
+    cure.
     """
-    series: dict[tuple[str, ...], list[Path]] = {}
-    for path, cell in zip(study.files, study.cells, strict=True):
-        series.setdefault(tuple(str(cell[name]) for name in SERIES), []).append(path)
-    fitted = cells.side_by_side(lambda paths: cure_series(study, paths), series.values())
-    found = {(cured.cure, *cured.cell.values()): cured for group in fitted for cured in group}
+    found = {(one.cure, *one.cell.values()): one for one in cured}
     table = []
-    for cured in found.values():
-        cell = cured.cell if cured.cell["data"] == "none" else {**cured.cell, **UNSMOOTHED}
-        table.append(_row(cured, found.get(("none", *cell.values()))))
+    for one in found.values():
+        cell = one.cell if one.cell["data"] == "none" else {**one.cell, **UNSMOOTHED}
+        table.append(_row(one, found.get(("none", *cell.values()))))
     return table
 
 
-def cure_series(study: Study, paths: Sequence[Path]) -> list[Cured]:
-    """All cures of one checkpoint on one benchmark, in every language and for their mean."""
-    languages = [side for path in paths if (side := read(study, path))]
+def cure_series(study: Study, languages: Sequence[Language]) -> list[Cured]:
+    """All cures of one checkpoint on one benchmark, in every language and for their mean.
+
+    The English fit is left out where English is not among them.
+    """
     found: list[Cured] = []
-    pools: dict[str, list[Language]] = {"english": [], "none": []}
+    pools: dict[str, list[Language]] = {}
     for side in languages:
         pools.setdefault(side.resource, []).append(side)
         if side.cell["language"] == "en":
-            pools["english"].append(side)
-    shared = {name: fit([side.fit for side in members]) for name, members in pools.items() if members}
+            pools["english"] = [side]
+    shared = {name: fit([side.fit for side in members]) for name, members in pools.items()}
     for side in languages:
         one = np.ones(len(side.test.weights))
         choices = {"none": (1.0, one), "language": fit([side.fit]), "resource": shared[side.resource]}
@@ -120,20 +122,18 @@ def cure_series(study: Study, paths: Sequence[Path]) -> list[Cured]:
     return found
 
 
-def read(study: Study, path: Path) -> Language | None:
-    """One Score file in two halves; None where either is empty."""
-    source = answers.read(path)
+def split(study: Study, source: Answers, log_p: Array) -> Language | None:
+    """One Score file in two halves, of its log-probabilities [N, K]; None where either is empty."""
     resamples = study.resamples[source.cell["benchmark"]]
-    weights = bootstrap.take(
-        resamples.weights[: bootstrap.COSTLY_DRAWS], resamples.places(source.question_id)
-    )
-    below = scaling.relative(study.log_probabilities(source))
+    drawn = resamples.weights[: bootstrap.COSTLY_DRAWS]
+    weights = resamples.take(drawn, resamples.places(source.question_id))
     chosen = np.fromiter((held_out(name) for name in source.question_id), bool, len(source.gold))
     if chosen.all() or not chosen.any():
         return None
+    below, correct = scaling.relative(log_p), (log_p.argmax(1) == source.gold).astype(np.float64)
 
     def half(kept: NDArray[np.bool_]) -> Half:
-        return Half(below[kept], source.gold[kept], source.options[kept], weights[:, kept])
+        return Half(below[kept], source.gold[kept], correct[kept], source.options[kept], weights[:, kept])
 
     resource = study.settings["resource"][source.cell["language"]]
     return Language(source.cell, resource, half(chosen), half(~chosen))
@@ -144,7 +144,7 @@ def fit(halves: Sequence[Half]) -> tuple[float, Array]:
     width = max(half.below.shape[1] for half in halves)
     below = np.concatenate(
         [
-            np.pad(half.below, ((0, 0), (0, width - half.below.shape[1])), constant_values=-np.inf)
+            np.pad(half.below, ((0, 0), (0, width - half.below.shape[1])), constant_values=scaling.LEAST)
             for half in halves
         ]
     )
@@ -170,30 +170,36 @@ def refitted_draws(test: Half, temperatures: Array, *, bins: int, binning: calib
     """METRICS of every draw at its own temperature, [R, 9].
 
     What a question gives is a smooth function of the log temperature, taken from its values at NODES
-    temperatures over the range of the draws (Chebyshev interpolation): a dozen softmaxes instead of R.
+    temperatures over the range of the draws (Chebyshev interpolation): a few softmaxes instead of R.
     """
     place = np.log(temperatures)
     low, high = place.min(), place.max()
     middle, reach = (low + high) / 2, max((high - low) / 2, 1e-9)
-    mix = scaling.chebyshev_mix((place - middle) / reach, NODES)
+    count = NODES if reach > NARROW else FEW_NODES
+    mix = scaling.chebyshev_mix((place - middle) / reach, count)
     found = [
-        outcomes_at(test, float(np.exp(middle + reach * node))) for node in scaling.chebyshev_nodes(NODES)
+        outcomes_at(test, float(np.exp(middle + reach * node))) for node in scaling.chebyshev_nodes(count)
     ]
-    confidence = np.clip(mix @ np.stack([one.confidence for one in found]), 0.0, 1.0)
-    n = test.weights.sum(1)
-    columns = {}
-    for name in ("entropy", "entropy_normalised", "brier", "nll"):
-        total = test.weights @ np.stack([getattr(one, name) for one in found], axis=1)
-        columns[name] = (mix * total).sum(1) / n
-    return bootstrap.varying_draws(
-        columns, confidence, found[0].correct, test.weights, bins=bins, binning=binning
-    )
+    return bootstrap.varying_draws(mix, found, test.weights, bins=bins, binning=binning)
 
 
 def outcomes_at(half: Half, temperature: float) -> answers.Outcomes:
     """What each question gives when its log-probabilities are divided by ``temperature``."""
+    row = np.arange(len(half.gold))
     score = half.below / temperature
-    return answers.outcomes(score - answers.log_sum_exp(score)[:, None], half.gold, half.options)
+    weight = np.exp(score)
+    total = weight.sum(1)
+    p, log_total = weight / total[:, None], np.log(total)
+    entropy = log_total - np.einsum("nk,nk->n", p, score)
+    return answers.Outcomes(
+        confidence=1 / total,  # the largest score is zero
+        correct=half.correct,
+        entropy=entropy,
+        entropy_normalised=entropy / np.log(half.options),
+        brier=np.einsum("nk,nk->n", p, p) - 2 * p[row, half.gold] + 1,
+        nll=log_total - score[row, half.gold],
+        ties=0,
+    )
 
 
 def _mean(members: Sequence[Cured]) -> Cured:

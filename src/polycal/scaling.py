@@ -11,13 +11,15 @@ from polycal.calibration import Array, Binning, Integers, checked, ece
 
 COLDEST, HOTTEST = 0.01, 100.0
 """Range of a fitted temperature: without bound it is 0 where all answers are right, infinite where none is."""
+LEAST = -1e5
+"""Of a log-probability below the largest: nothing at any temperature in the range, and finite."""
 NODES = 17
 REACH = 1.5
 
 
 def relative(log_p: Array) -> Array:
-    """log p less the row's largest, [N, K]: zero for the chosen option."""
-    return log_p - log_p.max(-1, keepdims=True)
+    """log p less the row's largest, [N, K]: zero for the chosen option, -1e5 for none and beyond the options."""
+    return np.maximum(log_p - log_p.max(-1, keepdims=True), LEAST)
 
 
 def slope(below: Array, gold: Integers, inverse: float) -> Array:
@@ -27,8 +29,8 @@ def slope(below: Array, gold: Integers, inverse: float) -> Array:
     with ``inverse``: the fit is convex.
     """
     weight = np.exp(inverse * below)
-    finite = np.where(np.isfinite(below), below, 0.0)
-    return (weight * finite).sum(1) / weight.sum(1) - finite[np.arange(len(gold)), gold]
+    mean = np.einsum("nk,nk->n", weight, below) / weight.sum(1)
+    return mean - below[np.arange(len(gold)), gold]
 
 
 def fit_temperature(below: Array, gold: Integers) -> float:
@@ -91,7 +93,7 @@ def refit_temperatures(total: Array, temperature: float) -> Array:
     about 1e-6. A temperature more than a factor e^1.5 from the first fit, or outside its range, is cut there.
     """
     low, high = np.full(len(total), -1.0), np.full(len(total), 1.0)
-    for _ in range(15):
+    for _ in range(10):
         middle = (low + high) / 2
         above = (chebyshev_mix(middle, NODES) * total).sum(1) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)

@@ -7,6 +7,7 @@ memory. The tables are plain Parquet files; the same files and settings give the
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +42,51 @@ def measure(files: list[Path], *, settings: dict[str, Any], out: Path, note: dic
     RecordError before anything is written.
     """
     study = Study([Path(path) for path in files], settings)
-    found = cells.side_by_side(study.measure, study.files)
+    series = cells.side_by_side(study, lambda paths: _series(study, paths), study.series())
+    found = [cell for part in series for cell in part.measured]
     pooled = [*found, *contrasts.pool_seeds(found, settings["seed"])]
     conventions = sensitivity.rows(found)
-    tables = {
+    tables: dict[str, list[dict[str, Any]]] = {
         "cells": [cell.row for cell in found],
         "reliability": [row for cell in found for row in cell.reliability],
         "means": contrasts.mean_rows(pooled),
-        "contrasts": contrasts.contrast_rows(pooled, study),
+        "contrasts": contrasts.contrast_rows(pooled),
         "sensitivity": conventions,
         "claims": sensitivity.claims(conventions, settings),
-        "cures": cures.rows(study),
+        "cures": cures.rows([cured for part in series for cured in part.cured]),
     }
     if settings.get("truth"):
-        tables[TRUTH] = truth.rows(study, Path(settings["truth"]))
+        known = [pair for part in series for pair in part.truth]
+        own = {cells.key(row): row for row, _ in known}
+        tables[TRUTH] = [*(own[name] for name in sorted(own)), *(row for _, row in known)]
     for name, rows in tables.items():
-        write(
-            pd.DataFrame(rows), Path(out) / f"{name}.parquet", {**note, "table": name, "settings": settings}
-        )
+        table = pd.DataFrame(rows, columns=COLUMNS.get(name))
+        write(table, Path(out) / f"{name}.parquet", {**note, "table": name, "settings": settings})
+
+
+@dataclass
+class Series:
+    """What one checkpoint gives on one benchmark, over its languages."""
+
+    measured: list[cells.Measured] = field(default_factory=list)
+    cured: list[cures.Cured] = field(default_factory=list)
+    truth: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+
+
+def _series(study: Study, paths: Iterable[Path]) -> Series:
+    found, sides = Series(), []
+    for path in paths:
+        source = answers.read(path)
+        log_p = study.log_probabilities(source)
+        found.measured.append(cells.measure_cell(study, source, log_p))
+        if side := cures.split(study, source, log_p):
+            sides.append(side)
+        if study.settings.get("truth") and (
+            pair := truth.rows(study, Path(study.settings["truth"]), source, log_p)
+        ):
+            found.truth.append(pair)
+    found.cured = cures.cure_series(study, sides)
+    return found
 
 
 def summary(files: Iterable[Path]) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from polycal import answers, calibration, cells
-from polycal.answers import CELL, MeasureError
+from polycal import calibration
+from polycal.answers import CELL, Answers, MeasureError
 from polycal.calibration import Array
 from polycal.cells import Study
 
@@ -37,41 +37,33 @@ COLUMNS = (
 )
 
 
-def rows(study: Study, folder: Path) -> list[dict[str, Any]]:
-    """One row a cell, and one (model ``truth``) a benchmark and language for the true distribution itself.
+def rows(
+    study: Study, folder: Path, found: Answers, log_p: Array
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Rows of the true distribution (model ``truth``) and of one cell; None where its truth is not known.
 
     accuracy and ece are over the gold answers; accuracy_true and ece_true over the true chance that the
     chosen option is right, so ece_error = ece - ece_true is what chance in the labels adds; divergence is
     the mean Kullback-Leibler divergence of the model from the truth, in nats. ``folder`` holds
-    {benchmark}/{language}.parquet with question_id and truth; cells without such a file are left out.
+    {benchmark}/{language}.parquet with question_id and truth. Raises MeasureError where a question lacks.
     """
-    known = [
-        (path, folder / str(cell["benchmark"]) / f"{cell['language']}.parquet")
-        for path, cell in zip(study.files, study.cells, strict=True)
-    ]
-    both = [pair for pair in known if pair[1].exists()]
-    found = cells.side_by_side(lambda pair: _rows(study, *pair), both)
-    unique = {tuple(own[name] for name in CELL): own for own, _ in found}
-    return [*(unique[name] for name in sorted(unique)), *(row for _, row in found)]
-
-
-def _rows(study: Study, path: Path, source: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    found = answers.read(path)
+    source = folder / found.cell["benchmark"] / f"{found.cell['language']}.parquet"
+    if not source.exists():
+        return None
     table = pq.ParquetFile(source).read(columns=["question_id", "truth"])
     by_id = dict(zip(table["question_id"].to_pylist(), table["truth"].to_pylist(), strict=True))
     truth = np.zeros(found.logprob.shape)
     for place, name in enumerate(found.question_id):
         if len(by_id.get(name, ())) != found.options[place]:
             raise MeasureError(
-                f"{source}: question_id {name!r} of {path} must be there with {found.options[place]} options."
+                f"{source}: question_id {name!r} of {found.path} must be there with "
+                f"{found.options[place]} options."
             )
         truth[place, : found.options[place]] = by_id[name]
-    log_p = study.log_probabilities(found)
     with np.errstate(divide="ignore"):
         log_truth = np.log(truth)
-    cell = {name: found.cell[name] for name in CELL}
-    own = {**cell, **TRUE, **_row(study, log_truth, truth, found.gold)}
-    return own, {**cell, **_row(study, log_p, truth, found.gold)}
+    own = {**found.cell, **TRUE, **_row(study, log_truth, truth, found.gold)}
+    return own, {**found.cell, **_row(study, log_p, truth, found.gold)}
 
 
 def _row(study: Study, log_p: Array, truth: Array, gold: np.ndarray) -> dict[str, Any]:
