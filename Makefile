@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
+STUDIES := config/mini.yaml config/own-model.yaml
 
-.PHONY: test check lock clean
+.PHONY: demo test check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,14 +18,19 @@ $(READY): envs/cpu.lock pyproject.toml
 
 # Format, lint, types and dry runs; CI runs this before the tests.
 check: $(READY)
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/snakemake --lint --configfile config/own-model.yaml
-	$(BIN)/snakemake --dry-run --quiet all --profile profiles/local \
-		--configfile config/own-model.yaml
+	for study in $(STUDIES); do \
+		$(BIN)/snakemake --lint --configfile $$study || exit 1; \
+		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
+	done
+
+# The whole study on the embedded miniature; a second run does nothing and says so.
+demo: $(READY)
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest

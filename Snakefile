@@ -20,6 +20,8 @@ wildcard_constraints:
     seed=NAME,
     benchmark=NAME,
     protocol=NAME,
+    lr=NAME,
+    architecture=NAME,
     language=NAME,
 
 
@@ -27,10 +29,15 @@ rule all:
     default_target: True
     input:
         [f"{STUDY}/{table}.parquet" for table in TABLES],
+        f"{STUDY}/report.html",
         grid.scores(PRODUCTS),
+        grid.trained(STUDY_CONFIG),
         [f"resources/benchmarks/{b}/parallel.json" for b in PARALLEL],
 
 
+include: "workflow/rules/miniature.smk"
 include: "workflow/rules/fetch.smk"
+include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/present.smk"

@@ -77,6 +77,90 @@ def fetch_benchmark(cell: Cell, out: Out, code: Code = None, kept_folder: Kept =
     )
 
 
+@app.command("miniature-data")
+def miniature_data(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
+    """Write the miniature's instruction sets and benchmarks, and a manifest of their files."""
+    from polycal import miniature, sources
+
+    told, folder = json.loads(cell), out.parent
+
+    def make(note: dict[str, Any]) -> None:
+        miniature.build_data(told, folder, note)
+        files = sorted(p for part in ("data", "benchmarks", "truth") for p in (folder / part).rglob("*.*"))
+        kept.write_json(out, {**note, "files": sources.checksums(files, folder)})
+
+    role = {"data.json": out}
+    if not kept.obtain("miniature_data", told, _code("miniature_data", code), {}, role, kept_folder, make):
+        # only the manifest is kept: the files are made again where one is missing or another
+        written = json.loads(out.read_text())["files"]
+        there = [folder / name for name in written if (folder / name).is_file()]
+        if sources.checksums(there, folder) != written:
+            kept.obtain("miniature_data", told, _code("miniature_data", code), {}, role, None, make)
+
+
+@app.command("miniature-model")
+def miniature_model(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
+    """Pre-train one of the miniature's base models; stops where it has not learned the task."""
+    from polycal import miniature
+
+    told, folder = json.loads(cell), out.parent
+    files = {name: folder / name for name in miniature.MODEL_FILES}
+    kept.obtain(
+        "miniature_model",
+        told,
+        _code("miniature_model", code),
+        {},
+        files,
+        kept_folder,
+        lambda note: miniature.build_model(told, folder, note),
+    )
+
+
+@app.command()
+def finetune(
+    cell: Cell,
+    model: Annotated[Path, typer.Option(help="Manifest of the base model.")],
+    instructions: Annotated[Path, typer.Option(help="Conversations to train on.")],
+    out: Out,
+    code: Code = None,
+    kept_folder: Kept = None,
+    zero_stage: Annotated[
+        int, typer.Option(min=0, max=3, help="DeepSpeed ZeRO stage; changes no result.")
+    ] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
+) -> None:
+    """Fine-tune a model with label smoothing."""
+    from polycal import checkpoints
+
+    told, role = json.loads(cell), {"manifest.json": out}
+    base, rows = checkpoints.read(model).content, records.metadata(instructions)["content"]
+    reads = {"model": base, "instructions": rows}
+
+    def make(note: dict[str, Any]) -> None:
+        from polycal import finetune as training
+
+        training.finetune(
+            told,
+            model=model,
+            instructions=instructions,
+            out=out,
+            note=note,
+            zero_stage=zero_stage,
+            threads=threads,
+        )
+
+    def whole() -> bool:
+        try:
+            return bool(checkpoints.read(out))
+        except checkpoints.CheckpointError:
+            return False
+
+    version = _code("finetune", code)
+    # only the manifest is kept; where the weights beside it are gone, they are trained again
+    if not kept.obtain("finetune", told, version, reads, role, kept_folder, make) and not whole():
+        kept.obtain("finetune", told, version, reads, role, None, make)
+
+
 @app.command("check-parallel")
 def check_parallel(files: list[Path], out: Out) -> None:
     """Check that the languages of a benchmark ask the same questions."""
@@ -200,6 +284,22 @@ def measure(
         kept_folder,
         lambda note: statistics.measure(paths, settings=told["settings"], out=out, note=note),
     )
+
+
+@app.command()
+def present(
+    cell: Cell,
+    study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],
+) -> None:
+    """Tables, figures and the report of a study, from its measured tables."""
+    from polycal import figures, grid, report, series, tables
+
+    told = json.loads(cell)
+    found = series.read(study, told["languages"])
+    tables.write(found, study / "tables")
+    shown = figures.draw(found, study / "figures")
+    paths = [Path(p) for p in grid.scores(told["grid"])]
+    print(f"present: {report.write(found, study, paths, shown, told)}", flush=True)
 
 
 def main() -> None:

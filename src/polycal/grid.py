@@ -12,9 +12,14 @@ from polycal.kept import canonical
 NONE = "none"
 CHECKPOINT = "model={model}/data={data}/recipe={recipe}/beta={beta}/seed={seed}"
 MODEL = "resources/models/{model}/manifest.json"
+INSTRUCTIONS = "resources/instructions/{data}.parquet"
 QUESTIONS = "resources/benchmarks/{benchmark}/{language}.parquet"
+TRAINED = f"results/checkpoints/{CHECKPOINT}/lr={{lr}}/manifest.json"
+SELECTED = f"results/checkpoints/{CHECKPOINT}/selected.json"
 SCORES = f"results/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/language={{language}}/scores.parquet"
 STUDY = "results/studies/{study}"
+MINIATURE_MODEL = "resources/miniature/models/{architecture}/gate.json"
+MINIATURE_DATA = "resources/miniature/data.json"
 
 
 @dataclass(frozen=True, order=True)
@@ -71,6 +76,25 @@ def scores(blocks: Sequence[Product]) -> list[str]:
     return [SCORES.format(**asdict(cell)) for cell in cells(blocks)]
 
 
+def trained(config: Config) -> list[str]:
+    """The manifest of every fine-tuned checkpoint of the grid, one for each learning rate."""
+    found = {(c.model, c.data, c.recipe, c.beta, c.seed) for c in cells(products(config)) if c.data != NONE}
+    keys = ("model", "data", "recipe", "beta", "seed")
+    return [
+        TRAINED.format(**dict(zip(keys, one, strict=True)), lr=lr)
+        for one in sorted(found)
+        for lr in config.recipes[one[2]].learning_rates
+    ]
+
+
+def checkpoint(config: Config, **names: str) -> str:
+    """The file that says which weights a cell is scored with: the base's, the only ones, or those selected."""
+    if names["data"] == NONE:
+        return MODEL.format(**names)
+    rates = config.recipes[names["recipe"]].learning_rates
+    return (SELECTED if len(rates) > 1 else TRAINED).format(**names, lr=rates[0])
+
+
 def batches(config: Config) -> list[tuple[str, int, list[str]]]:
     """(benchmark, number, languages) of the scoring jobs, ``languages_per_job`` languages each."""
     asked = {(c.benchmark, c.language) for c in cells(products(config))}
@@ -96,6 +120,46 @@ def fetch_model_cell(config: Config, model: str) -> str:
     return canonical({"stage": "fetch_model", "model": model, "source": config.models[model].where()})
 
 
+def fetch_instructions_cell(config: Config, data: str) -> str:
+    """What determines the conversations of an instruction set."""
+    chosen = config.data[data]
+    settings = chosen.model_dump(
+        include={"format", "language", "rows", "heldout", "seed", "sources", "config"}
+    )
+    return canonical(
+        {"stage": "fetch_instructions", "data": data, "source": chosen.where(), "settings": settings}
+    )
+
+
+def finetune_cell(config: Config, **names: str) -> str:
+    """What determines a fine-tuned checkpoint: not ranks, partition, ZeRO stage or threads."""
+    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"})
+    settings["attention"] = config.models[names["model"]].attention
+    keys = ("model", "data", "recipe", "beta", "seed", "lr")
+    return canonical({"stage": "finetune", **{key: names[key] for key in keys}, "settings": settings})
+
+
+def select_cell(config: Config, **names: str) -> str:
+    """What determines a choice among learning rates: the list of them included."""
+    keys = ("model", "data", "recipe", "beta", "seed")
+    rates = config.recipes[names["recipe"]].learning_rates
+    return canonical({"stage": "select_lr", **{key: names[key] for key in keys}, "learning_rates": rates})
+
+
+def miniature_data_cell(config: Config) -> str:
+    """What determines the miniature's instruction sets and benchmarks."""
+    assert config.miniature is not None
+    settings = config.miniature.model_dump(include={"seed", "languages", "questions", "rows"})
+    return canonical({"stage": "miniature_data", "settings": settings})
+
+
+def miniature_model_cell(config: Config, architecture: str) -> str:
+    """What determines one of the miniature's base models."""
+    assert config.miniature is not None
+    settings = config.miniature.model_dump()
+    return canonical({"stage": "miniature_model", "model": architecture, "settings": settings})
+
+
 def fetch_benchmark_cell(config: Config, benchmark: str, language: str) -> str:
     """What determines the questions of one language."""
     chosen = config.benchmarks[benchmark]
@@ -110,6 +174,18 @@ def measure_cell(config: Config) -> str:
     A list of records would outgrow what a shell takes as one argument in the paper's grid.
     """
     return canonical({"stage": "measure", "settings": measure_settings(config), "grid": products(config)})
+
+
+def present_cell(config: Config) -> str:
+    """What determines tables, figures and report, beside the measured tables."""
+    names = {code: language.name for code, language in sorted(config.languages.items())}
+    told = {
+        "stage": "present",
+        "grid": products(config),
+        "languages": names,
+        "measure": config.measure.model_dump(),
+    }
+    return canonical(told)
 
 
 def measure_settings(config: Config) -> dict[str, Any]:

@@ -21,7 +21,7 @@ ACCEPTED = ROOT / "config" / "accepted.yaml"
 TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
 INFERENCE = ("tokenizers", "torch", "transformers")
 NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
-DRAWING = ("matplotlib", "pandas", "seaborn")
+DRAWING = ("jinja2", "matplotlib", "pandas", "seaborn")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ STAGES = {
     "select_lr": Stage(("selection",)),
     "score": Stage(("scoring",), INFERENCE),
     "measure": Stage(("statistics",), NUMBERS),
-    "tables": Stage(("tables",), ("pandas",)),
-    "figures": Stage(("figures",), DRAWING),
-    "report": Stage(("report",), ("jinja2",), ("templates/*",)),
+    "present": Stage(("tables", "figures", "report"), DRAWING, ("templates/*",)),
 }
 
 

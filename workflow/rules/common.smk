@@ -4,27 +4,30 @@ from functools import partial
 from snakemake.exceptions import WorkflowError
 
 from polycal import grid, versions
-from polycal.config import NAME, ConfigError, resolve
+from polycal.config import NAME, ConfigError, Model, resolve
 from polycal.statistics import TABLES
 
 
 def resolved(raw):
     """The configuration, or what is wrong with it in a sentence and no traceback."""
     try:
-        study = resolve(raw)
+        return resolve(raw)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
-    for block in study.grid.blocks():
-        if block.data:
-            raise WorkflowError(
-                f"grid.data: {block.data[0]!r} asks for fine-tuning, which has no rule yet; leave the list empty."
-            )
-    return study
 
 
 def version(stage):
     """The class of a stage's code, after acceptances."""
     return versions.code_class(stage)[0]
+
+
+def source_of(entry):
+    """What has to be built before a model, data set or benchmark can be fetched: miniatures only."""
+    if entry.miniature is None:
+        return []
+    if isinstance(entry, Model):
+        return grid.MINIATURE_MODEL.format(architecture=entry.miniature)
+    return grid.MINIATURE_DATA
 
 
 def questions_of(benchmark):

@@ -1,10 +1,13 @@
 localrules:
     fetch_model,
+    fetch_instructions,
     fetch_benchmark,
     check_parallel,
 
 
 rule fetch_model:
+    input:
+        lambda w: source_of(STUDY_CONFIG.models[w.model]),
     output:
         grid.MODEL,
     log:
@@ -21,7 +24,28 @@ rule fetch_model:
         " > {log:q} 2>&1"
 
 
+rule fetch_instructions:
+    input:
+        lambda w: source_of(STUDY_CONFIG.data[w.data]),
+    output:
+        grid.INSTRUCTIONS,
+    log:
+        "logs/fetch_instructions/{data}.log",
+    params:
+        cell=lambda w: grid.fetch_instructions_cell(STUDY_CONFIG, w.data),
+        code=version("fetch_instructions"),
+    shell:
+        "polycal fetch-instructions"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
 rule fetch_benchmark:
+    input:
+        lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark]),
     output:
         grid.QUESTIONS,
     log:

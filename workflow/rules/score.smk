@@ -13,7 +13,7 @@ for benchmark, number, languages in BATCHES:
         name:
             f"score_{benchmark}_{number:02d}"
         input:
-            model=grid.MODEL,
+            model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
             questions=expand(grid.QUESTIONS, benchmark=benchmark, language=languages),
         output:
             expand(
@@ -26,6 +26,10 @@ for benchmark, number, languages in BATCHES:
             f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
         benchmark:
             f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
+        resources:
+            gpu=lambda w: STUDY_CONFIG.models[w.model].scoring_gpus,
+            mem_mb=lambda w: STUDY_CONFIG.models[w.model].scoring_memory_mb,
+            runtime=lambda w: STUDY_CONFIG.models[w.model].scoring_minutes,
         params:
             cells=partial(score_cells, benchmark=benchmark, languages=languages),
             code=version("score"),

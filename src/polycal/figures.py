@@ -1,0 +1,255 @@
+"""The study as pictures. Each is drawn from the measured tables alone, as SVG and PNG."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from polycal import series
+from polycal.series import Study
+
+# Okabe and Ito's palette, which colour-blind readers tell apart; grey is the untuned model.
+COLOURS = ["#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+LEVEL = {"high": "high-resource", "mid": "mid-resource", "low": "low-resource"}
+
+
+def _style() -> None:
+    sns.set_theme(style="whitegrid", context="notebook", font="DejaVu Sans")
+    # equal input gives equal bytes
+    mpl.rcParams.update({"svg.hashsalt": "polycal", "figure.dpi": 110, "savefig.bbox": "tight"})
+
+
+def overview(study: Study, benchmark: str, protocol: str) -> Figure:
+    """Mean confidence less accuracy in each language, by setting; a column a model, a row a data set."""
+    chosen = [s for s in study.tuned() if s[4] == benchmark and s[5] == protocol]
+    models, data = sorted({s[0] for s in chosen}), sorted({s[1] for s in chosen})
+    size = (1 + 3.6 * len(models), 0.9 + 3.1 * len(data))
+    figure, axes = plt.subplots(len(data), len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for one in chosen:
+        axis = axes[data.index(one[1])][models.index(one[0])]
+        found = study.of("cells", one)
+        _by_language(axis, study, found, "gap")
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_title(f"{one[0]} tuned on {one[1]}", fontsize=10)
+    _label(figure, axes, "confidence less accuracy (above 0: over-confident)", "")
+    _legend(figure, axes)
+    return figure
+
+
+def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
+    """ECE of each language with 95% intervals; the tick marks what a perfectly calibrated model would get."""
+    found = study.of("cells", one)
+    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * found.language.nunique()), squeeze=False)
+    _by_language(axis[0][0], study, found, "ece")
+    if "ece_floor" in found:
+        order = series.in_order(found)
+        floor = found.groupby("language").ece_floor.mean()
+        axis[0][0].scatter(
+            [floor[c] for c in order],
+            range(len(order)),
+            marker="|",
+            s=220,
+            color="black",
+            zorder=5,
+            label="noise floor",
+        )
+    axis[0][0].set_xlim(left=0)
+    axis[0][0].set_title(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
+    _label(figure, axis, "expected calibration error", "")
+    _legend(figure, axis)
+    return figure
+
+
+def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str) -> None:
+    order = series.in_order(found)
+    names = series.settings(found)
+    levels = dict(zip(found.language, found.resource, strict=True))
+    for place, name in enumerate(names):
+        rows = found[found.setting == name].set_index("language").reindex(order)
+        y = np.arange(len(order)) + (place - (len(names) - 1) / 2) * 0.17
+        x = rows[metric].to_numpy()
+        error = np.abs(np.stack([x - rows[f"{metric}_low"], rows[f"{metric}_high"] - x]))
+        axis.errorbar(
+            x,
+            y,
+            xerr=error,
+            fmt=MARKERS[place],
+            color=COLOURS[place],
+            markersize=4.5,
+            linewidth=1.1,
+            label=name,
+        )
+    axis.set_yticks(range(len(order)), [f"{study.languages.get(c, c)} ({c})" for c in order], fontsize=9)
+    axis.set_ylim(len(order) - 0.5, -0.5)
+    for at in [n for n in range(1, len(order)) if levels[order[n]] != levels[order[n - 1]]]:
+        axis.axhline(at - 0.5, color="black", linewidth=0.6, linestyle=":")
+    for level in sorted(set(levels.values()), key=series.LEVELS.index):
+        first = min(n for n, c in enumerate(order) if levels[c] == level)
+        axis.text(
+            0.99,
+            first - 0.42,
+            LEVEL[level],
+            transform=axis.get_yaxis_transform(),
+            ha="right",
+            va="top",
+            fontsize=7.5,
+            color="#555555",
+        )
+    axis.grid(axis="y", visible=False)
+
+
+def confidence_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
+    """Change of accuracy and of confidence from the base, a point a language and checkpoint."""
+    figure, axes = plt.subplots(figsize=(6.2, 5.2), squeeze=False)
+    axis = axes[0][0]
+    names: list[str] = []
+    for one in [s for s in study.tuned() if s[4] == benchmark and s[5] == protocol]:
+        found = study.of("cells", one)
+        base = found[found.beta == "none"].set_index("language")
+        for name in [n for n in series.settings(found) if n != "base"]:
+            names += [name] if name not in names else []
+            rows = (
+                found[found.setting == name]
+                .set_index("language")
+                .reindex(base.index)
+                .dropna(subset=["accuracy"])
+            )
+            place = 1 + names.index(name)
+            axis.scatter(
+                rows.accuracy - base.accuracy.reindex(rows.index),
+                rows.confidence - base.confidence.reindex(rows.index),
+                color=COLOURS[place],
+                marker=MARKERS[place],
+                s=26,
+                alpha=0.75,
+                label=name,
+            )
+    ends = np.array([*axis.get_xlim(), *axis.get_ylim()])
+    axis.plot(
+        [ends.min(), ends.max()], [ends.min(), ends.max()], color="black", linewidth=0.8, linestyle="--"
+    )
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.axvline(0, color="black", linewidth=0.6)
+    axis.set_title(f"{benchmark}: points above the dashed line became over-confident", fontsize=10)
+    _label(figure, axes, "change of accuracy from the base model", "change of confidence from the base model")
+    _legend(figure, axes)
+    return figure
+
+
+def ece_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
+    """Mean ECE against mean accuracy over languages as β rises, a line a model and data set."""
+    figure, axes = plt.subplots(figsize=(6.6, 5), squeeze=False)
+    axis = axes[0][0]
+    for number, one in enumerate(s for s in study.tuned() if s[4] == benchmark and s[5] == protocol):
+        found = study.of("means", one)
+        found = found[(found.group == "all")]
+        tuned = found[found.beta != "none"].assign(value=lambda t: t.beta.astype(float)).sort_values("value")
+        colour = COLOURS[(number + 1) % len(COLOURS)]
+        axis.plot(tuned.accuracy, tuned.ece, marker="o", color=colour, label=f"{one[0]}, {one[1]}")
+        for row in tuned.itertuples():
+            axis.annotate(
+                f"{row.beta}", (row.accuracy, row.ece), xytext=(5, 4), textcoords="offset points", fontsize=8
+            )
+        base = found[found.beta == "none"]
+        axis.scatter(base.accuracy, base.ece, marker="*", s=110, color=colour)
+    axis.set_ylim(bottom=0)
+    axis.set_title(f"{benchmark}: each line from β = 0 on, stars are the base models", fontsize=10)
+    _label(figure, axes, "accuracy, mean over languages", "expected calibration error, mean over languages")
+    axis.legend(fontsize=8, loc="best")
+    return figure
+
+
+def reliability(study: Study, one: tuple[str, ...]) -> Figure:
+    """Reliability diagrams: a row a language, a column a setting, bars for the share of questions in a bin."""
+    found = study.of("reliability", one)
+    cells = study.of("cells", one)
+    order, names = series.in_order(cells), series.settings(cells)
+    size = (0.6 + 2.1 * len(names), 0.8 + 1.75 * len(order))
+    figure, axes = plt.subplots(len(order), len(names), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for row, language in enumerate(order):
+        for column, name in enumerate(names):
+            axis = axes[row][column]
+            bins = found[(found.language == language) & (found.setting == name)]
+            axis.bar(
+                bins.low, bins.n / max(bins.n.sum(), 1), bins.high - bins.low, align="edge", color="#dddddd"
+            )
+            axis.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle="--")
+            error = np.abs(np.stack([bins.accuracy - bins.accuracy_low, bins.accuracy_high - bins.accuracy]))
+            axis.errorbar(
+                bins.confidence,
+                bins.accuracy,
+                yerr=error,
+                fmt="o",
+                markersize=3,
+                linewidth=0.8,
+                color=COLOURS[column],
+            )
+            cell = cells[(cells.language == language) & (cells.setting == name)]
+            if len(cell):
+                axis.text(
+                    0.04, 0.94, f"ECE {cell.ece.iloc[0]:.3f}", transform=axis.transAxes, va="top", fontsize=8
+                )
+            axis.set(xlim=(0, 1), ylim=(0, 1))
+            if row == 0:
+                axis.set_title(name, fontsize=10)
+            if column == 0:
+                axis.set_ylabel(study.languages.get(language, language), fontsize=9)
+    _label(figure, axes, "confidence (bars: share of questions)", "accuracy")
+    return figure
+
+
+def _label(figure: Figure, axes: np.ndarray, x: str, y: str) -> None:
+    figure.supxlabel(x, fontsize=10)
+    if y:
+        figure.supylabel(y, fontsize=10)
+    figure.tight_layout()
+
+
+def _legend(figure: Figure, axes: np.ndarray) -> None:
+    found: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    figure.legend(
+        found.values(),
+        found.keys(),
+        loc="lower center",
+        ncol=len(found),
+        bbox_to_anchor=(0.5, 1.0),
+        fontsize=9,
+    )
+
+
+def draw(study: Study, folder: Path) -> list[Path]:
+    """Draw every figure that the study's cells allow below ``folder``; SVG and PNG. Returns the PNGs."""
+    _style()
+    wanted: dict[str, Callable[[], Figure]] = {}
+    for benchmark, protocol in sorted({(s[4], s[5]) for s in study.tuned()}):
+        at = (study, benchmark, protocol)
+        wanted[f"overview-{benchmark}-{protocol}"] = partial(overview, *at)
+        wanted[f"confidence-{benchmark}-{protocol}"] = partial(confidence_and_accuracy, *at)
+        wanted[f"beta-{benchmark}-{protocol}"] = partial(ece_and_accuracy, *at)
+    for one in study.tuned():
+        name = "-".join((one[0], one[1], one[4], one[5]))
+        wanted[f"ece-{name}"] = partial(ece_by_language, study, one)
+        wanted[f"reliability-{name}"] = partial(reliability, study, one)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in wanted.items():
+        figure = make()
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+            aside = folder / f".{name}.part{suffix}"
+            figure.savefig(aside, metadata=metadata)
+            aside.replace(folder / f"{name}{suffix}")
+        plt.close(figure)
+    return [folder / f"{name}.png" for name in wanted]

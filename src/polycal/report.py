@@ -1,0 +1,72 @@
+"""One page that tells what a study found and leads each number to the record that it came from."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from polycal import records, story, tables
+from polycal.series import Study
+
+CAPTIONS = {
+    "overview": "Confidence less accuracy in each language, with 95% intervals: right of the line a model is"
+    " over-confident. Languages stand by their resource level.",
+    "confidence": "Each point is a language and checkpoint. Above the dashed line confidence grew more than accuracy.",
+    "beta": "Mean over languages. Each line runs from β = 0 on; a star is the base model.",
+    "ece": "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a perfectly"
+    " calibrated model of the same confidences would show on as many questions.",
+    "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
+    " On the dashed line a model is calibrated, below it over-confident.",
+}
+
+
+def write(study: Study, folder: Path, paths: Sequence[Path], shown: Sequence[Path], settings: Any) -> Path:
+    """Write ``folder``/report.html from the measured tables, the score records at ``paths`` and pictures ``shown``.
+
+    Everything is inlined, all text is escaped, and the page loads nothing. Records that are asked for but
+    not there are listed as missing. ``settings`` is the study's grid and conventions, shown as JSON.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    text = resources.files("polycal").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    first = tables.table_one(study)
+    page = environment.from_string(text).render(
+        name=folder.name,
+        findings=story.findings(study),
+        columns=list(first.columns),
+        rows=first.to_dict("records"),
+        figures=[_figure(path) for path in shown],
+        records=[_record(path) for path in paths if path.exists()],
+        missing=[str(path) for path in paths if not path.exists()],
+        settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
+    )
+    out = folder / "report.html"
+    aside = out.with_name(".report.html.part")
+    aside.write_text(page, encoding="utf-8")
+    aside.replace(out)
+    return out
+
+
+def _figure(path: Path) -> dict[str, str]:
+    kind = path.stem.split("-")[0]
+    data = base64.b64encode(path.read_bytes()).decode()
+    return {"name": path.stem, "kind": kind, "caption": CAPTIONS[kind], "data": data}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    said: Mapping[str, Any] = records.metadata(path)
+    keys = (
+        "fingerprint",
+        "code_version",
+        "commit",
+        "dirty",
+        "host",
+        "job",
+        "started",
+        "seconds",
+        "acceptances",
+    )
+    return {"path": str(path), "cell": said.get("cell", {}), **{key: said.get(key) for key in keys}}

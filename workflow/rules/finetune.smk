@@ -1,0 +1,30 @@
+rule finetune:
+    input:
+        model=grid.MODEL,
+        instructions=grid.INSTRUCTIONS,
+    output:
+        grid.TRAINED,
+    log:
+        f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.log",
+    benchmark:
+        f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.jsonl"
+    resources:
+        # resources trigger no rerun: the ZeRO stage changes no result
+        gpu=lambda w: STUDY_CONFIG.models[w.model].training_gpus,
+        zero_stage=lambda w: STUDY_CONFIG.models[w.model].zero_stage,
+        mem_mb=lambda w: STUDY_CONFIG.models[w.model].training_memory_mb,
+        runtime=lambda w: STUDY_CONFIG.models[w.model].training_minutes,
+    params:
+        cell=lambda w: grid.finetune_cell(STUDY_CONFIG, **w),
+        code=version("finetune"),
+    shell:
+        "HF_HUB_OFFLINE=1 polycal finetune"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --model {input.model:q}"
+        " --instructions {input.instructions:q}"
+        " --zero-stage {resources.zero_stage}"
+        " --threads {threads}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
