@@ -1,7 +1,7 @@
 """Candidate log-likelihoods of one model: what a Score record holds.
 
-A sequence is scored once for each candidate, in batches sorted by length under a token budget, with the
-output head applied only at positions whose next token is a candidate's. Padding stands on the right and
+A question's candidates share sequences where one's input begins another's, in batches sorted by length under a
+token budget, with the output head applied only at positions whose next token is a candidate's. Padding stands on the right and
 positions before it never see it, so a result depends on its batch only by rounding.
 """
 
@@ -97,46 +97,85 @@ def candidates_of(
     return found, cut
 
 
-def batches(found: Sequence[Candidate], budget: int) -> Iterator[list[Candidate]]:
-    """Candidates by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
-    batch: list[Candidate] = []
-    for one in sorted(found, key=lambda c: (-len(c.tokens), c.question, c.option)):
+@dataclass(frozen=True)
+class Row:
+    """One sequence to be run, and the candidates whose tokens it predicts."""
+
+    tokens: tuple[int, ...]
+    candidates: tuple[Candidate, ...]
+
+
+def shared(found: Sequence[Candidate]) -> list[Row]:
+    """As few sequences as predict all candidates: one serves every candidate whose input is a prefix of it.
+
+    A candidate's last token is predicted but never read, so the candidates of one token share their prompt,
+    and of several candidates that begin alike the longest serves the others.
+    """
+    served: dict[tuple[int, ...], list[Candidate]] = {}
+    of_question: dict[int, list[tuple[int, ...]]] = {}
+    for one in sorted(found, key=lambda c: (c.question, -len(c.tokens), c.option)):
+        wanted = one.tokens[:-1]
+        longer = of_question.setdefault(one.question, [])
+        match = next((tokens for tokens in longer if tokens[: len(wanted)] == wanted), None)
+        if match is None:
+            longer.append(wanted)
+            match = wanted
+        served.setdefault(match, []).append(one)
+    return [Row(tokens, tuple(candidates)) for tokens, candidates in served.items()]
+
+
+def batches(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
+    """Sequences by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
+    batch: list[Row] = []
+    for row in sorted(rows, key=lambda r: (-len(r.tokens), r.candidates[0].question, r.candidates[0].option)):
         if batch and len(batch[0].tokens) * (len(batch) + 1) > budget:
             yield batch
             batch = []
-        batch.append(one)
+        batch.append(row)
     if batch:
         yield batch
 
 
 @torch.inference_mode()
-def log_likelihoods(model: Any, batch: Sequence[Candidate]) -> list[float]:
-    """Natural log-likelihood of each candidate, summed over its tokens, [len(batch)].
+def log_likelihoods(model: Any, batch: Sequence[Row]) -> dict[tuple[int, int], float]:
+    """Natural log-likelihood of each candidate, summed over its tokens, by (question, option).
 
-    The head runs at scored positions only; log-softmax in float32, after the final soft-cap if there is one.
+    The head runs at scored positions only, once each; log-softmax in float32, after the final soft-cap if
+    there is one.
     """
-    length = max(len(c.tokens) for c in batch)
+    length = max(len(row.tokens) for row in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for row, one in enumerate(batch):
-        ids[row, : len(one.tokens)] = torch.tensor(one.tokens)
-        mask[row, : len(one.tokens)] = 1
-    where = [(row, place) for row, one in enumerate(batch) for place in range(one.start, len(one.tokens))]
-    rows, places = (torch.tensor(values, device=model.device) for values in zip(*where, strict=True))
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    for line, row in enumerate(batch):
+        ids[line, : len(row.tokens)] = torch.tensor(row.tokens)
+        mask[line, : len(row.tokens)] = 1
+    candidates = [(line, one) for line, row in enumerate(batch) for one in row.candidates]
+    # (line, position that predicts) of every target token, and which candidate it belongs to
+    where = [(line, place - 1) for line, one in candidates for place in range(one.start, len(one.tokens))]
+    owner = [number for number, (_, one) in enumerate(candidates) for _ in one.tokens[one.start :]]
+    targets = [token for _, one in candidates for token in one.tokens[one.start :]]
+    read = sorted(set(where))
+    index = {pair: number for number, pair in enumerate(read)}
+    device = model.device
+    lines, places = (torch.tensor(values, device=device) for values in zip(*read, strict=True))
+    inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    hidden = model.model(**inputs, use_cache=False).last_hidden_state[lines, places]
+    of_target = torch.tensor([index[pair] for pair in where])
+    target, belongs = torch.tensor(targets, device=device), torch.tensor(owner)
     head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)
-    scored = hidden[rows, places - 1]
-    sums = torch.zeros(len(batch), dtype=torch.float64, device=model.device)
+    sums = torch.zeros(len(candidates), dtype=torch.float64)
     step = max(1, 2**24 // head.weight.shape[0])
-    for first in range(0, len(scored), step):
-        part = slice(first, first + step)
-        logits = head(scored[part])
+    for first in range(0, len(read), step):
+        logits = head(hidden[first : first + step])
         if softcap is not None:
             logits = torch.tanh(logits / softcap) * softcap
-        logp = logits.float().log_softmax(-1).gather(1, ids[rows[part], places[part]][:, None])[:, 0]
-        sums.index_add_(0, rows[part], logp.double())
-    return sums.tolist()
+        logp = logits.float().log_softmax(-1)
+        mine = ((of_target >= first) & (of_target < first + step)).nonzero()[:, 0]
+        value = logp[(of_target[mine] - first).to(device), target[mine.to(device)]]
+        sums.index_add_(0, belongs[mine], value.double().cpu())
+    return {
+        (one.question, one.option): total for (_, one), total in zip(candidates, sums.tolist(), strict=True)
+    }
 
 
 def run(
@@ -144,19 +183,18 @@ def run(
 ) -> dict[tuple[int, int], float]:
     """Log-likelihood by (question, option). The budget halves whenever a device runs out of memory."""
     result: dict[tuple[int, int], float] = {}
-    left = list(found)
+    left = shared(found)
     while left:
         try:
             for batch in batches(left, budget):
-                for one, value in zip(batch, log_likelihoods(model, batch), strict=True):
-                    result[one.question, one.option] = value
-                said(sum(len(c.tokens) for c in batch))
+                result |= log_likelihoods(model, batch)
+                said(sum(len(row.tokens) for row in batch))
         except torch.cuda.OutOfMemoryError:
-            if budget <= max(len(c.tokens) for c in left):
+            if budget <= max(len(row.tokens) for row in left):
                 raise
             budget //= 2
             torch.cuda.empty_cache()
-        left = [c for c in left if (c.question, c.option) not in result]
+        left = [row for row in left if (row.candidates[0].question, row.candidates[0].option) not in result]
     return result
 
 
@@ -194,7 +232,7 @@ def score(
     window = getattr(language_model.config, "max_position_embeddings", 2**31)
     for number, (rows, prompted) in enumerate(asked):
         found, cut = candidates_of(tokenizer, prompted, window)
-        progress = _Progress(str(cells[number].get("language", questions[number].stem)), found)
+        progress = _Progress(str(cells[number].get("language", questions[number].stem)), shared(found))
         values = run(language_model, found, token_budget, progress)
         measured = {
             "device": place,
@@ -238,8 +276,8 @@ def _rows(
 class _Progress:
     """A line every five seconds: tokens done, rate and time left."""
 
-    def __init__(self, name: str, found: Sequence[Candidate]) -> None:
-        self.name, self.total, self.count = name, sum(len(c.tokens) for c in found), 0
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name, self.total, self.count = name, sum(len(row.tokens) for row in rows), 0
         self.begun = self.last = time.monotonic()
 
     def __call__(self, tokens: int) -> None:

@@ -107,11 +107,19 @@ def test_a_tokenizer_without_bos_scores_the_same_tokens():
         assert (len(tokens) - start, start) == (2, 2 + bos)
 
 
-def test_batches_hold_every_candidate_once_under_the_budget():
-    found = [scoring.Candidate(n, 0, tuple(range(2 + n % 7)), 1) for n in range(40)]
-    made = list(scoring.batches(found, 20))
-    assert sorted(c.question for batch in made for c in batch) == list(range(40))
-    assert all(len(batch) == 1 or len(batch) * max(len(c.tokens) for c in batch) <= 20 for batch in made)
+def test_batches_hold_every_sequence_once_under_the_budget():
+    found = [scoring.Candidate(n, 0, tuple(range(3 + n % 7)), 1) for n in range(40)]
+    made = list(scoring.batches(scoring.shared(found), 20))
+    assert sorted(c.question for batch in made for row in batch for c in row.candidates) == list(range(40))
+    assert all(len(batch) == 1 or len(batch) * max(len(r.tokens) for r in batch) <= 20 for batch in made)
+
+
+def test_candidates_whose_input_begins_anothers_share_its_sequence():
+    texts = [(1, 2, 7), (1, 2, 8), (1, 2, 7, 9), (1, 2, 8, 3, 4)]
+    rows = scoring.shared([scoring.Candidate(0, n, tokens, 2) for n, tokens in enumerate(texts)])
+    shared = {row.tokens: sorted(c.option for c in row.candidates) for row in rows}
+    # the prompt alone is a prefix of the longest; (1, 2, 7) is not
+    assert shared == {(1, 2, 8, 3): [0, 1, 3], (1, 2, 7): [2]}
 
 
 def test_the_wording_of_a_prompt_is_fixed():
