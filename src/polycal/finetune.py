@@ -20,7 +20,7 @@ import torch
 import transformers
 from datasets import Dataset
 from torch.utils.data import SequentialSampler
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from polycal import batches, chat, checkpoints, kept, records, smoothing
@@ -208,6 +208,7 @@ def _trainer(
         processing_class=tokenizer,
         callbacks=[Progress()],
     )
+    trainer.remove_callback(PrinterCallback)  # Progress says the same in fewer lines
     # TRL patches the model's forward when the trainer is made, so the head's own comes after
     smoothing.install(trainer.model, float(cell["beta"]))
     trainer.reduction, trainer.seed = settings["reduction"], cell["seed"]
