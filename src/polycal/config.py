@@ -301,9 +301,9 @@ class Miniature(Strict):
     languages: Names = Field(min_length=1, description="Languages of the world, largest first.")
     questions: int = Field(300, gt=0, description="Test questions a benchmark and language.")
     rows: int = Field(1000, gt=0, description="Conversations an instruction set.")
-    steps: int = Field(500, gt=0, description="Pre-training steps.")
-    batch: int = Field(96, gt=0, description="Documents a pre-training step.")
-    learning_rate: Positive = Field("4e-3", description="Pre-training learning rate.")
+    steps: int = Field(1200, gt=0, description="Pre-training steps.")
+    batch: int = Field(32, gt=0, description="Documents a pre-training step.")
+    learning_rate: Positive = Field("6e-3", description="Pre-training learning rate.")
 
 
 class Config(Strict):
