@@ -62,6 +62,8 @@ def _within(low: str, high: str, include_high: bool = True) -> AfterValidator:
 
 
 def _name(text: Any) -> str:
+    if isinstance(text, bool):
+        raise ValueError("YAML reads a bare yes, no, on or off as true or false: put the name in quotes")
     text = str(text)
     if not re.fullmatch(NAME, text) or text == "none":
         raise ValueError(
@@ -155,7 +157,10 @@ class Data(Source):
     )
     heldout: Share = Field("0.02", description="Share of conversations held out of training.")
     seed: Number = Field("0", description="Seed of shuffling and sub-sampling.")
-    sources: Names | None = Field(None, description="Only conversations of these sources; null takes all.")
+    # the sets' own words, such as ai2-adapt-dev/tulu_v3.9_aya_100k or LMSys Chatbot Arena
+    sources: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] | None = Field(
+        None, description="Only conversations of these sources, as the set names them; null takes all."
+    )
     config: str | None = Field(None, description="Configuration of the hub data set, where it has several.")
 
 

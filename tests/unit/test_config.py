@@ -71,6 +71,12 @@ def test_a_spelling_keeps_value_and_spells_itself_alike(value):
         ({"benchmarks": {"b": {"languages": ["en", "en"]}}}, r"benchmarks\.b\.languages: holds 'en' twice"),
         ({"benchmarks": {"b": {"languages": ["xx"]}}}, r"'xx' is not in the catalogue 'languages'"),
         ({"models": {"a b": {"path": "m"}}}, r"letters, digits, dot, underscore and hyphen"),
+        (
+            {"benchmarks": {"b": {"languages": ["en", False]}}},
+            r"YAML reads a bare yes, no, on or off .* quotes",
+        ),
+        ({"data": {"d": {"sources": []}}}, r"data\.d\.sources: "),
+        ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: holds 'a/b' twice"),
         ({"models": {"m": {"hub": "x/y"}}}, r"models\.m: needs exactly one of hub, path, miniature"),
         ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision belong together"),
         ({"recipes": {"r": {"micro_batch": 3}}}, r"recipes\.r: batch 8 is not a multiple of micro_batch 3"),

@@ -1,130 +1,27 @@
 import errno
 import hashlib
-import http.server
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub import COMMIT, Hub, files
 from huggingface_hub import constants
 
-from polycal import benchmarks, checkpoints, records, sources
+from polycal import benchmarks, checkpoints, instructions, records, sources
 from polycal.sources import SourceError
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GONE = "f" * 40
-
-
-class Hub:
-    """A hub on this machine: repositories as mappings of name to bytes, and what was asked of it."""
-
-    def __init__(self) -> None:
-        self.repositories: dict[str, dict[str, bytes]] = {}
-        self.gated: set[str] = set()
-        self.asked: list[tuple[str, str, str | None]] = []
-        self.cuts: dict[str, list[int]] = {}
-        hub = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
-            def do_GET(self) -> None:
-                hub.asked.append((self.command, self.path, self.headers.get("Range")))
-                path, _, _ = self.path.partition("?")
-                if found := re.fullmatch(
-                    r"/api/(models|datasets)/(\w+/[\w.-]+)/(revision|tree)/(\w+).*", path
-                ):
-                    _, name, what, revision = found.groups()
-                    return self.describe(name, what, revision)
-                if found := re.fullmatch(r"/(?:datasets/)?(\w+/[\w.-]+)/resolve/(\w+)/(.+)", path):
-                    return self.file(*found.groups())
-                return self.answer(404, b"{}")
-
-            def answer(self, status: int, body: bytes, **headers: str) -> None:
-                self.send_response(status)
-                for key, value in headers.items():
-                    self.send_header(key.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            def describe(self, name: str, what: str, revision: str) -> None:
-                if name not in hub.repositories:
-                    return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
-                if revision != COMMIT:
-                    return self.answer(404, b"{}", X_Error_Code="RevisionNotFound")
-                files = [
-                    {
-                        "rfilename": n,
-                        "path": n,
-                        "type": "file",
-                        "size": len(b),
-                        "oid": "0" * 40,
-                        "blobId": "0" * 40,
-                    }
-                    | ({"lfs": lfs(b)} if n.endswith(".safetensors") else {})
-                    for n, b in hub.repositories[name].items()
-                ]
-                body = files if what == "tree" else {"id": name, "sha": COMMIT, "siblings": files}
-                return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
-
-            def file(self, name: str, revision: str, file: str) -> None:
-                if name in hub.gated and not self.headers.get("Authorization"):
-                    return self.answer(401, b"{}", X_Error_Code="GatedRepo")
-                body = hub.repositories[name][file]
-                headers = {
-                    "X_Repo_Commit": COMMIT,
-                    "ETag": f'"{hashlib.sha256(body).hexdigest()}"',
-                    "Accept_Ranges": "bytes",
-                }
-                first = re.fullmatch(r"bytes=(\d+)-.*", self.headers.get("Range") or "")
-                if first and self.command == "GET":
-                    start = int(first[1])
-                    headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-                    return self.answer(206, body[start:], **headers)
-                if self.command == "GET" and hub.cuts.get(file):
-                    # The connection breaks after so many bytes.
-                    self.send_response(200)
-                    for key, value in headers.items():
-                        self.send_header(key.replace("_", "-"), value)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body[: hub.cuts[file].pop(0)])
-                    self.wfile.flush()
-                    self.close_connection = True
-                    return None
-                return self.answer(200, body, **headers)
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
-
-
-def lfs(body: bytes) -> dict[str, object]:
-    digest = hashlib.sha256(body).hexdigest()
-    return {"sha256": digest, "oid": digest, "size": len(body), "pointerSize": 1}
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub = Hub()
-    address = f"http://127.0.0.1:{hub.server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -270,6 +167,33 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "revision", "sentence"),
+    [
+        ("a/gated", COMMIT, r"accept the licence at https://huggingface.co/datasets/a/gated,.*HF_TOKEN"),
+        ("a/d", GONE, rf"revision {GONE} is not there.*huggingface.co/datasets/a/d/commits/main"),
+        ("a/nothing", COMMIT, "no such repository at https://huggingface.co/datasets/a/nothing"),
+        ("a/d", "main", "revision 'main' may move; pin a commit"),
+    ],
+)
+def test_what_the_hub_refuses_of_a_data_set(
+    hub: Hub, tmp_path: Path, name: str, revision: str, sentence: str
+) -> None:
+    shape = files(Path(__file__).parents[1] / "fixtures/hub/tulu-3-sft-mixture")
+    hub.repositories |= {"a/d": shape, "a/gated": shape}
+    hub.gated.add("a/gated")
+    cell = {
+        "data": "d",
+        "source": {"hub": name, "revision": revision},
+        "settings": {"format": "messages", "seed": "0", "heldout": "0"},
+    }
+    out = tmp_path / "d.parquet"
+    with pytest.raises(SourceError, match=sentence) as caught:
+        instructions.fetch(cell, out, {})
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
 def test_without_a_network_it_says_so(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SourceError, match="the hub cannot be reached"):
@@ -293,8 +217,7 @@ def test_a_full_disk_is_seen_before_and_during_the_download(
 
 def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_path: Path) -> None:
     root = Path(__file__).parents[1] / "fixtures/hub/Global-MMLU"
-    files = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    hub.repositories["a/d"] = files
+    hub.repositories["a/d"] = files(root)
     folder = sources.data({"hub": "a/d", "revision": COMMIT}, "benchmarks", "yo")
     arrived = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert arrived == {"README.md", "yo/test-00000-of-00001.parquet", "yo/dev-00000-of-00001.parquet"}
