@@ -27,6 +27,9 @@ check: $(READY)
 		$(BIN)/snakemake --lint --configfile $$study || exit 1; \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
 	done
+	for overlay in config/own/*.yaml; do \
+		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
+	done
 
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)

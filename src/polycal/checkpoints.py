@@ -47,7 +47,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}: no such folder; a checkpoint is a folder with config.json and weights."
         )
-    found = sorted(p for p in folder.iterdir() if p.suffix == ".safetensors" or p.name in PARTS)
+    found = parts(folder)
     names = {p.name for p in found}
     if "config.json" not in names:
         raise CheckpointError(f"{folder}: config.json is missing; a checkpoint holds it beside its weights.")
@@ -55,6 +55,12 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: no weights; at least one *.safetensors file is needed.")
     files = {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in found}
     return {"files": files, "content": content(files)}
+
+
+def parts(folder: Path) -> list[Path]:
+    """The files of a model folder that change its answers; none where there is no such folder."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in there if p.suffix == ".safetensors" or p.name in PARTS)
 
 
 def content(files: dict[str, dict[str, Any]]) -> str:

@@ -117,14 +117,20 @@ def reads(cell: Cell) -> dict[str, str]:
     place = local(source, kind)
     if kind == "models":
         return {"model": checkpoints.describe(place)["content"]}
-    language = cell.get("language", "")
+    chosen = own_files(place, cell.get("language", ""))
+    return {name: file["sha256"] for name, file in checksums(chosen, place).items()}
+
+
+def own_files(place: Path, language: str = "") -> list[Path]:
+    """The files of a local source; of a benchmark's those of ``language``, where each has its own."""
     if "{language}" in place.name:
         place = place.with_name(place.name.replace("{language}", language))
+    if not place.is_dir():
+        return [place] if place.is_file() else []
     # A benchmark has a folder or a file a language; a change in another one concerns another cell.
-    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    files = [file for file in place.rglob("*") if file.is_file()]
     own = [f for f in files if f.stem == language or language in f.relative_to(place).parts[:-1]]
-    chosen = [f for f in files if f.parent == place and f.stem == "README"] + own if own else files
-    return {name: file["sha256"] for name, file in checksums(chosen, place).items()}
+    return sorted([f for f in files if f.parent == place and f.stem == "README"] + own if own else files)
 
 
 def checksums(files: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:

@@ -303,3 +303,7 @@ def test_a_fingerprint_reads_the_files_of_its_own_language() -> None:
     alpaca = root.with_name("alpaca")
     assert len(sources.reads({"data": "d", "source": {"path": str(alpaca)}})) == 2
     assert sources.reads({"data": "d", "source": {"hub": "a/d", "revision": COMMIT}}) == {}
+    assert sources.own_files(root, "nowhere") == sources.own_files(root)
+    pattern = root / "zh" / "{language}-00000-of-00001.parquet"
+    assert sources.own_files(pattern, "test") == [root / "zh/test-00000-of-00001.parquet"]
+    assert sources.own_files(pattern, "fr") == []

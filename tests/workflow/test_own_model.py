@@ -100,6 +100,18 @@ def test_only_what_changed_is_computed(study):
     assert sorted(e for e in new if e[0] == "score") == [("score", "yo")] * 2
     assert {stage for stage, _ in new} == {"fetch_benchmark", "score", "measure"}
 
+    # one question is corrected: only its language is read and asked again
+    file = folder / "questions/zh.jsonl"
+    file.write_text(file.read_text().replace("树", "花"))
+    before = computed(folder)
+    corrected = snakemake(folder, config)
+    assert corrected.returncode == 0, corrected.stderr
+    new = computed(folder)
+    for event in before:
+        new.remove(event)
+    assert sorted(new[:-1]) == [("fetch_benchmark", "zh"), *[("score", "zh")] * 2]
+    assert new[-1][0] == "measure"
+
 
 def test_a_wrong_name_stops_before_anything_is_written(study):
     folder, config = study

@@ -1,9 +1,10 @@
 import os
 from functools import partial
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from polycal import grid, versions
+from polycal import checkpoints, grid, sources, versions
 from polycal.config import NAME, ConfigError, Model, resolve
 from polycal.statistics import TABLES
 
@@ -21,13 +22,24 @@ def version(stage):
     return versions.code_class(stage)[0]
 
 
-def source_of(entry):
-    """What has to be built before a model, data set or benchmark can be fetched: miniatures only."""
-    if entry.miniature is None:
+def source_of(entry, language=""):
+    """What a model, data set or benchmark is made from: a miniature to be built, or files of one's own.
+
+    Files that are not there are left to the job, which says so in a sentence.
+    """
+    if entry.miniature is not None:
+        if isinstance(entry, Model):
+            return grid.MINIATURE_MODEL.format(architecture=entry.miniature)
+        return grid.MINIATURE_DATA
+    if entry.path is None:
         return []
-    if isinstance(entry, Model):
-        return grid.MINIATURE_MODEL.format(architecture=entry.miniature)
-    return grid.MINIATURE_DATA
+    place = Path(entry.path).expanduser()
+    own = (
+        checkpoints.parts(place)
+        if isinstance(entry, Model)
+        else sources.own_files(place, language)
+    )
+    return [str(file) for file in own]
 
 
 def questions_of(benchmark):

@@ -45,7 +45,7 @@ rule fetch_instructions:
 
 rule fetch_benchmark:
     input:
-        lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark]),
+        lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark], w.language),
     output:
         grid.QUESTIONS,
     log:
