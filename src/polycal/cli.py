@@ -299,7 +299,8 @@ def present(
     tables.write(found, study / "tables")
     shown = figures.draw(found, study / "figures")
     paths = [Path(p) for p in grid.scores(told["grid"])]
-    print(f"present: {report.write(found, study, paths, shown, told)}", flush=True)
+    data = [Path(p) for p in grid.conversations(told["grid"])]
+    print(f"present: {report.write(found, study, paths, shown, told, data)}", flush=True)
 
 
 def main() -> None:

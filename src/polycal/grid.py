@@ -76,6 +76,11 @@ def scores(blocks: Sequence[Product]) -> list[str]:
     return [SCORES.format(**asdict(cell)) for cell in cells(blocks)]
 
 
+def conversations(blocks: Sequence[Product]) -> list[str]:
+    """The conversations of every instruction set of the products."""
+    return [INSTRUCTIONS.format(data=data) for data in sorted({d for b in blocks for d in b["data"]})]
+
+
 def trained(config: Config) -> list[str]:
     """The manifest of every fine-tuned checkpoint of the grid, one for each learning rate."""
     found = {(c.model, c.data, c.recipe, c.beta, c.seed) for c in cells(products(config)) if c.data != NONE}
@@ -184,8 +189,21 @@ def present_cell(config: Config) -> str:
         "grid": products(config),
         "languages": names,
         "measure": config.measure.model_dump(),
+        "origins": origins(config),
     }
     return canonical(told)
+
+
+def origins(config: Config) -> list[dict[str, str]]:
+    """Where each model, instruction set and benchmark of the grid comes from, and its licence where it is told."""
+    found = []
+    for kind in ("models", "data", "benchmarks"):
+        for name in sorted({name for block in products(config) for name in block[kind]}):
+            one = getattr(config, kind)[name]
+            place = one.hub or one.path or f"miniature {one.miniature}"
+            told = {"source": place, "revision": one.revision or "", "licence": one.licence or ""}
+            found.append({"kind": kind, "name": name, **told})
+    return found
 
 
 def measure_settings(config: Config) -> dict[str, Any]:

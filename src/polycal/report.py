@@ -24,11 +24,19 @@ CAPTIONS = {
 }
 
 
-def write(study: Study, folder: Path, paths: Sequence[Path], shown: Sequence[Path], settings: Any) -> Path:
+def write(
+    study: Study,
+    folder: Path,
+    paths: Sequence[Path],
+    shown: Sequence[Path],
+    settings: Any,
+    conversations: Sequence[Path] = (),
+) -> Path:
     """Write ``folder``/report.html from the measured tables, the score records at ``paths`` and pictures ``shown``.
 
     Everything is inlined, all text is escaped, and the page loads nothing. Records that are asked for but
-    not there are listed as missing. ``settings`` is the study's grid and conventions, shown as JSON.
+    not there are listed as missing. ``settings`` is the study's grid and conventions, shown as JSON. Of each
+    file of ``conversations`` that is there, the page says what it holds.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = resources.files("polycal").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
@@ -38,6 +46,8 @@ def write(study: Study, folder: Path, paths: Sequence[Path], shown: Sequence[Pat
         findings=story.findings(study),
         columns=list(first.columns),
         rows=first.to_dict("records"),
+        origins=settings.get("origins", []),
+        data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
         figures=[_figure(path) for path in shown],
         records=[_record(path) for path in paths if path.exists()],
         missing=[str(path) for path in paths if not path.exists()],
@@ -54,6 +64,21 @@ def _figure(path: Path) -> dict[str, str]:
     kind = path.stem.split("-")[0]
     data = base64.b64encode(path.read_bytes()).decode()
     return {"name": path.stem, "kind": kind, "caption": CAPTIONS[kind], "data": data}
+
+
+def _data(path: Path, scored: set[str]) -> dict[str, Any]:
+    """What an instruction set holds, and how much of it is in languages that the study scores."""
+    said: Mapping[str, Any] = records.metadata(path)
+    found: dict[str, int] = said["by_language"]
+    return {
+        "name": path.stem,
+        "conversations": said["conversations"],
+        "sources": len(said["by_source"]),
+        "languages": len(set(found) - {"unknown"}),
+        "unknown": found.get("unknown", 0),
+        "seen": ", ".join(f"{code} {count}" for code, count in found.items() if code in scored),
+        "how": ", ".join(f"{how} {count}" for how, count in said["language_from"].items()),
+    }
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ STAGES = {
     "miniature_data": Stage(("miniature",), ("numpy",)),
     "miniature_model": Stage(("miniature",), INFERENCE),
     "fetch_model": Stage(("sources",), ("huggingface_hub",)),
-    "fetch_instructions": Stage(("instructions",), ("datasets", "pyarrow")),
+    "fetch_instructions": Stage(("instructions",), ("datasets", "pyarrow", "pycld2")),
     "fetch_benchmark": Stage(("benchmarks",), ("datasets", "pyarrow")),
     "finetune": Stage(("finetune",), TRAINING),
     "select_lr": Stage(("selection",)),

@@ -5,6 +5,7 @@ Every schema of instructions and both benchmarks, under the names and with the c
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ STUDY = {
     "study": "shapes",
     "models": {"tiny": pinned("someone/tiny", dtype="float32")},
     "data": {
-        "alpaca": pinned("tatsu-lab/alpaca", format="alpaca", language="en"),
+        "alpaca": pinned("tatsu-lab/alpaca", format="alpaca", language="en", licence="CC-BY-NC-4.0"),
         "stanford": pinned("arazd/tulu_stanford_alpaca", format="messages", rows=5),
         "tulu3": pinned("allenai/tulu-3-sft-mixture", format="messages"),
         "aya": pinned("allenai/tulu-3-sft-mixture", format="messages", sources=[AYA]),
@@ -159,6 +160,14 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     assert len(table) == 2 * 7
     changed = table[table["Δ ECE"] != ""]
     assert set(zip(changed.Data, changed.Setting, strict=True)) == {("openhermes", "β = 0.1")}
+
+    # the page says which sets hold languages that are scored
+    page = (folder / "results/studies/shapes/report.html").read_text()
+    assert re.search(
+        r"<td>aya</td><td>3</td><td>1</td>\n<td>3</td><td>(sw 1|yo 1), (sw 1|yo 1)</td><td>0</td>", page
+    )
+
+    assert f"<td>tatsu-lab/alpaca</td>\n<td><code>{COMMIT}</code></td><td>CC-BY-NC-4.0</td>" in page
 
     again = snakemake(folder, hub, STUDY)
     assert "Nothing to be done" in again.stderr
