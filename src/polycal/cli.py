@@ -1,5 +1,6 @@
 """The command ``polycal``: each stage by hand, with the words that the rules use."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -308,6 +309,10 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SystemExit(
+                "polycal: the disk is full; make room and start again, what was finished is kept."
+            ) from None
         # every error of this package is a ValueError whose message is for the reader
         if type(error).__module__.split(".")[0] != "polycal":
             raise

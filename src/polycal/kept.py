@@ -115,5 +115,8 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, aside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    os.replace(aside, path)
+    try:
+        aside.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
