@@ -11,7 +11,8 @@ rule present:
     log:
         f"logs/present/{STUDY_CONFIG.study}.log",
     params:
-        cell=grid.present_cell(STUDY_CONFIG),
+        # a function: a path may hold {language}, which Snakemake would take for a wildcard
+        cell=lambda w: grid.present_cell(STUDY_CONFIG),
         code=version("present"),
         study=lambda w, output: os.path.dirname(output.report),
     shell:
