@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
-STUDIES := config/mini.yaml config/own-model.yaml
+STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml
 
 .PHONY: demo test test-real check lock clean
 

@@ -4,6 +4,7 @@ min_version("9.27")
 
 
 configfile: "config/languages.yaml"
+configfile: "config/config.yaml"
 
 
 container: "docker://python:3.12"

@@ -162,6 +162,35 @@ def finetune(
         kept.obtain("finetune", told, version, reads, role, None, make)
 
 
+@app.command("select-lr")
+def select_lr(
+    manifests: Annotated[list[Path], typer.Argument(help="A manifest for each learning rate of the cell.")],
+    cell: Cell,
+    out: Out,
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Choose among the learning rates of a cell by the loss on held-out conversations."""
+    from polycal import checkpoints, selection
+
+    told = json.loads(cell)
+    losses = selection.held_out(told["learning_rates"], manifests)
+    # the loss beside the weights: it is what the choice stands on
+    reads = {
+        rate: f"{checkpoints.read(path).content} {loss}"
+        for (rate, loss), path in zip(losses.items(), manifests, strict=True)
+    }
+    kept.obtain(
+        "select_lr",
+        told,
+        _code("select_lr", code),
+        reads,
+        {"selected.json": out},
+        kept_folder,
+        lambda note: selection.select(told, manifests, out, note),
+    )
+
+
 @app.command("check-parallel")
 def check_parallel(files: list[Path], out: Out) -> None:
     """Check that the languages of a benchmark ask the same questions."""

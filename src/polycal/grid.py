@@ -82,14 +82,21 @@ def conversations(blocks: Sequence[Product]) -> list[str]:
 
 
 def trained(config: Config) -> list[str]:
-    """The manifest of every fine-tuned checkpoint of the grid, one for each learning rate."""
+    """The manifest of every fine-tuned checkpoint of the grid, one for each learning rate, and every selection."""
     found = {(c.model, c.data, c.recipe, c.beta, c.seed) for c in cells(products(config)) if c.data != NONE}
     keys = ("model", "data", "recipe", "beta", "seed")
-    return [
-        TRAINED.format(**dict(zip(keys, one, strict=True)), lr=lr)
-        for one in sorted(found)
-        for lr in config.recipes[one[2]].learning_rates
-    ]
+    made: list[str] = []
+    for one in sorted(found):
+        names = dict(zip(keys, one, strict=True))
+        made += candidates(config, **names)
+        if len(config.recipes[names["recipe"]].learning_rates) > 1:
+            made.append(SELECTED.format(**names))
+    return made
+
+
+def candidates(config: Config, **names: str) -> list[str]:
+    """The manifests of one cell, one for each learning rate of its recipe."""
+    return [TRAINED.format(**names, lr=lr) for lr in config.recipes[names["recipe"]].learning_rates]
 
 
 def checkpoint(config: Config, **names: str) -> str:

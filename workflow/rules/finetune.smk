@@ -1,3 +1,7 @@
+localrules:
+    select_lr,
+
+
 rule finetune:
     input:
         model=grid.MODEL,
@@ -25,6 +29,25 @@ rule finetune:
         " --instructions {input.instructions:q}"
         " --zero-stage {resources.zero_stage}"
         " --threads {threads}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule select_lr:
+    input:
+        lambda w: grid.candidates(STUDY_CONFIG, **w),
+    output:
+        grid.SELECTED,
+    log:
+        f"logs/select_lr/{grid.CHECKPOINT}.log",
+    params:
+        cell=lambda w: grid.select_cell(STUDY_CONFIG, **w),
+        code=version("select_lr"),
+    shell:
+        "polycal select-lr {input:q}"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
         " --kept results/.kept"
         " --out {output:q}"
         " > {log:q} 2>&1"

@@ -1,0 +1,103 @@
+"""What the paper's grid plans, on a bare clone: no data, GPU, network or environment."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from polycal import grid
+from polycal.config import load, merge, resolve
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]
+
+
+def planned(*words):
+    """Rule → number of jobs of a dry run from the repository's own files, in an empty folder's state."""
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-c", "1", "--forceall", *words]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return {name: int(count) for name, count in re.findall(r"^(\S+) +(\d+)$", ran.stdout + ran.stderr, re.M)}
+
+
+def scoring(jobs):
+    return sum(count for name, count in jobs.items() if name.startswith("score_"))
+
+
+def test_the_paper_s_grid_plans_exactly_its_jobs():
+    jobs = planned()
+    assert jobs["finetune"] == 3 * 3 * 3 * 4 == 108
+    assert jobs["select_lr"] == 27
+    assert scoring(jobs) == 30 * (29 + 42) == 2130
+    assert (jobs["fetch_model"], jobs["fetch_instructions"], jobs["fetch_benchmark"]) == (3, 3, 71)
+
+
+def test_more_languages_a_job_are_fewer_jobs_for_the_same_records(tmp_path):
+    overlay = tmp_path / "batched.yaml"
+    overlay.write_text("languages_per_job: 8\n")
+    jobs = planned("--configfile", str(overlay))
+    assert (jobs["finetune"], jobs["select_lr"]) == (108, 27)
+    assert scoring(jobs) == 30 * (4 + 6)
+    one, eight = load(FILES), load([*FILES, overlay])
+    assert grid.scores(grid.products(one)) == grid.scores(grid.products(eight))
+
+
+@pytest.fixture(scope="module")
+def study():
+    config = load(FILES)
+    return config, json.loads(config.model_dump_json())
+
+
+def record_cells(config):
+    """Each cell of the grid with all that determines it: its record's cell, and its checkpoint's file."""
+    found = {}
+    for cell in grid.cells(grid.products(config)):
+        names = asdict(cell)
+        language = names.pop("language")
+        found[cell] = (grid.score_cells(config, [language], **names), grid.checkpoint(config, **names))
+    return found
+
+
+def test_one_more_language_is_one_record_a_checkpoint(study):
+    config, raw = study
+    languages = [*raw["benchmarks"]["mmlu-prox"]["languages"], "el"]
+    more = resolve(merge(raw, {"benchmarks": {"mmlu-prox": {"languages": languages}}}))
+    before, after = record_cells(config), record_cells(more)
+    new = set(after) - set(before)
+    assert len(new) == 30
+    assert {(c.benchmark, c.language) for c in new} == {("mmlu-prox", "el")}
+    assert all(after[cell] == before[cell] for cell in before)
+    assert grid.trained(more) == grid.trained(config)
+    assert [b for b in grid.batches(more) if b not in grid.batches(config)] == [("mmlu-prox", 29, ["el"])]
+
+
+def test_one_more_beta_is_its_own_cells_only(study):
+    config, raw = study
+    more = resolve(merge(raw, {"grid": {"betas": ["0", "0.05", "0.1", "0.2"]}}))
+    before, after = record_cells(config), record_cells(more)
+    assert all(after[cell] == before[cell] for cell in before)
+    assert {c.beta for c in set(after) - set(before)} == {"0.05"}
+    assert len(after) - len(before) == 9 * 71
+    trained = set(grid.trained(more)) - set(grid.trained(config))
+    assert len(trained) == 9 * 4 + 9
+    assert all("/beta=0.05/" in path for path in trained)
+
+
+def test_one_learning_rate_means_no_selection_job(tmp_path):
+    overlay = tmp_path / "one.yaml"
+    overlay.write_text(
+        "recipes: {paper: {learning_rates: [1e-5]}}\n"
+        "grid: {models: [gemma-2-2b], data: [alpaca], benchmarks: [global-mmlu], languages: [en, fr]}\n"
+    )
+    jobs = planned("--configfile", str(overlay))
+    assert "select_lr" not in jobs
+    assert (jobs["finetune"], scoring(jobs)) == (3, 4 * 2)
+    overlay.write_text(overlay.read_text().replace("[1e-5]", "[1e-5, 5e-5]"))
+    jobs = planned("--configfile", str(overlay))
+    assert (jobs["select_lr"], jobs["finetune"], scoring(jobs)) == (3, 6, 4 * 2)
