@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
-STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml
+STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
 .PHONY: demo test test-real check lock clean
 
@@ -27,7 +27,7 @@ check: $(READY)
 		$(BIN)/snakemake --lint --configfile $$study || exit 1; \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
 	done
-	for overlay in config/own/*.yaml; do \
+	for overlay in config/own/*.yaml config/experiments/mini/*.yaml; do \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 

@@ -322,11 +322,12 @@ def present(
     study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],
 ) -> None:
     """Tables, figures and the report of a study, from its measured tables."""
-    from polycal import figures, grid, report, series, tables
+    from polycal import figures, grid, report, series, tables, tradeoff
 
     told = json.loads(cell)
     found = series.read(study, told["languages"])
     tables.write(found, study / "tables")
+    tradeoff.write(found, study / "tables")
     shown = figures.draw(found, study / "figures")
     paths = [Path(p) for p in grid.scores(told["grid"])]
     data = [Path(p) for p in grid.conversations(told["grid"])]

@@ -15,7 +15,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from polycal import series
+from polycal import series, tradeoff
 from polycal.series import Study
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; grey is the untuned model.
@@ -244,6 +244,8 @@ def draw(study: Study, folder: Path) -> list[Path]:
         name = "-".join((one[0], one[1], one[4], one[5]))
         wanted[f"ece-{name}"] = partial(ece_by_language, study, one)
         wanted[f"reliability-{name}"] = partial(reliability, study, one)
+        if study.of("cells", one).beta.nunique() > 2:
+            wanted[f"tradeoff-{name}"] = partial(tradeoff.ece_by_accuracy, study, one)
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in wanted.items():
         figure = make()

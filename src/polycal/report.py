@@ -19,6 +19,8 @@ CAPTIONS = {
     "beta": "Mean over languages. Each line runs from β = 0 on; a star is the base model.",
     "ece": "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a perfectly"
     " calibrated model of the same confidences would show on as many questions.",
+    "tradeoff": "A panel a language: from β = 0 on as smoothing rises; the star is the base model. Left of the dotted"
+    " line accuracy has fallen by a point or more.",
     "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
     " On the dashed line a model is calibrated, below it over-confident.",
 }

@@ -101,3 +101,21 @@ def test_one_learning_rate_means_no_selection_job(tmp_path):
     overlay.write_text(overlay.read_text().replace("[1e-5]", "[1e-5, 5e-5]"))
     jobs = planned("--configfile", str(overlay))
     assert (jobs["select_lr"], jobs["finetune"], scoring(jobs)) == (3, 6, 4 * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "finetune", "select", "score"),
+    [
+        ("overconfidence", 4, 1, 2 * 3),
+        ("smoothing", 5 * 4, 5, 6 * 42),
+        ("data", 2 * 2 * 4, 2 * 2, 5 * 42),
+        # the twins score nine languages a job, with one learning rate but for the last
+        ("mini/overconfidence", 1, 0, 2),
+        ("mini/smoothing", 5, 0, 6),
+        ("mini/data", 2 * 2 * 2, 2 * 2, 5),
+    ],
+)
+def test_an_experiment_plans_its_own_jobs(name, finetune, select, score):
+    files = ["config/mini.yaml"] if name.startswith("mini/") else []
+    jobs = planned("--configfile", *files, f"config/experiments/{name}.yaml")
+    assert (jobs["finetune"], jobs.get("select_lr", 0), scoring(jobs)) == (finetune, select, score)

@@ -1,0 +1,95 @@
+"""What smoothing costs: ECE against accuracy as β rises, and the best β that keeps accuracy, per language."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from polycal import series
+from polycal.series import Study
+
+LOSS = 0.01
+"""Accuracy that the best β may lose against β = 0."""
+MEAN = "mean over languages"
+
+
+def best_beta(study: Study) -> pd.DataFrame:
+    """A row a tuned series and language, the mean over languages last: the β of lowest ECE whose accuracy is less
+    than ``LOSS`` below that of β = 0; of equal ECE the lower β. Series without β = 0, or with nothing else, have no row.
+    """
+    rows = []
+    for one in study.tuned():
+        for language, found in _by_language(study, one):
+            tuned = found[found.value >= 0]
+            if not (tuned.value == 0).any() or len(tuned) < 2:
+                continue
+            start = tuned[tuned.value == 0].iloc[0]
+            kept = tuned[tuned.accuracy > start.accuracy - LOSS]
+            best = kept.sort_values(["ece", "value"]).iloc[0]
+            rows.append(
+                {
+                    **dict(zip(series.FIXED, one, strict=True)),
+                    "language": language,
+                    "best_beta": best.beta,
+                    "ece": best.ece,
+                    "ece_unsmoothed": start.ece,
+                    "accuracy": best.accuracy,
+                    "accuracy_unsmoothed": start.accuracy,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def write(study: Study, folder: Path) -> None:
+    """Write ``best-beta.csv`` below ``folder``; nothing where no series is smoothed."""
+    found = best_beta(study)
+    if len(found):
+        aside = folder / ".best-beta.csv.part"
+        aside.write_text(found.round(4).to_csv(index=False), encoding="utf-8")
+        aside.replace(folder / "best-beta.csv")
+
+
+def ece_by_accuracy(study: Study, one: tuple[str, ...]) -> Figure:
+    """ECE against accuracy as β rises, a panel a language and one for their mean; the star is the base model.
+
+    Points left of the dotted line have lost ``LOSS`` of accuracy or more against β = 0.
+    """
+    panels = _by_language(study, one)
+    columns = min(4, len(panels))
+    lines = -(-len(panels) // columns)
+    size = (0.8 + 2.7 * columns, 0.8 + 2.3 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
+    for axis, (language, found) in zip(axes.flat, panels, strict=False):
+        tuned, base = found[found.value >= 0], found[found.value < 0]
+        axis.plot(tuned.accuracy, tuned.ece, color="#0072b2", marker="o", markersize=4, linewidth=1)
+        for row in tuned.itertuples():
+            at = (row.accuracy, row.ece)
+            axis.annotate(str(row.beta), at, xytext=(3, 3), textcoords="offset points", fontsize=7)
+        axis.scatter(base.accuracy, base.ece, marker="*", s=80, color="#7f7f7f")
+        for start in tuned[tuned.value == 0].accuracy:
+            axis.axvline(start - LOSS, color="black", linewidth=0.7, linestyle=":")
+        axis.set_title(study.languages.get(language, language), fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.set_ylim(bottom=0)
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
+    figure.supxlabel("accuracy", fontsize=10)
+    figure.supylabel("expected calibration error", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _by_language(study: Study, one: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
+    """(language, its cells by rising β, the base at -1), in the order of resource levels; then the mean."""
+    cells: Any = study.of("cells", one)
+    means = study.of("means", one)
+    overall = means[means.group == "all"].assign(language=MEAN)
+    columns = ["language", "beta", "accuracy", "ece"]
+    found = pd.concat([cells[columns], overall[columns]])
+    found["value"] = np.array([-1.0 if beta == "none" else float(beta) for beta in found.beta])
+    order = [*series.in_order(cells), MEAN]
+    return [(name, found[found.language == name].sort_values("value")) for name in order]
