@@ -19,10 +19,11 @@ def table_one(study: Study) -> pd.DataFrame:
     means = study["means"]
     overall = means[means.group == "all"]
     rows = []
+    # a model's base stands before what was tuned from it
     order = overall.assign(value=[-1.0 if b == "none" else float(b) for b in overall.beta])
-    ranked: Any = order.sort_values(
-        ["benchmark", "protocol", "model", "data", "recipe", "seed", "value"]
-    ).itertuples()
+    order = order.assign(tuned=order.value >= 0)
+    by = ["benchmark", "protocol", "model", "tuned", "data", "recipe", "seed", "value"]
+    ranked: Any = order.sort_values(by).itertuples()
     for row in ranked:
         same = overall[
             (overall.model == row.model)

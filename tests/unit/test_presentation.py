@@ -1,0 +1,114 @@
+"""What a study's folder shows: tables, findings, figures and the page, from tables measured on invented records."""
+
+import html.parser
+import io
+
+import pandas as pd
+import pytest
+from score_records import LANGUAGES, SETTINGS, study
+
+from polycal import figures, report, series, statistics, story, tables
+
+NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yoruba <b>"}
+ONE = ("llama", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    files = study(folder / "scores")
+    statistics.measure(files, settings=SETTINGS, out=folder, note={"code": "abc"})
+    return series.read(folder, NAMES), files
+
+
+def test_a_folder_without_measured_tables_is_refused(tmp_path):
+    with pytest.raises(series.StudyError, match=r"cells\.parquet is missing; run 'polycal measure' first"):
+        series.read(tmp_path, {})
+
+
+def test_a_series_holds_its_base_and_every_beta(shown):
+    found = shown[0]
+    assert found.tuned() == [ONE]
+    assert series.settings(found.of("cells", ONE)) == ["base", "β = 0", "β = 0.1"]
+    assert series.in_order(found["cells"]) == ["de", "en", "hi", "yo"]
+
+
+def test_table_one_shows_means_and_changes_against_no_smoothing(shown):
+    found = tables.table_one(shown[0])
+    means = shown[0]["means"].query("group == 'all'").set_index("beta")
+    assert list(found.Setting) == ["base", "β = 0", "β = 0.1"]
+    for row, beta in zip(found.to_dict("records"), ["none", "0", "0.1"], strict=True):
+        assert row["ECE"].startswith(f"{means.ece[beta]:.3f} [")
+    assert list(found["Δ ECE"][:2]) == ["", ""]
+    assert float(found["Δ ECE"][2]) == pytest.approx(means.ece["0.1"] - means.ece["0"], abs=5e-4)
+
+
+def test_tables_are_written_in_three_forms_that_agree(shown, tmp_path):
+    written = {path.name: path.read_text() for path in tables.write(shown[0], tmp_path)}
+    csv = pd.read_csv(io.StringIO(written["table1.csv"]), keep_default_na=False)
+    lines = written["table1.md"].splitlines()
+    assert [c.strip() for c in lines[2].strip("|").split("|")] == [str(v) for v in csv.iloc[0]]
+    assert len(lines) == len(csv) + 2
+    assert all(value in written["table1.tex"] for value in csv.ECE)
+    assert list(pd.read_csv(io.StringIO(written["mmlu-prox-ece.csv"])).columns[-4:]) == [
+        "de",
+        "en",
+        "hi",
+        "yo",
+    ]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_findings_say_what_the_contrasts_say(shown):
+    found = story.findings(shown[0])
+    contrasts = shown[0]["contrasts"]
+    over = contrasts.query("contrast == 'tuned_minus_base' and beta == '0' and metric == 'gap'")
+    over = over[over.language.isin(LANGUAGES)]
+    assert f"rose in {(over.difference > 0).sum()} of {len(over)} cells" in found[0].found
+    assert found[0].agrees == bool((over.low > 0).all())
+    cut = contrasts.query("beta == '0.1' and metric == 'ece' and language == 'mean'")
+    cut = cut[cut.contrast == "smoothed_minus_unsmoothed"].iloc[0]
+    told = next(f for f in found if "lowers ECE" in f.claim)
+    assert f"llama on alpaca {100 * cut.cut:.0f}%" in told.found
+
+
+def test_a_study_without_tuning_has_no_findings(shown):
+    bare = {name: t for name, t in shown[0].tables.items() if name != "contrasts"}
+    assert story.findings(series.Study(bare, NAMES)) == []
+
+
+def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(shown, tmp_path):
+    first = figures.draw(shown[0], tmp_path / "a")
+    again = figures.draw(shown[0], tmp_path / "b")
+    kinds = {path.stem.split("-")[0] for path in first}
+    assert kinds == {"overview", "confidence", "beta", "ece", "reliability"}
+    for one, two in zip(first, again, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
+
+
+class Page(html.parser.HTMLParser):
+    """Collects addresses that a page would load, and its text."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.text, self.tags = [], "", set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.loaded += [v for k, v in attrs if k in ("src", "href") and not v.startswith(("data:", "#"))]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_loads_nothing_escapes_text_and_names_what_is_missing(shown, tmp_path):
+    drawn = figures.draw(shown[0], tmp_path / "figures")[:1]
+    gone = tmp_path / "results/gone.parquet"
+    settings = {"note": "<script>alert(1)</script>"}
+    page = Page()
+    page.feed(report.write(shown[0], tmp_path, [*shown[1], gone], drawn, settings).read_text())
+    assert page.loaded == []
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+    assert str(gone) in page.text
