@@ -334,6 +334,15 @@ def present(
     print(f"present: {report.write(found, study, paths, shown, told, data)}", flush=True)
 
 
+@app.command()
+def reference(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
+    """Write the configuration's reference and JSON schema from the models that check it."""
+    from polycal import reference as generated
+
+    for path in generated.write(root):
+        print(path)
+
+
 def main() -> None:
     """Run a command; what is wrong with its input is said in one sentence, without a traceback."""
     try:

@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -81,7 +82,7 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-Number = Annotated[str, BeforeValidator(canonical_number)]
+Number = Annotated[str, BeforeValidator(canonical_number), WithJsonSchema({"type": ["number", "string"]})]
 Positive = Annotated[Number, _within("1e-12", "1e12")]
 Share = Annotated[Number, _within("0", "1", include_high=False)]
 Names = Annotated[list[Name], AfterValidator(_unique)]
