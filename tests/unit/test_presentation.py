@@ -81,7 +81,7 @@ def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(shown, tmp_path
     first = figures.draw(shown[0], tmp_path / "a")
     again = figures.draw(shown[0], tmp_path / "b")
     kinds = {path.stem.split("-")[0] for path in first}
-    assert kinds == {"overview", "confidence", "beta", "ece", "reliability"}
+    assert kinds == {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
     for one, two in zip(first, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
