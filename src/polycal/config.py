@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 
 import yaml
 from pydantic import (
@@ -409,15 +409,18 @@ def _sentence(error: Any) -> str:
 
 def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
     """The model in which an unknown key stands, found by walking the annotations."""
-    model: Any = Config
+    place: Any = Config
     for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            if part not in model.model_fields:
-                return None
-            model = model.model_fields[str(part)].annotation
-        inner = [a for a in _arguments(model) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = inner[0] if inner else model
-    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if isinstance(place, type) and issubclass(place, BaseModel):
+            field = place.model_fields.get(str(part))
+            place = field.annotation if field else None
+        else:
+            # an entry of a catalogue or list
+            place = _arguments(place)[-1] if _arguments(place) else None
+        inner = [a for a in _arguments(place) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if inner and get_origin(place) is not dict:
+            place = inner[0]
+    return place if isinstance(place, type) and issubclass(place, BaseModel) else None
 
 
 def _arguments(annotation: Any) -> tuple[Any, ...]:
