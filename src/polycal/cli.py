@@ -335,6 +335,20 @@ def present(
 
 
 @app.command()
+def plan(
+    configfile: Annotated[
+        list[Path] | None, typer.Option(help="Overlay on the paper's grid; may be repeated.")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
+) -> None:
+    """Jobs, GPU-hours, memory and disk of a study, from stated assumptions, before anything is submitted."""
+    from polycal import config, planning
+
+    files = [root / "config/languages.yaml", root / "config/config.yaml", *(configfile or [])]
+    print(planning.table(config.load(files)))
+
+
+@app.command()
 def reference(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
     """Write the configuration's reference and JSON schema from the models that check it."""
     from polycal import reference as generated

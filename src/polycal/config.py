@@ -163,6 +163,8 @@ class Data(Source):
         None, description="Only conversations of these sources, as the set names them; null takes all."
     )
     config: str | None = Field(None, description="Configuration of the hub data set, where it has several.")
+    size: int | None = Field(None, gt=0, description="Number of conversations, for planning.")
+    tokens: float | None = Field(None, gt=0, description="Mean tokens of a conversation, for planning.")
 
 
 class Benchmark(Source):
@@ -175,6 +177,8 @@ class Benchmark(Source):
     limit: int | None = Field(
         None, gt=0, description="Only the first questions of each language; null takes all."
     )
+    questions: int | None = Field(None, gt=0, description="Test questions of a language, for planning.")
+    tokens: float | None = Field(None, gt=0, description="Mean tokens of a question, for planning.")
 
 
 class Language(Strict):
@@ -300,6 +304,17 @@ class Measure(Strict):
     sensitivity: Sensitivity = Field(default_factory=lambda: Sensitivity(), description="Other conventions.")
 
 
+class Planning(Strict):
+    """What ``polycal plan`` assumes of a GPU; changes no result and no job."""
+
+    gpu_tflops: float = Field(
+        312, gt=0, description="Peak of a GPU in bfloat16; 312 is an A100, 989 an H100."
+    )
+    training_share: float = Field(0.35, gt=0, le=1, description="Share of the peak that training reaches.")
+    scoring_share: float = Field(0.3, gt=0, le=1, description="Share of the peak that scoring reaches.")
+    load_seconds: float = Field(60, ge=0, description="Start of a scoring job until the first question.")
+
+
 class Miniature(Strict):
     """The small world that stands in for hub, GPU and licence click."""
 
@@ -325,6 +340,7 @@ class Config(Strict):
     grid: Grid = Field(description="What runs.")
     languages_per_job: int = Field(1, gt=0, description="Languages that one scoring job takes in turn.")
     measure: Measure = Field(default_factory=lambda: Measure(), description="How records become numbers.")
+    planning: Planning = Field(default_factory=lambda: Planning(), description="What a plan assumes.")
     miniature: Miniature | None = Field(None, description="The small world; needed by miniature sources.")
 
     @model_validator(mode="after")

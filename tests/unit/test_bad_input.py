@@ -18,6 +18,7 @@ from polycal.config import (
     Miniature,
     Model,
     Normalise,
+    Planning,
     Protocol,
     Recipe,
     Sensitivity,
@@ -42,6 +43,7 @@ MAPPINGS = {
     "measure.normalise": Normalise,
     "measure.sensitivity": Sensitivity,
     "miniature": Miniature,
+    "planning": Planning,
 }
 KEYS = [(path, key) for path, model in MAPPINGS.items() for key in model.model_fields]
 CHOICES = [
