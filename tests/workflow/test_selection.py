@@ -1,0 +1,84 @@
+"""Two learning rates through the whole workflow: one is chosen, the records are its own, another list asks again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import models
+import pytest
+import yaml
+
+from polycal import records
+
+ROOT = Path(__file__).parents[2]
+CELL = "model=tiny/data=talks/recipe=brief/beta=0.1/seed=1"
+
+
+@pytest.fixture
+def study(tmp_path):
+    models.save("llama", tmp_path / "model")
+    talks = [{"instruction": f"say {n}", "input": "", "output": "yes " * (n % 3 + 1)} for n in range(24)]
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+    asked = [{"question_id": n, "question": f"{n}?", "options": ["a", "b"], "gold": n % 2} for n in range(6)]
+    (tmp_path / "questions").mkdir()
+    (tmp_path / "questions/en.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    recipe = {"learning_rates": ["1e-2", "1e-9"], "epochs": 2, "batch": 4, "micro_batch": 4, "warmup": 0}
+    return tmp_path, {
+        "study": "chosen",
+        "models": {"tiny": {"path": "model", "dtype": "float32"}},
+        "data": {"talks": {"path": "talks.jsonl", "format": "alpaca", "language": "en", "heldout": 0.25}},
+        "benchmarks": {"asked": {"path": "questions", "format": "file", "languages": ["en"]}},
+        "recipes": {"brief": {**recipe, "max_length": 128, "precision": "float32"}},
+        "protocols": {"letters-0shot": {"candidates": "letters"}},
+        "grid": {
+            "models": ["tiny"], "data": ["talks"], "recipes": ["brief"], "betas": [0.1], "seeds": [1],
+            "benchmarks": ["asked"], "protocols": ["letters-0shot"],
+        },
+        "measure": {"draws": 20},
+    }  # fmt: skip
+
+
+def run(folder, config, *words):
+    (folder / "study.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "-c", "2", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
+    command += ["--configfile", str(ROOT / "config/languages.yaml"), str(folder / "study.yaml"), *words]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def computed(folder):
+    events = [json.loads(path.read_text()) for path in sorted((folder / "results/.events").iterdir())]
+    return [event["stage"] for event in events if event["event"] == "computed"]
+
+
+@pytest.mark.slow
+def test_the_records_are_those_of_the_learning_rate_that_won(study):
+    folder, config = study
+    run(folder, config)
+    checkpoints = folder / "results/checkpoints" / CELL
+    chosen = json.loads((checkpoints / "selected.json").read_text())
+    trained = {
+        rate: json.loads((checkpoints / f"lr={rate}/manifest.json").read_text()) for rate in ("0.01", "1e-9")
+    }
+    # a rate of 1e-9 leaves the untrained model as it was
+    assert chosen["lr"] == "0.01"
+    assert chosen["heldout_nll"] == {rate: said["heldout_nll"] for rate, said in trained.items()}
+    assert trained["0.01"]["heldout_nll"] < trained["1e-9"]["heldout_nll"]
+    scores = (
+        folder / "results/scores" / CELL / "benchmark=asked/protocol=letters-0shot/language=en/scores.parquet"
+    )
+    assert records.metadata(scores)["reads"]["model"] == trained["0.01"]["content"]
+    assert "Nothing to be done" in run(folder, config)
+
+    # the winner leaves the list: no selection any more, nothing is trained, the other is scored
+    before = computed(folder)
+    config["recipes"]["brief"]["learning_rates"] = ["1e-9"]
+    run(folder, config)
+    new = computed(folder)[len(before) :]
+    assert sorted(set(new)) == ["measure", "score"]
+    assert records.metadata(scores)["reads"]["model"] == trained["1e-9"]["content"]
