@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
-.PHONY: demo test test-real check lock clean
+.PHONY: demo experiments test test-real check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ check: $(READY)
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
+
+# The miniature twins of the study's first experiments; what the demo has computed is taken from there.
+experiments: $(READY)
+	for overlay in config/experiments/mini/*.yaml; do \
+		$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
+	done
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
