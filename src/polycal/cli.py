@@ -210,7 +210,9 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
     attention: Annotated[str, typer.Option(help="sdpa or eager, without --cells.")] = "sdpa",
     examples: Annotated[Path | None, typer.Option(help="Questions whose examples are shown.")] = None,
-    token_budget: Annotated[int, typer.Option(min=1, help="Padded tokens a batch.")] = 4096,
+    token_budget: Annotated[
+        int | None, typer.Option(min=1, help="Padded tokens a batch; default: found.")
+    ] = None,
     code: Code = None,
     kept_folder: Kept = None,
 ) -> None:

@@ -296,12 +296,10 @@ def gate(model: Any, known: Any, world: World, benchmark: str) -> dict[str, floa
             )
             for q, c in asked
         ]
-        found, _ = scoring.candidates_of(known, shown, pretraining.CONTEXT)
-        values = scoring.run(model, found, 8192, lambda tokens: None)
-        length = {(c.question, c.option): len(c.tokens) - c.start for c in found}
-        logprob: list[Any] = [[values[n, k] for k in range(len(p.candidates))] for n, p in enumerate(shown)]
-        tokens: list[Any] = [[length[n, k] for k in range(len(p.candidates))] for n, p in enumerate(shown)]
-        probabilities = calibration.option_probabilities(logprob, "token", option_tokens=tokens)
+        answers = scoring.answer(model, known, shown, 8192)
+        probabilities = calibration.option_probabilities(
+            answers.logprob, "token", option_tokens=answers.tokens
+        )
         right.append(calibration.accuracy(probabilities, gold))
     accuracy = float(np.mean(right))
     chance = float(np.mean([1 / len(c.options) for _, c in asked]))

@@ -1,8 +1,8 @@
 """Candidate log-likelihoods of one model: what a Score record holds.
 
-A question's candidates share sequences where one's input begins another's, in batches sorted by length under a
-token budget, with the output head applied only at positions whose next token is a candidate's. Padding stands on the right and
-positions before it never see it, so a result depends on its batch only by rounding.
+A question's prompt is processed once and all its candidates behind it; the examples of a group are processed
+once for all of its questions. Batches are sorted by length under a token budget, and the output head runs
+only where a candidate's token is predicted. A result depends on its batch only by rounding.
 """
 
 import hashlib
@@ -17,23 +17,17 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from polycal import checkpoints, prompts, records
+from polycal import checkpoints, likelihoods, packing, prompts, records
+from polycal.packing import Candidate
+
+# Prompts whose candidates are tokenized together.
+CHUNK = 500
 
 Cell = Mapping[str, Any]
 
 
 class ScoringError(ValueError):
     """A candidate that cannot be scored; the message names the question."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One sequence to be run: tokens, where the candidate begins, and whose it is."""
-
-    question: int
-    option: int
-    tokens: tuple[int, ...]
-    start: int
 
 
 def load(folder: Path, dtype: str, attention: str, device: str) -> tuple[Any, Any]:
@@ -51,35 +45,32 @@ def load(folder: Path, dtype: str, attention: str, device: str) -> tuple[Any, An
     return model.eval(), tokenizer
 
 
-def tokenize(tokenizer: Any, prefix: str, candidate: str) -> tuple[list[int], int]:
-    """Tokens of the whole text as the model would have seen it, and where the candidate begins.
+def tokenize(tokenizer: Any, prefix: str, candidates: Sequence[str]) -> tuple[list[list[int]], int]:
+    """Tokens of the whole text of each candidate as the model would have seen it, and where candidates begin.
 
-    The candidate's tokens are those that the whole text has beyond the prefix's own. Where the tokenizer
-    merges across the boundary, prefix and candidate are tokenized apart.
+    Where a tokenizer merges across the boundary, candidates begin with the merged token: the same place for
+    all candidates of a prompt, so that what belongs to the prompt weighs on all of them alike.
     """
-    before = tokenizer(prefix)["input_ids"]
-    whole = tokenizer(prefix + candidate)["input_ids"]
-    if whole[: len(before)] == before:
-        return whole, len(before)
-    return before + tokenizer(candidate, add_special_tokens=False)["input_ids"], len(before)
+    before, *whole = tokenizer([prefix, *(prefix + text for text in candidates)])["input_ids"]
+    return whole, min(packing.common(before, tokens) for tokens in whole)
 
 
 def candidates_of(
-    tokenizer: Any, asked: Sequence[prompts.Prompt], window: int
-) -> tuple[list[Candidate], int]:
-    """All sequences of the prompts, and how many prompts lost examples to fit the model's window.
+    tokenizer: Any, asked: Sequence[prompts.Prompt], window: int, first: int = 0
+) -> tuple[list[Candidate], list[str], int]:
+    """All candidates of the prompts, numbered from ``first``; each prompt's kept examples; how many were cut.
 
-    Whole examples are dropped from the left; a question that does not fit alone is an error, as is a
-    candidate without tokens.
+    Whole examples are dropped from the left until a prompt fits the model's window; a question that does not
+    fit alone is an error, as is a candidate without tokens.
     """
     found: list[Candidate] = []
+    kept: list[str] = []
     cut = 0
-    for number, one in enumerate(asked):
+    for number, one in enumerate(asked, start=first):
         examples = list(one.examples)
         while True:
-            prefix = "".join(examples) + one.question
-            pairs = [tokenize(tokenizer, prefix, text) for text in one.candidates]
-            longest = max(len(tokens) for tokens, _ in pairs)
+            whole, start = tokenize(tokenizer, "".join(examples) + one.question, one.candidates)
+            longest = max(map(len, whole))
             if longest <= window:
                 break
             if not examples:
@@ -88,114 +79,124 @@ def candidates_of(
                 )
             examples.pop(0)
         cut += len(examples) < len(one.examples)
-        for option, (tokens, start) in enumerate(pairs):
+        kept.append("".join(examples))
+        for option, tokens in enumerate(whole):
             if start == 0 or start >= len(tokens):
                 raise ScoringError(
                     f"question {number}, option {option}: nothing to score between prefix and end; both need a token"
                 )
-            found.append(Candidate(number, option, tuple(tokens), start))
-    return found, cut
+            found.append(Candidate(number, option, tokens, start))
+    return found, kept, cut
 
 
 @dataclass(frozen=True)
-class Row:
-    """One sequence to be run, and the candidates whose tokens it predicts."""
+class Answers:
+    """Per prompt, the candidates' summed natural log-likelihoods and numbers of tokens; and how it went."""
 
-    tokens: tuple[int, ...]
-    candidates: tuple[Candidate, ...]
+    logprob: list[list[float]]
+    tokens: list[list[int]]
+    measured: dict[str, Any]
 
 
-def shared(found: Sequence[Candidate]) -> list[Row]:
-    """As few sequences as predict all candidates: one serves every candidate whose input is a prefix of it.
+def answer(
+    model: Any,
+    tokenizer: Any,
+    asked: Sequence[prompts.Prompt],
+    budget: int | None = None,
+    name: str = "",
+) -> Answers:
+    """Score every candidate of every prompt. ``budget`` is in padded tokens a batch; None finds one.
 
-    A candidate's last token is predicted but never read, so the candidates of one token share their prompt,
-    and of several candidates that begin alike the longest serves the others.
+    Raises ScoringError.
     """
-    served: dict[tuple[int, ...], list[Candidate]] = {}
-    of_question: dict[int, list[tuple[int, ...]]] = {}
-    for one in sorted(found, key=lambda c: (c.question, -len(c.tokens), c.option)):
-        wanted = one.tokens[:-1]
-        longer = of_question.setdefault(one.question, [])
-        match = next((tokens for tokens in longer if tokens[: len(wanted)] == wanted), None)
-        if match is None:
-            longer.append(wanted)
-            match = wanted
-        served.setdefault(match, []).append(one)
-    return [Row(tokens, tuple(candidates)) for tokens, candidates in served.items()]
-
-
-def batches(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
-    """Sequences by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
-    batch: list[Row] = []
-    for row in sorted(rows, key=lambda r: (-len(r.tokens), r.candidates[0].question, r.candidates[0].option)):
-        if batch and len(batch[0].tokens) * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-@torch.inference_mode()
-def log_likelihoods(model: Any, batch: Sequence[Row]) -> dict[tuple[int, int], float]:
-    """Natural log-likelihood of each candidate, summed over its tokens, by (question, option).
-
-    The head runs at scored positions only, once each; log-softmax in float32, after the final soft-cap if
-    there is one.
-    """
-    length = max(len(row.tokens) for row in batch)
-    ids = torch.zeros(len(batch), length, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for line, row in enumerate(batch):
-        ids[line, : len(row.tokens)] = torch.tensor(row.tokens)
-        mask[line, : len(row.tokens)] = 1
-    candidates = [(line, one) for line, row in enumerate(batch) for one in row.candidates]
-    # (line, position that predicts) of every target token, and which candidate it belongs to
-    where = [(line, place - 1) for line, one in candidates for place in range(one.start, len(one.tokens))]
-    owner = [number for number, (_, one) in enumerate(candidates) for _ in one.tokens[one.start :]]
-    targets = [token for _, one in candidates for token in one.tokens[one.start :]]
-    read = sorted(set(where))
-    index = {pair: number for number, pair in enumerate(read)}
-    device = model.device
-    lines, places = (torch.tensor(values, device=device) for values in zip(*read, strict=True))
-    inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    hidden = model.model(**inputs, use_cache=False).last_hidden_state[lines, places]
-    of_target = torch.tensor([index[pair] for pair in where])
-    target, belongs = torch.tensor(targets, device=device), torch.tensor(owner)
-    head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)
-    sums = torch.zeros(len(candidates), dtype=torch.float64)
-    step = max(1, 2**24 // head.weight.shape[0])
-    for first in range(0, len(read), step):
-        logits = head(hidden[first : first + step])
-        if softcap is not None:
-            logits = torch.tanh(logits / softcap) * softcap
-        logp = logits.float().log_softmax(-1)
-        mine = ((of_target >= first) & (of_target < first + step)).nonzero()[:, 0]
-        value = logp[(of_target[mine] - first).to(device), target[mine.to(device)]]
-        sums.index_add_(0, belongs[mine], value.double().cpu())
-    return {
-        (one.question, one.option): total for (_, one), total in zip(candidates, sums.tolist(), strict=True)
+    begun = time.perf_counter()
+    window = getattr(model.config, "max_position_embeddings", 2**31)
+    branching = likelihoods.branching(model)
+    grown: list[tuple[str, packing.Tree]] = []
+    tokens: list[list[int]] = []
+    cut = 0
+    for first in range(0, len(asked), CHUNK):
+        found, kept, some = candidates_of(tokenizer, asked[first : first + CHUNK], window, first)
+        cut += some
+        of_prompt: dict[int, list[Candidate]] = {}
+        for one in found:
+            of_prompt.setdefault(one.question, []).append(one)
+        for (_, mine), examples in zip(of_prompt.items(), kept, strict=True):
+            tokens.append([len(c.tokens) - c.start for c in mine])
+            trees = [packing.grow(mine)] if branching else packing.chains(mine)
+            # without trees nothing is shared: each chain is a group of its own
+            grown += [(examples, tree) for tree in trees]
+    work = list(packing.shared(grown)) if branching else [(packing.NOTHING, [tree for _, tree in grown])]
+    progress = _Progress(name, sum(len(lead) + sum(map(len, trees)) for lead, trees in work))
+    values: dict[tuple[int, int], float] = {}
+    busy, budget = 0.0, budget or _budget(model)
+    for lead, trees in work:
+        some_values, seconds, budget = run(model, lead, trees, budget, progress)
+        values |= some_values
+        busy += seconds
+    elapsed = time.perf_counter() - begun
+    measured = {
+        "prompts_cut": cut,
+        "equal_candidates": sum(len(set(p.candidates)) < len(p.candidates) for p in asked),
+        "tokens": progress.total,
+        "token_budget": budget,
+        "seconds": round(elapsed, 3),
+        "questions_per_second": round(len(asked) / elapsed, 3),
+        "tokens_per_second": round(progress.total / elapsed, 1),
+        # the model's layers on the tokens that had to be processed, as a share of all the time
+        "forward_fraction": round(busy / elapsed, 4),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+    if torch.cuda.is_available():
+        measured["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+    logprob = [[values[number, k] for k in range(len(row))] for number, row in enumerate(tokens)]
+    return Answers(logprob, tokens, measured)
+
+
+def _budget(model: Any) -> int:
+    """Padded tokens a batch: where a CPU's throughput no longer grows; on a GPU, so far as memory goes."""
+    if model.device.type != "cuda":
+        return 2048
+    config = model.config
+    # a token's activations in one layer (attention, gated feed-forward), with as much again to spare
+    width = 8 * config.hidden_size + 3 * config.intermediate_size
+    free = torch.cuda.mem_get_info(model.device)[0] - 4 * 4 * likelihoods.LOGITS
+    fits = max(free // (2 * width * model.dtype.itemsize), 1)
+    return int(min(2**16, 2 ** (int(fits).bit_length() - 1)))
 
 
 def run(
-    model: Any, found: Sequence[Candidate], budget: int, said: Callable[[int], None]
-) -> dict[tuple[int, int], float]:
-    """Log-likelihood by (question, option). The budget halves whenever a device runs out of memory."""
+    model: Any, lead: Any, trees: Sequence[packing.Tree], budget: int, said: Callable[[int], None]
+) -> tuple[dict[tuple[int, int], float], float, int]:
+    """Log-likelihood by (question, option) of rows behind ``lead``; seconds in the layers; the budget left.
+
+    The budget halves whenever memory runs out; one row that does not fit alone is an error.
+    """
     result: dict[tuple[int, int], float] = {}
-    left = shared(found)
+    busy, left = 0.0, list(trees)
+    beginning = likelihoods.Beginning(model, lead) if len(lead) else None
+    said(len(lead))
     while left:
         try:
-            for batch in batches(left, budget):
-                result |= log_likelihoods(model, batch)
-                said(sum(len(row.tokens) for row in batch))
-        except torch.cuda.OutOfMemoryError:
-            if budget <= max(len(row.tokens) for row in left):
+            for batch in packing.batches(left, budget):
+                values, seconds, useful = (
+                    *likelihoods.log_likelihoods(model, batch, beginning),
+                    sum(map(len, batch)) / (len(batch) * max(map(len, batch))),
+                )
+                result |= values
+                busy += seconds * useful
+                said(sum(map(len, batch)))
+        except RuntimeError as error:
+            if not _out_of_memory(error) or budget <= max(map(len, left)):
                 raise
             budget //= 2
             torch.cuda.empty_cache()
-        left = [row for row in left if (row.candidates[0].question, row.candidates[0].option) not in result]
-    return result
+        left = [tree for tree in left if (tree.reads[0].question, tree.reads[0].option) not in result]
+    return result, busy, budget
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def score(
@@ -207,7 +208,7 @@ def score(
     notes: Sequence[Mapping[str, Any]],
     examples: Path | None = None,
     device: str | None = None,
-    token_budget: int = 4096,
+    token_budget: int | None = None,
     done: Callable[[int], None] = lambda number: None,
 ) -> None:
     """Score the test questions of each file with one model, loaded once; ``done(i)`` follows each record.
@@ -229,23 +230,17 @@ def score(
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = checkpoints.read(model)
     language_model, tokenizer = load(checkpoint.folder, settings["dtype"], settings["attention"], place)
-    window = getattr(language_model.config, "max_position_embeddings", 2**31)
     for number, (rows, prompted) in enumerate(asked):
-        found, cut = candidates_of(tokenizer, prompted, window)
-        progress = _Progress(str(cells[number].get("language", questions[number].stem)), shared(found))
-        values = run(language_model, found, token_budget, progress)
+        name = str(cells[number].get("language", questions[number].stem))
+        answers = answer(language_model, tokenizer, prompted, token_budget, name)
         measured = {
             "device": place,
             "prompts": prompts.VERSION,
             "checkpoint": checkpoint.content,
-            "prompts_cut": cut,
-            "equal_candidates": sum(len(set(p.candidates)) < len(p.candidates) for p in prompted),
-            "tokens": progress.total,
             "questions": len(rows),
-            "seconds": round(progress.seconds(), 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **answers.measured,
         }
-        table = pa.Table.from_pylist(list(_rows(rows, prompted, found, values)), schema=records.SCORE)
+        table = pa.Table.from_pylist(list(_rows(rows, prompted, answers)), schema=records.SCORE)
         records.write(
             out[number], table, records.SCORE, {**notes[number], "cell": dict(cells[number]), **measured}
         )
@@ -253,20 +248,15 @@ def score(
 
 
 def _rows(
-    rows: Sequence[Mapping[str, Any]],
-    asked: Sequence[prompts.Prompt],
-    found: Sequence[Candidate],
-    values: Mapping[tuple[int, int], float],
+    rows: Sequence[Mapping[str, Any]], asked: Sequence[prompts.Prompt], answers: Answers
 ) -> Iterator[dict[str, Any]]:
-    length = {(c.question, c.option): len(c.tokens) - c.start for c in found}
     for number, (row, one) in enumerate(zip(rows, asked, strict=True)):
-        options = range(len(one.candidates))
         yield {
             "question_id": row["question_id"],
             "group": row["group"],
             "gold": row["gold"],
-            "option_logprob": [values[number, option] for option in options],
-            "option_tokens": [length[number, option] for option in options],
+            "option_logprob": answers.logprob[number],
+            "option_tokens": answers.tokens[number],
             # the space that parts a candidate from its prefix is not the answer's own
             "option_bytes": [len(text.strip().encode()) for text in one.candidates],
             "prompt_sha256": hashlib.sha256(one.prefix.encode()).hexdigest(),
@@ -276,20 +266,17 @@ def _rows(
 class _Progress:
     """A line every five seconds: tokens done, rate and time left."""
 
-    def __init__(self, name: str, rows: Sequence[Row]) -> None:
-        self.name, self.total, self.count = name, sum(len(row.tokens) for row in rows), 0
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.count = name, total, 0
         self.begun = self.last = time.monotonic()
 
     def __call__(self, tokens: int) -> None:
         self.count += tokens
         now = time.monotonic()
-        if now - self.last >= 5 or self.count == self.total:
+        if self.name and (now - self.last >= 5 or self.count == self.total):
             self.last = now
             rate = self.count / max(now - self.begun, 1e-9)
-            left = (self.total - self.count) / rate
+            left = (self.total - self.count) / max(rate, 1e-9)
             print(
                 f"{self.name}: {self.count}/{self.total} tokens, {rate:.0f}/s, {left:.0f} s left", flush=True
             )
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.begun

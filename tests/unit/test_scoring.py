@@ -2,7 +2,7 @@ import models
 import pytest
 import torch
 
-from polycal import prompts, records, scoring
+from polycal import likelihoods, packing, prompts, records, scoring
 
 ROWS = [
     {
@@ -89,9 +89,13 @@ def test_examples_are_cut_whole_and_counted():
     asked = prompts.prompt(ROWS[0], ROWS[4:], "texts")
     tokenizer = models.tokenizer()
     room = max(len(tokenizer(asked.examples[1] + asked.question + c)["input_ids"]) for c in asked.candidates)
-    found, cut = scoring.candidates_of(tokenizer, [asked], room)
+    found, kept, cut = scoring.candidates_of(tokenizer, [asked], room)
+    assert kept == [asked.examples[1]]
     assert cut == 1
-    assert tokenizer.decode(found[0].tokens[1:]) == asked.examples[1] + asked.question + asked.candidates[0]
+    assert (
+        tokenizer.decode(list(found[0].tokens[1:]))
+        == asked.examples[1] + asked.question + asked.candidates[0]
+    )
     with pytest.raises(scoring.ScoringError, match="window holds 10"):
         scoring.candidates_of(tokenizer, [asked], 10)
 
@@ -103,23 +107,89 @@ def test_an_empty_candidate_is_refused():
 
 def test_a_tokenizer_without_bos_scores_the_same_tokens():
     for bos in (True, False):
-        tokens, start = scoring.tokenize(models.tokenizer(bos), "ab", " c")
+        (tokens,), start = scoring.tokenize(models.tokenizer(bos), "ab", [" c"])
         assert (len(tokens) - start, start) == (2, 2 + bos)
 
 
-def test_batches_hold_every_sequence_once_under_the_budget():
-    found = [scoring.Candidate(n, 0, tuple(range(3 + n % 7)), 1) for n in range(40)]
-    made = list(scoring.batches(scoring.shared(found), 20))
-    assert sorted(c.question for batch in made for row in batch for c in row.candidates) == list(range(40))
-    assert all(len(batch) == 1 or len(batch) * max(len(r.tokens) for r in batch) <= 20 for batch in made)
+def tree(*texts, start=1, question=0):
+    return packing.grow([packing.Candidate(question, n, list(t), start) for n, t in enumerate(texts)])
 
 
-def test_candidates_whose_input_begins_anothers_share_its_sequence():
+def test_batches_hold_every_row_once_under_the_budget():
+    trees = [tree(range(3 + n % 7), question=n) for n in range(40)]
+    made = list(packing.batches(trees, 20))
+    assert sorted(one.reads[0].question for batch in made for one in batch) == list(range(40))
+    assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= 20 for batch in made)
+
+
+def test_what_candidates_share_stands_once_in_their_tree():
+    grown = tree((1, 2, 7), (1, 2, 8), (1, 2, 7, 9), (1, 2, 8, 3, 4), start=2)
+    assert grown.tokens.tolist() == [1, 2, 7, 8, 3]
+    assert grown.depth.tolist() == [0, 1, 2, 2, 3]
+    assert grown.end.tolist() == [5, 5, 3, 5, 5]
+    read = sorted((r.option, r.node, r.token) for r in grown.reads)
+    assert read == [(0, 1, 7), (1, 1, 8), (2, 1, 7), (2, 2, 9), (3, 1, 8), (3, 3, 3), (3, 4, 4)]
+    assert not grown.straight
+    assert tree((1, 2, 7), (1, 2, 8), start=2).straight
+
+
+def test_chains_never_branch_and_read_every_candidate_once():
     texts = [(1, 2, 7), (1, 2, 8), (1, 2, 7, 9), (1, 2, 8, 3, 4)]
-    rows = scoring.shared([scoring.Candidate(0, n, tokens, 2) for n, tokens in enumerate(texts)])
-    shared = {row.tokens: sorted(c.option for c in row.candidates) for row in rows}
-    # the prompt alone is a prefix of the longest; (1, 2, 7) is not
-    assert shared == {(1, 2, 8, 3): [0, 1, 3], (1, 2, 7): [2]}
+    made = packing.chains([packing.Candidate(0, n, list(t), 2) for n, t in enumerate(texts)])
+    assert all(one.straight for one in made)
+    assert sorted(len(one) for one in made) == [3, 4]
+    assert sorted(r.option for one in made for r in one.reads) == [0, 1, 2, 2, 3, 3, 3]
+
+
+def test_a_trunk_ends_where_something_branches_differs_or_is_read():
+    long = tuple(range(40))
+    assert packing.trunk([tree((*long, 50, 60), start=41), tree((*long, 51, 60), start=41)]) == 40
+    assert packing.trunk([tree((*long, 50), start=30), tree((*long, 51), start=40)]) == 29
+    branching = tree((*long[:10], 98, 1, 1), (*long[:10], 99, 1, 1), start=12)
+    assert packing.trunk([branching, tree((*long, 50), start=40)]) == 10
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_examples_of_a_group_are_processed_once_and_change_nothing(
+    folders, questions, tmp_path, architecture, monkeypatch
+):
+    passes = []
+    made = likelihoods.Beginning.__init__
+    monkeypatch.setattr(
+        likelihoods.Beginning,
+        "__init__",
+        lambda self, model, tokens: (passes.append(len(tokens)), made(self, model, tokens))[1],
+    )
+    attention = "eager" if architecture == "gemma2" else "sdpa"
+    shared = scored(folders[architecture], questions, tmp_path / "s", "texts", 2, None, attention)
+    assert len(passes) == 1
+    assert passes[0] > packing.WORTH_SHARING
+    monkeypatch.setattr(likelihoods, "branching", lambda model: False)
+    plain = scored(folders[architecture], questions, tmp_path / "p", "texts", 2, None, attention)
+    assert len(passes) == 1
+    for a, b in zip(shared, plain, strict=True):
+        assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-4)
+        assert a["option_tokens"] == b["option_tokens"]
+    less, more = (records.metadata(tmp_path / name)["tokens"] for name in "sp")
+    assert less < more / 2
+
+
+def test_the_budget_halves_when_memory_runs_out(folders, questions, tmp_path, monkeypatch):
+    right = scored(folders["llama"], questions, tmp_path / "a", "texts", 0, 2048)
+    real, sizes = likelihoods.log_likelihoods, []
+
+    def scarce(model, batch, beginning=None):
+        sizes.append(len(batch) * max(map(len, batch)))
+        if sizes[-1] > 150:
+            raise torch.OutOfMemoryError("full")
+        return real(model, batch, beginning)
+
+    monkeypatch.setattr(likelihoods, "log_likelihoods", scarce)
+    left = scored(folders["llama"], questions, tmp_path / "b", "texts", 0, 2048)
+    assert sizes[0] > 150 >= sizes[-1]
+    assert records.metadata(tmp_path / "b")["token_budget"] < 2048
+    for a, b in zip(right, left, strict=True):
+        assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-4)
 
 
 def test_the_wording_of_a_prompt_is_fixed():
