@@ -1,5 +1,11 @@
-"""The study's numbers as tables for reading: csv, Markdown and LaTeX."""
+"""The study's numbers as tables: csv with every figure, Markdown and LaTeX for reading.
 
+Table 1 has the shape of the paper's: a row a checkpoint, means over languages, the change against β = 0. The
+tables by language have a row a language and a column a checkpoint.
+"""
+
+import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,84 +15,187 @@ from polycal import series
 from polycal.series import Study
 
 SHOWN = {"accuracy": "Accuracy", "confidence": "Confidence", "ece": "ECE", "rms": "RMS"}
+CHANGED = ("accuracy", "ece", "rms")
+KEYS = ["benchmark", "protocol", "model", "data", "recipe", "seed", "beta"]
+GROUPS = {"all": "mean", "high": "mean, high", "mid": "mean, mid", "low": "mean, low"}
+
+
+def numbers(study: Study) -> pd.DataFrame:
+    """Table 1 in full: a row a checkpoint, benchmark and protocol; the base of a model before what was tuned.
+
+    Columns: what names the row, ``languages``, each metric's unweighted mean over them with ``_low`` and
+    ``_high`` (95%), and for smoothed checkpoints ``_change`` against β = 0 on the same questions, with its own
+    ``_low`` and ``_high``.
+    """
+    means = study["means"]
+    table = means[means.group == "all"]
+    intervals = [f"{metric}{end}" for metric in SHOWN for end in ("", "_low", "_high")]
+    table = table[[*KEYS, "languages", *intervals]]
+    contrasts = study.tables.get("contrasts")
+    for metric in CHANGED:
+        names = {end: f"{metric}_change{tail}" for end, tail in _ENDS.items()}
+        if contrasts is None or contrasts.empty:
+            table = table.assign(**dict.fromkeys(names.values(), float("nan")))
+            continue
+        found = contrasts[
+            (contrasts.contrast == "smoothed_minus_unsmoothed")
+            & (contrasts.language == "mean")
+            & (contrasts.metric == metric)
+        ]
+        table = table.merge(found.rename(columns=names)[[*KEYS, *names.values()]], on=KEYS, how="left")
+    return _ordered(table)
+
+
+_ENDS = {"difference": "", "low": "_low", "high": "_high"}
 
 
 def table_one(study: Study) -> pd.DataFrame:
-    """The shape of the paper's Table 1: a row a checkpoint, each metric's mean over languages.
-
-    Every metric has its 95% interval and, for smoothed checkpoints, the change against β = 0.
-    """
-    means = study["means"]
-    overall = means[means.group == "all"]
-    rows = []
-    # a model's base stands before what was tuned from it
-    order = overall.assign(value=[-1.0 if b == "none" else float(b) for b in overall.beta])
-    order = order.assign(tuned=order.value >= 0)
-    by = ["benchmark", "protocol", "model", "tuned", "data", "recipe", "seed", "value"]
-    ranked: Any = order.sort_values(by).itertuples()
-    for row in ranked:
-        same = overall[
-            (overall.model == row.model)
-            & (overall.data == row.data)
-            & (overall.recipe == row.recipe)
-            & (overall.seed == row.seed)
-            & (overall.benchmark == row.benchmark)
-            & (overall.protocol == row.protocol)
-            & (overall.beta == "0")
-        ]
-        shown: dict[str, object] = {
-            "Benchmark": row.benchmark,
-            "Protocol": row.protocol,
-            "Model": row.model,
-            "Data": row.data,
-            "Setting": series.setting(str(row.beta)),
-            "Languages": row.languages,
-        }
-        for metric, title in SHOWN.items():
-            value = float(getattr(row, metric))
-            low, high = (float(getattr(row, f"{metric}_{end}")) for end in ("low", "high"))
-            shown[title] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-            if metric != "confidence":
-                change = value - float(same[metric].iloc[0]) if len(same) and row.value > 0 else None
-                shown[f"Δ {title}"] = "" if change is None else f"{change:+.3f}"
-        rows.append(shown)
-    return pd.DataFrame(rows)
+    """Table 1 for reading: every value and every change with its 95% interval, as texts."""
+    found = numbers(study)
+    table = _named(found)
+    table["Languages"] = found.languages.astype(str)
+    for metric, title in SHOWN.items():
+        table[title] = _spelled(found, metric, ".3f")
+        if metric in CHANGED:
+            table[f"Δ {title}"] = _spelled(found, f"{metric}_change", "+.3f")
+    return table
 
 
 def by_language(study: Study, benchmark: str, metric: str) -> pd.DataFrame:
-    """One metric of a benchmark: a row a checkpoint, a column a language, resource levels in turn."""
-    cells = study["cells"]
-    found = cells[cells.benchmark == benchmark]
-    keys = ["protocol", "model", "data", "recipe", "seed", "beta"]
-    wide = found.pivot(index=keys, columns="language", values=metric)
-    return wide[series.in_order(found)].round(3).reset_index()
+    """One metric of a benchmark: a row a language by resource level, then the means; a column a checkpoint."""
+    cells, means = study["cells"], study["means"]
+    cells, means = cells[cells.benchmark == benchmark], means[means.benchmark == benchmark]
+    order = series.in_order(cells)
+    levels = dict(zip(cells.language, cells.resource, strict=True))
+    mean = means.assign(language=means.group)[[*KEYS, "language", metric]]
+    found = _ordered(pd.concat([cells[[*KEYS, "language", metric]], mean]))
+    found["checkpoint"] = _checkpoints(found)
+    columns = list(dict.fromkeys(found.checkpoint))
+    wide = found.pivot(index=["protocol", "model", "language"], columns="checkpoint", values=metric)
+    rows = []
+    for protocol, model in dict.fromkeys(zip(found.protocol, found.model, strict=True)):
+        for language in [*order, *GROUPS]:
+            if (protocol, model, language) not in wide.index:
+                continue
+            row = {
+                "Protocol": protocol,
+                "Model": model,
+                "Language": GROUPS.get(language) or study.languages.get(language, language),
+                "Code": "" if language in GROUPS else language,
+                "Resource": levels.get(language, ""),
+            }
+            rows.append(row | {name: wide.loc[(protocol, model, language), name] for name in columns})
+    return pd.DataFrame(rows)
 
 
 def write(study: Study, folder: Path) -> list[Path]:
-    """Write all tables below ``folder`` and return their paths."""
+    """Write all tables below ``folder``, each as csv, Markdown and LaTeX, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     first = table_one(study)
     texts = {
-        "table1.csv": first.to_csv(index=False),
-        "table1.md": _markdown(first),
-        "table1.tex": first.to_latex(index=False, escape=True),
+        "table1.csv": numbers(study).to_csv(index=False),
+        "table1.md": markdown(first),
+        "table1.tex": latex(_without_intervals(first), ["Benchmark", "Protocol"]),
     }
     for benchmark in sorted(set(study["cells"].benchmark)):
-        for metric in ("accuracy", "confidence", "ece"):
-            texts[f"{benchmark}-{metric}.csv"] = by_language(study, benchmark, metric).to_csv(index=False)
+        for metric in SHOWN:
+            table = by_language(study, benchmark, metric)
+            shown = table.map(lambda v: v if isinstance(v, str) else "" if pd.isna(v) else f"{v:.3f}")
+            name = f"{benchmark}-{metric}"
+            texts[f"{name}.csv"] = table.to_csv(index=False)
+            texts[f"{name}.md"] = markdown(shown)
+            texts[f"{name}.tex"] = latex(shown, ["Protocol", "Model"], long=True)
     for name, text in texts.items():
         aside = folder / f".{name}.part"
         aside.write_text(text, encoding="utf-8")
         aside.replace(folder / name)
-        written.append(folder / name)
-    return written
+    return [folder / name for name in texts]
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+def markdown(table: pd.DataFrame) -> str:
+    """A table of texts in Markdown."""
 
-    head = [str(c) for c in table.columns]
-    body = "".join(line([str(v) for v in row]) for row in table.itertuples(index=False))
-    return line(head) + line(["---"] * len(head)) + body
+    def line(cells: Any) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
+
+    body = "".join(line(row) for row in table.itertuples(index=False))
+    return line(table.columns) + line(["---"] * len(table.columns)) + body
+
+
+def latex(table: pd.DataFrame, sections: list[str], long: bool = False) -> str:
+    """A table of texts in LaTeX, to be read with ``\\input``; ``sections`` are columns that become headings.
+
+    It needs the package booktabs, and longtable where it is ``long`` and may run over several pages.
+    """
+    shown = table.drop(columns=sections)
+    body: list[str] = []
+    keys = [tuple(map(str, row)) for row in table[sections].itertuples(index=False)]
+    lines = [" & ".join(map(_tex, row)) + r" \\" for row in shown.itertuples(index=False)]
+    for key, group in groupby(zip(keys, lines, strict=True), key=lambda pair: pair[0]):
+        body += [rf"\multicolumn{{{shown.shape[1]}}}{{l}}{{\emph{{{_tex(', '.join(key))}}}}} \\"]
+        body += [line for _, line in group] + [r"\midrule"]
+    figures = [bool(re.match(r"[-+.\d]", "".join(map(str, shown[name]))[:1])) for name in shown]
+    columns = "".join("r" if figure else "l" for figure in figures)
+    name = "longtable" if long else "tabular"
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}" + (r" and \usepackage{longtable}" if long else ""),
+            rf"\begin{{{name}}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(map(_tex, shown.columns)) + r" \\",
+            r"\midrule",
+            *([r"\endhead"] if long else []),
+            *body[:-1],
+            r"\bottomrule",
+            rf"\end{{{name}}}",
+            "",
+        ]
+    )
+
+
+def _tex(text: object) -> str:
+    found = re.sub(r"([&%$#_{}])", r"\\\1", str(text).replace("\\", "/"))
+    found = re.sub(r"(?<![\w.])-(?=[\d.])", "$-$", found)
+    for letter, name in {"β": r"$\beta$", "Δ": r"$\Delta$", "~": r"\textasciitilde{}", "^": r"\^{}"}.items():
+        found = found.replace(letter, name)
+    return found
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    ranked = table.assign(
+        tuned=table.data != "none", value=[-1.0 if beta == "none" else float(beta) for beta in table.beta]
+    )
+    ranked = ranked.sort_values([*KEYS[:3], "tuned", *KEYS[3:6], "value"], kind="stable")
+    return ranked.drop(columns=["tuned", "value"]).reset_index(drop=True)
+
+
+def _several(table: pd.DataFrame) -> list[str]:
+    """Of recipe and seed those that tell checkpoints of this table apart."""
+    return [key for key in ("recipe", "seed") if len(set(table[key]) - {"none"}) > 1]
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    keys = ["benchmark", "protocol", "model", "data", *_several(table)]
+    named = {key.capitalize(): table[key] for key in keys}
+    return pd.DataFrame({**named, "Setting": [series.setting(beta) for beta in table.beta]})
+
+
+def _checkpoints(table: pd.DataFrame) -> list[str]:
+    keys, names = ["data", *_several(table)], []
+    for row in table.to_dict("records"):
+        tuned = [str(row[key]) for key in keys] if row["data"] != "none" else []
+        names.append(", ".join([*tuned, series.setting(row["beta"])]))
+    return names
+
+
+def _spelled(table: pd.DataFrame, name: str, form: str) -> list[str]:
+    values = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+    return ["" if pd.isna(v) else f"{v:{form}} [{low:{form}}, {high:{form}}]" for v, low, high in values]
+
+
+def _without_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Values alone, changes with their intervals: what fits on a page."""
+    short = table.copy()
+    for title in SHOWN.values():
+        short[title] = [text.partition(" ")[0] for text in table[title]]
+    return short

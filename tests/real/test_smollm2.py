@@ -137,6 +137,6 @@ def test_the_report_is_drawn(work):
     page = (study / "report.html").read_text()
     assert page.count("data:image/png;base64,") >= 3
     assert "β = 0.1" in page
-    first = pd.read_csv(study / "tables/table1.csv")
-    assert set(first.Setting) == {"base", "β = 0", "β = 0.1"}
-    assert (first.Languages == 4).all()
+    first = pd.read_csv(study / "tables/table1.csv", keep_default_na=False)
+    assert set(first.beta) == {"none", "0", "0.1"}
+    assert (first.languages == 4).all()

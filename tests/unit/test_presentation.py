@@ -1,13 +1,11 @@
 """What a study's folder shows: tables, findings, figures and the page, from tables measured on invented records."""
 
 import html.parser
-import io
 
-import pandas as pd
 import pytest
 from score_records import LANGUAGES, SETTINGS, study
 
-from polycal import figures, report, series, statistics, story, tables
+from polycal import figures, report, series, statistics, story
 
 NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yoruba <b>"}
 ONE = ("llama", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
@@ -31,32 +29,6 @@ def test_a_series_holds_its_base_and_every_beta(shown):
     assert found.tuned() == [ONE]
     assert series.settings(found.of("cells", ONE)) == ["base", "β = 0", "β = 0.1"]
     assert series.in_order(found["cells"]) == ["de", "en", "hi", "yo"]
-
-
-def test_table_one_shows_means_and_changes_against_no_smoothing(shown):
-    found = tables.table_one(shown[0])
-    means = shown[0]["means"].query("group == 'all'").set_index("beta")
-    assert list(found.Setting) == ["base", "β = 0", "β = 0.1"]
-    for row, beta in zip(found.to_dict("records"), ["none", "0", "0.1"], strict=True):
-        assert row["ECE"].startswith(f"{means.ece[beta]:.3f} [")
-    assert list(found["Δ ECE"][:2]) == ["", ""]
-    assert float(found["Δ ECE"][2]) == pytest.approx(means.ece["0.1"] - means.ece["0"], abs=5e-4)
-
-
-def test_tables_are_written_in_three_forms_that_agree(shown, tmp_path):
-    written = {path.name: path.read_text() for path in tables.write(shown[0], tmp_path)}
-    csv = pd.read_csv(io.StringIO(written["table1.csv"]), keep_default_na=False)
-    lines = written["table1.md"].splitlines()
-    assert [c.strip() for c in lines[2].strip("|").split("|")] == [str(v) for v in csv.iloc[0]]
-    assert len(lines) == len(csv) + 2
-    assert all(value in written["table1.tex"] for value in csv.ECE)
-    assert list(pd.read_csv(io.StringIO(written["mmlu-prox-ece.csv"])).columns[-4:]) == [
-        "de",
-        "en",
-        "hi",
-        "yo",
-    ]
-    assert not list(tmp_path.glob(".*"))
 
 
 def test_findings_say_what_the_contrasts_say(shown):

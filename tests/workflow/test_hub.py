@@ -158,8 +158,10 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     assert len(set(contents)) == 6
     table = pd.read_csv(folder / "results/studies/shapes/tables/table1.csv", keep_default_na=False)
     assert len(table) == 2 * 7
-    changed = table[table["Δ ECE"] != ""]
-    assert set(zip(changed.Data, changed.Setting, strict=True)) == {("openhermes", "β = 0.1")}
+    changed = table[table.ece_change != ""]
+    assert set(zip(changed.benchmark, changed.data, changed.beta, strict=True)) == {
+        (benchmark, "openhermes", "0.1") for benchmark in ("prox", "global")
+    }
 
     # the page says which sets hold languages that are scored
     page = (folder / "results/studies/shapes/report.html").read_text()
