@@ -16,6 +16,7 @@ class Hub:
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.gated: set[str] = set()
+        self.commits = {COMMIT}
         self.asked: list[tuple[str, str, str | None]] = []
         self.cuts: dict[str, list[int]] = {}
         hub = self
@@ -53,7 +54,7 @@ class Hub:
             def describe(self, name: str, what: str, revision: str) -> None:
                 if name not in hub.repositories:
                     return self.answer(404, b"{}", X_Error_Code="RepoNotFound")
-                if revision != COMMIT:
+                if revision not in hub.commits:
                     return self.answer(404, b"{}", X_Error_Code="RevisionNotFound")
                 files = [
                     {
@@ -67,7 +68,7 @@ class Hub:
                     | ({"lfs": lfs(b)} if n.endswith(".safetensors") else {})
                     for n, b in hub.repositories[name].items()
                 ]
-                body = files if what == "tree" else {"id": name, "sha": COMMIT, "siblings": files}
+                body = files if what == "tree" else {"id": name, "sha": revision, "siblings": files}
                 return self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
 
             def file(self, name: str, revision: str, file: str) -> None:
@@ -75,7 +76,7 @@ class Hub:
                     return self.answer(401, b"{}", X_Error_Code="GatedRepo")
                 body = hub.repositories[name][file]
                 headers = {
-                    "X_Repo_Commit": COMMIT,
+                    "X_Repo_Commit": revision,
                     "ETag": f'"{hashlib.sha256(body).hexdigest()}"',
                     "Accept_Ranges": "bytes",
                 }

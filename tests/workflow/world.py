@@ -1,0 +1,141 @@
+"""A study so small that it runs in seconds, on a copy of polycal's source that a test may edit."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import models
+import yaml
+from hub import COMMIT, Hub, files
+
+ROOT = Path(__file__).parents[2]
+ASKED = {"en": ["tree", "house", "river"], "sw": ["mti", "nyumba", "mto"], "yo": ["igi", "ilé", "odò"]}
+TALKS = "someone/talks"
+
+
+class World:
+    """A folder with ``code`` (Snakefile, workflow, config, envs, src) and ``work`` (data and results)."""
+
+    def __init__(self, folder: Path, hub: Hub) -> None:
+        self.code, self.work, self.hub = folder / "code", folder / "work", hub
+
+    def build(self) -> "World":
+        """Lay out the code and the sources of the study; nothing is run."""
+        for name in ("src", "workflow", "config", "envs"):
+            shutil.copytree(ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copy(ROOT / "Snakefile", self.code)
+        models.save("llama", self.work / "model")
+        talks = self.work.parent / "talks"
+        talks.mkdir()
+        rows = [{"instruction": f"Say {n}.", "input": "", "output": "n" * n} for n in range(1, 10)]
+        (talks / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.hub.repositories[TALKS] = files(talks)
+        for language in ASKED:
+            self.ask(language)
+        self.configure({})
+        return self
+
+    def ask(self, language: str, question: str = "{}?") -> None:
+        """Write the questions of one language."""
+        rows = [
+            {
+                "question_id": f"q{n}",
+                "group": "g",
+                "question": question.format(n) if n == 3 else f"{n}?",
+                "options": ASKED[language],
+                "gold": n % 3,
+                "split": "test",
+            }
+            for n in range(8)
+        ]
+        (self.work / "questions").mkdir(exist_ok=True)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (self.work / "questions" / f"{language}.jsonl").write_text(text)
+
+    def copy(self, folder: Path) -> "World":
+        """The same world at another place, with links, times and Snakemake's metadata as they are."""
+        subprocess.run(["cp", "-a", str(self.work.parent), str(folder)], check=True)
+        return World(folder, self.hub)
+
+    def configure(self, changes: dict) -> None:
+        """Write the study with ``changes``: a dotted key and its new value each."""
+        study = {
+            "study": "tiny",
+            "models": {"own": {"path": "model", "dtype": "float32"}},
+            "data": {"talks": {"hub": TALKS, "revision": COMMIT, "format": "alpaca", "language": "en"}},
+            "benchmarks": {"mine": {"path": "questions", "format": "file", "languages": ["en", "yo"]}},
+            "recipes": {
+                "brief": {
+                    "learning_rates": ["1e-3"], "epochs": 2, "batch": 4, "micro_batch": 4, "warmup": 0,
+                    "clip": 1, "max_length": 64, "precision": "float32",
+                }
+            },
+            "protocols": {"letters-0shot": {"candidates": "letters"}},
+            "grid": {
+                "models": ["own"], "data": ["talks"], "recipes": ["brief"], "betas": [0, 0.1], "seeds": [1],
+                "benchmarks": ["mine"], "protocols": ["letters-0shot"],
+            },
+            "measure": {"draws": 20},
+            "languages_per_job": 4,
+        }  # fmt: skip
+        for key, value in changes.items():
+            *way, last = key.split(".")
+            place = study
+            for step in way:
+                place = place[step]
+            place[last] = value
+        (self.work / "study.yaml").write_text(yaml.safe_dump(study))
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace ``old``, which must be there, in a file of the code."""
+        path = self.code / file
+        text = path.read_text()
+        assert old in text, (file, old)
+        path.write_text(text.replace(old, new, 1))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.code / "src"),
+            "OMP_NUM_THREADS": "1",
+            "HF_ENDPOINT": self.hub.address,
+            "HF_HOME": str(self.work.parent / "cache"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+    def configurations(self, *overlays: str) -> list[str]:
+        return [str(self.code / "config/languages.yaml"), "study.yaml", *overlays]
+
+    def snakemake(self, *words: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile"), "-c", "2", *words]
+        command += ["--configfile", *self.configurations(*overlays)]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), cwd=self.work)
+
+    def polycal(self, *words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-c", "from polycal.cli import main; main()", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), cwd=self.work)
+
+    def planned(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
+        """How many jobs of each rule a dry run plans; scoring jobs under one name, ``all`` left out."""
+        ran = self.snakemake("--dry-run", *words, overlays=overlays)
+        assert ran.returncode == 0, ran.stderr + ran.stdout
+        found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
+        return Counter("score" if name.startswith("score_") else name for name in found if name != "all")
+
+    def events(self) -> list[dict]:
+        found = sorted((self.work / "results/.events").glob("*.json"))
+        return [json.loads(path.read_text()) for path in found]
+
+    def run(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
+        """Run, and say how many cells of each stage were computed, scores also by language."""
+        before = len(self.events())
+        ran = self.snakemake(*words, overlays=overlays)
+        assert ran.returncode == 0, ran.stderr + "".join(p.read_text() for p in self.work.glob("logs/**/*.log"))
+        new = [event for event in self.events()[before:] if event["event"] == "computed"]
+        return Counter(event["stage"] for event in new)
