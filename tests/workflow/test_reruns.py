@@ -33,7 +33,12 @@ def world(prepared, tmp_path):
 
 EDITS = {
     "a comment in scoring": ("src/polycal/scoring.py", "import hashlib\n", "import hashlib  # why\n", {}),
-    "a docstring in scoring": ("src/polycal/scoring.py", '"""One sequence to be run', '"""A sequence to be run', {}),
+    "a docstring in scoring": (
+        "src/polycal/scoring.py",
+        '"""One sequence to be run',
+        '"""A sequence to be run',
+        {},
+    ),
     "a format change in scoring": ("src/polycal/scoring.py", "\nimport hashlib", "\n\n\nimport hashlib", {}),
     "scoring": ("src/polycal/scoring.py", "2**24", "2**23", {**ALL_SCORES, **BELOW}),
     "calibration": ("src/polycal/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW),

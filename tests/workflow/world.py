@@ -27,7 +27,9 @@ class World:
     def build(self) -> "World":
         """Lay out the code and the sources of the study; nothing is run."""
         for name in ("src", "workflow", "config", "envs"):
-            shutil.copytree(ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
         shutil.copy(ROOT / "Snakefile", self.code)
         models.save("llama", self.work / "model")
         talks = self.work.parent / "talks"
@@ -136,6 +138,8 @@ class World:
         """Run, and say how many cells of each stage were computed, scores also by language."""
         before = len(self.events())
         ran = self.snakemake(*words, overlays=overlays)
-        assert ran.returncode == 0, ran.stderr + "".join(p.read_text() for p in self.work.glob("logs/**/*.log"))
+        assert ran.returncode == 0, ran.stderr + "".join(
+            p.read_text() for p in self.work.glob("logs/**/*.log")
+        )
         new = [event for event in self.events()[before:] if event["event"] == "computed"]
         return Counter(event["stage"] for event in new)
