@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from hub import COMMIT, Hub
+from hub import Hub
 from world import World
 
 NOTHING = Counter()
