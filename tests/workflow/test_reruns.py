@@ -32,15 +32,10 @@ def world(prepared, tmp_path):
 
 
 EDITS = {
-    "a comment in scoring": ("src/polycal/scoring.py", "import hashlib\n", "import hashlib  # why\n", {}),
-    "a docstring in scoring": (
-        "src/polycal/scoring.py",
-        '"""One sequence to be run',
-        '"""A sequence to be run',
-        {},
-    ),
-    "a format change in scoring": ("src/polycal/scoring.py", "\nimport hashlib", "\n\n\nimport hashlib", {}),
-    "scoring": ("src/polycal/scoring.py", "2**24", "2**23", {**ALL_SCORES, **BELOW}),
+    "a comment in scoring": ("src/polycal/scoring.py", "\nimport", "\n# why\nimport", {}),
+    "a docstring in scoring": ("src/polycal/scoring.py", '"""', '"""Other words. ', {}),
+    "a format change in scoring": ("src/polycal/scoring.py", "\nimport", "\n\n\nimport", {}),
+    "scoring": ("src/polycal/scoring.py", "\nimport", "\nEDITED = 1\nimport", {**ALL_SCORES, **BELOW}),
     "calibration": ("src/polycal/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW),
     "figures": ("src/polycal/figures.py", "\nfrom", "\nEDITED = 1\nfrom", {"present": 1}),
     "the report's template": ("src/polycal/templates/report.html.j2", "<body>", "<body >", {"present": 1}),
