@@ -11,7 +11,43 @@ from typing import Any, Literal
 VERSION = "1"
 LETTERS = "ABCDEFGHIJ"
 
+# (question, answer) by language of MMLU-ProX, for the localised frame. Not reviewed by speakers.
+LABELS = {
+    "af": ("Vraag", "Antwoord"),
+    "ar": ("السؤال", "الإجابة"),
+    "bn": ("প্রশ্ন", "উত্তর"),
+    "cs": ("Otázka", "Odpověď"),
+    "de": ("Frage", "Antwort"),
+    "en": ("Question", "Answer"),
+    "es": ("Pregunta", "Respuesta"),
+    "fr": ("Question", "Réponse"),
+    "hi": ("प्रश्न", "उत्तर"),
+    "hu": ("Kérdés", "Válasz"),
+    "id": ("Pertanyaan", "Jawaban"),
+    "it": ("Domanda", "Risposta"),
+    "ja": ("質問", "回答"),
+    "ko": ("질문", "답변"),
+    "mr": ("प्रश्न", "उत्तर"),
+    "ne": ("प्रश्न", "उत्तर"),
+    "pt": ("Pergunta", "Resposta"),
+    "ru": ("Вопрос", "Ответ"),
+    "sr": ("Питање", "Одговор"),
+    "sw": ("Swali", "Jibu"),
+    "te": ("ప్రశ్న", "సమాధానం"),
+    "th": ("คำถาม", "คำตอบ"),
+    "uk": ("Питання", "Відповідь"),
+    "ur": ("سوال", "جواب"),
+    "vi": ("Câu hỏi", "Trả lời"),
+    "wo": ("Laaj", "Tontu"),
+    "yo": ("Ìbéèrè", "Ìdáhùn"),
+    "zh": ("问题", "答案"),
+    "zu": ("Umbuzo", "Impendulo"),
+}
+
 Candidates = Literal["letters", "texts"]
+Labels = tuple[str, str]
+# The English frame names the answer only.
+ENGLISH: Labels = ("", "Answer")
 Question = Mapping[str, Any]
 
 
@@ -33,9 +69,20 @@ class Prompt:
         return "".join(self.examples) + self.question
 
 
-def ask(question: Question, candidates: Candidates) -> str:
+def labels(frame: str, language: str) -> Labels:
+    """Words around a question. Raises PromptError where the local frame has none for the language."""
+    if frame == "english":
+        return ENGLISH
+    if language not in LABELS:
+        raise PromptError(
+            f"frame 'local' has no labels for language {language!r}; known: {', '.join(sorted(LABELS))}"
+        )
+    return LABELS[language]
+
+
+def ask(question: Question, candidates: Candidates, labels: Labels = ENGLISH) -> str:
     """One question as text, up to and with ``Answer:``. Raises PromptError for more options than letters."""
-    lines = [question["question"].strip()]
+    lines = [(f"{labels[0]}: " if labels[0] else "") + question["question"].strip()]
     if candidates == "letters":
         if len(question["options"]) > len(LETTERS):
             raise PromptError(
@@ -43,7 +90,7 @@ def ask(question: Question, candidates: Candidates) -> str:
                 f" {len(LETTERS)} letters; ask for texts instead"
             )
         lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, question["options"], strict=False)]
-    return "\n".join([*lines, "Answer:"])
+    return "\n".join([*lines, f"{labels[1]}:"])
 
 
 def answers(question: Question, candidates: Candidates) -> tuple[str, ...]:
@@ -52,10 +99,12 @@ def answers(question: Question, candidates: Candidates) -> tuple[str, ...]:
     return tuple(f" {text.strip()}" for text in shown)
 
 
-def prompt(question: Question, examples: Sequence[Question], candidates: Candidates) -> Prompt:
+def prompt(
+    question: Question, examples: Sequence[Question], candidates: Candidates, labels: Labels = ENGLISH
+) -> Prompt:
     """A question behind solved examples."""
-    solved = tuple(f"{ask(e, candidates)}{answers(e, candidates)[e['gold']]}\n\n" for e in examples)
-    return Prompt(solved, ask(question, candidates), answers(question, candidates))
+    solved = tuple(f"{ask(e, candidates, labels)}{answers(e, candidates)[e['gold']]}\n\n" for e in examples)
+    return Prompt(solved, ask(question, candidates, labels), answers(question, candidates))
 
 
 def examples_of(pool: Sequence[Question], group: str, shots: int) -> list[Question]:

@@ -220,12 +220,19 @@ def score(
     asked = []
     for cell, path in zip(cells, questions, strict=True):
         settings = cell["settings"]
+        if settings.get("pmi") or settings.get("chat_template"):
+            raise prompts.PromptError(
+                "pmi and chat_template are not there yet; leave them out of the protocol"
+            )
+        labels = prompts.labels(settings.get("frame", "english"), str(cell.get("language")))
         rows = records.read_questions(path, "test")
         pool = records.read_questions(examples or path, "examples") if settings["shots"] else []
         given = {
             g: prompts.examples_of(pool, g, settings["shots"]) for g in sorted({r["group"] for r in rows})
         }
-        asked.append((rows, [prompts.prompt(r, given[r["group"]], settings["candidates"]) for r in rows]))
+        asked.append(
+            (rows, [prompts.prompt(r, given[r["group"]], settings["candidates"], labels) for r in rows])
+        )
     settings = cells[0]["settings"]
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = checkpoints.read(model)
