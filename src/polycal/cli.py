@@ -1,6 +1,7 @@
 """The command ``polycal``: each stage by hand, with the words that the rules use."""
 
 import errno
+import gc
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -372,3 +373,6 @@ def main() -> None:
         if type(error).__module__.split(".")[0] != "polycal":
             raise
         raise SystemExit(f"polycal: {error}") from None
+    finally:
+        # a Parquet stream that outlives the interpreter aborts it after the work is done (apache/arrow 45214)
+        gc.collect()

@@ -6,6 +6,7 @@ localrules:
 
 
 rule fetch_model:
+    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.models[w.model]),
     output:
@@ -25,6 +26,7 @@ rule fetch_model:
 
 
 rule fetch_instructions:
+    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.data[w.data]),
     output:
@@ -44,6 +46,7 @@ rule fetch_instructions:
 
 
 rule fetch_benchmark:
+    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark], w.language),
     output:
