@@ -29,7 +29,7 @@ def main() -> None:
     raw = [yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()) for name in ("languages", "mini")]
     rows = []
     for seed in given.seeds:
-        merged = config.merge(*raw, {"miniature": {"seed": seed}})
+        merged = config.merge(config.merge(*raw), {"miniature": {"seed": seed}})
         study = config.resolve(merged)
         for architecture in sorted(pretraining.SPECIAL):
             cell = json.loads(grid.miniature_model_cell(study, architecture))

@@ -6,13 +6,13 @@ localrules:
 
 
 rule fetch_model:
-    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.models[w.model]),
     output:
         grid.MODEL,
     log:
         "logs/fetch_model/{model}.log",
+    retries: 2
     params:
         cell=lambda w: grid.fetch_model_cell(STUDY_CONFIG, w.model),
         code=version("fetch_model"),
@@ -26,13 +26,13 @@ rule fetch_model:
 
 
 rule fetch_instructions:
-    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.data[w.data]),
     output:
         grid.INSTRUCTIONS,
     log:
         "logs/fetch_instructions/{data}.log",
+    retries: 2
     params:
         cell=lambda w: grid.fetch_instructions_cell(STUDY_CONFIG, w.data),
         code=version("fetch_instructions"),
@@ -46,13 +46,13 @@ rule fetch_instructions:
 
 
 rule fetch_benchmark:
-    retries: 2
     input:
         lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark], w.language),
     output:
         grid.QUESTIONS,
     log:
         "logs/fetch_benchmark/{benchmark}/{language}.log",
+    retries: 2
     params:
         cell=lambda w: grid.fetch_benchmark_cell(STUDY_CONFIG, w.benchmark, w.language),
         code=version("fetch_benchmark"),
