@@ -141,11 +141,16 @@ def measure_cell(study: Study, found: Answers, log_p: Array) -> Measured:
         outcome.confidence, resamples.take(resamples.uniform, places), bins=bins, binning=binning
     )
     resource = study.settings["resource"][found.cell["language"]]
+    intervals = bounded(bootstrap.METRICS, estimate, drawn)
+    chance = float((1 / found.options).mean())
     row = {
         **found.cell,
         "resource": resource,
         "n": len(found.gold),
-        **bounded(bootstrap.METRICS, estimate, drawn),
+        "chance": chance,
+        # a form of question that a model has not learned says nothing of its calibration
+        "above_chance": intervals["accuracy_low"] > chance,
+        **intervals,
         **bounded(("smooth_ece",), np.array([smooth]), smooth_draws[:, None]),
         "ece_floor": floor,
         "ece_floor_high": floor_high,

@@ -16,18 +16,22 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from polycal import series, tradeoff
-from polycal.series import Study
+from polycal.series import COLOURS, MARKERS, Study
 
-# Okabe and Ito's palette, which colour-blind readers tell apart; grey is the untuned model.
-COLOURS = ["#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"]
-MARKERS = ["o", "s", "^", "D", "v", "P"]
-LEVEL = {"high": "high-resource", "mid": "mid-resource", "low": "low-resource"}
+LINES = ["-", "--", ":", "-."]
 
 
 def _style() -> None:
     sns.set_theme(style="whitegrid", context="notebook", font="DejaVu Sans")
     # equal input gives equal bytes
-    mpl.rcParams.update({"svg.hashsalt": "polycal", "figure.dpi": 110, "savefig.bbox": "tight"})
+    mpl.rcParams.update(
+        {
+            "svg.hashsalt": "polycal",
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+        }
+    )
 
 
 def overview(study: Study, benchmark: str, protocol: str) -> Figure:
@@ -39,10 +43,10 @@ def overview(study: Study, benchmark: str, protocol: str) -> Figure:
     for one in chosen:
         axis = axes[data.index(one[1])][models.index(one[0])]
         found = study.of("cells", one)
-        _by_language(axis, study, found, "gap")
+        _by_language(axis, study, found, "gap", named=axis is axes[data.index(one[1])][-1])
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title(f"{one[0]} tuned on {one[1]}", fontsize=10)
-    _label(figure, axes, "confidence less accuracy (above 0: over-confident)", "")
+    _label(figure, "confidence less accuracy (right of 0: over-confident)", "")
     _legend(figure, axes)
     return figure
 
@@ -51,7 +55,7 @@ def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
     """ECE of each language with 95% intervals; the tick marks what a perfectly calibrated model would get."""
     found = study.of("cells", one)
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * found.language.nunique()), squeeze=False)
-    _by_language(axis[0][0], study, found, "ece")
+    _by_language(axis[0][0], study, found, "ece", named=True)
     if "ece_floor" in found:
         order = series.in_order(found)
         floor = found.groupby("language").ece_floor.mean()
@@ -66,12 +70,13 @@ def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
         )
     axis[0][0].set_xlim(left=0)
     axis[0][0].set_title(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
-    _label(figure, axis, "expected calibration error", "")
+    _label(figure, "expected calibration error", "")
     _legend(figure, axis)
     return figure
 
 
-def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str) -> None:
+def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str, *, named: bool) -> None:
+    """A row a language, a mark a setting; where ``named``, the resource levels stand right of the axis."""
     order = series.in_order(found)
     names = series.settings(found)
     levels = dict(zip(found.language, found.resource, strict=True))
@@ -94,18 +99,17 @@ def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str) -> N
     axis.set_ylim(len(order) - 0.5, -0.5)
     for at in [n for n in range(1, len(order)) if levels[order[n]] != levels[order[n - 1]]]:
         axis.axhline(at - 0.5, color="black", linewidth=0.6, linestyle=":")
-    for level in sorted(set(levels.values()), key=series.LEVELS.index):
-        first = min(n for n, c in enumerate(order) if levels[c] == level)
-        axis.text(
-            0.99,
-            first - 0.42,
-            LEVEL[level],
-            transform=axis.get_yaxis_transform(),
-            ha="right",
-            va="top",
-            fontsize=7.5,
-            color="#555555",
-        )
+    for level in series.LEVELS if named else ():
+        rows_of = [n for n, c in enumerate(order) if levels[c] == level]
+        if rows_of:
+            axis.annotate(
+                f"{level}\nresource",
+                (1.02, (rows_of[0] + rows_of[-1]) / 2),
+                xycoords=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=8,
+                color="#555555",
+            )
     axis.grid(axis="y", visible=False)
 
 
@@ -142,31 +146,25 @@ def confidence_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figu
     axis.axhline(0, color="black", linewidth=0.6)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_title(f"{benchmark}: points above the dashed line became over-confident", fontsize=10)
-    _label(figure, axes, "change of accuracy from the base model", "change of confidence from the base model")
+    _label(figure, "change of accuracy from the base model", "change of confidence from the base model")
     _legend(figure, axes)
     return figure
 
 
 def ece_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE against mean accuracy over languages as β rises, a line a model and data set."""
-    figure, axes = plt.subplots(figsize=(6.6, 5), squeeze=False)
-    axis = axes[0][0]
-    for number, one in enumerate(s for s in study.tuned() if s[4] == benchmark and s[5] == protocol):
+    """Mean ECE against mean accuracy over languages as β rises: a panel a model, a line a data set."""
+    chosen = [s for s in study.tuned() if s[4] == benchmark and s[5] == protocol]
+    models, data = sorted({s[0] for s in chosen}), sorted({s[1] for s in chosen})
+    size = (1 + 3.4 * len(models), 3.8)
+    figure, axes = plt.subplots(1, len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for one in chosen:
+        axis, style = axes[0][models.index(one[0])], LINES[data.index(one[1]) % len(LINES)]
         found = study.of("means", one)
-        found = found[(found.group == "all")]
-        tuned = found[found.beta != "none"].assign(value=lambda t: t.beta.astype(float)).sort_values("value")
-        colour = COLOURS[(number + 1) % len(COLOURS)]
-        axis.plot(tuned.accuracy, tuned.ece, marker="o", color=colour, label=f"{one[0]}, {one[1]}")
-        for row in tuned.itertuples():
-            axis.annotate(
-                f"{row.beta}", (row.accuracy, row.ece), xytext=(5, 4), textcoords="offset points", fontsize=8
-            )
-        base = found[found.beta == "none"]
-        axis.scatter(base.accuracy, base.ece, marker="*", s=110, color=colour)
-    axis.set_ylim(bottom=0)
-    axis.set_title(f"{benchmark}: each line from β = 0 on, stars are the base models", fontsize=10)
-    _label(figure, axes, "accuracy, mean over languages", "expected calibration error, mean over languages")
-    axis.legend(fontsize=8, loc="best")
+        tradeoff.path(axis, found[found.group == "all"], style, one[1])
+        axis.set_title(one[0], fontsize=10)
+    axes[0][0].set_ylim(bottom=0)
+    _label(figure, "accuracy, mean over languages", "expected calibration error, mean")
+    _legend(figure, axes)
     return figure
 
 
@@ -197,23 +195,21 @@ def reliability(study: Study, one: tuple[str, ...]) -> Figure:
             )
             cell = cells[(cells.language == language) & (cells.setting == name)]
             if len(cell):
-                axis.text(
-                    0.04, 0.94, f"ECE {cell.ece.iloc[0]:.3f}", transform=axis.transAxes, va="top", fontsize=8
-                )
+                said = f"ECE {cell.ece.iloc[0]:.3f}\n{bins.n.sum()} questions"
+                axis.text(0.04, 0.94, said, transform=axis.transAxes, va="top", fontsize=7)
             axis.set(xlim=(0, 1), ylim=(0, 1))
             if row == 0:
                 axis.set_title(name, fontsize=10)
             if column == 0:
-                axis.set_ylabel(study.languages.get(language, language), fontsize=9)
-    _label(figure, axes, "confidence (bars: share of questions)", "accuracy")
+                axis.set_ylabel(f"{study.languages.get(language, language)}\naccuracy", fontsize=8)
+    _label(figure, "confidence (bars: share of questions)", "")
     return figure
 
 
-def _label(figure: Figure, axes: np.ndarray, x: str, y: str) -> None:
+def _label(figure: Figure, x: str, y: str) -> None:
     figure.supxlabel(x, fontsize=10)
     if y:
         figure.supylabel(y, fontsize=10)
-    figure.tight_layout()
 
 
 def _legend(figure: Figure, axes: np.ndarray) -> None:
@@ -221,13 +217,10 @@ def _legend(figure: Figure, axes: np.ndarray) -> None:
     for axis in axes.flat:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
+    # data sets, then settings
+    found = dict(sorted(found.items(), key=lambda pair: pair[0] == "base" or pair[0].startswith("β")))
     figure.legend(
-        found.values(),
-        found.keys(),
-        loc="lower center",
-        ncol=len(found),
-        bbox_to_anchor=(0.5, 1.0),
-        fontsize=9,
+        found.values(), found.keys(), loc="outside upper center", ncol=min(len(found), 7), fontsize=9
     )
 
 

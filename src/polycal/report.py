@@ -16,10 +16,11 @@ CAPTIONS = {
     "overview": "Confidence less accuracy in each language, with 95% intervals: right of the line a model is"
     " over-confident. Languages stand by their resource level.",
     "confidence": "Each point is a language and checkpoint. Above the dashed line confidence grew more than accuracy.",
-    "beta": "Mean over languages. Each line runs from β = 0 on; a star is the base model.",
+    "beta": "Mean over languages. A line runs from β = 0 on as smoothing rises, one a data set; the grey point is the base"
+    " model.",
     "ece": "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a perfectly"
     " calibrated model of the same confidences would show on as many questions.",
-    "tradeoff": "A panel a language: from β = 0 on as smoothing rises; the star is the base model. Left of the dotted"
+    "tradeoff": "A panel a language: from β = 0 on as smoothing rises; the grey point is the base model. Left of the dotted"
     " line accuracy has fallen by a point or more.",
     "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
     " On the dashed line a model is calibrated, below it over-confident.",
@@ -45,6 +46,7 @@ def write(
     first = tables.table_one(study)
     page = environment.from_string(text).render(
         name=folder.name,
+        summary=story.summary(study),
         findings=story.findings(study),
         columns=list(first.columns),
         rows=first.to_dict("records"),

@@ -8,6 +8,9 @@ from typing import Any
 import pandas as pd
 
 LEVELS = ("high", "mid", "low")
+# Okabe and Ito's palette, which colour-blind readers tell apart; one colour and shape a setting, grey is the base
+COLOURS = ["#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
 FIXED = ("model", "data", "recipe", "seed", "benchmark", "protocol")
 
 

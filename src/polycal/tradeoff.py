@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from polycal import series
-from polycal.series import Study
+from polycal.series import COLOURS, MARKERS, Study
 
 LOSS = 0.01
 """Accuracy that the best β may lose against β = 0."""
@@ -53,7 +53,7 @@ def write(study: Study, folder: Path) -> None:
 
 
 def ece_by_accuracy(study: Study, one: tuple[str, ...]) -> Figure:
-    """ECE against accuracy as β rises, a panel a language and one for their mean; the star is the base model.
+    """ECE against accuracy as β rises, a panel a language and one for their mean; grey is the base model.
 
     Points left of the dotted line have lost ``LOSS`` of accuracy or more against β = 0.
     """
@@ -63,24 +63,38 @@ def ece_by_accuracy(study: Study, one: tuple[str, ...]) -> Figure:
     size = (0.8 + 2.7 * columns, 0.8 + 2.3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
     for axis, (language, found) in zip(axes.flat, panels, strict=False):
-        tuned, base = found[found.value >= 0], found[found.value < 0]
-        axis.plot(tuned.accuracy, tuned.ece, color="#0072b2", marker="o", markersize=4, linewidth=1)
-        for row in tuned.itertuples():
-            at = (row.accuracy, row.ece)
-            axis.annotate(str(row.beta), at, xytext=(3, 3), textcoords="offset points", fontsize=7)
-        axis.scatter(base.accuracy, base.ece, marker="*", s=80, color="#7f7f7f")
-        for start in tuned[tuned.value == 0].accuracy:
+        path(axis, found)
+        for start in found[found.value == 0].accuracy:
             axis.axvline(start - LOSS, color="black", linewidth=0.7, linestyle=":")
         axis.set_title(study.languages.get(language, language), fontsize=9)
         axis.tick_params(labelsize=7)
+        axis.locator_params(axis="x", nbins=4)
         axis.set_ylim(bottom=0)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    figure.suptitle(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
+    figure.suptitle(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11, x=0.01, ha="left")
     figure.supxlabel("accuracy", fontsize=10)
     figure.supylabel("expected calibration error", fontsize=10)
-    figure.tight_layout()
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncol=len(names), fontsize=9)
     return figure
+
+
+def path(axis: Any, found: pd.DataFrame, line: str = "-", name: str = "") -> None:
+    """Draw ECE against accuracy from β = 0 on: settings keep their colour and shape, the base stands alone.
+
+    ``found`` has beta, accuracy and ece, a row a setting; ``line`` is the style of the connecting line and
+    ``name`` its entry in the legend.
+    """
+    order = sorted(found.beta, key=lambda beta: -1.0 if beta == "none" else float(beta))
+    rows = found.set_index("beta").loc[order]
+    tuned = rows[rows.index != "none"]
+    axis.plot(tuned.accuracy, tuned.ece, color="#999999", linewidth=1, linestyle=line, label=name or None)
+    for place, beta in enumerate(order, start=int("none" not in order)):
+        at = rows.loc[beta]
+        axis.scatter(
+            at.accuracy, at.ece, color=COLOURS[place], marker=MARKERS[place], s=32, label=series.setting(beta)
+        )
 
 
 def _by_language(study: Study, one: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:

@@ -37,11 +37,23 @@ def test_findings_say_what_the_contrasts_say(shown):
     over = contrasts.query("contrast == 'tuned_minus_base' and beta == '0' and metric == 'gap'")
     over = over[over.language.isin(LANGUAGES)]
     assert f"rose in {(over.difference > 0).sum()} of {len(over)} cells" in found[0].found
-    assert found[0].agrees == bool((over.low > 0).all())
+    rises = "partly" if (over.difference > 0).all() else "no"
+    assert found[0].agrees == ("yes" if (over.low > 0).all() else rises)
     cut = contrasts.query("beta == '0.1' and metric == 'ece' and language == 'mean'")
     cut = cut[cut.contrast == "smoothed_minus_unsmoothed"].iloc[0]
     told = next(f for f in found if "lowers ECE" in f.claim)
     assert f"llama on alpaca {100 * cut.cut:.0f}%" in told.found
+
+
+def test_the_summary_gives_the_means_and_names_cells_at_chance(shown):
+    [said] = story.summary(shown[0])
+    means = shown[0]["means"].query("group == 'all' and beta == '0.1'").iloc[0]
+    assert f"With β = 0.1: {means.accuracy:.1%} right at a confidence of {means.confidence:.1%}" in said
+    assert "chance" not in said
+    cells = shown[0]["cells"].assign(above_chance=lambda t: t.language != "yo")
+    [said] = story.summary(series.Study({**shown[0].tables, "cells": cells}, NAMES))
+    lost = (cells.language == "yo").sum()
+    assert f"In {lost} of {len(cells)} cells accuracy cannot be told from chance" in said
 
 
 def test_a_study_without_tuning_has_no_findings(shown):

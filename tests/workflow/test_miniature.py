@@ -1,0 +1,130 @@
+"""The miniature end to end, cut to one model: interrupted in each stage it finishes, and repeats nothing complete."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from polycal import records
+
+ROOT = Path(__file__).parents[2]
+LANGUAGES = ["en", "yo"]
+
+
+def study(folder):
+    """The configuration of the demo with one model, one data set, one benchmark, two languages."""
+    told = yaml.safe_load((ROOT / "config/mini.yaml").read_text())
+    told["miniature"] = {"languages": LANGUAGES, "questions": 40, "rows": 64}
+    told["benchmarks"]["global-mmlu-mini"]["languages"] = LANGUAGES
+    told["recipes"]["mini"]["epochs"] = 1
+    told["grid"] |= {
+        "models": ["llama-mini"], "data": ["alpaca-mini"], "betas": [0, 0.1], "benchmarks": ["global-mmlu-mini"],
+        "also": [],
+    }  # fmt: skip
+    told["measure"] = {"draws": 50}
+    folder.mkdir()
+    (folder / "study.yaml").write_text(yaml.safe_dump(told))
+    return folder
+
+
+def start(folder):
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += [
+        "--profile",
+        str(ROOT / "profiles/local"),
+        "--configfile",
+        str(ROOT / "config/languages.yaml"),
+    ]
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    return subprocess.Popen(
+        [*command, str(folder / "study.yaml")],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(folder):
+    run = start(folder)
+    said, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, said
+    return said
+
+
+def interrupt_in(folder, stage):
+    """Ctrl-C, which reaches all processes of the terminal, as soon as a job of ``stage`` writes its log."""
+    run = start(folder)
+    end = time.monotonic() + 300
+    while not any(path.stat().st_size for path in folder.glob(f"logs/{stage}/**/*.log")):
+        assert run.poll() is None, run.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode != 0, said
+
+
+def computed(folder):
+    events = [json.loads(path.read_text()) for path in folder.glob("results/.events/*.json")]
+    return Counter((e["stage"], e["fingerprint"]) for e in events if e["event"] == "computed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = study(tmp_path_factory.mktemp("undisturbed") / "study")
+    finish(folder)
+    return folder
+
+
+def test_interrupted_in_every_stage_it_finishes_and_repeats_nothing(undisturbed, tmp_path):
+    folder = study(tmp_path / "study")
+    for stage in ("miniature", "finetune", "score"):
+        interrupt_in(folder, stage)
+    finish(folder)
+    assert computed(folder) == computed(undisturbed)
+    assert set(computed(folder).values()) == {1}
+    for table in ("cells", "means", "contrasts"):
+        one, two = (
+            pd.read_parquet(f / f"results/studies/mini/{table}.parquet") for f in (folder, undisturbed)
+        )
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_a_second_run_says_that_there_is_nothing_to_do(undisturbed):
+    before = computed(undisturbed)
+    assert "Nothing to be done" in finish(undisturbed)
+    assert computed(undisturbed) == before
+
+
+def test_all_scores_read_as_one_table_hold_each_record_once(undisturbed):
+    scores = pd.read_parquet(undisturbed / "results/scores")
+    keys = ["model", "data", "recipe", "beta", "seed", "benchmark", "protocol", "language"]
+    assert not scores.duplicated([*keys, "question_id"]).any()
+    assert len(scores) == 3 * len(LANGUAGES) * 40
+
+
+def test_the_engine_and_its_steps_stand_in_the_manifest(undisturbed):
+    manifests = sorted(undisturbed.glob("results/checkpoints/**/manifest.json"))
+    assert len(manifests) == 2
+    for path in manifests:
+        told = json.loads(path.read_text())
+        weights = path.parent / told["folder"]
+        assert (told["engine"], told["zero_stage"], told["steps"]) == ("DeepSpeedEngine", 2, 2)
+        assert (weights / "model.safetensors").stat().st_size == told["files"]["model.safetensors"]["bytes"]
+        assert len(pd.read_csv(weights.parent / "loss.csv")) == 2
+
+
+def test_records_name_commit_and_fingerprint(undisturbed):
+    path = next(undisturbed.glob("results/scores/**/scores.parquet"))
+    told = records.metadata(path)
+    assert len(told["fingerprint"]) == 64
+    assert told["cell"]["language"] in LANGUAGES
