@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from polycal.prompts import LABELS
+
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
@@ -355,6 +357,10 @@ class Config(Strict):
                 _must_know(f"{at}.languages", code, spoken, "the languages of the grid's benchmarks")
             for code in spoken:
                 _must_know(f"{at}.benchmarks", code, self.languages, "the catalogue 'languages'")
+            asked = spoken & set(block.languages) if block.languages else spoken
+            for name in [p for p in block.protocols if self.protocols[p].frame == "local"]:
+                for code in sorted(asked):
+                    _must_know(f"{at}.protocols: {name} with frame local", code, LABELS, "the labels")
             if block.data and not (block.recipes and block.betas and block.seeds):
                 raise ValueError(f"{at}: data without a recipe, a β and a seed; give one of each, or no data")
         used = [s for c in (self.models, self.data, self.benchmarks) for s in c.values()]

@@ -1,4 +1,5 @@
-"""Differences between checkpoints on the same questions: tuned against base, smoothed against not."""
+"""Differences between checkpoints on the same questions: tuned against base, smoothed against not, one data set
+against another."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,10 +13,13 @@ from polycal.cells import LEVELS, SERIES, Measured, bounded
 
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 UNSMOOTHED = {"beta": "0"}
+REFERENCE = {"tuned_minus_base": "base", "smoothed_minus_unsmoothed": "β = 0"}
+"""What each contrast takes away; ``data_minus_data`` names the other data set instead."""
 ECE = bootstrap.METRICS.index("ece")
 COLUMNS = (
     "contrast",
     *CELL,
+    "reference",
     "metric",
     "difference",
     "low",
@@ -104,6 +108,7 @@ def contrast_rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
         shared = sorted(set(members) & set(reference))
         if not shared:
             continue
+        against = REFERENCE.get(contrast) or reference[shared[0]].cell["data"]
         sides = [
             (
                 members[language].cell,
@@ -125,7 +130,7 @@ def contrast_rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
         )
         for metric in mean:
             metric["q"] = metric["p"]
-        rows.extend(row for metrics in [*found, mean] for row in metrics)
+        rows.extend({**row, "reference": against} for metrics in [*found, mean] for row in metrics)
     return rows
 
 
@@ -141,6 +146,7 @@ def paired(
     series: Mapping[tuple[str, ...], dict[str, Measured]],
 ) -> Iterator[tuple[str, dict[str, Measured], dict[str, Measured]]]:
     """(contrast, members, reference) for every series that has a reference."""
+    data = sorted({names[SERIES.index("data")] for names in series} - {"none"})
     for names, members in series.items():
         cell = dict(zip(SERIES, names, strict=True))
         if cell["data"] == "none":
@@ -151,6 +157,10 @@ def paired(
         unsmoothed = series.get(tuple({**cell, **UNSMOOTHED}.values()))
         if unsmoothed and cell["beta"] != UNSMOOTHED["beta"]:
             yield "smoothed_minus_unsmoothed", members, unsmoothed
+        for other in data[: data.index(cell["data"])]:
+            trained = series.get(tuple({**cell, "data": other}.values()))
+            if trained:
+                yield "data_minus_data", members, trained
 
 
 def _mean(cells: Sequence[Measured]) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
 from polycal import records, story, tables
 from polycal.series import Study
@@ -43,13 +44,12 @@ def write(
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = resources.files("polycal").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    first = tables.table_one(study)
     page = environment.from_string(text).render(
         name=folder.name,
         summary=story.summary(study),
         findings=story.findings(study),
-        columns=list(first.columns),
-        rows=first.to_dict("records"),
+        first=_table(tables.table_one(study)),
+        pairs=_table(tables.data_sets(study)),
         origins=settings.get("origins", []),
         data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
         figures=[_figure(path) for path in shown],
@@ -62,6 +62,10 @@ def write(
     aside.write_text(page, encoding="utf-8")
     aside.replace(out)
     return out
+
+
+def _table(found: pd.DataFrame) -> dict[str, Any]:
+    return {"columns": list(found.columns), "rows": found.to_dict("records")}
 
 
 def _figure(path: Path) -> dict[str, str]:

@@ -49,7 +49,11 @@ def rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
     for contrast, members, reference in paired(grouped(cells)):
         shared = sorted(set(members) & set(reference))
         tuning = contrast == "tuned_minus_base"
-        if not shared or (tuning and members[shared[0]].cell["beta"] != UNSMOOTHED["beta"]):
+        if (
+            not shared
+            or contrast == "data_minus_data"
+            or (tuning and members[shared[0]].cell["beta"] != UNSMOOTHED["beta"])
+        ):
             continue
         one, two = [members[language] for language in shared], [reference[language] for language in shared]
         for convention in one[0].points:

@@ -61,6 +61,29 @@ def table_one(study: Study) -> pd.DataFrame:
     return table
 
 
+def data_sets(study: Study) -> pd.DataFrame:
+    """One data set against another, as texts: a row a model, β and pair, mean over the languages that both have.
+
+    Each value is the first set's less the second's on the same questions, with its 95% interval; empty where
+    no model was tuned on two sets.
+    """
+    contrasts = study.tables.get("contrasts")
+    if contrasts is None or contrasts.empty:
+        return pd.DataFrame()
+    found = contrasts[(contrasts.contrast == "data_minus_data") & (contrasts.language == "mean")]
+    if found.empty:
+        return pd.DataFrame()
+    first = found[found.metric == "ece"]
+    table = _named(first)
+    table.insert(list(table).index("Data") + 1, "Less", first.reference)
+    for metric, title in SHOWN.items():
+        one = found[found.metric == metric].rename(
+            columns={end: f"{metric}{tail}" for end, tail in _ENDS.items()}
+        )
+        table[f"Δ {title}"] = _spelled(one, metric, "+.3f")
+    return table
+
+
 def by_language(study: Study, benchmark: str, metric: str) -> pd.DataFrame:
     """One metric of a benchmark: a row a language by resource level, then the means; a column a checkpoint."""
     cells, means = study["cells"], study["means"]
@@ -97,6 +120,11 @@ def write(study: Study, folder: Path) -> list[Path]:
         "table1.md": markdown(first),
         "table1.tex": latex(_without_intervals(first), ["Benchmark", "Protocol"]),
     }
+    pairs = data_sets(study)
+    if len(pairs):
+        texts["data-sets.csv"] = pairs.to_csv(index=False)
+        texts["data-sets.md"] = markdown(pairs)
+        texts["data-sets.tex"] = latex(pairs, ["Benchmark", "Protocol"])
     for benchmark in sorted(set(study["cells"].benchmark)):
         for metric in SHOWN:
             table = by_language(study, benchmark, metric)

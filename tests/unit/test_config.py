@@ -125,3 +125,11 @@ def test_jobs_group_languages_and_every_record_has_one_path():
     assert paths[0].startswith(
         "results/scores/model=m/data=d/recipe=r/beta=0/seed=42/benchmark=b/protocol=p/"
     )
+
+
+def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job():
+    local = {"protocols": {"p": {"candidates": "letters", "frame": "local"}}}
+    assert resolve(merge(BASE, local)).protocols["p"].frame == "local"
+    more = {"benchmarks": {"b": {"languages": ["en", "am"]}}, "languages": {"am": BASE["languages"]["yo"]}}
+    with pytest.raises(ConfigError, match=r"grid\.protocols: p with frame local: 'am' is not in the labels"):
+        resolve(merge(merge(BASE, local), more))

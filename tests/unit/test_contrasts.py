@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,3 +124,18 @@ def test_one_seed_is_not_pooled(found):
 
 def test_cut_of_nothing_is_not_a_number():
     assert np.isnan(contrasts.cut(0.1, np.full(5, 0.1), 0.0, np.zeros(5))).all()
+
+
+def test_data_sets_are_set_against_each_other_on_the_same_questions(found):
+    ours = found[1]
+    other = [
+        dataclasses.replace(one, cell={**one.cell, "data": "tulu"}, estimate=one.estimate + 0.01)
+        for one in ours
+        if one.cell["data"] == "alpaca"
+    ]
+    table = pd.DataFrame(contrasts.contrast_rows([*ours, *other]), columns=contrasts.COLUMNS)
+    pairs = table[table.contrast == "data_minus_data"]
+    assert set(zip(pairs.data, pairs.reference, strict=True)) == {("tulu", "alpaca")}
+    assert len(pairs) == 2 * (len(LANGUAGES) + 1) * len(bootstrap.METRICS)
+    assert pairs.difference.to_numpy() == pytest.approx(0.01)
+    assert set(table[table.contrast == "tuned_minus_base"].reference) == {"base"}

@@ -1,0 +1,80 @@
+"""The miniature twins of the study's first experiments, cut in size: each gives the figure or table it is run for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TWINS = ROOT / "config/experiments/mini"
+CUT = {
+    # the world speaks what tulu-mini needs; fewer questions, conversations and epochs than the demo
+    "miniature": {"languages": ["en", "de", "fr", "zh", "yo"], "questions": 60, "rows": 64},
+    "benchmarks": {"global-mmlu-mini": {"languages": ["en", "fr", "yo"]}},
+    "recipes": {"mini": {"epochs": 1}},
+    "measure": {"draws": 50},
+}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiments")
+    (folder / "cut.yaml").write_text(yaml.safe_dump(CUT))
+    return folder
+
+
+def study(work, twin):
+    """Run a twin in the folder that all of them share, and give the folder of its results."""
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(work)]
+    command += ["--profile", str(ROOT / "profiles/local"), "--configfile"]
+    files = [
+        ROOT / "config/languages.yaml",
+        ROOT / "config/mini.yaml",
+        TWINS / f"{twin}.yaml",
+        work / "cut.yaml",
+    ]
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    ran = subprocess.run(
+        [*command, *map(str, files)], cwd=work, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = work / "results/studies" / f"mini-{twin}"
+    assert (found / "report.html").is_file()
+    return found
+
+
+def test_overconfidence_shows_base_and_tuned_in_three_languages(work):
+    found = study(work, "overconfidence")
+    cells = pd.read_parquet(found / "cells.parquet")
+    assert set(zip(cells.beta, cells.language, strict=True)) == {
+        (beta, language) for beta in ("none", "0") for language in ("en", "fr", "yo")
+    }
+    for kind in ("overview", "confidence"):
+        assert list(found.glob(f"figures/{kind}-global-mmlu-mini-*.svg"))
+
+
+def test_smoothing_finds_the_best_beta_of_each_language_and_overall(work):
+    found = study(work, "smoothing")
+    best = pd.read_csv(found / "tables/best-beta.csv", dtype={"best_beta": str})
+    assert list(best.language) == ["en", "fr", "yo", "mean over languages"]
+    assert set(best.best_beta) <= {"0.0", "0", "0.05", "0.1", "0.15", "0.2"}
+    assert list(found.glob("figures/tradeoff-*.svg"))
+
+
+def test_data_sets_the_mixture_against_english_alone_at_selected_rates(work):
+    found = study(work, "data")
+    pairs = pd.read_csv(found / "tables/data-sets.csv")
+    assert set(zip(pairs.Data, pairs.Less, pairs.Setting, strict=True)) == {
+        ("tulu-mini", "openhermes-mini", setting) for setting in ("β = 0", "β = 0.1")
+    }
+    chosen = sorted(work.glob("results/checkpoints/**/selected.json"))
+    assert len(chosen) == 4
+    for path in chosen:
+        assert json.loads(path.read_text())
