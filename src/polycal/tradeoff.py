@@ -57,12 +57,10 @@ def _changes(study: Study, one: tuple[str, ...], language: str, beta: str) -> di
         same &= found[name] == value
     found = found[same & (found.language == ("mean" if language == MEAN else language))]
     changes: dict[str, float] = {}
-    for row in found[found.metric.isin(["ece", "accuracy"])].itertuples():
-        changes |= {
-            f"{row.metric}_change": row.difference,
-            f"{row.metric}_change_low": row.low,
-            f"{row.metric}_change_high": row.high,
-        }
+    for metric in ("ece", "accuracy"):
+        for row in found[found.metric == metric].to_dict("records"):
+            ends = {"difference": "change", "low": "change_low", "high": "change_high"}
+            changes |= {f"{metric}_{name}": row[end] for end, name in ends.items()}
     return changes
 
 
