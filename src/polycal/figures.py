@@ -16,7 +16,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from polycal import series, tradeoff
-from polycal.series import COLOURS, MARKERS, Study
+from polycal.series import Study
 
 LINES = ["-", "--", ":", "-."]
 
@@ -83,14 +83,14 @@ def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str, *, n
     for place, name in enumerate(names):
         rows = found[found.setting == name].set_index("language").reindex(order)
         y = np.arange(len(order)) + (place - (len(names) - 1) / 2) * 0.17
-        x = rows[metric].to_numpy()
+        x, (colour, marker) = rows[metric].to_numpy(), series.mark(place)
         error = np.abs(np.stack([x - rows[f"{metric}_low"], rows[f"{metric}_high"] - x]))
         axis.errorbar(
             x,
             y,
             xerr=error,
-            fmt=MARKERS[place],
-            color=COLOURS[place],
+            fmt=marker,
+            color=colour,
             markersize=4.5,
             linewidth=1.1,
             label=name,
@@ -129,12 +129,12 @@ def confidence_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figu
                 .reindex(base.index)
                 .dropna(subset=["accuracy"])
             )
-            place = 1 + names.index(name)
+            colour, marker = series.mark(1 + names.index(name))
             axis.scatter(
                 rows.accuracy - base.accuracy.reindex(rows.index),
                 rows.confidence - base.confidence.reindex(rows.index),
-                color=COLOURS[place],
-                marker=MARKERS[place],
+                color=colour,
+                marker=marker,
                 s=26,
                 alpha=0.75,
                 label=name,
@@ -191,7 +191,7 @@ def reliability(study: Study, one: tuple[str, ...]) -> Figure:
                 fmt="o",
                 markersize=3,
                 linewidth=0.8,
-                color=COLOURS[column],
+                color=series.mark(column)[0],
             )
             cell = cells[(cells.language == language) & (cells.setting == name)]
             if len(cell):

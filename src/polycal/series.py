@@ -14,6 +14,11 @@ MARKERS = ["o", "s", "^", "D", "v", "P"]
 FIXED = ("model", "data", "recipe", "seed", "benchmark", "protocol")
 
 
+def mark(place: int) -> tuple[str, str]:
+    """Colour and shape of the setting at ``place`` in a series; after six of them both begin anew."""
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+
+
 class StudyError(ValueError):
     """A study folder that cannot be shown; the message says which table is missing."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from polycal import series
-from polycal.series import COLOURS, MARKERS, Study
+from polycal.series import Study
 
 LOSS = 0.01
 """Accuracy that the best β may lose against β = 0."""
@@ -112,10 +112,8 @@ def path(axis: Any, found: pd.DataFrame, line: str = "-", name: str = "") -> Non
     tuned = rows[rows.index != "none"]
     axis.plot(tuned.accuracy, tuned.ece, color="#999999", linewidth=1, linestyle=line, label=name or None)
     for place, beta in enumerate(order, start=int("none" not in order)):
-        at = rows.loc[beta]
-        axis.scatter(
-            at.accuracy, at.ece, color=COLOURS[place], marker=MARKERS[place], s=32, label=series.setting(beta)
-        )
+        at, (colour, marker) = rows.loc[beta], series.mark(place)
+        axis.scatter(at.accuracy, at.ece, color=colour, marker=marker, s=32, label=series.setting(beta))
 
 
 def _by_language(study: Study, one: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:

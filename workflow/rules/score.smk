@@ -36,7 +36,8 @@ for benchmark, number, languages in BATCHES:
             questions=lambda w, input: [f"--questions={f}" for f in input.questions],
             out=lambda w, output: [f"--out={f}" for f in output],
         shell:
-            "HF_HUB_OFFLINE=1 polycal score"
+            # bars that redraw themselves make a log unreadable
+            "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score"
             " --cells {params.cells:q}"
             " --code {params.code}"
             " --model {input.model:q}"
