@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
-.PHONY: demo experiments test test-real check lock clean
+.PHONY: demo reference experiments test test-real check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ check: $(READY)
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
+
+# What the README shows, from the demo as it stands at this commit.
+reference: demo
+	$(BIN)/polycal publish --study results/studies/mini
 
 # The miniature twins of the study's first experiments; what the demo has computed is taken from there.
 experiments: $(READY)

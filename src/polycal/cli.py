@@ -338,6 +338,22 @@ def present(
 
 
 @app.command()
+def publish(
+    study: Annotated[Path, typer.Option(help="Folder of a finished study.")],
+    out: Annotated[Path, typer.Option(help="Folder of what is shown.")] = Path("results/reference"),
+    readme: Annotated[Path, typer.Option(help="File with the marks for the table.")] = Path("README.md"),
+) -> None:
+    """Put a study's overview and table where readers see them first, with their provenance."""
+    from polycal import answers, grid, publication, series
+
+    found = series.read(study, {})
+    cells = found["cells"][list(answers.CELL)].itertuples(index=False, name=None)
+    sources = [Path(grid.SCORES.format(**dict(zip(answers.CELL, cell, strict=True)))) for cell in cells]
+    for path in publication.publish(found, study, sources, out, readme):
+        print(path)
+
+
+@app.command()
 def plan(
     configfile: Annotated[
         list[Path] | None, typer.Option(help="Overlay on the paper's grid; may be repeated.")
