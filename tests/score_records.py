@@ -95,8 +95,8 @@ def study(
     return files
 
 
-def write_truth(folder: Path, n: int = 150) -> Path:
-    """The true distributions of ``study``."""
+def write_truth(folder: Path, n: int = 150) -> dict[str, str]:
+    """The true distributions of ``study``: by benchmark, the folder of a file a language."""
     shared = np.random.default_rng(0)
     options = shared.integers(3, 6, n)
     rows = []
@@ -104,7 +104,7 @@ def write_truth(folder: Path, n: int = 150) -> Path:
         weight = np.exp(shared.normal(0, 1.5, count))
         rows.append({"question_id": f"q{place}", "truth": (weight / weight.sum()).tolist()})
     for language in LANGUAGES:
-        path = folder / "mmlu-prox" / f"{language}.parquet"
+        path = folder / f"{language}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows), path)
-    return folder
+    return {"mmlu-prox": str(folder)}

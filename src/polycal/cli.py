@@ -298,7 +298,7 @@ def measure(
     kept_folder: Kept = None,
 ) -> None:
     """Accuracy, confidence and calibration of score records, with 95% intervals."""
-    from polycal import grid, statistics
+    from polycal import checkpoints, grid, statistics, truth
 
     told: dict[str, Any] = json.loads(cell) if cell else {"settings": {}}
     paths = [Path(p) for p in grid.scores(told["grid"])] if cell else files or []
@@ -307,13 +307,18 @@ def measure(
     if out is None:
         print(statistics.summary(paths).round(4).to_string(index=False))
         return
-    reads = {str(path): records.metadata(path)["content"] for path in paths}
+    notes = {str(path): records.metadata(path) for path in paths}
+    reads = {path: note["content"] for path, note in notes.items()}
+    if known := told["settings"].get("truth"):
+        asked = {(note["cell"]["benchmark"], note["cell"]["language"]) for note in notes.values()}
+        for one in sorted(truth.file(known, b, language) for b, language in asked if b in known):
+            reads[str(one)] = checkpoints.file_sha256(one)
     kept.obtain(
         "measure",
         told,
         _code("measure", code),
         reads,
-        {f"{name}.parquet": out / f"{name}.parquet" for name in statistics.TABLES},
+        {f"{name}.parquet": out / f"{name}.parquet" for name in statistics.names(told["settings"])},
         kept_folder,
         lambda note: statistics.measure(paths, settings=told["settings"], out=out, note=note),
     )
@@ -325,13 +330,13 @@ def present(
     study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],
 ) -> None:
     """Tables, figures and the report of a study, from its measured tables."""
-    from polycal import figures, grid, report, series, tables, tradeoff
+    from polycal import evidence, figures, grid, report, series, tables, tradeoff
 
     told = json.loads(cell)
     found = series.read(study, told["languages"])
-    tables.write(found, study / "tables")
+    tables.write(found, study / "tables", evidence.tables(found))
     tradeoff.write(found, study / "tables")
-    shown = figures.draw(found, study / "figures")
+    shown = figures.draw(found, study / "figures", evidence.drawings(found))
     paths = [Path(p) for p in grid.scores(told["grid"])]
     data = [Path(p) for p in grid.conversations(told["grid"])]
     print(f"present: {report.write(found, study, paths, shown, told, data)}", flush=True)

@@ -1,6 +1,6 @@
 """The study as pictures. Each is drawn from the measured tables alone, as SVG and PNG."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,11 @@ def overview(study: Study, benchmark: str, protocol: str) -> Figure:
     for one in chosen:
         axis = axes[data.index(one[1])][models.index(one[0])]
         found = study.of("cells", one)
-        _by_language(axis, study, found, "gap", named=axis is axes[data.index(one[1])][-1])
+        by_language(axis, study, found, "gap", named=axis is axes[data.index(one[1])][-1])
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title(f"{one[0]} tuned on {one[1]}", fontsize=10)
-    _label(figure, "confidence less accuracy (right of 0: over-confident)", "")
-    _legend(figure, axes)
+    label(figure, "confidence less accuracy (right of 0: over-confident)", "")
+    legend(figure, axes)
     return figure
 
 
@@ -55,7 +55,7 @@ def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
     """ECE of each language with 95% intervals; the tick marks what a perfectly calibrated model would get."""
     found = study.of("cells", one)
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * found.language.nunique()), squeeze=False)
-    _by_language(axis[0][0], study, found, "ece", named=True)
+    by_language(axis[0][0], study, found, "ece", named=True)
     if "ece_floor" in found:
         order = series.in_order(found)
         floor = found.groupby("language").ece_floor.mean()
@@ -70,20 +70,33 @@ def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
         )
     axis[0][0].set_xlim(left=0)
     axis[0][0].set_title(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
-    _label(figure, "expected calibration error", "")
-    _legend(figure, axis)
+    label(figure, "expected calibration error", "")
+    legend(figure, axis)
     return figure
 
 
-def _by_language(axis: Any, study: Study, found: pd.DataFrame, metric: str, *, named: bool) -> None:
-    """A row a language, a mark a setting; where ``named``, the resource levels stand right of the axis."""
+def by_language(
+    axis: Any,
+    study: Study,
+    found: pd.DataFrame,
+    metric: str,
+    *,
+    named: bool,
+    names: Sequence[str] = (),
+    first: int = 0,
+) -> None:
+    """A row a language, a mark a setting; where ``named``, the resource levels stand right of the axis.
+
+    ``names`` are the settings shown, in order; default: the base, then β rising. The first takes the colour
+    and shape numbered ``first``.
+    """
     order = series.in_order(found)
-    names = series.settings(found)
+    names = names or series.settings(found)
     levels = dict(zip(found.language, found.resource, strict=True))
     for place, name in enumerate(names):
         rows = found[found.setting == name].set_index("language").reindex(order)
         y = np.arange(len(order)) + (place - (len(names) - 1) / 2) * 0.17
-        x, (colour, marker) = rows[metric].to_numpy(), series.mark(place)
+        x, (colour, marker) = rows[metric].to_numpy(), series.mark(first + place)
         error = np.abs(np.stack([x - rows[f"{metric}_low"], rows[f"{metric}_high"] - x]))
         axis.errorbar(
             x,
@@ -146,8 +159,8 @@ def confidence_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figu
     axis.axhline(0, color="black", linewidth=0.6)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_title(f"{benchmark}: points above the dashed line became over-confident", fontsize=10)
-    _label(figure, "change of accuracy from the base model", "change of confidence from the base model")
-    _legend(figure, axes)
+    label(figure, "change of accuracy from the base model", "change of confidence from the base model")
+    legend(figure, axes)
     return figure
 
 
@@ -163,8 +176,8 @@ def ece_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
         tradeoff.path(axis, found[found.group == "all"], style, one[1])
         axis.set_title(one[0], fontsize=10)
     axes[0][0].set_ylim(bottom=0)
-    _label(figure, "accuracy, mean over languages", "expected calibration error, mean")
-    _legend(figure, axes)
+    label(figure, "accuracy, mean over languages", "expected calibration error, mean")
+    legend(figure, axes)
     return figure
 
 
@@ -202,17 +215,17 @@ def reliability(study: Study, one: tuple[str, ...]) -> Figure:
                 axis.set_title(name, fontsize=10)
             if column == 0:
                 axis.set_ylabel(f"{study.languages.get(language, language)}\naccuracy", fontsize=8)
-    _label(figure, "confidence (bars: share of questions)", "")
+    label(figure, "confidence (bars: share of questions)", "")
     return figure
 
 
-def _label(figure: Figure, x: str, y: str) -> None:
+def label(figure: Figure, x: str, y: str) -> None:
     figure.supxlabel(x, fontsize=10)
     if y:
         figure.supylabel(y, fontsize=10)
 
 
-def _legend(figure: Figure, axes: np.ndarray) -> None:
+def legend(figure: Figure, axes: np.ndarray) -> None:
     found: dict[str, Any] = {}
     for axis in axes.flat:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -224,8 +237,8 @@ def _legend(figure: Figure, axes: np.ndarray) -> None:
     )
 
 
-def draw(study: Study, folder: Path) -> list[Path]:
-    """Draw every figure that the study's cells allow below ``folder``; SVG and PNG. Returns the PNGs."""
+def draw(study: Study, folder: Path, more: Mapping[str, Callable[[], Figure]] | None = None) -> list[Path]:
+    """Draw every figure that the study's cells allow, and ``more``, below ``folder``; SVG and PNG. Returns the PNGs."""
     _style()
     wanted: dict[str, Callable[[], Figure]] = {}
     for benchmark, protocol in sorted({(s[4], s[5]) for s in study.tuned()}):
@@ -239,6 +252,7 @@ def draw(study: Study, folder: Path) -> list[Path]:
         wanted[f"reliability-{name}"] = partial(reliability, study, one)
         if study.of("cells", one).beta.nunique() > 2:
             wanted[f"tradeoff-{name}"] = partial(tradeoff.ece_by_accuracy, study, one)
+    wanted |= more or {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in wanted.items():
         figure = make()

@@ -20,6 +20,7 @@ SCORES = f"results/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protoc
 STUDY = "results/studies/{study}"
 MINIATURE_MODEL = "resources/miniature/models/{architecture}/gate.json"
 MINIATURE_DATA = "resources/miniature/data.json"
+MINIATURE_TRUTH = "resources/miniature/truth/{benchmark}"
 
 
 @dataclass(frozen=True, order=True)
@@ -214,6 +215,15 @@ def origins(config: Config) -> list[dict[str, str]]:
 
 
 def measure_settings(config: Config) -> dict[str, Any]:
-    """The conventions, with the resource level of each language."""
+    """The conventions, with the resource level of each language, and where the true answers of a benchmark lie."""
     levels = {code: language.resource for code, language in sorted(config.languages.items())}
-    return {**config.measure.model_dump(), "resource": levels}
+    settings = {**config.measure.model_dump(), "resource": levels}
+    asked = sorted({name for block in products(config) for name in block["benchmarks"]})
+    known = {name: config.benchmarks[name].miniature for name in asked}
+    truth = {name: MINIATURE_TRUTH.format(benchmark=place) for name, place in known.items() if place}
+    return settings | ({"truth": truth} if truth else {})
+
+
+def truths(config: Config) -> list[str]:
+    """The manifest of the true answers, where the study asks a benchmark of the miniature."""
+    return [MINIATURE_DATA] if "truth" in measure_settings(config) else []

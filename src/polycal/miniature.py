@@ -63,14 +63,19 @@ def build_data(cell: Mapping[str, Any], folder: Path, note: Mapping[str, Any]) -
         place = folder / "data" / name
         _table(place / "data/train-00000-of-00001.parquet", make(world, settings["rows"]))
         _card(place, [("default", {"train": "data/train-*"})])
-    for name, (_sizes, row, example_split) in BENCHMARKS.items():
+    for name, (_sizes, row, example_split, ids) in BENCHMARKS.items():
         place = folder / "benchmarks" / name
         asked = list(questions(world, name, settings["questions"]))
         for language in world.languages:
             for split, role in (("test", "test"), (example_split, "examples")):
                 rows = [row(world, language, q, c) for q, c, s in asked if s == role]
                 _table(place / language / f"{split}-00000-of-00001.parquet", _rows(rows))
-            truth = [{"question_id": str(q), "truth": list(c.truth)} for q, c, s in asked if s == "test"]
+            # under the ids that the adapters read from these rows
+            truth = [
+                {"question_id": str(row(world, language, q, c)[ids]), "truth": list(c.truth)}
+                for q, c, s in asked
+                if s == "test"
+            ]
             _table(folder / "truth" / name / f"{language}.parquet", _rows(truth))
         splits = {"test": "test-*", example_split: f"{example_split}-*"}
         _card(place, [(x, {k: f"{x}/{v}" for k, v in splits.items()}) for x in world.languages])
@@ -128,11 +133,11 @@ def _options(world: World, language: str, choice: Choice) -> list[str]:
     return [world.option(language, choice.fact.relation, value) for value in choice.options]
 
 
-BENCHMARKS: dict[str, tuple[tuple[int, ...], Any, str]] = {
-    "mmlu-prox": (tuple(range(3, 11)), _prox, "validation"),
-    "global-mmlu": ((4,), _global, "dev"),
+BENCHMARKS: dict[str, tuple[tuple[int, ...], Any, str, str]] = {
+    "mmlu-prox": (tuple(range(3, 11)), _prox, "validation", "question_id"),
+    "global-mmlu": ((4,), _global, "dev", "sample_id"),
 }
-"""Numbers of options, row of one question, and name of the split of examples."""
+"""Numbers of options, row of one question, name of the split of examples, and column of the ids."""
 
 
 def _tuned(world: World, name: str, count: int) -> Iterator[tuple[np.random.Generator, Fact, int]]:

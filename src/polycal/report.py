@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from polycal import records, story, tables
+from polycal import evidence, records, story, tables
 from polycal.series import Study
 
 CAPTIONS = {
@@ -25,7 +25,18 @@ CAPTIONS = {
     " line accuracy has fallen by a point or more.",
     "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
     " On the dashed line a model is calibrated, below it over-confident.",
+    **evidence.CAPTIONS,
 }
+TITLES = {
+    "overview": "Over-confidence in every language",
+    "confidence": "Confidence against accuracy",
+    "beta": "ECE against accuracy as β rises",
+    **evidence.TITLES,
+    "tradeoff": "ECE against accuracy, language by language",
+    "ece": "ECE by language",
+    "reliability": "Reliability diagrams",
+}
+"""Of the sections of figures, in order."""
 
 
 def write(
@@ -50,6 +61,8 @@ def write(
         findings=story.findings(study),
         first=_table(tables.table_one(study)),
         pairs=_table(tables.data_sets(study)),
+        conventions=_table(evidence.conventions(study)),
+        titles=TITLES,
         origins=settings.get("origins", []),
         data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
         figures=[_figure(path) for path in shown],

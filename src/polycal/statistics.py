@@ -33,11 +33,16 @@ COLUMNS = {
 """Of the tables that may be empty."""
 
 
+def names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tables that ``measure`` writes under these settings."""
+    return (*TABLES, TRUTH) if settings.get("truth") else TABLES
+
+
 def measure(files: list[Path], *, settings: dict[str, Any], out: Path, note: dict[str, Any]) -> None:
     """Write the tables of a study into the folder ``out``, each with ``note`` in its metadata.
 
-    cells, reliability, means, contrasts, sensitivity, claims, cures; and truth where ``settings`` names the
-    folder of a world's true answers. ``settings``: bins, binning, normalise by candidate form, draws, seed,
+    cells, reliability, means, contrasts, sensitivity, claims, cures; and truth where ``settings`` names, by
+    benchmark, the folder of a world's true answers. ``settings``: bins, binning, normalise by candidate form, draws, seed,
     resource by language, sensitivity (bins, binning, normalise), optionally truth. Raises MeasureError or
     RecordError before anything is written.
     """
@@ -82,7 +87,7 @@ def _series(study: Study, paths: Iterable[Path]) -> Series:
         if side := cures.split(study, source, log_p):
             sides.append(side)
         if study.settings.get("truth") and (
-            pair := truth.rows(study, Path(study.settings["truth"]), source, log_p)
+            pair := truth.rows(study, study.settings["truth"], source, log_p)
         ):
             found.truth.append(pair)
     found.cured = cures.cure_series(study, sides)

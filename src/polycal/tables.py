@@ -5,6 +5,7 @@ tables by language have a row a language and a column a checkpoint.
 """
 
 import re
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,11 @@ def by_language(study: Study, benchmark: str, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(study: Study, folder: Path) -> list[Path]:
-    """Write all tables below ``folder``, each as csv, Markdown and LaTeX, and return their paths."""
+def write(study: Study, folder: Path, more: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
+    """Write all tables below ``folder``, each as csv, Markdown and LaTeX, and return their paths.
+
+    ``more`` are written as csv alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     first = table_one(study)
     texts = {
@@ -133,6 +137,8 @@ def write(study: Study, folder: Path) -> list[Path]:
             texts[f"{name}.csv"] = table.to_csv(index=False)
             texts[f"{name}.md"] = markdown(shown)
             texts[f"{name}.tex"] = latex(shown, ["Protocol", "Model"], long=True)
+    for name, table in (more or {}).items():
+        texts[f"{name}.csv"] = table.to_csv(index=False)
     for name, text in texts.items():
         aside = folder / f".{name}.part"
         aside.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@ that any model can have, its ECE pure chance; and for a model the chance that it
 known, so that its ECE can be taken without the chance in the labels.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,30 @@ COLUMNS = (
 )
 
 
+def file(folders: Mapping[str, str], benchmark: str, language: str) -> Path:
+    """The file of the true answers of a benchmark in one language."""
+    return Path(folders[benchmark]) / f"{language}.parquet"
+
+
 def rows(
-    study: Study, folder: Path, found: Answers, log_p: Array
+    study: Study, folders: Mapping[str, str], found: Answers, log_p: Array
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Rows of the true distribution (model ``truth``) and of one cell; None where its truth is not known.
 
     accuracy and ece are over the gold answers; accuracy_true and ece_true over the true chance that the
     chosen option is right, so ece_error = ece - ece_true is what chance in the labels adds; divergence is
-    the mean Kullback-Leibler divergence of the model from the truth, in nats. ``folder`` holds
-    {benchmark}/{language}.parquet with question_id and truth. Raises MeasureError where a question lacks.
+    the mean Kullback-Leibler divergence of the model from the truth, in nats. ``folders`` names, by benchmark,
+    a folder of {language}.parquet with question_id and truth. Raises MeasureError where a file or a question lacks.
     """
-    source = folder / found.cell["benchmark"] / f"{found.cell['language']}.parquet"
-    if not source.exists():
+    if found.cell["benchmark"] not in folders:
         return None
-    table = pq.ParquetFile(source).read(columns=["question_id", "truth"])
+    source = file(folders, found.cell["benchmark"], found.cell["language"])
+    try:
+        table = pq.ParquetFile(source).read(columns=["question_id", "truth"])
+    except FileNotFoundError:
+        raise MeasureError(
+            f"{source}: no such file; the true answers of {found.path} must be there."
+        ) from None
     by_id = dict(zip(table["question_id"].to_pylist(), table["truth"].to_pylist(), strict=True))
     truth = np.zeros(found.logprob.shape)
     for place, name in enumerate(found.question_id):

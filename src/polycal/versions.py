@@ -43,7 +43,7 @@ STAGES = {
     "select_lr": Stage(("selection",)),
     "score": Stage(("scoring",), INFERENCE),
     "measure": Stage(("statistics",), NUMBERS),
-    "present": Stage(("tables", "figures", "report"), DRAWING, ("templates/*",)),
+    "present": Stage(("evidence", "tables", "figures", "report"), DRAWING, ("templates/*",)),
 }
 
 

@@ -60,6 +60,7 @@ def test_a_benchmark_becomes_parallel_questions(hub, tmp_path, benchmark, column
     assert (examples.value_counts() == 5).all()
     truth = pq.read_table(hub / f"truth/{benchmark}/sw.parquet").to_pylist()
     for row, true in zip(rows, truth, strict=True):
+        assert true["question_id"] == row["question_id"]
         assert len(true["truth"]) == len(row["options"])
         assert sum(true["truth"]) == pytest.approx(1.0, abs=1e-12)
 

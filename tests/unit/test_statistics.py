@@ -15,7 +15,7 @@ CELL = list(answers.CELL)
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     files = study(folder / "scores")
-    settings = {**SETTINGS, "truth": str(write_truth(folder / "truth"))}
+    settings = {**SETTINGS, "truth": write_truth(folder / "truth")}
     statistics.measure(files, settings=settings, out=folder / "tables", note={"code": "abc"})
     return files, folder / "tables"
 
@@ -195,6 +195,6 @@ def test_truth_scores_best_and_its_ece_is_chance(measured):
 
 def test_truth_must_have_every_question(tmp_path):
     files = study(tmp_path / "scores", n=30)
-    settings = {**SETTINGS, "truth": str(write_truth(tmp_path / "truth", n=20))}
+    settings = {**SETTINGS, "truth": write_truth(tmp_path / "truth", n=20)}
     with pytest.raises(answers.MeasureError, match="question_id 'q20'"):
         statistics.measure(files, settings=settings, out=tmp_path / "out", note={})

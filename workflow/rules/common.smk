@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from polycal import checkpoints, grid, sources, versions
 from polycal.config import NAME, ConfigError, Model, resolve
-from polycal.statistics import TABLES
+from polycal.statistics import names as tables_of
 
 
 def resolved(raw):
@@ -55,6 +55,7 @@ def questions_of(benchmark):
 STUDY_CONFIG = resolved(config)
 STUDY = grid.STUDY.format(study=STUDY_CONFIG.study)
 PRODUCTS = grid.products(STUDY_CONFIG)
+TABLES = tables_of(grid.measure_settings(STUDY_CONFIG))
 BATCHES = grid.batches(STUDY_CONFIG)
 # one language has nothing to be parallel to
 PARALLEL = [b for b in {name: 0 for name, _, _ in BATCHES} if len(questions_of(b)) > 1]

@@ -5,6 +5,7 @@ localrules:
 rule measure:
     input:
         grid.scores(PRODUCTS),
+        grid.truths(STUDY_CONFIG),
     output:
         [f"{STUDY}/{table}.parquet" for table in TABLES],
     log:
