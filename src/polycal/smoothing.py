@@ -7,21 +7,32 @@ weight (Szegedy et al. 2016, section 7). With logits z = W h the smoothed loss i
 
 and without a soft-cap mean(z) = h · mean row of W, so that smoothing needs no pass over the vocabulary.
 A final soft-cap c, z = c tanh(W h / c) as in Gemma2, breaks that linearity: mean(z) is then summed tile by
-tile together with the log-sum-exp. Gradients are taken in the forward pass, tile by tile, and only scaled
-in the backward pass, which suits a loss that is a scalar.
+tile together with the log-sum-exp.
+
+Gradients are taken in the forward pass and only scaled in the backward pass, which suits a loss that is a
+scalar. A block of tokens keeps its logits until its gradients are taken, so that three products with W do,
+and each tile of the block is worked on while it is in the cache.
 """
 
-import math
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers.utils import ModelOutput
 
-# A tile of logits is at most this many float32 numbers (64 MB).
-TILE = 16 * 2**20
+# The logits of a block of tokens are at most this many numbers (32 MB in float32), unless the vocabulary is so
+# large that the block would be too low for the products to be worth their traffic with W and its gradient.
+BLOCK = 2**23
+LEAST_ROWS = 128
+# A tile of the block is about this many numbers (2 MB), and not narrower than that.
+TILE = 2**19
+LEAST_COLUMNS = 1024
+
+# What computes the loss, for the record of a training.
+BACKEND = "tiled PyTorch"
 
 
 @dataclass
@@ -35,6 +46,13 @@ class TokenStatistics(ModelOutput):
     correct: Tensor | None = None
 
 
+def _sizes(n: int, v: int) -> tuple[int, int]:
+    """Tokens in a block and columns in a tile for [n, v] logits; blocks are cut evenly."""
+    blocks = -(-n // max(LEAST_ROWS, BLOCK // v))
+    rows = max(1, -(-n // max(1, blocks)))
+    return rows, min(v, max(LEAST_COLUMNS, TILE // rows))
+
+
 class _SmoothedSum(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -45,91 +63,118 @@ class _SmoothedSum(torch.autograd.Function):
         labels: Tensor,
         beta: float,
         softcap: float | None,
+        learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, v = len(hidden), len(weight)
-        wants = hidden.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-        grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if wants else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wants else None
-        grad_bias = (
-            torch.zeros(v, dtype=torch.float32, device=weight.device) if wants and bias is not None else None
-        )
-        smooth, nll, entropy = (hidden.new_zeros(n, dtype=torch.float32) for _ in range(3))
+        exact = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
+        new: dict[str, Any] = {"dtype": exact, "device": hidden.device}
+        learned = [learns and needed for needed in ctx.needs_input_grad[:3]]
+        grads = [
+            torch.zeros(x.shape, **new) if x is not None and needed else None
+            for x, needed in zip((hidden, weight, bias), learned, strict=True)
+        ]
+        grad_hidden, grad_weight, grad_bias = grads
+        smooth, nll, entropy = (torch.zeros(n, **new) for _ in range(3))
         correct = torch.zeros(n, dtype=torch.bool, device=hidden.device)
-        mean_row = weight.mean(0, dtype=torch.float32) if softcap is None else None
-        mean_bias = bias.float().mean() if bias is not None else 0.0
 
-        columns = min(v, max(1024, TILE // max(1, min(n, 1024))))
-        rows = max(1, TILE // columns)
+        rows, columns = _sizes(n, v)
+        spans = [(first, min(first + columns, v)) for first in range(0, v, columns)]
+        block = torch.empty(rows * v, **new)
+        scratch = torch.empty(2, rows * columns, **new)
+        # the uniform part without a soft-cap: mean row of W, and what each row of W gets of all tokens
+        linear = softcap is None
+        row_sum, bias_sum = torch.zeros(weight.shape[1], **new), torch.zeros((), **new)
+        uniform = hidden.sum(0, dtype=exact) * (-beta / v if linear else 0)
+
         for start in range(0, n, rows):
             part = slice(start, start + rows)
-            h, y = hidden[part], labels[part]
+            h, y = hidden[part].to(exact), labels[part]
             here = torch.arange(len(y), device=y.device)
-
-            def logits(first: int, h: Tensor = h) -> Tensor:
-                last = first + columns
-                z = h.float() @ weight[first:last].float().T
-                if bias is not None:
-                    z += bias[first:last].float()
-                return z if softcap is None else z.div_(softcap).tanh_().mul_(softcap)
-
-            top = torch.full((len(y),), -math.inf, device=h.device)
+            top = torch.full((len(y),), torch.finfo(exact).min, **new)
             mass, moment, total, own = (torch.zeros_like(top) for _ in range(4))
-            z = top
-            for first in range(0, v, columns):
-                z = logits(first)
-                inside = (y >= first) & (y < first + z.shape[1])
-                found = z[here, (y - first).clamp(0, z.shape[1] - 1)]
-                own = torch.where(inside, found, own)
-                if softcap is not None:
-                    total += z.sum(1)
-                higher = torch.maximum(top, z.amax(1))
-                fade = torch.exp(top - higher)
-                e = torch.exp(z - higher[:, None])
-                mass = mass * fade + e.sum(1)
-                moment = moment * fade + torch.linalg.vecdot(e, z)
-                top = higher
-            lse = top + mass.log()
-            mean = total / v if mean_row is None else h.float() @ mean_row + mean_bias
-            smooth[part] = lse - (1 - beta) * own - beta * mean
-            nll[part] = lse - own
-            entropy[part] = lse - moment / mass
-            correct[part] = own >= top
 
-            if grad_hidden is None or grad_weight is None:
-                continue
-            for first in range(0, v, columns):
-                if columns < v:
-                    z = logits(first)  # computed again: keeping it would hold all logits
-                slope = None if softcap is None else 1 - (z / softcap) ** 2
-                p = z.sub_(lse[:, None]).exp_()
+            for first, last in spans:
+                w = weight[first:last].to(exact)
+                z = torch.mm(h, w.T, out=block[len(y) * first : len(y) * last].view(len(y), -1))
+                if bias is not None:
+                    z += bias[first:last]
                 if softcap is not None:
-                    p -= beta / v
-                inside = ((y >= first) & (y < first + p.shape[1])).nonzero()[:, 0]
-                p[inside, y[inside] - first] -= 1 - beta
-                if slope is not None:
-                    p *= slope
-                last = first + p.shape[1]
-                grad_hidden[part] += p @ weight[first:last].float()
-                grad_weight[first:last].addmm_(p.T, h.float())
+                    total += z.div_(softcap).tanh_().mul_(softcap).sum(1)
+                elif start == 0:
+                    row_sum += w.sum(0)
+                    bias_sum += 0 if bias is None else bias[first:last].sum(dtype=exact)
+                inside = (y >= first) & (y < last)
+                own = torch.where(inside, z[here, (y - first).clamp(0, last - first - 1)], own)
+                # Σ e^(z − top) and Σ e^(z − top) (z − top), moved along when a tile has a higher top
+                higher = torch.maximum(top, z.amax(1))
+                fade, fall = torch.exp(top - higher), (top - higher) * mass
+                below = torch.sub(z, higher[:, None], out=scratch[0, : z.numel()].view_as(z))
+                e = torch.exp(below, out=scratch[1, : z.numel()].view_as(z))
+                moment = (moment + fall) * fade + torch.linalg.vecdot(e, below)
+                mass = mass * fade + e.sum(1)
+                top = higher
+
+            mean = (h @ row_sum + bias_sum if linear else total) / v
+            nll[part] = mass.log() - (own - top)
+            smooth[part] = nll[part] + beta * (own - mean)
+            entropy[part] = mass.log() - moment / mass
+            correct[part] = own >= top
+            if not any(learned):
+                continue
+
+            # The slope of the loss at z is (e^(z − top) − even) / mass less (1 − β) at the label; dividing h and
+            # the sum by mass instead of each number saves a pass and loses nothing where logits are huge.
+            even = None if linear else (beta / v) * mass[:, None]
+            share = h / mass[:, None]
+            for first, last in spans:
+                z = block[len(y) * first : len(y) * last].view(len(y), -1)
+                slope = None
+                if softcap is not None:
+                    slope = torch.mul(z, z, out=scratch[0, : z.numel()].view_as(z))
+                    slope.mul_(-1 / softcap**2).add_(1)
+                e = z.sub_(top[:, None]).exp_()
+                if even is not None and slope is not None:
+                    e.sub_(even).mul_(slope)
+                if grad_hidden is not None:
+                    grad_hidden[part].addmm_(e, weight[first:last].to(exact))
+                if grad_weight is not None:
+                    into = grad_weight[first:last]
+                    torch.addmm(uniform if start == 0 else into, e.T, share, out=into)
                 if grad_bias is not None:
-                    grad_bias[first:last] += p.sum(0)
-            if mean_row is not None:
-                grad_hidden[part] -= beta * mean_row
-                grad_weight -= (beta / v) * h.float().sum(0)
-                if grad_bias is not None:
-                    grad_bias -= beta / v * len(y)
-        if grad_hidden is not None and grad_weight is not None:
-            saved = (grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype))
-            ctx.save_for_backward(
-                *saved, *(() if bias is None or grad_bias is None else (grad_bias.to(bias.dtype),))
+                    grad_bias[first:last].addmv_(e.T, 1 / mass)
+            at_label = (beta - 1) * (
+                1 - (own / softcap) ** 2 if softcap is not None else torch.ones_like(own)
             )
+            if grad_hidden is not None:
+                grad_hidden[part].div_(mass[:, None]).addcmul_(at_label[:, None], weight[y].to(exact))
+                if linear:
+                    grad_hidden[part] -= beta / v * row_sum
+            if grad_weight is not None:
+                grad_weight.index_put_((y,), at_label[:, None] * h, accumulate=True)
+            if grad_bias is not None:
+                grad_bias.index_put_((y,), at_label, accumulate=True)
+                if linear:
+                    grad_bias -= beta / v * len(y)
+
+        ctx.grads = grads
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         ctx.mark_non_differentiable(nll, entropy, correct)
         return smooth.sum(), nll, entropy, correct
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = [saved * grads[0].to(saved.dtype) for saved in ctx.saved_tensors]
-        return scaled[0], scaled[1], scaled[2] if len(scaled) == 3 else None, None, None, None
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.grads is None:
+            raise RuntimeError("the smoothed loss can go backward once: compute it again for a second time")
+        # scaled in place: a second gradient of W would be the largest thing in memory
+        grads, ctx.grads = ctx.grads, None
+        return (
+            *(
+                None if grad is None else grad.mul_(outer[0]).to(dtype)
+                for grad, dtype in zip(grads, ctx.dtypes, strict=True)
+            ),
+            *(None,) * 4,
+        )
 
 
 def token_statistics(
@@ -143,11 +188,15 @@ def token_statistics(
 ) -> TokenStatistics:
     """The smoothed loss summed over tokens, with what is logged, from one pass.
 
-    ``hidden`` [N, D] and ``weight`` [V, D] in any floating type (tiles accumulate in float32), ``labels`` [N]
-    of 0 … V−1, ``bias`` [V]. Raises ValueError for a wrong shape or type and a β outside [0, 1).
+    ``hidden`` [N, D] and ``weight`` [V, D] in any floating type (the work is done in float32 at least, also
+    under autocast), ``labels`` [N] of 0 … V−1, ``bias`` [V]. Under ``torch.no_grad`` no gradient is computed;
+    otherwise the sum goes backward once. Raises ValueError for a wrong shape or type, a β outside [0, 1) and
+    a soft-cap that is not above 0.
     """
-    _check(hidden, weight, labels, beta, bias)
-    return TokenStatistics(*_SmoothedSum.apply(hidden, weight, bias, labels, beta, softcap))
+    _check(hidden, weight, labels, beta, bias, softcap)
+    with torch.autocast(hidden.device.type, enabled=False):
+        found = _SmoothedSum.apply(hidden, weight, bias, labels, beta, softcap, torch.is_grad_enabled())
+    return TokenStatistics(*found)
 
 
 def smoothed_cross_entropy(
@@ -168,7 +217,7 @@ def smoothed_cross_entropy(
     gradient; where all are, the loss is 0. Raises ValueError as ``token_statistics`` does, and for a label
     outside the vocabulary.
     """
-    _check(hidden, weight, labels, beta, bias)
+    _check(hidden, weight, labels, beta, bias, softcap)
     wanted = labels != ignore_index
     targets = labels[wanted]
     if len(targets) and not (int(targets.min()) >= 0 and int(targets.max()) < len(weight)):
@@ -179,7 +228,9 @@ def smoothed_cross_entropy(
     return found.loss_sum / count
 
 
-def _check(hidden: Tensor, weight: Tensor, labels: Tensor, beta: float, bias: Tensor | None) -> None:
+def _check(
+    hidden: Tensor, weight: Tensor, labels: Tensor, beta: float, bias: Tensor | None, softcap: float | None
+) -> None:
     if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)} and weight {tuple(weight.shape)} must be [N, D] and [V, D]"
@@ -194,6 +245,8 @@ def _check(hidden: Tensor, weight: Tensor, labels: Tensor, beta: float, bias: Te
         raise ValueError(f"hidden {hidden.dtype} and weight {weight.dtype} must be of a floating type")
     if not 0 <= beta < 1:
         raise ValueError(f"beta is {beta}, but must lie in [0, 1)")
+    if softcap is not None and not softcap > 0:
+        raise ValueError(f"softcap is {softcap}, but must be above 0 or None")
 
 
 class SmoothedHead(nn.Linear):
@@ -211,14 +264,25 @@ class SmoothedHead(nn.Linear):
         return token_statistics(hidden, self.weight, labels, beta, bias=self.bias, softcap=softcap)
 
 
+# What models of other families multiply or divide their logits by; the loss here knows none of it.
+SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+
+
 def install(model: Any, beta: float) -> None:
     """Let a causal language model of transformers compute the smoothed loss of labelled batches in its head.
 
     Afterwards ``model(input_ids, attention_mask, labels=…)`` returns TokenStatistics of the target tokens
     (labels are shifted here; −100 is no target) and builds no logits; without labels nothing changes.
+    Raises ValueError for a model that scales its logits or whose head is no linear layer.
     """
-    model.get_output_embeddings().__class__ = SmoothedHead
-    softcap = getattr(model.config, "final_logit_softcapping", None)
+    config = model.config.get_text_config()
+    scaled = [name for name in SCALES if getattr(config, name, None) not in (None, 1, 1.0)]
+    head = model.get_output_embeddings()
+    if scaled or not isinstance(head, nn.Linear):
+        found = f"sets {scaled[0]}" if scaled else f"has a head of type {type(head).__name__}"
+        raise ValueError(f"{config.model_type} {found}, but the loss needs logits W h, soft-capped or not")
+    head.__class__ = SmoothedHead
+    softcap = getattr(config, "final_logit_softcapping", None)
     plain = model.forward
 
     def forward(self: Any, *args: Any, labels: Tensor | None = None, **more: Any) -> Any:
@@ -226,7 +290,7 @@ def install(model: Any, beta: float) -> None:
             return plain(*args, **more)
         more.pop("num_items_in_batch", None)
         more["use_cache"] = False
-        hidden = self.model(*args, **more).last_hidden_state[:, :-1]
+        hidden = self.base_model(*args, **more).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         wanted = targets != -100
         return self.get_output_embeddings()(

@@ -1,6 +1,14 @@
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from polycal import smoothing
 from polycal.smoothing import smoothed_cross_entropy
@@ -38,15 +46,142 @@ def far(found, wanted):
     return float((found - wanted).norm() / wanted.norm().clamp(min=1e-30))
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Blocks of at most 5 tokens in tiles of 700 columns: tokens and, with a larger V, the vocabulary are cut."""
+    for name, value in {"BLOCK": 1, "LEAST_ROWS": 5, "TILE": 1, "LEAST_COLUMNS": 700}.items():
+        monkeypatch.setattr(smoothing, name, value)
+
+
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("tile", [40, smoothing.TILE])
-def test_float32_against_float64(beta, softcap, tile, monkeypatch):
-    # a tile of 40 numbers: tokens and, with V above its least width of 1024, the vocabulary are both cut
-    monkeypatch.setattr(smoothing, "TILE", tile)
-    given = inputs(v=2503 if tile == 40 else 53)
+def test_float32_against_float64(beta, softcap):
+    given = inputs()
     for found, wanted in zip(own(*given, beta, softcap), plain(*given, beta, softcap), strict=True):
         assert far(found, wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("beta", BETAS)
+def test_cut_over_tokens_and_vocabulary_it_is_as_exact(beta, softcap, small_tiles):
+    given = inputs(v=2503)
+    assert smoothing._sizes(16, 2503) == (4, 700)
+    for found, wanted in zip(own(*given, beta, softcap), plain(*given, beta, softcap), strict=True):
+        assert far(found, wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+def test_one_token_alone(softcap):
+    hidden, weight, labels = inputs()
+    given = hidden[1:2], weight, labels[1:2]
+    for found, wanted in zip(own(*given, 0.1, softcap), plain(*given, 0.1, softcap), strict=True):
+        assert far(found, wanted) <= 1e-5
+
+
+def test_one_label_for_all_tokens():
+    hidden, weight, labels = inputs()
+    given = hidden, weight, torch.full_like(labels, 7)
+    for found, wanted in zip(own(*given, 0.1), plain(*given, 0.1), strict=True):
+        assert far(found, wanted) <= 1e-5
+
+
+def test_beta_zero_is_the_ordinary_loss():
+    hidden, weight, labels = inputs()
+    ordinary = torch.nn.functional.cross_entropy(hidden @ weight.T, labels)
+    assert float(smoothed_cross_entropy(hidden, weight, labels, 0.0)) == pytest.approx(
+        float(ordinary), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_float64_stays_float64(softcap, small_tiles):
+    given = inputs(v=1503, dtype=torch.float64)
+    for found, wanted in zip(own(*given, 0.3, softcap), plain(*given, 0.3, softcap), strict=True):
+        assert found.dtype == torch.float64
+        assert far(found, wanted) <= 1e-13
+
+
+class Watched(TorchDispatchMode):
+    """The operations that ran, and the most numbers in any one tensor that they returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations, self.numbers = set(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.operations.add(func.overloadpacket.__name__)
+        for one in found if isinstance(found, tuple | list) else [found]:
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return found
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_of_all_tokens_are_never_held(softcap, dtype):
+    n, v = 400, 70001
+    hidden, weight, labels = inputs(n=n, d=4, v=v, dtype=dtype)
+    rows, columns = smoothing._sizes(n, v)
+    assert rows < n / 2
+    assert columns < v / 2
+    with Watched() as seen:
+        own(hidden, weight, labels, 0.1, softcap)
+    assert seen.numbers <= rows * v
+
+
+@pytest.mark.parametrize(
+    ("n", "v"), [(1, 32000), (128, 256000), (512, 32000), (4096, 128256), (5, 3), (0, 7)]
+)
+def test_blocks_are_even_and_bounded(n, v):
+    rows, columns = smoothing._sizes(n, v)
+    assert rows * v <= max(smoothing.BLOCK, smoothing.LEAST_ROWS * v)
+    assert 1 <= rows <= max(n, 1)
+    assert rows * (-(-n // rows)) - n < max(1, -(-n // rows))
+    assert 1 <= columns <= v
+
+
+def test_without_autograd_no_gradient_is_computed():
+    hidden, weight, labels = inputs()
+    given = hidden[4:], weight.requires_grad_(), labels[4:], 0.1
+    products = {"addmm", "addmm_"}
+    with Watched() as learning:
+        smoothing.token_statistics(*given)
+    with torch.no_grad(), Watched() as looking:
+        found = smoothing.token_statistics(*given)
+    assert learning.operations & products
+    assert not looking.operations & products
+    assert not found.loss_sum.requires_grad
+
+
+@pytest.mark.parametrize("frozen", ["hidden", "weight"])
+def test_a_frozen_input_gets_no_gradient_and_changes_no_other(frozen):
+    hidden, weight, labels = inputs()
+    _, grad_hidden, grad_weight = own(hidden, weight, labels, 0.1)
+    given = {"hidden": hidden.clone(), "weight": weight.clone()}
+    other = next(name for name in given if name != frozen)
+    given[other].requires_grad_()
+    smoothed_cross_entropy(**given, labels=labels, beta=0.1).backward()
+    assert given[frozen].grad is None
+    assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
+
+
+def test_going_backward_twice_is_refused():
+    hidden, weight, labels = inputs()
+    loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
+
+
+def test_autocast_does_not_make_it_coarser():
+    hidden, weight, labels = inputs()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = own(hidden, weight, labels, 0.1)
+        mixed = own(hidden.bfloat16(), weight, labels, 0.1)
+    for one, exact in zip(found, plain(hidden, weight, labels, 0.1), strict=True):
+        assert far(one, exact) <= 1e-5
+    assert [grad.dtype for grad in mixed[1:]] == [torch.bfloat16, torch.float32]
 
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
@@ -66,7 +201,7 @@ def test_huge_hidden_states_do_not_overflow(softcap):
     given = inputs(scale=1e4)
     for found, wanted in zip(own(*given, 0.1, softcap), plain(*given, 0.1, softcap), strict=True):
         assert torch.isfinite(found).all()
-        assert far(found, wanted) <= 1e-4
+        assert far(found, wanted) <= (1e-5 if softcap is None else 1e-4)
 
 
 def test_masked_rows_change_nothing():
@@ -81,9 +216,11 @@ def test_masked_rows_change_nothing():
     assert not grad_more[len(hidden) :].any()
 
 
-def test_no_target_at_all_is_zero():
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("beta", BETAS)
+def test_no_target_at_all_is_zero(beta, softcap):
     hidden, weight, labels = inputs()
-    loss, *grads = own(hidden, weight, torch.full_like(labels, -100), 0.1)
+    loss, *grads = own(hidden, weight, torch.full_like(labels, -100), beta, softcap)
     assert loss == 0
     assert not any(g.any() for g in grads)
 
@@ -98,12 +235,16 @@ def test_parts_of_a_global_batch_add_up_to_its_mean():
     )
 
 
-def test_bias_and_statistics():
-    hidden, weight, labels = inputs()
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_bias_and_statistics(softcap, small_tiles):
+    hidden, weight, labels = inputs(v=1501)
     wanted = labels != -100
     bias = torch.linspace(-1, 1, len(weight), requires_grad=True)
-    found = smoothing.token_statistics(hidden[wanted], weight, labels[wanted], 0.2, bias=bias)
+    found = smoothing.token_statistics(
+        hidden[wanted], weight, labels[wanted], 0.2, bias=bias, softcap=softcap
+    )
     z = hidden[wanted].double() @ weight.T.double() + bias.double()
+    z = z if softcap is None else softcap * torch.tanh(z / softcap)
     logp = z.log_softmax(-1)
     reference = torch.nn.functional.cross_entropy(z, labels[wanted], label_smoothing=0.2, reduction="sum")
     assert far(found.loss_sum, reference) <= 1e-6
@@ -162,6 +303,8 @@ def test_installed_in_a_model_it_gives_the_gradients_of_full_logits(make):
         ({"labels": torch.full((17,), 53)}, "0 … 52"),
         ({"weight": torch.zeros(53, 11)}, r"\[V, D\]"),
         ({"hidden": torch.zeros(17, 12, dtype=torch.long)}, "floating type"),
+        ({"softcap": 0.0}, "above 0"),
+        ({"bias": torch.zeros(52)}, r"must be \[53\]"),
     ],
 )
 def test_wrong_input_is_refused(change, words):
@@ -170,3 +313,9 @@ def test_wrong_input_is_refused(change, words):
         smoothed_cross_entropy(
             **{"hidden": hidden, "weight": weight, "labels": labels, "beta": 0.1, **change}
         )
+
+
+def test_a_model_that_scales_its_logits_is_refused():
+    config = CohereConfig(**{**SMALL, "num_key_value_heads": 2}, logit_scale=0.0625)
+    with pytest.raises(ValueError, match="logit_scale"):
+        smoothing.install(CohereForCausalLM(config), 0.1)
