@@ -3,12 +3,13 @@
 import errno
 import gc
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from polycal import kept, records, versions
+from polycal import kept, lock, records, versions
 from polycal.config import ConfigError
 
 app = typer.Typer(
@@ -28,13 +29,27 @@ def _code(stage: str, given: str | None) -> str:
     return given or versions.code_class(stage)[0]
 
 
+def _obtain(
+    stage: str,
+    cell: Mapping[str, Any],
+    code: str,
+    reads: Mapping[str, str],
+    outputs: Mapping[str, Path],
+    kept_folder: Path | None,
+    make: Callable[[dict[str, Any]], None],
+) -> bool:
+    """``kept.obtain`` by one process at a time; here, so that an edit of the lock changes no result's version."""
+    with lock.hold(stage, *outputs.values()):
+        return kept.obtain(stage, cell, code, reads, outputs, kept_folder, make)
+
+
 @app.command("fetch-model")
 def fetch_model(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
     """Download or find a model and write its manifest."""
     from polycal import sources
 
     told = json.loads(cell)
-    kept.obtain(
+    _obtain(
         "fetch_model",
         told,
         _code("fetch_model", code),
@@ -51,7 +66,7 @@ def fetch_instructions(cell: Cell, out: Out, code: Code = None, kept_folder: Kep
     from polycal import instructions, sources
 
     told = json.loads(cell)
-    kept.obtain(
+    _obtain(
         "fetch_instructions",
         told,
         _code("fetch_instructions", code),
@@ -68,7 +83,7 @@ def fetch_benchmark(cell: Cell, out: Out, code: Code = None, kept_folder: Kept =
     from polycal import benchmarks, sources
 
     told = json.loads(cell)
-    kept.obtain(
+    _obtain(
         "fetch_benchmark",
         told,
         _code("fetch_benchmark", code),
@@ -92,12 +107,12 @@ def miniature_data(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = 
         kept.write_json(out, {**note, "files": sources.checksums(files, folder)})
 
     role = {"data.json": out}
-    if not kept.obtain("miniature_data", told, _code("miniature_data", code), {}, role, kept_folder, make):
+    if not _obtain("miniature_data", told, _code("miniature_data", code), {}, role, kept_folder, make):
         # only the manifest is kept: the files are made again where one is missing or another
         written = json.loads(out.read_text())["files"]
         there = [folder / name for name in written if (folder / name).is_file()]
         if sources.checksums(there, folder) != written:
-            kept.obtain("miniature_data", told, _code("miniature_data", code), {}, role, None, make)
+            _obtain("miniature_data", told, _code("miniature_data", code), {}, role, None, make)
 
 
 @app.command("miniature-model")
@@ -107,7 +122,7 @@ def miniature_model(cell: Cell, out: Out, code: Code = None, kept_folder: Kept =
 
     told, folder = json.loads(cell), out.parent
     files = {name: folder / name for name in miniature.MODEL_FILES}
-    kept.obtain(
+    _obtain(
         "miniature_model",
         told,
         _code("miniature_model", code),
@@ -159,8 +174,8 @@ def finetune(
 
     version = _code("finetune", code)
     # only the manifest is kept; where the weights beside it are gone, they are trained again
-    if not kept.obtain("finetune", told, version, reads, role, kept_folder, make) and not whole():
-        kept.obtain("finetune", told, version, reads, role, None, make)
+    if not _obtain("finetune", told, version, reads, role, kept_folder, make) and not whole():
+        _obtain("finetune", told, version, reads, role, None, make)
 
 
 @app.command("select-lr")
@@ -181,7 +196,7 @@ def select_lr(
         rate: f"{checkpoints.read(path).content} {loss}"
         for (rate, loss), path in zip(losses.items(), manifests, strict=True)
     }
-    kept.obtain(
+    _obtain(
         "select_lr",
         told,
         _code("select_lr", code),
@@ -232,33 +247,34 @@ def score(
         {"model": content, "questions": records.metadata(file)["content"], **extra} for file in questions
     ]
     keys = [kept.fingerprint(cell, version, read) for cell, read in zip(told, reads, strict=True)]
-    for number, cell in enumerate(told):
-        role = {"scores.parquet": out[number]}
-        if kept_folder is not None and kept.hand_out(kept_folder, keys[number], role):
-            kept.journal(kept_folder, "handed out", "score", cell, keys[number])
-            print(f"score: kept result {keys[number][:12]} handed out, nothing computed", flush=True)
-        else:
-            todo.append(number)
-    if not todo:
-        return
-    from polycal import provenance, scoring
+    with lock.hold("score", *out):
+        for number, cell in enumerate(told):
+            role = {"scores.parquet": out[number]}
+            if kept_folder is not None and kept.hand_out(kept_folder, keys[number], role):
+                kept.journal(kept_folder, "handed out", "score", cell, keys[number])
+                print(f"score: kept result {keys[number][:12]} handed out, nothing computed", flush=True)
+            else:
+                todo.append(number)
+        if not todo:
+            return
+        from polycal import provenance, scoring
 
-    def done(place: int) -> None:
-        number = todo[place]
-        if kept_folder is not None:
-            kept.keep(kept_folder, keys[number], {"scores.parquet": out[number]})
-            kept.journal(kept_folder, "computed", "score", told[number], keys[number])
+        def done(place: int) -> None:
+            number = todo[place]
+            if kept_folder is not None:
+                kept.keep(kept_folder, keys[number], {"scores.parquet": out[number]})
+                kept.journal(kept_folder, "computed", "score", told[number], keys[number])
 
-    scoring.score(
-        [told[n] for n in todo],
-        model=model,
-        questions=[questions[n] for n in todo],
-        out=[out[n] for n in todo],
-        notes=[provenance.note("score", told[n], keys[n], reads[n]) for n in todo],
-        examples=examples,
-        token_budget=token_budget,
-        done=done,
-    )
+        scoring.score(
+            [told[n] for n in todo],
+            model=model,
+            questions=[questions[n] for n in todo],
+            out=[out[n] for n in todo],
+            notes=[provenance.note("score", told[n], keys[n], reads[n]) for n in todo],
+            examples=examples,
+            token_budget=token_budget,
+            done=done,
+        )
 
 
 def _by_hand(
@@ -313,7 +329,7 @@ def measure(
         asked = {(note["cell"]["benchmark"], note["cell"]["language"]) for note in notes.values()}
         for one in sorted(truth.file(known, b, language) for b, language in asked if b in known):
             reads[str(one)] = checkpoints.file_sha256(one)
-    kept.obtain(
+    _obtain(
         "measure",
         told,
         _code("measure", code),

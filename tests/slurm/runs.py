@@ -1,0 +1,142 @@
+"""A study of seconds on the cluster: what is asked for, how the workflow runs, and what it must end with."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from cluster import Cluster, until
+from hub import Hub
+from world import World
+
+from polycal import grid, records
+
+ROOT = Path(__file__).parents[2]
+PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
+QUESTIONS = 4000
+ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own"}
+BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
+TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
+RECORDS = [grid.SCORES.format(**ASKED, **BASE, language=language) for language in ("en", "yo")]
+CHECKPOINT = grid.TRAINED.format(model="own", **TUNED, lr="0.001")
+
+
+class Study(World):
+    """A study in a folder of its own, run by the shipped profile with this site's lines."""
+
+    cluster: Cluster
+    begun = 0.0
+
+    def environment(self) -> dict[str, str]:
+        """The cluster's user, with the packages of this interpreter and the study's own source."""
+        mine = super().environment()
+        if hasattr(self, "cluster"):
+            mine |= {key: self.cluster.environment()[key] for key in ("SLURM_CONF",)}
+            mine["PATH"] = f"{self.cluster.bin}:{mine['PATH']}"
+        return mine
+
+    def profile(self, resources: dict | None = None, **settings: object) -> Path:
+        """The shipped profile with this site's partition and account, and what a test changes on top."""
+        told = yaml.safe_load(PROFILE.read_text())
+        site = {"slurm_partition": "cpu", "slurm_account": "lab"}
+        told["default-resources"] |= site | (resources or {})
+        told |= {"jobs": 2, "latency-wait": 20, **settings}
+        folder = self.work.parent / "profile"
+        folder.mkdir(exist_ok=True)
+        (folder / PROFILE.name).write_text(yaml.safe_dump(told))
+        return folder
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """Start the workflow's controller; its output goes to ``controller.log``."""
+        self.begun = self.begun or time.time() - 1
+        command = [sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile")]
+        command += ["--profile", str(self.work.parent / "profile")]
+        command += ["--configfile", *self.configurations(), "--", *(words or RECORDS)]
+        with (self.work / "controller.log").open("ab") as log:
+            self.controller = subprocess.Popen(
+                command, env=self.environment(), cwd=self.work, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.controller
+
+    def finish(self, seconds: float = 240) -> str:
+        """Wait for the controller, which must end well; what it said."""
+        code = self.controller.wait(seconds)
+        said = (self.work / "controller.log").read_text()
+        assert code == 0, said + self.logs()
+        return said
+
+    def logs(self) -> str:
+        """What the jobs said."""
+        return "".join(f"\n--- {p}\n{p.read_text()}" for p in sorted(self.work.glob("logs/**/*.log")))
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        if hasattr(self, "controller") and self.controller.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.controller.pid, signal.SIGKILL)
+            self.controller.wait()
+        self.cluster.cancel_all()
+
+    def working(self, rule: str, seconds: float = 90) -> str:
+        """The Slurm job that runs ``rule`` and is in the middle of its work: it holds the lock of a cell."""
+
+        def held() -> str | None:
+            for path in self.work.glob("results/**/.*.lock"):
+                with contextlib.suppress(OSError, json.JSONDecodeError):
+                    holder = json.loads(path.read_text())
+                    if holder["stage"] == rule and holder["job"] in self.cluster.running():
+                        return holder["job"]
+            return None
+
+        return str(until(f"a job of {rule} is at work\n", held, seconds))
+
+    def computed(self) -> Counter:
+        """How often each cell was computed, as the stages themselves say."""
+        made = [event for event in self.events() if event["event"] == "computed"]
+        return Counter((event["stage"], event["fingerprint"]) for event in made)
+
+    def contents(self) -> dict[str, str]:
+        """Score record → checksum of its rows, of every record that was asked for."""
+        return {name: records.metadata(self.work / name)["content"] for name in RECORDS}
+
+
+class Prepared:
+    """The study run once, undisturbed and without Slurm, and copies of it with parts taken away."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def build(self) -> "Prepared":
+        self.whole = Study(self.folder / "whole", Hub())
+        self.whole.work.mkdir(parents=True)
+        self.whole.build()
+        self.whole.configure({"grid.betas": ["0.1"], "languages_per_job": 1})
+        for language in ("en", "yo"):
+            path = self.whole.work / "questions" / f"{language}.jsonl"
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            many = [{**rows[n % 8], "question_id": f"q{n}", "question": f"{n}?"} for n in range(QUESTIONS)]
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in many))
+        self.whole.run(*RECORDS, CHECKPOINT)
+        self.contents = self.whole.contents()
+        return self
+
+    def study(self, name: str, cluster: Cluster) -> Study:
+        """A copy with its checkpoints, but nothing scored."""
+        folder = self.folder / name
+        made = Study(folder, self.whole.hub)
+        subprocess.run(["cp", "-a", str(self.whole.work.parent), str(folder)], check=True)
+        for path in made.work.glob("results/scores"):
+            shutil.rmtree(path)
+        for path in made.work.glob("results/.kept/*/*/scores.parquet"):
+            shutil.rmtree(path.parent)
+        shutil.rmtree(made.work / "results/.events")
+        made.cluster = cluster
+        made.profile()
+        return made
