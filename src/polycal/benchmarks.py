@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polycal import records, rows, sources
+from polycal import provenance, records, rows, sources
 from polycal.records import RecordError
 
 LETTERS = "ABCDEFGHIJ"
@@ -78,6 +78,7 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
             str(size): count for size, count in sorted(Counter(len(q["options"]) for q in questions).items())
         },
         "dropped": dropped,
+        "cost": provenance.METER.lap(),
     }
     records.write(out, questions, records.QUESTION, metadata)
 

@@ -97,14 +97,16 @@ def fetch_benchmark(cell: Cell, out: Out, code: Code = None, kept_folder: Kept =
 @app.command("miniature-data")
 def miniature_data(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
     """Write the miniature's instruction sets and benchmarks, and a manifest of their files."""
-    from polycal import miniature, sources
+    from polycal import miniature, provenance, sources
 
     told, folder = json.loads(cell), out.parent
 
     def make(note: dict[str, Any]) -> None:
         miniature.build_data(told, folder, note)
         files = sorted(p for part in ("data", "benchmarks", "truth") for p in (folder / part).rglob("*.*"))
-        kept.write_json(out, {**note, "files": sources.checksums(files, folder)})
+        kept.write_json(
+            out, {**note, "files": sources.checksums(files, folder), "cost": provenance.METER.lap()}
+        )
 
     role = {"data.json": out}
     if not _obtain("miniature_data", told, _code("miniature_data", code), {}, role, kept_folder, make):
@@ -386,6 +388,24 @@ def plan(
 
     files = [root / "config/languages.yaml", root / "config/config.yaml", *(configfile or [])]
     print(planning.table(config.load(files)))
+
+
+@app.command("provenance")
+def provenance_of(
+    file: Annotated[Path, typer.Argument(help="Table, figure, report, record or checkpoint.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole chain with all notes.")] = False,
+) -> None:
+    """The way of a result back to its sources, every checksum on it taken again; fails on a broken link."""
+    from polycal import chain
+
+    catalogue = chain.Catalogue(file)
+    steps = chain.trace(catalogue, catalogue.owner(file))
+    if as_json:
+        print(json.dumps(chain.as_json(catalogue, steps), indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        print(chain.as_text(steps))
+    if sentence := chain.broken(steps):
+        raise chain.ChainError(sentence)
 
 
 @app.command()

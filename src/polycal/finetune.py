@@ -23,7 +23,7 @@ from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from polycal import batches, chat, checkpoints, kept, records, smoothing
+from polycal import batches, chat, checkpoints, kept, provenance, records, smoothing
 from polycal.batches import Rows
 
 
@@ -165,6 +165,7 @@ def finetune(
             "nll_last": curve[-1]["nll"],
             "heldout_nll": _heldout_nll(trainer, heldout, settings["micro_batch"], tokenizer.eos_token_id),
             "seconds": round(time.monotonic() - begun, 3),
+            "cost": provenance.METER.lap(),
         },
     )
 

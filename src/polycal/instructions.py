@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polycal import languages, records, rows, sources
+from polycal import languages, provenance, records, rows, sources
 from polycal.records import RecordError
 
 BATCH = 1000
@@ -78,6 +78,7 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
                 "trimmed": counts["trimmed"]["conversations"],
                 "conversations": len(taken),
                 **tally.result(),
+                "cost": provenance.METER.lap(),
             }
             with pa.memory_map(str(chosen)) as source:
                 records.write(out, pa.ipc.open_file(source).read_all(), records.CONVERSATION, metadata)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from polycal import calibration, documents, kept, pretraining, prompts, scoring
+from polycal import calibration, checkpoints, documents, kept, pretraining, prompts, provenance, scoring
 from polycal.lexicon import RELATIONS
 from polycal.world import Choice, Fact, World
 
@@ -280,7 +280,10 @@ def build_model(cell: Mapping[str, Any], folder: Path, note: Mapping[str, Any]) 
     (folder / "README.md").write_text(
         f"---\nlicense: apache-2.0\n---\n\n# {architecture} (miniature)\n\nA tiny model of polycal's made-up world.\n"
     )
-    kept.write_json(folder / "gate.json", {**note, "gate": reached})
+    written = {"folder": ".", **checkpoints.describe(folder)}
+    kept.write_json(
+        folder / "gate.json", {**note, **written, "gate": reached, "cost": provenance.METER.lap()}
+    )
 
 
 def gate(model: Any, known: Any, world: World, benchmark: str) -> dict[str, float]:

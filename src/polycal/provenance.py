@@ -5,9 +5,14 @@ import functools
 import hashlib
 import os
 import platform
+import resource
 import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from typing import Any
+
+import psutil
 
 from polycal import versions
 
@@ -63,3 +68,63 @@ def lock_sha256() -> str | None:
     if not versions.LOCK.exists():
         return None
     return hashlib.sha256(versions.LOCK.read_bytes()).hexdigest()
+
+
+class Meter:
+    """What a process spends, lap by lap; the first lap begins with the process, imports included."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu, self.first = psutil.Process().create_time(), 0.0, True
+
+    def lap(self) -> dict[str, Any]:
+        """Cost since the last lap.
+
+        ``wall_seconds``; ``cpu_seconds`` of this process and its ended children; ``gpus`` and ``gpu_seconds``,
+        wall time on every rank's device, 0 on a CPU; ``peak_memory_bytes`` of the process so far;
+        ``queue_seconds`` that Slurm let the job wait, counted once a job, None where Slurm does not tell.
+        """
+        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        wall, cpu = time.time(), sum(u.ru_utime + u.ru_stime for u in (own, children))
+        gpus, seconds = _gpus(), max(wall - self.wall, 0.0)
+        waited = queue_seconds(os.environ.get("SLURM_JOB_ID"))
+        spent = {
+            "wall_seconds": round(seconds, 3),
+            "cpu_seconds": round(cpu - self.cpu, 3),
+            "gpus": gpus,
+            "gpu_seconds": round(seconds * gpus, 3),
+            "peak_memory_bytes": own.ru_maxrss * 1024,
+            "queue_seconds": waited if self.first or waited is None else 0.0,
+        }
+        self.wall, self.cpu, self.first = wall, cpu, False
+        return spent
+
+
+METER = Meter()
+"""Of this process: stages ask it for a lap when they write a result."""
+
+
+def _gpus() -> int:
+    """Devices that the job computes on: one a rank where CUDA is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return 0
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@functools.cache
+def queue_seconds(job: str | None) -> float | None:
+    """Seconds between a Slurm job's submission and its start, from squeue, else sacct; None where neither tells."""
+    if job is None:
+        return None
+    asked = (
+        ["squeue", "--noheader", f"--jobs={job}", "--format=%V|%S"],
+        ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=Submit,Start"],
+    )
+    for command in asked:
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+            submitted, begun = map(datetime.datetime.fromisoformat, said.split()[0].split("|"))
+        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+            continue
+        return max((begun - submitted).total_seconds(), 0.0)
+    return None

@@ -88,6 +88,19 @@ def checksum(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def content(path: str | os.PathLike[str]) -> str:
+    """The checksum of a Parquet file's rows as they stand, to be held against the one in its metadata.
+
+    Raises RecordError where the file is truncated.
+    """
+    try:
+        return checksum(pq.ParquetFile(path).read())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(
+            f"{path}: truncated or not a Parquet file; delete it to have it made again."
+        ) from error
+
+
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What the writing stage said of a file, with ``content``; reads the footer only.
 

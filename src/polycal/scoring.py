@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from polycal import checkpoints, likelihoods, packing, prompts, records
+from polycal import checkpoints, likelihoods, packing, prompts, provenance, records
 from polycal.packing import Candidate
 
 # Prompts whose candidates are tokenized together.
@@ -246,6 +246,8 @@ def score(
             "checkpoint": checkpoint.content,
             "questions": len(rows),
             **answers.measured,
+            # the first record of a job also bears the imports and the loading of the model
+            "cost": provenance.METER.lap(),
         }
         table = pa.Table.from_pylist(list(_rows(rows, prompted, answers)), schema=records.SCORE)
         records.write(

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from polycal import kept
+from polycal import kept, provenance
 
 RULE = (
     "lowest unsmoothed loss a target token of held-out conversations; of equal ones the lower learning rate"
@@ -43,6 +43,7 @@ def select(cell: Mapping[str, Any], manifests: Sequence[Path], out: Path, note: 
             "rule": RULE,
             "heldout_nll": losses,
             "why": f"held-out loss {losses[best]:.6f} at {best}, against {others}",
+            "cost": provenance.METER.lap(),
         },
     )
 

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from polycal import checkpoints, kept, rows
+from polycal import checkpoints, kept, provenance, rows
 
 MINIATURE = Path("resources/miniature")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -54,9 +54,8 @@ def fetch_model(cell: Cell, out: Path, note: Mapping[str, Any]) -> None:
     _refuse_code(folder)
     absolute = "path" in source and Path(source["path"]).is_absolute()
     place = str(folder) if absolute else os.path.relpath(folder.resolve(), out.parent.resolve())
-    kept.write_json(
-        out, {**note, **found, "folder": place, "source": dict(source), "revision": source.get("revision")}
-    )
+    told = {"folder": place, "source": dict(source), "revision": source.get("revision")}
+    kept.write_json(out, {**note, **found, **told, "cost": provenance.METER.lap()})
 
 
 def local(source: Mapping[str, str], kind: str) -> Path:

@@ -15,7 +15,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from polycal import answers, bootstrap, calibration, cells, contrasts, cures, records, sensitivity, truth
+from polycal import (
+    answers,
+    bootstrap,
+    calibration,
+    cells,
+    contrasts,
+    cures,
+    provenance,
+    records,
+    sensitivity,
+    truth,
+)
 from polycal.cells import Study
 
 TABLES = ("cells", "reliability", "means", "contrasts", "sensitivity", "claims", "cures")
@@ -64,9 +75,12 @@ def measure(files: list[Path], *, settings: dict[str, Any], out: Path, note: dic
         known = [pair for part in series for pair in part.truth]
         own = {cells.key(row): row for row, _ in known}
         tables[TRUTH] = [*(own[name] for name in sorted(own)), *(row for _, row in known)]
+    cost = provenance.METER.lap()
     for name, rows in tables.items():
         table = pd.DataFrame(rows, columns=COLUMNS.get(name))
-        write(table, Path(out) / f"{name}.parquet", {**note, "table": name, "settings": settings})
+        write(
+            table, Path(out) / f"{name}.parquet", {**note, "table": name, "settings": settings, "cost": cost}
+        )
 
 
 @dataclass
@@ -110,9 +124,9 @@ def summary(files: Iterable[Path]) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, path: Path, note: Mapping[str, Any]) -> None:
-    """Write a table atomically, with ``note`` as JSON in its metadata under ``polycal``."""
+    """Write a table atomically, with ``note`` and the rows' checksum as JSON in its metadata under ``polycal``."""
     found = pa.Table.from_pandas(table, preserve_index=False)
-    text = json.dumps(note, sort_keys=True, default=str)
+    text = json.dumps({**note, "content": records.checksum(found)}, sort_keys=True, default=str)
     found = found.replace_schema_metadata({**(found.schema.metadata or {}), b"polycal": text.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")

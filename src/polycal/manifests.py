@@ -1,0 +1,170 @@
+"""What every manifest and record says of itself, as models that check it and as a published JSON schema.
+
+A manifest is a JSON file beside weights, or the object under ``polycal`` in a Parquet file's metadata. A stage may
+say more than stands here; what stands here it must say.
+"""
+
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class Cost(BaseModel):
+    """What a result cost its job. The first record of a job also bears imports and the loading of the model."""
+
+    wall_seconds: Amount
+    cpu_seconds: Amount = Field(description="Of the writing process and its ended children.")
+    gpus: int = Field(ge=0, description="Devices computed on, one a rank.")
+    gpu_seconds: Amount = Field(description="Wall time times devices; 0 on a CPU.")
+    peak_memory_bytes: int = Field(ge=0, description="Resident memory of the process, at its highest so far.")
+    queue_seconds: Amount | None = Field(description="Wait in Slurm's queue, once a job; null where unknown.")
+
+
+class File(BaseModel):
+    """A file of a result."""
+
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Manifest(BaseModel):
+    """What every stage says of its result."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str
+    cell: dict[str, Any] = Field(description="All settings that determine the result.")
+    fingerprint: Sha256 = Field(description="sha256 over cell, code and reads: the name of kept work.")
+    code: Version = Field(description="Class of the stage's code, after acceptances.")
+    code_version: Version = Field(description="Version of the stage's code that really ran.")
+    acceptances: list[dict[str, Any]] = Field(description="What joins code_version to code.")
+    reads: dict[str, str] = Field(description="Content checksum of each thing that was read.")
+    commit: str | None = Field(pattern=r"^[0-9a-f]{40,64}$", description="Of the code; null outside of git.")
+    dirty: bool | None = Field(description="Whether tracked files differed from the commit.")
+    lock: Sha256 | None = Field(description="Checksum of the lock file; null without one.")
+    host: str
+    python: str
+    job: str | None = Field(description="Slurm's job id.")
+    started: AwareDatetime
+    cost: Cost
+
+
+class Fetched(Manifest):
+    """Something that came from the hub at a pinned commit, from a local path, or from the miniature."""
+
+    source: dict[str, str]
+    files: dict[str, File]
+    content: Sha256 = Field(description="Checksum of what later stages read of it.")
+
+
+class Model(Fetched):
+    """A base model."""
+
+    folder: str = Field(description="Where its files lie, beside the manifest unless absolute.")
+    revision: str | None = Field(description="Commit of the hub.")
+
+
+class Trained(Manifest):
+    """A fine-tuned checkpoint."""
+
+    content: Sha256 = Field(description="Checksum over the names and checksums of its files.")
+    files: dict[str, File]
+    folder: str
+    ranks: int = Field(ge=1)
+    zero_stage: int = Field(ge=0, le=3)
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=1)
+
+
+class Pretrained(Manifest):
+    """A base model of the miniature."""
+
+    content: Sha256
+    files: dict[str, File]
+    folder: str
+    gate: dict[str, dict[str, float]] = Field(description="What it reached on each benchmark.")
+
+
+class Files(Manifest):
+    """Files that a stage made together: the miniature's data; tables, figures and report of a study."""
+
+    files: dict[str, File]
+
+
+class Selected(Manifest):
+    """Which learning rate of a cell is scored."""
+
+    lr: str
+    manifest: str = Field(description="The chosen checkpoint's manifest, from here.")
+    heldout_nll: dict[str, float]
+
+
+class Scores(Manifest):
+    """One checkpoint asked in one language."""
+
+    content: Sha256 = Field(description="Checksum over the rows.")
+    checkpoint: Sha256 = Field(description="Content of the model that was asked.")
+    device: str
+    questions: int = Field(ge=0)
+
+
+class Measured(Manifest):
+    """A table of numbers over the records of a study."""
+
+    content: Sha256
+    table: str
+    settings: dict[str, Any]
+
+
+STAGES: dict[str, type[Manifest]] = {
+    "miniature_data": Files,
+    "miniature_model": Pretrained,
+    "fetch_model": Model,
+    "fetch_instructions": Fetched,
+    "fetch_benchmark": Fetched,
+    "finetune": Trained,
+    "select_lr": Selected,
+    "score": Scores,
+    "measure": Measured,
+    "present": Files,
+}
+
+
+def problems(note: Any) -> list[str]:
+    """Where a manifest breaks its model, a sentence each; none for a good one."""
+    stage = note.get("stage") if isinstance(note, dict) else None
+    try:
+        STAGES.get(str(stage), Manifest).model_validate(note)
+    except pydantic.ValidationError as error:
+        return [
+            f"its note breaks the schema at {'.'.join(map(str, one['loc'])) or 'the top'}: {one['msg']}"
+            for one in error.errors(include_input=False, include_url=False)
+        ]
+    return []
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of every manifest: what all say, then what each stage says."""
+    models: list[type[BaseModel]] = [Manifest, *STAGES.values()]
+    definitions: dict[str, Any] = {}
+    for model in models:
+        own = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= {**own.pop("$defs", {}), model.__name__: own}
+    rules = [
+        {
+            "if": {"properties": {"stage": {"const": stage}}},
+            "then": {"$ref": f"#/$defs/{model.__name__}"},
+        }
+        for stage, model in STAGES.items()
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What a result of polycal says of itself",
+        "allOf": [{"$ref": "#/$defs/Manifest"}, *rules],
+        "$defs": definitions,
+    }
