@@ -69,7 +69,7 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
     if not any(question["split"] == "test" for question in questions):
         raise RecordError(f"{root} ({language}): no test question; a benchmark needs at least one.")
     metadata = {
-        **note,
+        **provenance.closed(note),
         "language": language,
         "source": dict(cell["source"]),
         "files": sources.checksums(files, root),
@@ -78,7 +78,6 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
             str(size): count for size, count in sorted(Counter(len(q["options"]) for q in questions).items())
         },
         "dropped": dropped,
-        "cost": provenance.METER.lap(),
     }
     records.write(out, questions, records.QUESTION, metadata)
 

@@ -104,9 +104,7 @@ def miniature_data(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = 
     def make(note: dict[str, Any]) -> None:
         miniature.build_data(told, folder, note)
         files = sorted(p for part in ("data", "benchmarks", "truth") for p in (folder / part).rglob("*.*"))
-        kept.write_json(
-            out, {**note, "files": sources.checksums(files, folder), "cost": provenance.METER.lap()}
-        )
+        kept.write_json(out, {**provenance.closed(note), "files": sources.checksums(files, folder)})
 
     role = {"data.json": out}
     if not _obtain("miniature_data", told, _code("miniature_data", code), {}, role, kept_folder, make):

@@ -148,7 +148,7 @@ def finetune(
     kept.write_json(
         out,
         {
-            **note,
+            **provenance.closed(note),
             "cell": dict(cell),
             "folder": f"{folder.name}/weights",
             **checkpoints.describe(folder / "weights"),
@@ -165,7 +165,6 @@ def finetune(
             "nll_last": curve[-1]["nll"],
             "heldout_nll": _heldout_nll(trainer, heldout, settings["micro_batch"], tokenizer.eos_token_id),
             "seconds": round(time.monotonic() - begun, 3),
-            "cost": provenance.METER.lap(),
         },
     )
 

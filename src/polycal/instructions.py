@@ -70,7 +70,7 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
             chosen = Path(aside) / "chosen.arrow"
             _spill((tally.finish(row) for row in _gather(adapted, taken, heldout)), chosen)
             metadata = {
-                **note,
+                **provenance.closed(note),
                 "source": dict(cell["source"]),
                 "files": sources.checksums(split.files, path),
                 "rows": sum(counts["offered"].values()),
@@ -78,7 +78,6 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
                 "trimmed": counts["trimmed"]["conversations"],
                 "conversations": len(taken),
                 **tally.result(),
-                "cost": provenance.METER.lap(),
             }
             with pa.memory_map(str(chosen)) as source:
                 records.write(out, pa.ipc.open_file(source).read_all(), records.CONVERSATION, metadata)

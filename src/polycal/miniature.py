@@ -281,9 +281,7 @@ def build_model(cell: Mapping[str, Any], folder: Path, note: Mapping[str, Any]) 
         f"---\nlicense: apache-2.0\n---\n\n# {architecture} (miniature)\n\nA tiny model of polycal's made-up world.\n"
     )
     written = {"folder": ".", **checkpoints.describe(folder)}
-    kept.write_json(
-        folder / "gate.json", {**note, **written, "gate": reached, "cost": provenance.METER.lap()}
-    )
+    kept.write_json(folder / "gate.json", {**provenance.closed(note), **written, "gate": reached})
 
 
 def gate(model: Any, known: Any, world: World, benchmark: str) -> dict[str, float]:

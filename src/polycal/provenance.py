@@ -43,6 +43,14 @@ def note(stage: str, cell: Mapping[str, Any], fingerprint: str, reads: Mapping[s
     }
 
 
+def closed(note: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's note with what the job cost; of several results the first also bears imports and loading.
+
+    A note that no job began stays as it is: nothing of the clock enters on its own.
+    """
+    return {**note, "cost": METER.lap()} if "started" in note else dict(note)
+
+
 def now() -> str:
     """The time in UTC to the second, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -246,12 +246,13 @@ def score(
             "checkpoint": checkpoint.content,
             "questions": len(rows),
             **answers.measured,
-            # the first record of a job also bears the imports and the loading of the model
-            "cost": provenance.METER.lap(),
         }
         table = pa.Table.from_pylist(list(_rows(rows, prompted, answers)), schema=records.SCORE)
         records.write(
-            out[number], table, records.SCORE, {**notes[number], "cell": dict(cells[number]), **measured}
+            out[number],
+            table,
+            records.SCORE,
+            {**provenance.closed(notes[number]), "cell": dict(cells[number]), **measured},
         )
         done(number)
 

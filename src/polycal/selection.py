@@ -36,14 +36,13 @@ def select(cell: Mapping[str, Any], manifests: Sequence[Path], out: Path, note: 
     kept.write_json(
         out,
         {
-            **note,
+            **provenance.closed(note),
             "cell": dict(cell),
             "lr": best,
             "manifest": str(chosen.absolute().relative_to(out.absolute().parent)),
             "rule": RULE,
             "heldout_nll": losses,
             "why": f"held-out loss {losses[best]:.6f} at {best}, against {others}",
-            "cost": provenance.METER.lap(),
         },
     )
 

@@ -55,7 +55,7 @@ def fetch_model(cell: Cell, out: Path, note: Mapping[str, Any]) -> None:
     absolute = "path" in source and Path(source["path"]).is_absolute()
     place = str(folder) if absolute else os.path.relpath(folder.resolve(), out.parent.resolve())
     told = {"folder": place, "source": dict(source), "revision": source.get("revision")}
-    kept.write_json(out, {**note, **found, **told, "cost": provenance.METER.lap()})
+    kept.write_json(out, {**provenance.closed(note), **found, **told})
 
 
 def local(source: Mapping[str, str], kind: str) -> Path:

@@ -75,12 +75,10 @@ def measure(files: list[Path], *, settings: dict[str, Any], out: Path, note: dic
         known = [pair for part in series for pair in part.truth]
         own = {cells.key(row): row for row, _ in known}
         tables[TRUTH] = [*(own[name] for name in sorted(own)), *(row for _, row in known)]
-    cost = provenance.METER.lap()
+    closed = provenance.closed(note)
     for name, rows in tables.items():
         table = pd.DataFrame(rows, columns=COLUMNS.get(name))
-        write(
-            table, Path(out) / f"{name}.parquet", {**note, "table": name, "settings": settings, "cost": cost}
-        )
+        write(table, Path(out) / f"{name}.parquet", {**closed, "table": name, "settings": settings})
 
 
 @dataclass
