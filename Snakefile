@@ -10,6 +10,9 @@ configfile: "config/config.yaml"
 container: "docker://python:3.12"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 
 

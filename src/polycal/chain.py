@@ -256,13 +256,13 @@ def _line(step: Step) -> str:
         f"code {note.get('code_version')}",
         f"{note.get('started')} on {note.get('host')}" + (f", job {note['job']}" if note.get("job") else ""),
         *([f"{cost:.1f} s"] if isinstance(cost, (int, float)) else []),
-        *_origin(note),
+        *origin(note),
     ]
     state = "broken" if step.problems else "checked" if step.product.here else "note only"
     return f"{step.product.path} [{'; '.join(said)}] {state}"
 
 
-def _origin(note: Mapping[str, Any]) -> list[str]:
+def origin(note: Mapping[str, Any]) -> list[str]:
     """Where something fetched came from."""
     source = note.get("source", {})
     place = next((f"{kind} {source[kind]}" for kind in ("hub", "path", "miniature") if kind in source), None)

@@ -312,12 +312,15 @@ def measure(
     ] = None,
     code: Code = None,
     kept_folder: Kept = None,
+    partial: Annotated[bool, typer.Option(help="Leave out records that are not there.")] = False,
 ) -> None:
     """Accuracy, confidence and calibration of score records, with 95% intervals."""
     from polycal import checkpoints, grid, statistics, truth
 
     told: dict[str, Any] = json.loads(cell) if cell else {"settings": {}}
     paths = [Path(p) for p in grid.scores(told["grid"])] if cell else files or []
+    if partial:
+        paths = [path for path in paths if path.exists()]
     if not paths:
         raise records.RecordError("no score records given; name at least one file.")
     if out is None:
@@ -346,16 +349,31 @@ def present(
     study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],
 ) -> None:
     """Tables, figures and the report of a study, from its measured tables."""
-    from polycal import evidence, figures, grid, report, series, tables, tradeoff
+    from polycal import (
+        backing,
+        checkpoints,
+        evidence,
+        figures,
+        grid,
+        provenance,
+        report,
+        series,
+        tables,
+        tradeoff,
+    )
 
     told = json.loads(cell)
     found = series.read(study, told["languages"])
+    reads = {path.name: checkpoints.file_sha256(path) for path in sorted(study.glob("*.parquet"))}
+    key = kept.fingerprint(told, _code("present", None), reads)
+    note, steps = provenance.note("present", told, key, reads), backing.behind(study)
     tables.write(found, study / "tables", evidence.tables(found))
     tradeoff.write(found, study / "tables")
     shown = figures.draw(found, study / "figures", evidence.drawings(found))
     paths = [Path(p) for p in grid.scores(told["grid"])]
     data = [Path(p) for p in grid.conversations(told["grid"])]
-    print(f"present: {report.write(found, study, paths, shown, told, data)}", flush=True)
+    print(f"present: {report.write(found, study, paths, shown, told, data, steps)}", flush=True)
+    backing.seal(study, note, steps, told)
 
 
 @app.command()

@@ -29,6 +29,14 @@ from polycal.prompts import LABELS
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
+# tokens of the hubs and services that people use beside it
+SECRET_TEXT = re.compile(
+    r"\b(hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|gh[opsu]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16})\b"
+    r"|://[^/\s:@]+:[^/\s@]+@"
+)
+SECRET_KEY = re.compile(r"(?i)(^|[._-])(\w+_)?(token|password|secret|api_?key|credentials?)$")
+
+
 class ConfigError(ValueError):
     """A configuration that cannot run; each line names the key, its value and what would be right."""
 
@@ -387,6 +395,7 @@ def resolve(raw: Mapping[str, Any]) -> Config:
 
     ``like: NAME`` in a recipe or protocol takes over what that one says; a chain of them is followed.
     """
+    _refuse_secrets(raw, "")
     merged = dict(raw)
     for catalogue in ("recipes", "protocols"):
         if isinstance(merged.get(catalogue), Mapping):
@@ -397,6 +406,22 @@ def resolve(raw: Mapping[str, Any]) -> Config:
         return Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(e) for e in error.errors())) from None
+
+
+def _refuse_secrets(value: Any, key: str) -> None:
+    """Raise ConfigError for a key that is named like a secret or a text that looks like one, without showing it."""
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            _refuse_secrets(str(name), f"a key below {key or 'the top'}")
+            _refuse_secrets(entry, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for place, entry in enumerate(value):
+            _refuse_secrets(entry, f"{key}.{place}")
+    elif isinstance(value, str) and (SECRET_TEXT.search(value) or SECRET_KEY.search(key)):
+        raise ConfigError(
+            f"{key}: looks like a secret, and a configuration is written into results; give it with `hf auth login` or"
+            " in the environment, as HF_TOKEN."
+        )
 
 
 def _inherit(catalogue: str, name: str, entries: Mapping[str, Any], seen: list[str]) -> Any:

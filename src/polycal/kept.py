@@ -22,8 +22,10 @@ from polycal.checkpoints import file_sha256
 
 
 def canonical(value: Any) -> str:
-    """One spelling of a JSON value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """One spelling of a JSON value: sorted keys, no spaces, nothing that could end a script in a page."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # within JSON it can only stand in a string; Snakemake's report puts parameters into a script as they are
+    return text.replace("<", "\\u003c")
 
 
 def fingerprint(cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) -> str:

@@ -3,14 +3,14 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from polycal import evidence, records, story, tables
+from polycal import backing, evidence, records, story, tables
+from polycal.chain import Step
 from polycal.series import Study
 
 CAPTIONS = {
@@ -46,16 +46,20 @@ def write(
     shown: Sequence[Path],
     settings: Any,
     conversations: Sequence[Path] = (),
+    steps: Sequence[Step] = (),
 ) -> Path:
     """Write ``folder``/report.html from the measured tables, the score records at ``paths`` and pictures ``shown``.
 
     Everything is inlined, all text is escaped, and the page loads nothing. Records that are asked for but
     not there are listed as missing. ``settings`` is the study's grid and conventions, shown as JSON. Of each
-    file of ``conversations`` that is there, the page says what it holds.
+    file of ``conversations`` that is there, the page says what it holds. ``steps`` are the results that the
+    tables stand on: every cell of Table 1 leads to its records, and these to what they read.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = resources.files("polycal").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    page = environment.from_string(text).render(
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("polycal"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    rows = tables.numbers(study)[tables.KEYS].to_dict("records")
+    page = environment.get_template("report.html.j2").render(
         name=folder.name,
         summary=story.summary(study),
         findings=story.findings(study),
@@ -66,7 +70,9 @@ def write(
         origins=settings.get("origins", []),
         data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
         figures=[_figure(path) for path in shown],
-        records=[_record(path) for path in paths if path.exists()],
+        numbers=backing.numbers(rows, steps),
+        stages=backing.stages(steps),
+        costs=backing.costs(steps),
         missing=[str(path) for path in paths if not path.exists()],
         settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
     )
@@ -100,19 +106,3 @@ def _data(path: Path, scored: set[str]) -> dict[str, Any]:
         "seen": ", ".join(f"{code} {count}" for code, count in found.items() if code in scored),
         "how": ", ".join(f"{how} {count}" for how, count in said["language_from"].items()),
     }
-
-
-def _record(path: Path) -> dict[str, Any]:
-    said: Mapping[str, Any] = records.metadata(path)
-    keys = (
-        "fingerprint",
-        "code_version",
-        "commit",
-        "dirty",
-        "host",
-        "job",
-        "started",
-        "seconds",
-        "acceptances",
-    )
-    return {"path": str(path), "cell": said.get("cell", {}), **{key: said.get(key) for key in keys}}

@@ -133,3 +133,25 @@ def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job()
     more = {"benchmarks": {"b": {"languages": ["en", "am"]}}, "languages": {"am": BASE["languages"]["yo"]}}
     with pytest.raises(ConfigError, match=r"grid\.protocols: p with frame local: 'am' is not in the labels"):
         resolve(merge(merge(BASE, local), more))
+
+
+FAKE = "hf_" + "x1Y2" * 9
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hf_token", "short"),
+        ("hf_token", FAKE),
+        ("models", {"mine": {"path": "model", "licence": f"see {FAKE}"}}),
+        ("data", {FAKE: {"path": "model"}}),
+        ("data", {"mine": {"path": "https://me:pass@host/data"}}),
+        ("grid", {"models": [FAKE]}),
+        ("models", {"mine": {"path": "model", "api_key": "k"}}),
+    ],
+)
+def test_secrets_are_refused_without_being_shown(key, value):
+    with pytest.raises(ConfigError, match="looks like a secret") as refused:
+        resolve({key: value})
+    assert FAKE not in str(refused.value)
+    assert "pass@" not in str(refused.value)

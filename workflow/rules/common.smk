@@ -52,6 +52,11 @@ def questions_of(benchmark):
     ]
 
 
+def question(wildcards):
+    """The category of a figure in Snakemake's report."""
+    return QUESTIONS.get(wildcards.kind, "Further figures")
+
+
 STUDY_CONFIG = resolved(config)
 STUDY = grid.STUDY.format(study=STUDY_CONFIG.study)
 PRODUCTS = grid.products(STUDY_CONFIG)
@@ -59,3 +64,19 @@ TABLES = tables_of(grid.measure_settings(STUDY_CONFIG))
 BATCHES = grid.batches(STUDY_CONFIG)
 # one language has nothing to be parallel to
 PARALLEL = [b for b in {name: 0 for name, _, _ in BATCHES} if len(questions_of(b)) > 1]
+PAGE = {
+    "caption": "../report/study.rst",
+    "category": "What did tuning and smoothing change?",
+}
+# what a figure answers, by the first word of its name
+QUESTIONS = {
+    "overview": "Is every language over-confident?",
+    "confidence": "Does confidence grow more than accuracy?",
+    "beta": "What does smoothing change?",
+    "tradeoff": "What does smoothing change?",
+    "cure": "Does another cure do better?",
+    "cures": "Does another cure do better?",
+    "truth": "How far are the benchmarks themselves off?",
+    "ece": "How well is each language calibrated?",
+    "reliability": "How well is each language calibrated?",
+}

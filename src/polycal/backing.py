@@ -1,0 +1,186 @@
+"""What a study's pages stand on: the results behind its tables, what they cost, and the notes that go with a copy."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polycal import chain, kept, provenance
+from polycal.chain import Step
+from polycal.sources import checksums
+
+PRESENT, SOURCES, LANDING = "present.json", chain.SOURCES, "landing.yaml"
+TITLES = {
+    "measure": "Measured tables",
+    "score": "Score records",
+    "select_lr": "Chosen learning rates",
+    "finetune": "Fine-tuned checkpoints",
+    "fetch_instructions": "Instruction data",
+    "fetch_benchmark": "Questions",
+    "fetch_model": "Base models",
+    "miniature_model": "Pre-training of the miniature",
+    "miniature_data": "The miniature's data",
+}
+"""Of the stages, from the tables back to the sources."""
+HOURS = {"wall_seconds": "wall", "cpu_seconds": "cpu", "gpu_seconds": "gpu", "queue_seconds": "queue"}
+
+
+def behind(study: Path) -> list[Step]:
+    """Every result that the measured tables of the folder ``study`` stand on, links followed, nothing recomputed."""
+    tables = sorted(study.glob("*.parquet"))
+    catalogue = chain.Catalogue(study / "cells.parquet")
+    found: dict[str, Step] = {}
+    for path in tables:
+        # steps of an earlier table stay: all of them read the same records
+        for step in chain.trace(catalogue, catalogue.owner(path), checked=False):
+            found.setdefault(step.product.path, step)
+    return list(found.values())
+
+
+def stages(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The results by stage, from the tables back to the sources, as a page shows them; ``id`` is an anchor."""
+    ids = {step.product.path: _anchor(step) for step in steps}
+    order = {stage: place for place, stage in enumerate(TITLES)}
+    found = []
+    for stage in sorted({s.product.stage for s in steps}, key=lambda s: (order.get(s, len(order)), s)):
+        own = sorted((s for s in steps if s.product.stage == stage), key=lambda s: s.product.path)
+        rows = []
+        for step in own:
+            reads = [{"id": ids[one.product.path], "name": _name(one)} for one in step.reads]
+            rows.append(
+                {
+                    "id": ids[step.product.path],
+                    "name": _name(step),
+                    "path": step.product.path,
+                    "problems": step.problems,
+                    "reads": reads if stage != "measure" else [],
+                    "source": " ".join(chain.origin(step.product.note)),
+                    "note": step.product.note,
+                    "cost": step.product.note.get("cost", {}),
+                }
+            )
+        found.append({"stage": stage, "title": TITLES.get(stage, stage), "rows": rows})
+    return found
+
+
+def _anchor(step: Step) -> str:
+    # the tables of one measuring share their fingerprint
+    return f"{step.product.note['fingerprint'][:16]}-{step.product.place.stem}"
+
+
+def _name(step: Step) -> str:
+    """A result in words: its cell's names, else its file's."""
+    cell = step.product.note["cell"]
+    told = [str(value) for key, value in cell.items() if isinstance(value, str) and key != "stage"]
+    if step.product.stage == "measure" or not told:
+        return step.product.place.stem
+    keys = ("model", "data", "recipe", "beta", "seed", "lr", "benchmark", "protocol", "language")
+    return " ".join(str(cell[key]) for key in keys if cell.get(key, "none") != "none")
+
+
+def numbers(rows: Sequence[Mapping[Any, Any]], steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """For each row of Table 1, named by its keys, the records that its values are means over, by language."""
+    scores = [step for step in steps if step.product.stage == "score"]
+    return [
+        {
+            "name": " ".join(str(value) for value in row.values() if value != "none"),
+            "records": [
+                {"id": _anchor(step), "language": step.product.note["cell"]["language"]}
+                for step in sorted(scores, key=lambda s: s.product.path)
+                if all(step.product.note["cell"].get(key) == value for key, value in row.items())
+            ],
+        }
+        for row in rows
+    ]
+
+
+def costs(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory of each stage, and of all together."""
+    notes: dict[str, list[Mapping[str, Any]]] = {}
+    for step in steps:
+        # the tables of one measuring are one result
+        once = step.product.stage != "measure" or step.product.place.stem == "cells"
+        if once and "cost" in step.product.note:
+            notes.setdefault(step.product.stage, []).append(step.product.note)
+    rows = [_cost(stage, notes[stage]) for stage in TITLES if stage in notes]
+    rows += [_cost(stage, notes[stage]) for stage in sorted(set(notes) - set(TITLES))]
+    every = [note for told in notes.values() for note in told]
+    return [*rows, _cost("all", every)] if rows else []
+
+
+def _cost(stage: str, notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    spent = [note["cost"] for note in notes]
+    known = {name: [one[key] for one in spent if one.get(key) is not None] for key, name in HOURS.items()}
+    return {
+        "stage": stage,
+        "results": len(notes),
+        "jobs": len({note["job"] for note in notes if note.get("job")}) or None,
+        **{name: sum(values) / 3600 if values else None for name, values in known.items()},
+        "memory": max(one["peak_memory_bytes"] for one in spent) / 2**30,
+    }
+
+
+def seal(
+    study: Path, note: Mapping[str, Any], steps: Sequence[Step], settings: Mapping[str, Any]
+) -> list[Path]:
+    """Write ``provenance/`` of a study: the manifest of its pages, its sources' notes, the landing page's facts.
+
+    A copy of the results folder is then enough to follow every number, without the downloads.
+    """
+    folder = study / "provenance"
+    outside = {
+        step.product.path: dict(step.product.note)
+        for step in steps
+        if not step.product.path.startswith(f"{study.absolute().parent.parent.name}/")
+    }
+    kept.write_json(folder / SOURCES, outside)
+    _landing(folder / LANDING, note, steps, settings)
+    shown = [p for part in ("tables", "figures") for p in (study / part).glob("*") if p.is_file()]
+    written = [p for p in [*shown, study / "report.html", folder / SOURCES] if not p.name.startswith(".")]
+    told = {**provenance.closed(note), "folder": "..", "files": checksums(written, study)}
+    kept.write_json(folder / PRESENT, told)
+    return [folder / name for name in (SOURCES, LANDING, PRESENT)]
+
+
+def _landing(path: Path, note: Mapping[str, Any], steps: Sequence[Step], settings: Mapping[str, Any]) -> None:
+    """What Snakemake's report says on its first page."""
+    made = [step.product.note for step in steps]
+    commits = sorted({(one["commit"] or "none") + (" (changed)" if one["dirty"] else "") for one in made})
+    versions = sorted({f"{one['stage']} {one['code_version']}" for one in made})
+    accepted = {kept.canonical(one): one for told in made for one in told["acceptances"]}
+    total = next((one for one in costs(steps) if one["stage"] == "all"), None)
+    facts: dict[str, str | list[str]] = {
+        "Commit of this report": f"{note['commit'] or 'none'}{' (with uncommitted changes)' if note['dirty'] else ''}",
+        "Commits of its results": commits,
+        "Code versions": versions,
+        "Accepted changes": [
+            f"{one['stage']}: {one['new']} counts as {one['old']}, because {one['because']} ({one['author']})"
+            for one in accepted.values()
+        ]
+        or ["none"],
+        "Cost": f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours" if total else "unknown",
+        "Configuration": kept.canonical(
+            {key: value for key, value in settings.items() if key != "languages"}
+        ),
+        "Lock file": str(note["lock"]),
+        "Python": str(note["python"]),
+    }
+    text = {
+        key: escaped(value) if isinstance(value, str) else [escaped(one) for one in value]
+        for key, value in facts.items()
+    }
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(yaml.safe_dump(text, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    aside.replace(path)
+
+
+def escaped(text: str) -> str:
+    """Text as Snakemake's landing page shows it as text.
+
+    Snakemake reads a value first as a YTE template (a leading question mark is code), then as reStructuredText,
+    and puts the outcome as HTML into a script without escaping.
+    """
+    return re.sub(r"([^\w\s])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
