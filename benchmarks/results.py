@@ -1,0 +1,55 @@
+"""One tidy file for all benchmarks: a line a figure, with the machine, the versions and the commit behind it."""
+
+import csv
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ("benchmark", "case", "quantity", "value", "machine", "versions", "commit", "date")
+
+
+def append(
+    file: Path | None, benchmark: str, case: str, figures: Mapping[str, float], versions: tuple[str, ...] = ()
+) -> None:
+    """Append ``figures`` of one case to ``file``; None appends nothing.
+
+    ``versions`` names the distributions whose versions stand beside them, Python's always first.
+    """
+    if file is None:
+        return
+    known = [f"python {platform.python_version()}"]
+    known += [f"{name} {importlib.metadata.version(name)}" for name in versions]
+    fixed = [machine(), "; ".join(known), commit(), datetime.date.today().isoformat()]
+    new = not file.exists()
+    with file.open("a", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerows([benchmark, case, name, f"{value:.6g}", *fixed] for name, value in figures.items())
+
+
+def machine() -> str:
+    """The processor's name and the number of cores that this process may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def commit() -> str:
+    """The commit that runs; ``+`` follows where tracked files differ from it, the results file apart."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!benchmarks/*.csv")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
