@@ -160,6 +160,7 @@ def finetune(
             "filled": int((order == batches.NO_ROW).sum()),
             "skipped": dict(sorted(skipped.items())),
             "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
+            "loss_backend": smoothing.BACKEND,
             "targets": int(sum(entry["targets"] for entry in curve)),
             "nll_first": curve[0]["nll"],
             "nll_last": curve[-1]["nll"],
@@ -284,7 +285,13 @@ def _engine(trainer: SmoothedTrainer, zero_stage: int, steps: int) -> dict[str, 
         raise FinetuneError(
             f"DeepSpeed took {engine.global_steps} steps at ZeRO stage {stage}, but {steps} at stage {zero_stage} were due."
         )
-    return {"engine": type(engine).__name__, "zero_stage": stage, "steps": steps}
+    vocabulary = engine.module.get_output_embeddings().out_features
+    return {
+        "engine": type(engine).__name__,
+        "zero_stage": stage,
+        "steps": steps,
+        "vocabulary": vocabulary,
+    }
 
 
 @torch.no_grad()
