@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
-.PHONY: demo reference experiments test test-real check lock clean
+.PHONY: demo report reference experiments test test-real check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,12 @@ check: $(READY)
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
+
+# Snakemake's own report: rule graph, run times, figures by question; opens offline.
+report: demo
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml \
+		--report results/studies/mini/workflow.html \
+		--report-metadata results/studies/mini/provenance/landing.yaml
 
 # What the README shows, from the demo as it stands at this commit.
 reference: demo

@@ -168,10 +168,11 @@ def _landing(path: Path, note: Mapping[str, Any], steps: Sequence[Step], setting
         "Lock file": str(note["lock"]),
         "Python": str(note["python"]),
     }
-    text = {
-        key: escaped(value) if isinstance(value, str) else [escaped(one) for one in value]
-        for key, value in facts.items()
-    }
+    # Snakemake shows a value without its key, and a list not at all: all facts are one value, a line each
+    lines = [
+        f"{key}: {value if isinstance(value, str) else '; '.join(value)}" for key, value in facts.items()
+    ]
+    text = {"Provenance": r" \<br\> ".join(map(escaped, lines))}
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(yaml.safe_dump(text, allow_unicode=True, sort_keys=False), encoding="utf-8")
     aside.replace(path)

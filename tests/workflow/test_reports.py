@@ -1,0 +1,218 @@
+"""Both reports in a real browser, offline, over a study whose texts hold HTML, quotes and right-to-left writing; and
+no planted secret in anything that the study leaves behind."""
+
+import json
+import os
+import shutil
+import tarfile
+import warnings
+from pathlib import Path
+
+import jsonschema
+import pyarrow.parquet as pq
+import pytest
+from hub import Hub
+from world import ROOT, World
+
+from polycal import backing, records
+
+FAKE = "hf_" + "n0t4R3al" * 5
+SCRIPT = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
+QUESTION = SCRIPT + " \"{}\" 'quoted' مرحبا?"
+LICENCE = SCRIPT + ' "own" ?__import__("os").abort() `x`_ *y* |z|'
+LANGUAGE = "ירוא <b>\"Yoruba'"
+FOLDER = "que'st \"; $(touch hurt) & ions"
+STUDY = "results/studies/tiny"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A finished study with nasty texts, both reports and an archive, made with tokens about."""
+    folder = tmp_path_factory.mktemp("reports")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY"):
+            patch.setenv(name, FAKE)
+        (folder / "cache").mkdir()
+        (folder / "cache/token").write_text(FAKE)
+        (folder / "cache/stored_tokens").write_text(f"[own]\nhf_token = {FAKE}\n")
+        world = World(folder / "whole", Hub()).build()
+        shutil.copytree(folder / "cache", world.work.parent / "cache")
+        world.ask("yo", QUESTION)
+        (world.work / "questions").rename(world.work / FOLDER)
+        world.configure(
+            {
+                "models.own": {"path": "model", "dtype": "float32", "licence": LICENCE},
+                "benchmarks.mine.path": FOLDER,
+                "languages": {"yo": {"name": LANGUAGE, "script": "Latin", "resource": "low"}},
+            }
+        )
+        world.run()
+        made = world.snakemake(
+            "--report", f"{STUDY}/workflow.html", "--report-metadata", f"{STUDY}/provenance/landing.yaml"
+        )
+        assert made.returncode == 0, made.stderr
+        made = world.snakemake("--archive", "whole.tar.gz")
+        assert made.returncode == 0, made.stderr
+        (world.work / "token.yaml").write_text(f"hf_token: {FAKE}\n")
+        refused = world.snakemake("--dry-run", overlays=("token.yaml",))
+        (world.work / "token.yaml").unlink()
+        (world.work / "refused.log").write_text(refused.stdout + refused.stderr)
+        assert refused.returncode != 0
+        assert "hf_token: looks like a secret" in refused.stdout + refused.stderr
+    return world.work
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a network, whose console and requests can be read."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (binary and driver):
+        warnings.warn("chromium and chromedriver are not installed: the reports are not opened", stacklevel=1)
+        pytest.skip("apt-get install chromium chromium-driver to have the reports opened in a browser")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+def look(browser, page: Path) -> str:
+    """Open a page and return its text; its console must hold no error, and it must ask for nothing."""
+    browser.get(page.resolve().as_uri())
+    browser.implicitly_wait(20)
+    text = browser.find_element("tag name", "body").text
+    calm(browser)
+    return text
+
+
+def calm(browser) -> None:
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert browser.execute_script("return window.hurt") is None
+
+
+def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, browser):
+    text = look(browser, work / STUDY / "report.html")
+    for nasty in (LICENCE, FOLDER):
+        assert " ".join(nasty.split()) in " ".join(text.split())
+    value = next(a for a in browser.find_elements("css selector", "a.chain") if a.text.startswith("0."))
+    value.click()
+    row = browser.find_element("css selector", "li:target")
+    assert "own" in row.text
+    row = browser.find_element("css selector", "#row-2")
+    assert "talks" in row.text
+    row.find_element("link text", "yo").click()
+    record = browser.find_element("css selector", "tr:target")
+    assert "data=talks" in record.text
+    assert "language=yo/scores.parquet" in record.text
+    record.find_element("partial link text", "brief").click()
+    checkpoint = browser.find_element("css selector", "tr:target")
+    assert "results/checkpoints/model=own/data=talks" in checkpoint.text
+    checkpoint.find_element("link text", "talks").click()
+    source = browser.find_element("css selector", "tr:target")
+    assert "from hub someone/talks at 0123456789abcdef" in source.text
+    calm(browser)
+
+
+def test_snakemakes_report_opens_offline_and_shows_text_as_text(work, browser):
+    text = look(browser, work / STUDY / "workflow.html")
+    assert "Commit of this report: " in text
+    assert "Accepted changes: none" in text
+    assert "</script><script>window.hurt = 1</script>" in text
+    assert '?__import__("os").abort() `x`_ *y* |z|' in text
+    browser.find_element("xpath", "//*[text()='What did tuning and smoothing change?']").click()
+    assert "the study on one page" in browser.find_element("tag name", "body").text
+    # of a result's two buttons the second opens its caption
+    browser.find_elements("css selector", "td a")[1].click()
+    caption = browser.find_element("xpath", "//*[contains(text(), 'provenance/present.json')]")
+    assert caption.is_displayed()
+    rules = browser.execute_script("return rules")
+    assert any("manifest.json" in name for name in rules["finetune"]["output"])
+    calm(browser)
+
+
+def test_nothing_that_a_study_leaves_holds_a_planted_secret(work):
+    assert not list(work.rglob("hurt"))
+    found = []
+    for path in (p for top in (work, work.parent / "code") for p in top.rglob("*") if p.is_file()):
+        whole = path.read_bytes()
+        if path.suffix == ".parquet":
+            whole += json.dumps(pq.ParquetFile(path).read().to_pylist(), default=str).encode()
+        if path.name.endswith(".tar.gz"):
+            with tarfile.open(path) as archive:
+                whole = b"".join(archive.extractfile(one).read() for one in archive if one.isfile())
+        if FAKE.encode() in whole:
+            found.append(path)
+    assert found == []
+    assert (work.parent / "cache/token").read_text() == FAKE
+
+
+def test_every_product_has_a_manifest_that_keeps_to_the_published_schema(work):
+    schema = json.loads((ROOT / "workflow/schemas/manifest.schema.json").read_text())
+    steps = backing.behind(work / STUDY)
+    notes = [dict(step.product.note) for step in steps]
+    notes.append(json.loads((work / STUDY / "provenance/present.json").read_text()))
+    for note in notes:
+        jsonschema.validate(note, schema)
+    assert {note["stage"] for note in notes} == {
+        "fetch_model", "fetch_instructions", "fetch_benchmark", "finetune", "score", "measure", "present",
+    }  # fmt: skip
+    shown = notes[-1]["files"]
+    assert {"report.html", "tables/table1.md", "provenance/sources.json"} <= set(shown)
+    assert any(name.endswith(".svg") for name in shown)
+    total = next(cost for cost in backing.costs(steps) if cost["stage"] == "all")
+    assert total["gpu"] == 0
+    assert total["cpu"] > 0
+    spent = sum(note["cost"]["wall_seconds"] for note in notes[:-1] if note.get("table", "cells") == "cells")
+    assert total["wall"] == pytest.approx(spent / 3600)
+
+
+def test_a_copied_results_folder_tells_the_whole_chain_and_notices_an_edit(work, tmp_path):
+    copy = tmp_path / "copied"
+    shutil.copytree(work / "results", copy, ignore=shutil.ignore_patterns(".kept", ".events"))
+    world = World(tmp_path / "none", Hub())
+    world.work.mkdir(parents=True)
+    world.code = work.parent / "code"
+    table = copy / "studies/tiny/tables/table1.md"
+    told = world.polycal("provenance", str(table))
+    assert told.returncode == 0, told.stderr
+    assert "from hub someone/talks at 0123456789abcdef" in told.stdout
+    assert "note only" in told.stdout
+    as_json = json.loads(world.polycal("provenance", "--json", str(table)).stdout)
+    assert all(step["problems"] == [] for step in as_json["steps"])
+    record = next(copy.glob("scores/**/language=yo/scores.parquet"))
+    said = pq.read_schema(record).metadata
+    rows = pq.ParquetFile(record).read().to_pylist()
+    rows[0]["gold"] = (rows[0]["gold"] + 1) % 3
+    os.chmod(record, 0o644)
+    records.write(record, rows, records.SCORE)
+    pq.write_table(pq.ParquetFile(record).read().replace_schema_metadata(said), record)
+    told = world.polycal("provenance", str(table))
+    assert told.returncode == 1
+    assert "the chain breaks at copied/scores/" in told.stderr
+    assert "its content is not what was written" in told.stderr
+
+
+def test_a_partial_grid_reports_what_is_there_and_lists_what_is_missing(work, tmp_path):
+    shutil.copytree(work.parent / "code", tmp_path / "code")
+    shutil.copytree(work, tmp_path / "work")
+    world = World(tmp_path, Hub())
+    gone = next((tmp_path / "work/results/scores").glob("**/beta=0/**/language=yo/scores.parquet"))
+    gone.unlink()
+    ran = world.snakemake("partial")
+    assert ran.returncode == 0, ran.stderr
+    page = (tmp_path / "work/results/studies/tiny-partial/report.html").read_text()
+    missing = page[page.index(">Missing<") :]
+    assert str(gone.relative_to(tmp_path / "work")) in missing[: missing.index("</ul>")]
+    assert missing[: missing.index("</ul>")].count("<li>") == 1
+    made = world.snakemake("partial", "--report", "partial.html")
+    assert made.returncode == 0, made.stderr
