@@ -1,6 +1,7 @@
 """What a study's pages stand on: the results behind its tables, what they cost, and the notes that go with a copy."""
 
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,6 +153,7 @@ def _landing(path: Path, note: Mapping[str, Any], steps: Sequence[Step], setting
     versions = sorted({f"{one['stage']} {one['code_version']}" for one in made})
     accepted = {kept.canonical(one): one for told in made for one in told["acceptances"]}
     total = next((one for one in costs(steps) if one["stage"] == "all"), None)
+    configured = {key: value for key, value in settings.items() if key != "languages"}
     facts: dict[str, str | list[str]] = {
         "Commit of this report": f"{note['commit'] or 'none'}{' (with uncommitted changes)' if note['dirty'] else ''}",
         "Commits of its results": commits,
@@ -162,9 +164,7 @@ def _landing(path: Path, note: Mapping[str, Any], steps: Sequence[Step], setting
         ]
         or ["none"],
         "Cost": f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours" if total else "unknown",
-        "Configuration": kept.canonical(
-            {key: value for key, value in settings.items() if key != "languages"}
-        ),
+        "Configuration": json.dumps(configured, sort_keys=True, ensure_ascii=False),
         "Lock file": str(note["lock"]),
         "Python": str(note["python"]),
     }

@@ -112,11 +112,20 @@ class Catalogue:
         return list(found.values()), lost
 
     def _made(self, product: Product, role: str, told: str) -> Product | None:
-        """The result of the content ``told``: of several the one of that path, else the one whose cell is nearest."""
+        """The result of the content ``told``: of several the one of that path, else the one whose cell is nearest.
+
+        What is fetched from the miniature has the content that the miniature made; all else reads what was fetched.
+        """
         cell = product.note["cell"].items()
+        fetched = product.stage.startswith("fetch_")
+        found = self._content.get(told.partition(" ")[0], ())
         return max(
-            self._content.get(told.partition(" ")[0], ()),
-            key=lambda p: (p.path.endswith(role), sum(one in cell for one in _plain(p.note["cell"]))),
+            (p for p in found if p.stage.startswith("miniature_") or not fetched),
+            key=lambda p: (
+                p.path.endswith(role),
+                not p.stage.startswith("miniature_"),
+                sum(one in cell for one in _plain(p.note["cell"])),
+            ),
             default=None,
         )
 

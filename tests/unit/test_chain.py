@@ -127,6 +127,24 @@ def test_records_checkpoints_and_weights_have_a_chain_too(root, file):
     assert {step.product.stage for step in steps} >= {"fetch_instructions", "fetch_model"}
 
 
+def test_a_model_of_the_miniature_leads_to_its_pre_training(root):
+    gate = root / "resources/miniature/models/m/gate.json"
+    base = weights(gate.parent, "base")
+    told = {**note("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
+    kept.write_json(gate, told)
+    manifest = root / "resources/models/m/manifest.json"
+    told = note("fetch_model", {"model": "m"}, {"model": base["content"]})
+    told |= {"source": {"miniature": "m"}, "revision": None, "folder": "../../miniature/models/m", **base}
+    kept.write_json(manifest, told)
+    steps = steps_of(root / RECORD)
+    assert chain.broken(steps) is None
+    read = {step.product.path: [one.product.path for one in step.reads] for step in steps}
+    assert read["resources/models/m/manifest.json"] == ["resources/miniature/models/m/gate.json"]
+    assert "resources/models/m/manifest.json" in read[f"{TRAINING}/manifest.json"]
+    gate.unlink()
+    assert "which nothing here made" in str(chain.broken(steps_of(manifest)))
+
+
 def _other_rows(root):
     path = root / RECORD
     said = records.metadata(path)

@@ -127,8 +127,7 @@ def test_snakemakes_report_opens_offline_and_shows_text_as_text(work, browser):
     text = look(browser, work / STUDY / "workflow.html")
     assert "Commit of this report: " in text
     assert "Accepted changes: none" in text
-    assert "</script><script>window.hurt = 1</script>" in text
-    assert '?__import__("os").abort() `x`_ *y* |z|' in text
+    assert json.dumps(LICENCE, ensure_ascii=False) in text
     browser.find_element("xpath", "//*[text()='What did tuning and smoothing change?']").click()
     assert "the study on one page" in browser.find_element("tag name", "body").text
     # of a result's two buttons the second opens its caption
