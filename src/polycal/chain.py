@@ -78,7 +78,7 @@ class Catalogue:
                 self._content.setdefault(checksum, []).append(product)
             self._file[product.place] = product
             if product.stage in FOLDERS:
-                self._file |= {product.folder() / name: product for name in product.note["files"]}
+                self._file |= {product.folder() / name: product for name in product.note.get("files", ())}
 
     def _told(self, results: Path | None) -> Iterator[Product]:
         for path in sorted(results.glob(f"studies/*/provenance/{SOURCES}")) if results else ():
@@ -157,7 +157,7 @@ def _notes(folder: Path, base: Path) -> Iterator[Product]:
 
 def _checksums(product: Product) -> list[str]:
     if product.stage == "miniature_data":
-        return [file["sha256"] for file in product.note["files"].values()]
+        return [file["sha256"] for file in product.note.get("files", {}).values()]
     return [product.note["content"]] if "content" in product.note else []
 
 
