@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,27 +145,38 @@ def finetune(
     zero_stage: Annotated[
         int, typer.Option(min=0, max=3, help="DeepSpeed ZeRO stage; changes no result.")
     ] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the process.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads on a node.")] = 1,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes on a node, one a GPU.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of the Slurm job that train together.")] = 1,
+    save_minutes: Annotated[float, typer.Option(min=0, help="Minutes between saves of the state.")] = 10,
 ) -> None:
-    """Fine-tune a model with label smoothing."""
-    from polycal import checkpoints
+    """Fine-tune a model with label smoothing; goes on where a run of the same cell was stopped."""
+    from polycal import batches, checkpoints
 
     told, role = json.loads(cell), {"manifest.json": out}
     base, rows = checkpoints.read(model).content, records.metadata(instructions)["content"]
     reads = {"model": base, "instructions": rows}
+    batches.settings_split(told["settings"], ranks * nodes)
 
     def make(note: dict[str, Any]) -> None:
-        from polycal import finetune as training
+        share = max(threads // ranks, 1)
+        how: dict[str, Any] = {
+            "note": note,
+            "zero_stage": zero_stage,
+            "threads": share,
+            "save_minutes": save_minutes,
+        }
+        if ranks * nodes == 1:
+            from polycal import finetune as training
 
-        training.finetune(
-            told,
-            model=model,
-            instructions=instructions,
-            out=out,
-            note=note,
-            zero_stage=zero_stage,
-            threads=threads,
-        )
+            training.finetune(told, model=model, instructions=instructions, out=out, **how)
+            return
+        from polycal import launch
+
+        files = {"model": str(model), "instructions": str(instructions), "out": str(out)}
+        words = [sys.executable, "-m", "polycal.finetune", json.dumps({"cell": told, **files, **how})]
+        if code := launch.over_nodes(words, ranks, nodes, out.parent):
+            raise SystemExit(code)
 
     def whole() -> bool:
         try:

@@ -13,8 +13,9 @@ rule finetune:
     benchmark:
         f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.jsonl"
     resources:
-        # resources trigger no rerun: the ZeRO stage changes no result
+        # resources trigger no rerun: neither ranks nor ZeRO stage change a result
         gpu=lambda w: STUDY_CONFIG.models[w.model].training_gpus,
+        ranks=lambda w: max(STUDY_CONFIG.models[w.model].training_gpus, 1),
         zero_stage=lambda w: STUDY_CONFIG.models[w.model].zero_stage,
         mem_mb=lambda w: STUDY_CONFIG.models[w.model].training_memory_mb,
         runtime=lambda w: STUDY_CONFIG.models[w.model].training_minutes,
@@ -22,11 +23,13 @@ rule finetune:
         cell=lambda w: grid.finetune_cell(STUDY_CONFIG, **w),
         code=version("finetune"),
     shell:
-        "HF_HUB_OFFLINE=1 polycal finetune"
+        # bars that redraw themselves make a log unreadable
+        "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal finetune"
         " --cell {params.cell:q}"
         " --code {params.code}"
         " --model {input.model:q}"
         " --instructions {input.instructions:q}"
+        " --ranks {resources.ranks}"
         " --zero-stage {resources.zero_stage}"
         " --threads {threads}"
         " --kept results/.kept"

@@ -1,0 +1,175 @@
+"""One process a rank, on one node or several: ``python -m polycal.launch --ranks 2 -- COMMAND``.
+
+On several nodes it is started once a node (``srun --ntasks-per-node=1``) and finds its place in SLURM_NODEID.
+Signals go on to all ranks, and the worst code of the ranks comes back. (torchrun's agent dies on SIGUSR1
+while its workers train on, and returns 1 on SIGTERM whatever they return.)
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polycal.kept import write_json
+from polycal.lock import TRY_AGAIN
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+class LaunchError(ValueError):
+    """Ranks that cannot be started; the message says why."""
+
+
+def run(
+    command: Sequence[str],
+    ranks: int,
+    *,
+    nodes: int = 1,
+    node: int = 0,
+    rendezvous: Path | None = None,
+    patience: float = 600.0,
+) -> int:
+    """Run ``command`` as ``ranks`` processes on this node, number ``node`` of ``nodes``; their worst code.
+
+    The ranks meet at a store that the launcher of node 0 holds, on a port that the system gives: no other
+    job can take it in between. It is told to the other nodes in the file ``rendezvous``, for which they
+    wait ``patience`` seconds before LaunchError is raised.
+    """
+    from torch.distributed import TCPStore
+
+    store: Any = None
+    if node == 0:
+        host = "127.0.0.1" if nodes == 1 else os.uname().nodename
+        store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+        place: Mapping[str, Any] = {"host": host, "port": store.port}
+        if rendezvous is not None:
+            write_json(rendezvous, place)
+    else:
+        place = _awaited(rendezvous, patience)
+    shared = {
+        **os.environ,
+        "WORLD_SIZE": str(ranks * nodes),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": str(place["host"]),
+        "MASTER_PORT": str(place["port"]),
+        # torch's words for: the launcher holds the store, rank 0 opens none
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    libc = ctypes.CDLL(None)
+    children: list[subprocess.Popen[bytes]] = []
+    with _forwarding(children):
+        for local in range(ranks):
+            own = {"RANK": str(node * ranks + local), "LOCAL_RANK": str(local)}
+            children.append(
+                subprocess.Popen(
+                    command,
+                    env=shared | own,
+                    # no rank outlives its launcher: it would go on writing unsupervised
+                    preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGKILL),
+                )
+            )
+        code = _worst(children)
+    if node == 0 and rendezvous is not None:
+        rendezvous.unlink(missing_ok=True)
+    return code
+
+
+def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path) -> int:
+    """Run ``command`` as ``ranks`` processes on each of ``nodes`` nodes of this Slurm job; the worst code."""
+    if nodes == 1:
+        return run(command, ranks)
+    rendezvous = folder / f".rendezvous-{uuid.uuid4().hex[:12]}.json"
+    # each task is this launcher, and the whole step ends where one of them fails
+    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    launcher = [sys.executable, "-m", "polycal.launch", f"--ranks={ranks}", f"--nodes={nodes}"]
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        with _forwarding(children):
+            words = [*step, *launcher, f"--rendezvous={rendezvous}", "--", *command]
+            children.append(subprocess.Popen(words))
+            return _worst(children)
+    except FileNotFoundError:
+        raise LaunchError(f"{nodes} nodes are asked for, but there is no srun on this machine.") from None
+    finally:
+        rendezvous.unlink(missing_ok=True)
+
+
+@contextmanager
+def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Send what this process is sent on to all children, while it waits for them."""
+
+    def forward(number: int, _: Any) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _worst(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """The worst code of all; where one fails, the others would wait for it for ever, and are killed."""
+    failed = 0
+    while any(child.poll() is None for child in children):
+        codes = [child.returncode for child in children if child.returncode not in (None, 0, TRY_AGAIN)]
+        if codes and not failed:
+            failed = _code(codes[0])
+            for child in children:
+                if child.poll() is None:
+                    child.kill()
+        time.sleep(0.05)
+    codes = [_code(child.returncode) for child in children]
+    return failed or max((code for code in codes if code not in (0, TRY_AGAIN)), default=max(codes))
+
+
+def _code(returned: int) -> int:
+    """The code that a shell would give: 128 + n for a process that signal n ended."""
+    return returned if returned >= 0 else 128 - returned
+
+
+def _awaited(rendezvous: Path | None, patience: float) -> Mapping[str, Any]:
+    if rendezvous is None:
+        raise LaunchError("several nodes need --rendezvous: a file in a folder that all of them share.")
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            told: dict[str, Any] = json.loads(rendezvous.read_text())
+            return told
+        except FileNotFoundError:
+            time.sleep(0.2)
+    raise LaunchError(f"{rendezvous}: the first node wrote no address within {patience:.0f} seconds.")
+
+
+def main() -> None:
+    """Read the command line and run the ranks of this node."""
+    parser = argparse.ArgumentParser(prog="polycal.launch", description="One process a rank.")
+    parser.add_argument("--ranks", type=int, required=True, help="processes on this node")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--rendezvous", type=Path, help="file that all nodes see, named anew each time")
+    parser.add_argument("command", nargs="+")
+    told = parser.parse_args()
+    node = int(os.environ.get("SLURM_NODEID", "0")) if told.nodes > 1 else 0
+    try:
+        code = run(told.command, told.ranks, nodes=told.nodes, node=node, rendezvous=told.rendezvous)
+    except LaunchError as error:
+        raise SystemExit(f"polycal.launch: {error}") from None
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
