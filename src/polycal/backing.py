@@ -83,19 +83,32 @@ def _name(step: Step) -> str:
 
 
 def numbers(rows: Sequence[Mapping[Any, Any]], steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """For each row of Table 1, named by its keys, the records that its values are means over, by language."""
-    scores = [step for step in steps if step.product.stage == "score"]
-    return [
-        {
-            "name": " ".join(str(value) for value in row.values() if value != "none"),
-            "records": [
-                {"id": _anchor(step), "language": step.product.note["cell"]["language"]}
-                for step in sorted(scores, key=lambda s: s.product.path)
-                if all(step.product.note["cell"].get(key) == value for key, value in row.items())
-            ],
-        }
-        for row in rows
-    ]
+    """For each row of a table, named by its keys, the records that its values are means over, by language.
+
+    A row that sets a data set against another, its ``reference``, stands on the records of both.
+    """
+    scores = sorted((s for s in steps if s.product.stage == "score"), key=lambda s: s.product.path)
+    found = []
+    for row in rows:
+        data = {row["data"], row.get("reference", row["data"])}
+        keys = {key: value for key, value in row.items() if key not in ("data", "reference")}
+        cells = [(step, step.product.note["cell"]) for step in scores]
+        own = [
+            {
+                "id": _anchor(step),
+                "language": cell["language"] + (f" ({cell['data']})" if len(data) > 1 else ""),
+            }
+            for step, cell in cells
+            if cell.get("data") in data and all(cell.get(key) == value for key, value in keys.items())
+        ]
+        name = " ".join(str(value) for value in row.values() if value != "none")
+        found.append({"name": name, "records": own})
+    return found
+
+
+def measured(steps: Sequence[Step]) -> dict[str, str]:
+    """The anchor of each measured table."""
+    return {s.product.place.stem: _anchor(s) for s in steps if s.product.stage == "measure"}
 
 
 def costs(steps: Sequence[Step]) -> list[dict[str, Any]]:

@@ -71,6 +71,8 @@ def write(
         data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
         figures=[_figure(path) for path in shown],
         numbers=backing.numbers(rows, steps),
+        compared=backing.numbers(tables.pairs(study).to_dict("records"), steps),
+        measured=backing.measured(steps),
         stages=backing.stages(steps),
         costs=backing.costs(steps),
         missing=[str(path) for path in paths if not path.exists()],

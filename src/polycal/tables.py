@@ -62,16 +62,26 @@ def table_one(study: Study) -> pd.DataFrame:
     return table
 
 
+def pairs(study: Study) -> pd.DataFrame:
+    """What names the rows of ``data_sets``: the keys of the first set's checkpoint, and ``reference``, the second set."""
+    found = _pairs(study)
+    return found[found.metric == "ece"][[*KEYS, "reference"]] if len(found) else found
+
+
+def _pairs(study: Study) -> pd.DataFrame:
+    found = study.tables.get("contrasts")
+    if found is None or found.empty:
+        return pd.DataFrame()
+    return found[(found.contrast == "data_minus_data") & (found.language == "mean")]
+
+
 def data_sets(study: Study) -> pd.DataFrame:
     """One data set against another, as texts: a row a model, β and pair, mean over the languages that both have.
 
     Each value is the first set's less the second's on the same questions, with its 95% interval; empty where
     no model was tuned on two sets.
     """
-    contrasts = study.tables.get("contrasts")
-    if contrasts is None or contrasts.empty:
-        return pd.DataFrame()
-    found = contrasts[(contrasts.contrast == "data_minus_data") & (contrasts.language == "mean")]
+    found = _pairs(study)
     if found.empty:
         return pd.DataFrame()
     first = found[found.metric == "ece"]

@@ -104,6 +104,11 @@ def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, brow
     text = look(browser, work / STUDY / "report.html")
     for nasty in (LICENCE, FOLDER):
         assert " ".join(nasty.split()) in " ".join(text.split())
+    ends = "[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
+    dead = browser.execute_script(
+        f"return {ends}.filter(h => h[0] !== '#' || !document.getElementById(h.slice(1)))"
+    )
+    assert dead == []
     value = next(a for a in browser.find_elements("css selector", "a.chain") if a.text.startswith("0."))
     value.click()
     row = browser.find_element("css selector", "li:target")
