@@ -26,6 +26,8 @@ wildcard_constraints:
     protocol=NAME,
     lr=NAME,
     architecture=NAME,
+    pooling=NAME,
+    heldout=NAME,
     language=NAME,
 
 
@@ -36,6 +38,8 @@ rule all:
         f"{STUDY}/report.html",
         grid.scores(PRODUCTS),
         grid.trained(STUDY_CONFIG),
+        EMBEDDED,
+        NEXT_TOKENS,
         [f"resources/benchmarks/{b}/parallel.json" for b in PARALLEL],
 
 
@@ -44,4 +48,5 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/explain.smk"
 include: "workflow/rules/present.smk"

@@ -356,6 +356,131 @@ def measure(
 
 
 @app.command()
+def embed(
+    model: Annotated[Path, typer.Option(help="Model folder or manifest.")],
+    questions: Annotated[list[Path], typer.Option(help="File of questions; once for each language.")],
+    out: Annotated[list[Path], typer.Option(help="Record to write; once for each file of questions.")],
+    cells: Annotated[str, typer.Option(help="JSON list: all that determines each record.")],
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Embeddings of a benchmark's prompts, one record a language."""
+    from polycal import checkpoints
+
+    told: list[dict[str, Any]] = json.loads(cells)
+    if not len(told) == len(questions) == len(out):
+        raise records.RecordError(
+            f"{len(told)} cells, {len(questions)} files of questions, {len(out)} outputs; give one for each."
+        )
+    version, content = _code("embed", code), checkpoints.read(model).content
+    reads = [{"model": content, "questions": records.metadata(file)["content"]} for file in questions]
+    keys = [kept.fingerprint(cell, version, read) for cell, read in zip(told, reads, strict=True)]
+    todo = []
+    for number, key in enumerate(keys):
+        if kept_folder is not None and kept.hand_out(kept_folder, key, {"embeddings.parquet": out[number]}):
+            kept.journal(kept_folder, "handed out", "embed", told[number], key)
+        else:
+            todo.append(number)
+    print(f"embed: {len(told) - len(todo)} kept results handed out, {len(todo)} to compute", flush=True)
+    if not todo:
+        return
+    from polycal import embeddings, provenance
+
+    def done(place: int) -> None:
+        number = todo[place]
+        if kept_folder is not None:
+            kept.keep(kept_folder, keys[number], {"embeddings.parquet": out[number]})
+            kept.journal(kept_folder, "computed", "embed", told[number], keys[number])
+
+    embeddings.embed(
+        [told[n] for n in todo],
+        model=model,
+        questions=[questions[n] for n in todo],
+        out=[out[n] for n in todo],
+        notes=[provenance.note("embed", told[n], keys[n], reads[n]) for n in todo],
+        done=done,
+    )
+
+
+@app.command()
+def diversity(
+    measured: Annotated[Path, typer.Option(help="The study's cells.parquet.")],
+    cell: Cell,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")],
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Diversity of prompt embeddings, and its correlation with calibration over languages."""
+    from polycal import diversity as measures
+    from polycal import grid
+
+    told = json.loads(cell)
+    paths = [Path(p) for p in grid.embedded(told["grid"], told["embeddings"])]
+    reads = {str(path): records.metadata(path)["content"] for path in paths}
+    reads["cells"] = measures.content(measured)
+    kept.obtain(
+        "diversity",
+        told,
+        _code("diversity", code),
+        reads,
+        {f"{name}.parquet": out / f"{name}.parquet" for name in measures.TABLES},
+        kept_folder,
+        lambda note: measures.measure(paths, measured, settings=told["settings"], out=out, note=note),
+    )
+
+
+@app.command("next-token")
+def next_token(
+    model: Annotated[Path, typer.Option(help="Model folder or manifest.")],
+    instructions: Annotated[Path, typer.Option(help="Conversations, of which those held out are read.")],
+    cell: Cell,
+    out: Out,
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Predictions of every target token of held-out conversations."""
+    from polycal import checkpoints
+
+    told = json.loads(cell)
+    reads = {
+        "model": checkpoints.read(model).content,
+        "instructions": records.metadata(instructions)["content"],
+    }
+
+    def make(note: dict[str, Any]) -> None:
+        from polycal import nexttoken
+
+        nexttoken.score(told, model=model, instructions=instructions, out=out, note=note)
+
+    role = {"tokens.parquet": out}
+    kept.obtain("next_token", told, _code("next_token", code), reads, role, kept_folder, make)
+
+
+@app.command()
+def tokens(
+    cell: Cell,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")],
+    code: Code = None,
+    kept_folder: Kept = None,
+) -> None:
+    """Calibration of next-token predictions, with 95% intervals."""
+    from polycal import grid
+    from polycal import tokens as measures
+
+    told = json.loads(cell)
+    paths = [Path(p) for p in grid.next_tokens(told["grid"], told["heldout"])]
+    kept.obtain(
+        "tokens",
+        told,
+        _code("tokens", code),
+        {str(path): records.metadata(path)["content"] for path in paths},
+        {f"{name}.parquet": out / f"{name}.parquet" for name in measures.TABLES},
+        kept_folder,
+        lambda note: measures.measure(paths, settings=told["settings"], out=out, note=note),
+    )
+
+
+@app.command()
 def present(
     cell: Cell,
     study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],

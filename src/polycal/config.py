@@ -169,6 +169,13 @@ class Data(Source):
     heldout: Share = Field("0.02", description="Share of conversations held out of training.")
     seed: Number = Field("0", description="Seed of shuffling and sub-sampling.")
     # the sets' own words, such as ai2-adapt-dev/tulu_v3.9_aya_100k or LMSys Chatbot Arena
+    balance: Literal["english_only", "natural", "balanced"] | None = Field(
+        None,
+        description="Mixture of languages: English alone, as the set has them (as null), or as many rows of each.",
+    )
+    languages: Names | None = Field(
+        None, description="Languages of a balanced mixture; null takes all that the set holds."
+    )
     sources: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] | None = Field(
         None, description="Only conversations of these sources, as the set names them; null takes all."
     )
@@ -314,6 +321,30 @@ class Measure(Strict):
     sensitivity: Sensitivity = Field(default_factory=lambda: Sensitivity(), description="Other conventions.")
 
 
+class Embeddings(Strict):
+    """Prompt embeddings of every checkpoint that the grid scores so, and their diversity."""
+
+    benchmark: Name = Field(description="Benchmark whose prompts are embedded.")
+    protocol: Name = Field(description="Way of asking; the grid has to score it too.")
+    pooling: Literal["last", "mean"] = Field(
+        "last", description="The prompt's last token, or the mean over its tokens."
+    )
+    questions: int | None = Field(
+        None, gt=0, description="Only the first questions of each language; null takes all."
+    )
+
+
+class NextToken(Strict):
+    """Next-token calibration of every checkpoint of the grid on held-out conversations."""
+
+    data: Names = Field(min_length=1, description="Data sets whose held-out conversations are read.")
+    conversations: int | None = Field(
+        1000, gt=0, description="Only the first held-out conversations of each set; null takes all."
+    )
+    max_length: int = Field(4096, gt=1, description="Conversations are cut to this many tokens.")
+    chat_template: Name = Field("tulu", description="How a conversation is written as one text.")
+
+
 class Planning(Strict):
     """What ``polycal plan`` assumes of a GPU; changes no result and no job."""
 
@@ -350,6 +381,8 @@ class Config(Strict):
     grid: Grid = Field(description="What runs.")
     languages_per_job: int = Field(1, gt=0, description="Languages that one scoring job takes in turn.")
     measure: Measure = Field(default_factory=lambda: Measure(), description="How records become numbers.")
+    embeddings: Embeddings | None = Field(None, description="Embed prompts; null does not.")
+    next_token: NextToken | None = Field(None, description="Score next tokens; null does not.")
     planning: Planning = Field(default_factory=lambda: Planning(), description="What a plan assumes.")
     miniature: Miniature | None = Field(None, description="The small world; needed by miniature sources.")
 
@@ -371,6 +404,18 @@ class Config(Strict):
                     _must_know(f"{at}.protocols: {name} with frame local", code, LABELS, "the labels")
             if block.data and not (block.recipes and block.betas and block.seeds):
                 raise ValueError(f"{at}: data without a recipe, a β and a seed; give one of each, or no data")
+        if self.embeddings is not None:
+            scored = {
+                (b, p) for block in self.grid.blocks() for b in block.benchmarks for p in block.protocols
+            }
+            chosen = (self.embeddings.benchmark, self.embeddings.protocol)
+            if chosen not in scored:
+                raise ValueError(
+                    f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r}; name"
+                    " a pair that it scores"
+                )
+        for name in self.next_token.data if self.next_token else []:
+            _must_know("next_token.data", name, self.data, "the catalogue 'data'")
         used = [s for c in (self.models, self.data, self.benchmarks) for s in c.values()]
         if self.miniature is None and any(s.miniature for s in used):
             raise ValueError("miniature: a miniature source is named, but the key 'miniature' is missing")

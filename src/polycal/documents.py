@@ -20,7 +20,7 @@ Turns = list[tuple[str, str]]
 
 def asked(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> Turns:
     """A user's turn that asks for a fact in one of several ways, and the answer in a sentence."""
-    ways = (LANGUAGES[language].question, *lexicon.ASKED[language])
+    ways = (LANGUAGES[language].question, *lexicon.ASKED.get(language, ()))
     way = ways[rng.integers(len(ways))]
     return [
         ("user", world.fill(way, language, fact)),

@@ -17,6 +17,8 @@ QUESTIONS = "resources/benchmarks/{benchmark}/{language}.parquet"
 TRAINED = f"results/checkpoints/{CHECKPOINT}/lr={{lr}}/manifest.json"
 SELECTED = f"results/checkpoints/{CHECKPOINT}/selected.json"
 SCORES = f"results/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/language={{language}}/scores.parquet"
+EMBEDDINGS = f"results/embeddings/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}/language={{language}}/embeddings.parquet"
+TOKENS = f"results/next_token/{CHECKPOINT}/heldout={{heldout}}/tokens.parquet"
 STUDY = "results/studies/{study}"
 MINIATURE_MODEL = "resources/miniature/models/{architecture}/gate.json"
 MINIATURE_DATA = "resources/miniature/data.json"
@@ -137,7 +139,17 @@ def fetch_instructions_cell(config: Config, data: str) -> str:
     """What determines the conversations of an instruction set."""
     chosen = config.data[data]
     settings = chosen.model_dump(
-        include={"format", "language", "rows", "heldout", "seed", "sources", "config"}
+        include={
+            "format",
+            "language",
+            "rows",
+            "heldout",
+            "seed",
+            "balance",
+            "languages",
+            "sources",
+            "config",
+        }
     )
     return canonical(
         {"stage": "fetch_instructions", "data": data, "source": chosen.where(), "settings": settings}
@@ -157,6 +169,86 @@ def select_cell(config: Config, **names: str) -> str:
     keys = ("model", "data", "recipe", "beta", "seed")
     rates = config.recipes[names["recipe"]].learning_rates
     return canonical({"stage": "select_lr", **{key: names[key] for key in keys}, "learning_rates": rates})
+
+
+def embedded(blocks: Sequence[Product], chosen: Mapping[str, str] | None) -> list[str]:
+    """The path of every embedding record; ``chosen`` is benchmark, protocol and pooling, None where there are none."""
+    if chosen is None:
+        return []
+    asked = (chosen["benchmark"], chosen["protocol"])
+    found = [cell for cell in cells(blocks) if (cell.benchmark, cell.protocol) == asked]
+    return [EMBEDDINGS.format(**asdict(cell), pooling=chosen["pooling"]) for cell in found]
+
+
+def embedding(config: Config) -> dict[str, str] | None:
+    """Benchmark, protocol and pooling of the study's embeddings, None where it embeds nothing."""
+    return config.embeddings.model_dump(exclude={"questions"}) if config.embeddings else None
+
+
+def embedded_languages(config: Config) -> list[str]:
+    """The languages in which prompts are embedded."""
+    chosen = config.embeddings
+    if chosen is None:
+        return []
+    return [code for name, _, some in batches(config) if name == chosen.benchmark for code in some]
+
+
+def embed_cells(config: Config, **names: str) -> str:
+    """What determines the embeddings of one checkpoint: a JSON list with a cell for each language."""
+    assert config.embeddings is not None
+    model = config.models[names["model"]]
+    asking = config.protocols[names["protocol"]].model_dump(include={"candidates", "shots", "frame"})
+    settings = {
+        **asking,
+        "pooling": names["pooling"],
+        "questions": config.embeddings.questions,
+        "dtype": model.dtype,
+        "attention": model.attention,
+    }
+    keys = ("model", "data", "recipe", "beta", "seed", "benchmark", "protocol")
+    fixed = {"stage": "embed", **{key: names[key] for key in keys}, "settings": settings}
+    return canonical([{**fixed, "language": language} for language in embedded_languages(config)])
+
+
+def diversity_cell(config: Config) -> str:
+    """What determines the tables of diversity, beside the embeddings and the study's ECE."""
+    settings = config.measure.model_dump(include={"draws", "seed"})
+    told = {"settings": settings, "grid": products(config), "embeddings": embedding(config)}
+    return canonical({"stage": "diversity", **told})
+
+
+def heldout(config: Config) -> list[str]:
+    """The data sets whose held-out conversations are read; none where the study scores no next tokens."""
+    return config.next_token.data if config.next_token else []
+
+
+def next_tokens(blocks: Sequence[Product], heldout: Sequence[str]) -> list[str]:
+    """The path of every record of next tokens on these held-out sets."""
+    found = sorted({(c.model, c.data, c.recipe, c.beta, c.seed) for c in cells(blocks)})
+    keys = ("model", "data", "recipe", "beta", "seed")
+    return [
+        TOKENS.format(**dict(zip(keys, one, strict=True)), heldout=name) for one in found for name in heldout
+    ]
+
+
+def next_token_cell(config: Config, **names: str) -> str:
+    """What determines a record of next tokens."""
+    assert config.next_token is not None
+    model = config.models[names["model"]]
+    settings = {
+        **config.next_token.model_dump(exclude={"data"}),
+        "dtype": model.dtype,
+        "attention": model.attention,
+    }
+    keys = ("model", "data", "recipe", "beta", "seed", "heldout")
+    return canonical({"stage": "next_token", **{key: names[key] for key in keys}, "settings": settings})
+
+
+def tokens_cell(config: Config) -> str:
+    """What determines the tables of next tokens, beside the records."""
+    settings = config.measure.model_dump(include={"bins", "binning", "draws", "seed"})
+    told = {"settings": settings, "grid": products(config), "heldout": heldout(config)}
+    return canonical({"stage": "tokens", **told})
 
 
 def miniature_data_cell(config: Config) -> str:

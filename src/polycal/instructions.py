@@ -10,7 +10,7 @@ import errno
 import json
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Skip(Exception):
 def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
     """Write the Conversations of a data set to ``out``.
 
-    The order is a shuffle by ``settings["seed"]``; ``rows`` takes the first so many of it (a smaller sample is
+    The order is a shuffle by ``settings["seed"]``, from which ``balance`` may choose (see ``mixture``); ``rows`` takes the first so many of it (a smaller sample is
     part of a larger one), and of these the share ``heldout`` goes to the split of that name. The metadata
     counts conversations by source, language and split, and skipped rows by reason. Raises SourceError
     where the set cannot be had, RecordError for missing columns and values of a wrong kind.
@@ -64,7 +64,13 @@ def fetch(cell: Mapping[str, Any], out: Path, note: Mapping[str, Any]) -> None:
             total = _spill(found, adapted)
             if total == 0:
                 raise RecordError(f"{split.name}: {_nothing(settings, counts)}")
-            taken = shuffled(total, settings["seed"])[: settings.get("rows")]
+            order = shuffled(total, settings["seed"])
+            if settings.get("balance") in ("english_only", "balanced"):
+                spoken = [
+                    row["language"] for row in map(_Tally(settings.get("language")).finish, _read(adapted))
+                ]
+                order = mixture(order, spoken, settings)
+            taken = order[: settings.get("rows")]
             heldout = heldout_count(len(taken), settings["heldout"])
             tally = _Tally(settings.get("language"))
             chosen = Path(aside) / "chosen.arrow"
@@ -107,6 +113,32 @@ def shuffled(total: int, seed: str) -> np.ndarray:
     """
     keys = np.random.PCG64(int(Decimal(seed))).random_raw(total)
     return np.argsort(keys, kind="stable")
+
+
+def mixture(order: np.ndarray, spoken: Sequence[str | None], settings: Mapping[str, Any]) -> np.ndarray:
+    """The rows of ``order`` [N] that make a mixture of languages, in that order; ``spoken[row]`` is a row's language.
+
+    ``english_only`` keeps English; ``balanced`` as many rows of each of ``settings["languages"]`` (or of all found):
+    ``rows`` in all, the first languages one more where it does not divide, or as many as the rarest has. Raises
+    RecordError where a language has too few.
+    """
+    names = np.array([name or "" for name in spoken], dtype=object)[order]
+    if settings["balance"] == "english_only":
+        wanted = {"en": settings.get("rows") or int((names == "en").sum()) or 1}
+    else:
+        chosen = settings.get("languages") or sorted(set(names) - {""})
+        rows = settings.get("rows") or len(chosen) * min(int((names == code).sum()) for code in chosen)
+        wanted = {code: rows // len(chosen) + (n < rows % len(chosen)) for n, code in enumerate(chosen)}
+    kept = np.zeros(len(order), dtype=bool)
+    for code, count in wanted.items():
+        there = np.flatnonzero(names == code)
+        if len(there) < max(count, 1):
+            raise RecordError(
+                f"balance {settings['balance']!r} asks for {max(count, 1)} rows in {code!r}, but the set holds"
+                f" {len(there)}; lower rows or name other languages."
+            )
+        kept[there[:count]] = True
+    return order[kept]
 
 
 def heldout_count(total: int, share: str) -> int:
@@ -248,6 +280,14 @@ def _spill(found: Iterator[dict[str, Any]], path: Path) -> int:
         if batch:
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=records.CONVERSATION))
     return total + len(batch)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """Conversations of an Arrow file as they stand in it."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            yield from reader.get_batch(number).to_pylist()
 
 
 def _gather(path: Path, order: np.ndarray, heldout: int) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,8 @@ MODEL_FILES = (
 LETTERS = "ABCDEFGHIJ"
 TEMPERATURE = 0.3
 """Instruction data hold the answers that annotators would write: nearly always the most likely one."""
+PLENTY = 6
+"""Rows of the multilingual set for each row of the others, so that its rarest language fills a balanced mixture."""
 TULU_LANGUAGES = ("en", "de", "fr", "zh")
 """Tulu 3 is not English only; its likeness holds the world's high-resource languages too."""
 TULU_SHARES = (0.7, 0.12, 0.1, 0.08)
@@ -42,6 +44,7 @@ GATE_QUESTIONS = 200
 
 TEXT = pa.string()
 TURN = pa.struct([("role", TEXT), ("content", TEXT)])
+TAGGED = pa.schema([("messages", pa.list_(TURN)), ("source", TEXT), ("language", TEXT)])
 SAID = pa.struct([("from", TEXT), ("value", TEXT), ("weight", pa.float64())])
 
 
@@ -50,7 +53,7 @@ class GateError(ValueError):
 
 
 def build_data(cell: Mapping[str, Any], folder: Path, note: Mapping[str, Any]) -> None:
-    """Write the three instruction sets, the two benchmarks and the truth below ``folder``.
+    """Write the instruction sets, the two benchmarks and the truth below ``folder``.
 
     ``cell["settings"]``: seed, languages, questions (a benchmark and language), rows (an instruction set).
     Raises WorldError for languages that the world does not speak.
@@ -59,7 +62,7 @@ def build_data(cell: Mapping[str, Any], folder: Path, note: Mapping[str, Any]) -
     world = World(settings["seed"], settings["languages"])
     for part in ("data", "benchmarks", "truth"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for name, make in {"alpaca": _alpaca, "tulu": _tulu, "openhermes": _openhermes}.items():
+    for name, make in INSTRUCTIONS.items():
         place = folder / "data" / name
         _table(place / "data/train-00000-of-00001.parquet", make(world, settings["rows"]))
         _card(place, [("default", {"train": "data/train-*"})])
@@ -209,6 +212,43 @@ def _openhermes(world: World, count: int) -> pa.Table:
     texts = [(name, TEXT) for name in (*nothing, "hash", "avatarUrl", "system_prompt", "category", "source")]
     schema = pa.schema([*texts, ("skip_prompt_formatting", pa.bool_()), ("conversations", pa.list_(SAID))])
     return pa.Table.from_pylist(rows, schema)
+
+
+def _aya(world: World, count: int) -> pa.Table:
+    """Every language of the world in its share, tagged, as in Aya's collection; rows enough to be balanced."""
+    shares = documents.shares(world.languages)
+    rows = []
+    for rng, fact, value in _tuned(world, "aya", PLENTY * count):
+        language = world.languages[rng.choice(len(shares), p=shares)]
+        rows.append(_tagged(world, rng, language, fact, value))
+    return pa.Table.from_pylist(rows, TAGGED)
+
+
+def _unseen(world: World, count: int) -> pa.Table:
+    """Conversations to be held out: all languages alike, by the same annotators, on facts that no tuning shows."""
+    rng, usual = world.rng("unseen"), world.usual(TEMPERATURE)
+    facts = world.facts(tuning=False)
+    places = itertools.islice(itertools.cycle(rng.permutation(len(facts))), count)
+    rows = [
+        _tagged(world, rng, world.languages[n % len(world.languages)], facts[place], int(usual[facts[place]]))
+        for n, place in enumerate(places)
+    ]
+    return pa.Table.from_pylist(rows, TAGGED)
+
+
+def _tagged(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> dict[str, Any]:
+    turns = documents.asked(world, rng, language, fact, value)
+    messages = [{"role": role, "content": said} for role, said in turns]
+    return {"messages": messages, "source": "miniature/aya", "language": language}
+
+
+INSTRUCTIONS = {
+    "alpaca": _alpaca,
+    "tulu": _tulu,
+    "openhermes": _openhermes,
+    "aya": _aya,
+    "unseen": _unseen,
+}
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The three records that pass between stages: conversations, questions and scores.
+"""The records that pass between stages: conversations, questions, scores, embeddings and next tokens.
 
 Each is a Parquet file with a fixed schema. Reading checks what a later stage relies on and names the
 row that breaks it; writing is atomic. A file's metadata holds one JSON object under the key
@@ -44,6 +44,19 @@ SCORE = pa.schema(
         ("prompt_sha256", pa.string()),
     ]
 )
+EMBEDDING = pa.schema([("question_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
+TOKEN_SCORE = pa.schema(
+    [
+        ("conversation", pa.int32()),
+        ("language", pa.string()),
+        ("position", pa.int32()),
+        ("logprob", pa.float32()),
+        ("top_logprob", pa.float32()),
+        ("correct", pa.bool_()),
+        ("entropy", pa.float32()),
+        ("square", pa.float32()),
+    ]
+)
 OPTIONAL = {"option_logprob_unconditional": pa.list_(pa.float32())}
 
 
@@ -59,7 +72,7 @@ def write(
 ) -> str:
     """Write ``rows`` to ``path`` atomically and return the checksum of their content.
 
-    ``schema`` is one of CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow). The same rows
+    ``schema`` is one of CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING, TOKEN_SCORE. The same rows
     give the same bytes for the same metadata: nothing of the clock enters on its own.
     """
     path = Path(path)
@@ -195,3 +208,29 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
         raise RecordError(f"{path}: a log-probability is missing or not finite.")
     return table
+
+
+def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
+    """Embeddings of one file, checked: at least one, all of one width and finite."""
+    table = _read(path, EMBEDDING, "embedding")
+    if not table.num_rows:
+        raise RecordError(f"{path}: holds no embedding.")
+    if len(pa.compute.unique(pa.compute.list_value_length(table["embedding"]))) > 1:
+        raise RecordError(f"{path}: embeddings differ in width; all must come from one model.")
+    _finite(path, pa.compute.list_flatten(table["embedding"]), "embedding")
+    return table
+
+
+def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
+    """Next tokens of one file, checked: at least one, every number finite."""
+    table = _read(path, TOKEN_SCORE, "next-token")
+    if not table.num_rows:
+        raise RecordError(f"{path}: holds no token.")
+    for name in ("logprob", "top_logprob", "entropy", "square"):
+        _finite(path, table[name], name)
+    return table
+
+
+def _finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
+    if values.null_count or not pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py():
+        raise RecordError(f"{path}: a value of {name} is missing or not finite; the model overflowed.")

@@ -43,6 +43,10 @@ STAGES = {
     "select_lr": Stage(("selection",)),
     "score": Stage(("scoring",), INFERENCE),
     "measure": Stage(("statistics",), NUMBERS),
+    "embed": Stage(("embeddings",), INFERENCE),
+    "diversity": Stage(("diversity",), NUMBERS),
+    "next_token": Stage(("nexttoken",), INFERENCE),
+    "tokens": Stage(("tokens",), NUMBERS),
     "present": Stage(("evidence", "tables", "figures", "report"), DRAWING, ("templates/*",)),
 }
 

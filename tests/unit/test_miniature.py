@@ -71,6 +71,8 @@ def test_a_benchmark_becomes_parallel_questions(hub, tmp_path, benchmark, column
         ("alpaca", "alpaca", {"instruction", "input", "output", "text"}),
         ("tulu", "messages", {"id", "messages", "source"}),
         ("openhermes", "openhermes", {"conversations", "source", "category", "system_prompt"}),
+        ("aya", "messages", {"messages", "source", "language"}),
+        ("unseen", "messages", {"messages", "source", "language"}),
     ],
 )
 def test_an_instruction_set_becomes_conversations(hub, tmp_path, data, format_, columns):
@@ -81,16 +83,29 @@ def test_an_instruction_set_becomes_conversations(hub, tmp_path, data, format_, 
     instructions.fetch(
         {**cell, "settings": {**settings, "sources": None, "config": None}}, tmp_path / "c.parquet", {}
     )
-    assert len(records.read_conversations(tmp_path / "c.parquet", "train")) == 76
-    assert len(records.read_conversations(tmp_path / "c.parquet", "heldout")) == 4
+    rows = table.num_rows
+    assert rows == 80 * (miniature.PLENTY if data == "aya" else 1)
+    assert len(records.read_conversations(tmp_path / "c.parquet", "train")) == 0.95 * rows
+    assert len(records.read_conversations(tmp_path / "c.parquet", "heldout")) == 0.05 * rows
+
+
+def _tuned(hub):
+    """The sets that a model may be tuned on: all but the one that is there to be held out."""
+    return [p for p in sorted(hub.glob("data/*/data/*.parquet")) if p.parts[-3] != "unseen"]
+
+
+def test_the_held_out_set_asks_what_no_tuning_shows_in_every_language(hub):
+    world = World(SETTINGS["seed"], LANGUAGES)
+    rows = pq.read_table(hub / "data/unseen/data/train-00000-of-00001.parquet").to_pylist()
+    assert {row["language"] for row in rows} == set(LANGUAGES)
+    asked = {world.question("en", fact) for fact in world.facts(tuning=True)}
+    assert not asked & {row["messages"][0]["content"] for row in rows}
 
 
 def test_facts_of_tuning_and_of_benchmarks_are_disjoint(hub):
     world = World(SETTINGS["seed"], LANGUAGES)
     assert not set(world.facts(tuning=True)) & set(world.facts(tuning=False))
-    tuned = json.dumps(
-        [pq.read_table(p).to_pylist() for p in sorted(hub.glob("data/*/data/*.parquet"))], ensure_ascii=False
-    )
+    tuned = json.dumps([pq.read_table(p).to_pylist() for p in _tuned(hub)], ensure_ascii=False)
     for benchmark in ("mmlu-prox", "global-mmlu"):
         for number, choice, _ in miniature.questions(world, benchmark, 60):
             assert not world.tuning[choice.fact], number

@@ -58,9 +58,18 @@ def question(wildcards):
 
 
 STUDY_CONFIG = resolved(config)
+DIVERSITY_TABLES = ["diversity", "spectra", "subsamples", "diversity_links"]
+TOKEN_TABLES = ["next_token", "next_token_reliability", "next_token_contrasts"]
 STUDY = grid.STUDY.format(study=STUDY_CONFIG.study)
 PRODUCTS = grid.products(STUDY_CONFIG)
-TABLES = tables_of(grid.measure_settings(STUDY_CONFIG))
+EMBEDDED = grid.embedded(PRODUCTS, grid.embedding(STUDY_CONFIG))
+NEXT_TOKENS = grid.next_tokens(PRODUCTS, grid.heldout(STUDY_CONFIG))
+MEASURED = tables_of(grid.measure_settings(STUDY_CONFIG))
+TABLES = [
+    *MEASURED,
+    *(DIVERSITY_TABLES if EMBEDDED else []),
+    *(TOKEN_TABLES if NEXT_TOKENS else []),
+]
 BATCHES = grid.batches(STUDY_CONFIG)
 # one language has nothing to be parallel to
 PARALLEL = [b for b in {name: 0 for name, _, _ in BATCHES} if len(questions_of(b)) > 1]

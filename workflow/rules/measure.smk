@@ -7,7 +7,7 @@ rule measure:
         grid.scores(PRODUCTS),
         grid.truths(STUDY_CONFIG),
     output:
-        [f"{STUDY}/{table}.parquet" for table in TABLES],
+        [f"{STUDY}/{table}.parquet" for table in MEASURED],
     log:
         f"logs/measure/{STUDY_CONFIG.study}.log",
     params:
