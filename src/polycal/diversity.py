@@ -183,8 +183,7 @@ def links(found: pd.DataFrame, settings: Mapping[str, Any]) -> list[dict[str, An
     intervals. The paper's account asks for a negative correlation of log_smallest.
     """
     series = {
-        tuple(map(str, names)): part.set_index("language")
-        for names, part in found.groupby(list(SERIES))
+        tuple(map(str, names)): part.set_index("language") for names, part in found.groupby(list(SERIES))
     }
     pairs: dict[str, list[tuple[tuple[str, ...], pd.DataFrame]]] = {}
     for names, part in series.items():
