@@ -88,7 +88,8 @@ FREE = {"hub", "revision", "path", "licence", "language", "config", "name", "scr
 
 @pytest.mark.parametrize(("path", "key"), [pair for pair in KEYS if len(pair[1]) > 2])
 def test_a_misspelt_key_gets_the_nearest(path, key):
-    typo = key[:-2] + key[-1] + key[-2] if key[-1] != key[-2] else key + "s"
+    # two letters at the beginning change places: language and languages differ at their end
+    typo = key[1] + key[0] + key[2:] if key[0] != key[1] else key + "s"
     assert f"{at(path, typo)}: unknown key; did you mean '{key}'?" in refusal(path, typo, 1)
 
 
