@@ -382,7 +382,9 @@ class Config(Strict):
     languages_per_job: int = Field(1, gt=0, description="Languages that one scoring job takes in turn.")
     measure: Measure = Field(default_factory=lambda: Measure(), description="How records become numbers.")
     embeddings: Embeddings | None = Field(None, description="Embed prompts; null does not.")
-    next_token: NextToken | None = Field(None, description="Score next tokens; null does not.")
+    heldout: NextToken | None = Field(
+        None, description="Score next tokens of held-out conversations; null does not."
+    )
     planning: Planning = Field(default_factory=lambda: Planning(), description="What a plan assumes.")
     miniature: Miniature | None = Field(None, description="The small world; needed by miniature sources.")
 
@@ -414,8 +416,8 @@ class Config(Strict):
                     f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r}; name"
                     " a pair that it scores"
                 )
-        for name in self.next_token.data if self.next_token else []:
-            _must_know("next_token.data", name, self.data, "the catalogue 'data'")
+        for name in self.heldout.data if self.heldout else []:
+            _must_know("heldout.data", name, self.data, "the catalogue 'data'")
         used = [s for c in (self.models, self.data, self.benchmarks) for s in c.values()]
         if self.miniature is None and any(s.miniature for s in used):
             raise ValueError("miniature: a miniature source is named, but the key 'miniature' is missing")

@@ -219,7 +219,7 @@ def diversity_cell(config: Config) -> str:
 
 def heldout(config: Config) -> list[str]:
     """The data sets whose held-out conversations are read; none where the study scores no next tokens."""
-    return config.next_token.data if config.next_token else []
+    return config.heldout.data if config.heldout else []
 
 
 def next_tokens(blocks: Sequence[Product], heldout: Sequence[str]) -> list[str]:
@@ -233,10 +233,10 @@ def next_tokens(blocks: Sequence[Product], heldout: Sequence[str]) -> list[str]:
 
 def next_token_cell(config: Config, **names: str) -> str:
     """What determines a record of next tokens."""
-    assert config.next_token is not None
+    assert config.heldout is not None
     model = config.models[names["model"]]
     settings = {
-        **config.next_token.model_dump(exclude={"data"}),
+        **config.heldout.model_dump(exclude={"data"}),
         "dtype": model.dtype,
         "attention": model.attention,
     }
