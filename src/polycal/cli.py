@@ -491,6 +491,7 @@ def present(
         checkpoints,
         evidence,
         figures,
+        further,
         grid,
         provenance,
         report,
@@ -506,7 +507,7 @@ def present(
     note, steps = provenance.note("present", told, key, reads), backing.behind(study)
     tables.write(found, study / "tables", evidence.tables(found))
     tradeoff.write(found, study / "tables")
-    shown = figures.draw(found, study / "figures", evidence.drawings(found))
+    shown = figures.draw(found, study / "figures", evidence.drawings(found) | further.drawings(found))
     paths = [Path(p) for p in grid.scores(told["grid"])]
     data = [Path(p) for p in grid.conversations(told["grid"])]
     print(f"present: {report.write(found, study, paths, shown, told, data, steps)}", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from polycal import backing, evidence, records, story, tables
+from polycal import backing, evidence, further, records, story, tables
 from polycal.chain import Step
 from polycal.series import Study
 
@@ -26,12 +26,14 @@ CAPTIONS = {
     "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
     " On the dashed line a model is calibrated, below it over-confident.",
     **evidence.CAPTIONS,
+    **further.CAPTIONS,
 }
 TITLES = {
     "overview": "Over-confidence in every language",
     "confidence": "Confidence against accuracy",
     "beta": "ECE against accuracy as β rises",
     **evidence.TITLES,
+    **further.TITLES,
     "tradeoff": "ECE against accuracy, language by language",
     "ece": "ECE by language",
     "reliability": "Reliability diagrams",

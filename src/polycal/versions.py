@@ -47,7 +47,7 @@ STAGES = {
     "diversity": Stage(("diversity",), NUMBERS),
     "next_token": Stage(("nexttoken",), INFERENCE),
     "tokens": Stage(("tokens",), NUMBERS),
-    "present": Stage(("evidence", "tables", "figures", "report"), DRAWING, ("templates/*",)),
+    "present": Stage(("evidence", "further", "tables", "figures", "report"), DRAWING, ("templates/*",)),
 }
 
 
