@@ -27,7 +27,7 @@ check: $(READY)
 		$(BIN)/snakemake --lint --configfile $$study || exit 1; \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
 	done
-	for overlay in config/own/*.yaml config/experiments/mini/*.yaml; do \
+	for overlay in config/mini-full.yaml config/own/*.yaml config/experiments/mini/*.yaml; do \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 	$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
@@ -35,6 +35,10 @@ check: $(READY)
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
+
+# With what needs further runs of the models: prompt embeddings, next tokens, the ablation of languages.
+demo-full: $(READY)
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
 
 # Snakemake's own report: rule graph, run times, figures by question; opens offline.
 report: demo

@@ -459,7 +459,7 @@ def _refuse_secrets(value: Any, key: str) -> None:
     """Raise ConfigError for a key that is named like a secret or a text that looks like one, without showing it."""
     if isinstance(value, Mapping):
         for name, entry in value.items():
-            _refuse_secrets(str(name), f"a key below {key or 'the top'}")
+            _refuse_secrets(str(name), f"{key or 'the configuration'} (a key of it)")
             _refuse_secrets(entry, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for place, entry in enumerate(value):
