@@ -16,7 +16,11 @@ from polycal.sources import checksums
 PRESENT, SOURCES, LANDING = "present.json", chain.SOURCES, "landing.yaml"
 TITLES = {
     "measure": "Measured tables",
+    "diversity": "Tables of embedding diversity",
+    "tokens": "Tables of next-token calibration",
     "score": "Score records",
+    "embed": "Embeddings of prompts",
+    "next_token": "Scores of next tokens",
     "select_lr": "Chosen learning rates",
     "finetune": "Fine-tuned checkpoints",
     "fetch_instructions": "Instruction data",
@@ -76,7 +80,7 @@ def _name(step: Step) -> str:
     """A result in words: its cell's names, else its file's."""
     cell = step.product.note["cell"]
     told = [str(value) for key, value in cell.items() if isinstance(value, str) and key != "stage"]
-    if step.product.stage == "measure" or not told:
+    if "table" in step.product.note or not told:
         return step.product.place.stem
     keys = ("model", "data", "recipe", "beta", "seed", "lr", "benchmark", "protocol", "language")
     return " ".join(str(cell[key]) for key in keys if cell.get(key, "none") != "none")
@@ -114,10 +118,11 @@ def measured(steps: Sequence[Step]) -> dict[str, str]:
 def costs(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory of each stage, and of all together."""
     notes: dict[str, list[Mapping[str, Any]]] = {}
+    seen: set[str] = set()
     for step in steps:
-        # the tables of one measuring are one result
-        once = step.product.stage != "measure" or step.product.place.stem == "cells"
-        if once and "cost" in step.product.note:
+        # tables that were made together are one result
+        if "cost" in step.product.note and step.product.note["fingerprint"] not in seen:
+            seen.add(step.product.note["fingerprint"])
             notes.setdefault(step.product.stage, []).append(step.product.note)
     rows = [_cost(stage, notes[stage]) for stage in TITLES if stage in notes]
     rows += [_cost(stage, notes[stage]) for stage in sorted(set(notes) - set(TITLES))]

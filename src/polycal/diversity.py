@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from polycal import records, statistics
+from polycal import provenance, records, statistics
 from polycal.answers import CELL, cell_of
 from polycal.calibration import Array
 from polycal.contrasts import BASE, UNSMOOTHED
@@ -137,8 +137,9 @@ def measure(
         "subsamples": pd.DataFrame(curves),
         "diversity_links": pd.DataFrame(links(with_ece(table, measured), settings), columns=LINK_COLUMNS),
     }
+    closed = provenance.closed(note)
     for name, found in tables.items():
-        statistics.write(found, out / f"{name}.parquet", {**note, "table": name})
+        statistics.write(found, out / f"{name}.parquet", {**closed, "table": name})
 
 
 def read(path: Path) -> tuple[list[str], Array]:

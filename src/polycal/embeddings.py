@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from polycal import checkpoints, prompts, records, scoring
+from polycal import checkpoints, prompts, provenance, records, scoring
 
 BUDGET = 8192
 """Padded tokens a batch."""
@@ -69,7 +69,7 @@ def embed(
             out[number],
             pa.table(columns, schema=records.EMBEDDING),
             records.EMBEDDING,
-            {**notes[number], **facts},
+            {**provenance.closed(notes[number]), **facts},
         )
         done(number)
 

@@ -113,6 +113,18 @@ class Scores(Manifest):
     questions: int = Field(ge=0)
 
 
+class Rows(Manifest):
+    """Vectors of prompts or scores of next tokens: rows with a checksum."""
+
+    content: Sha256
+
+
+class Table(Rows):
+    """A table of numbers over such rows."""
+
+    table: str
+
+
 class Measured(Manifest):
     """A table of numbers over the records of a study."""
 
@@ -131,6 +143,10 @@ STAGES: dict[str, type[Manifest]] = {
     "select_lr": Selected,
     "score": Scores,
     "measure": Measured,
+    "embed": Rows,
+    "next_token": Rows,
+    "diversity": Table,
+    "tokens": Table,
     "present": Files,
 }
 

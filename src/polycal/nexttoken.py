@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from polycal import chat, checkpoints, embeddings, records, scoring
+from polycal import chat, checkpoints, embeddings, provenance, records, scoring
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
 """Of a record, those that come from the distribution over the vocabulary."""
@@ -76,7 +76,12 @@ def score(
         "device": device,
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    records.write(out, pa.table(arrays, schema=records.TOKEN_SCORE), records.TOKEN_SCORE, {**note, **facts})
+    records.write(
+        out,
+        pa.table(arrays, schema=records.TOKEN_SCORE),
+        records.TOKEN_SCORE,
+        {**provenance.closed(note), **facts},
+    )
 
 
 @torch.inference_mode()

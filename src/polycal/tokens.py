@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polycal import bootstrap, calibration, cells, contrasts, records, statistics
+from polycal import bootstrap, calibration, cells, contrasts, provenance, records, statistics
 from polycal.answers import CELL, Outcomes
 from polycal.calibration import Array
 
@@ -60,8 +60,9 @@ def measure(
             [*contrasts.contrast_rows(apart), *over], columns=contrasts.COLUMNS
         ),
     }
+    closed = provenance.closed(note)
     for name, made in tables.items():
-        statistics.write(made, out / f"{name}.parquet", {**note, "table": name})
+        statistics.write(made, out / f"{name}.parquet", {**closed, "table": name})
 
 
 def outcomes(table: pa.Table, vocabulary: int) -> Outcomes:
