@@ -36,10 +36,6 @@ check: $(READY)
 demo: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml
 
-# With what needs further runs of the models: prompt embeddings, next tokens, the ablation of languages.
-demo-full: $(READY)
-	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
-
 # Snakemake's own report: rule graph, run times, figures by question; opens offline.
 report: demo
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml \
