@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
-.PHONY: demo demo-full report reference experiments test test-real check lock clean
+.PHONY: demo demo-full report reference experiments test test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -70,6 +70,20 @@ $(REAL)/.ready: $(READY) tests/real/requirements.txt
 
 test-real: $(REAL)/.ready
 	PYTHONPATH=$(CURDIR)/$(REAL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/real
+
+# Ratios against peers, each pair taken in turn; figures are appended to benchmarks/results.csv.
+BENCH := .cache/bench/packages
+
+$(BENCH)/.ready: $(READY) benchmarks/requirements.txt
+	rm -rf $(BENCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(BENCH) \
+		--requirement benchmarks/requirements.txt
+	touch $@
+
+bench: $(BENCH)/.ready
+	failed=0; for part in $(wildcard $(addprefix benchmarks/,scoring.py smoothing.py dryrun.py)); do \
+		PYTHONPATH=$(CURDIR)/$(BENCH) $(BIN)/python $$part --csv benchmarks/results.csv || failed=1; \
+	done; exit $$failed
 
 # Pins the versions that the environment holds now; a local build suffix is no released version.
 lock:

@@ -8,10 +8,7 @@ with ``snakemake -n`` in an empty folder, in turn; a pair gives one ratio of the
 """
 
 import argparse
-import csv
-import datetime
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -20,6 +17,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
+import results
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMETER = re.compile(r"^ +(?:cells?|code)=.*,\n", re.M)
@@ -90,18 +89,13 @@ def main() -> None:
         f"{jobs} jobs: {np.median(times):.2f} s of CPU, {ratio:.3f} times the bare graph"
         f" ({min(ratios):.3f} to {max(ratios):.3f} in {told.rounds} pairs; mark {MARK})"
     )
-    if told.csv:
-        new = not told.csv.exists()
-        with told.csv.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["benchmark", "case", "quantity", "value", "machine", "date"])
-            machine, today = (
-                f"{platform.machine()}, {os.cpu_count()} cores",
-                datetime.date.today().isoformat(),
-            )
-            for quantity, value in (("cpu_over_bare", ratio), ("cpu_s", np.median(times))):
-                writer.writerow(["dryrun", f"{jobs} jobs", quantity, f"{value:.3f}", machine, today])
+    results.append(
+        told.csv,
+        "dryrun",
+        f"{jobs} jobs",
+        {"cpu_over_bare": ratio, "cpu_s": float(np.median(times))},
+        ("snakemake",),
+    )
     if ratio > MARK:
         raise SystemExit(1)
 

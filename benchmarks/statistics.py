@@ -9,11 +9,8 @@ draws of one record, each resampled and given to ``polycal.calibration.ece``.
 """
 
 import argparse
-import csv
-import datetime
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import results
 from polycal import calibration, records
 
 MODELS = ("mistral", "llama", "gemma2")
@@ -151,17 +149,9 @@ def main() -> None:
     figures["loop_ece_alone_s"] = plain_loop(told.draws) * len(files)
     for key, value in figures.items():
         print(f"{key:>18} {value:.2f}")
-    if told.csv:
-        fresh = not told.csv.exists()
-        with told.csv.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(["benchmark", "case", "quantity", "value", "machine", "date"])
-            machine = f"{platform.machine()} {os.cpu_count()} cores"
-            today = datetime.date.today().isoformat()
-            case = f"{len(files)} records, {told.draws} draws"
-            for key, value in figures.items():
-                writer.writerow(["statistics", case, key, f"{value:.3f}", machine, today])
+    results.append(
+        told.csv, "statistics", f"{len(files)} records, {told.draws} draws", figures, ("numpy", "pandas")
+    )
 
 
 if __name__ == "__main__":

