@@ -16,6 +16,10 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
+onstart:
+    only_controller()
+
+
 wildcard_constraints:
     model=NAME,
     data=NAME,

@@ -47,20 +47,27 @@ class Holder:
         return f"Slurm job {self.job} ({where})" if self.job else where
 
 
+class LockError(ValueError):
+    """Another holds the lock, and lives; the message says who."""
+
+
 @contextlib.contextmanager
-def hold(stage: str, *outputs: Path) -> Iterator[None]:
-    """Be the only writer of ``outputs``; waits while another lives, in one order, so that none waits in a circle."""
+def hold(stage: str, *outputs: Path, leave: bool = False) -> Iterator[None]:
+    """Be the only writer of ``outputs``; waits while another lives, in one order, so that none waits in a circle.
+
+    With ``leave``, raises LockError as soon as the other is known to live.
+    """
     with contextlib.ExitStack() as held:
         for path in sorted({one.with_name(f".{one.name}.lock") for one in outputs}):
-            held.enter_context(_hold(path, stage))
+            held.enter_context(_hold(path, stage, leave))
         yield
 
 
 @contextlib.contextmanager
-def _hold(path: Path, stage: str) -> Iterator[None]:
+def _hold(path: Path, stage: str, leave: bool = False) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = _myself(stage)
-    _acquire(path, mine)
+    _acquire(path, mine, leave)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, mine, stop), daemon=True)
     beat.start()
@@ -73,8 +80,8 @@ def _hold(path: Path, stage: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path, mine: Holder) -> None:
-    seen, since, said = "", time.monotonic(), ""
+def _acquire(path: Path, mine: Holder, leave: bool) -> None:
+    first, seen, since, said = "", "", time.monotonic(), ""
     while not _claim(path, mine):
         holder, sign = _read(path)
         if sign != seen:
@@ -82,7 +89,10 @@ def _acquire(path: Path, mine: Holder) -> None:
         if not sign:
             time.sleep(0.1)  # released between two looks, or not to be seen yet
             continue
+        first = first or sign
         gone = _gone(holder, mine, time.monotonic() - since)
+        if leave and not gone and (sign != first or (holder and holder.place == mine.place)):
+            raise LockError(f"{holder or path} works here; wait for it, or stop it there.")
         if gone and _take_over(path, sign, mine):
             print(f"{mine.stage}: took over the lock of {holder or path}: {gone}", flush=True)
             return

@@ -14,7 +14,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 DAEMONS = ("munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd")
 CLIENTS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 NODES = ("c1", "c2", "g1", "g2")
@@ -113,12 +115,12 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *SYSTEM]))
 
 
-def until(what: str, holds: Callable[[], object], seconds: float = 60, every: float = 0.2) -> object:
-    """Wait until ``holds()`` is true and give its value; AssertionError with ``what`` after ``seconds``."""
+def until(what: str, holds: Callable[[], T | None], seconds: float = 60, why: Callable[[], str] = str) -> T:
+    """Wait until ``holds()`` is true and give its value; after ``seconds`` AssertionError with ``what`` and ``why()``."""
     end = time.monotonic() + seconds
     while not (found := holds()):
-        assert time.monotonic() < end, f"after {seconds} s: {what}"
-        time.sleep(every)
+        assert time.monotonic() < end, f"not within {seconds} s: {what}\n{why()}"
+        time.sleep(0.2)
     return found
 
 

@@ -1,5 +1,6 @@
 """The Slurm tier: a cluster for all of its tests, left out with a loud word where Slurm is missing."""
 
+import re
 import shutil
 import sys
 import tempfile
@@ -56,6 +57,6 @@ def prepared(folder):
 @pytest.fixture
 def study(prepared, cluster, request):
     """A copy of the study with nothing scored yet, to be run on the cluster."""
-    made = prepared.study(request.node.name, cluster)
+    made = prepared.study(re.sub(r"\W", "_", request.node.name), cluster)
     yield made
     made.end()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -48,15 +49,16 @@ class Study(World):
         site = {"slurm_partition": "cpu", "slurm_account": "lab"}
         told["default-resources"] |= site | (resources or {})
         told |= {"jobs": 2, "latency-wait": 20, **settings}
+        told = {key: value for key, value in told.items() if value is not None}
         folder = self.work.parent / "profile"
         folder.mkdir(exist_ok=True)
         (folder / PROFILE.name).write_text(yaml.safe_dump(told))
         return folder
 
-    def start(self, *words: str) -> subprocess.Popen:
-        """Start the workflow's controller; its output goes to ``controller.log``."""
+    def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen:
+        """Start the workflow's controller, by the command ``before`` if any; its output goes to ``controller.log``."""
         self.begun = self.begun or time.time() - 1
-        command = [sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile")]
+        command = [*before, sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile")]
         command += ["--profile", str(self.work.parent / "profile")]
         command += ["--configfile", *self.configurations(), "--", *(words or RECORDS)]
         with (self.work / "controller.log").open("ab") as log:
@@ -67,10 +69,14 @@ class Study(World):
 
     def finish(self, seconds: float = 240) -> str:
         """Wait for the controller, which must end well; what it said."""
-        code = self.controller.wait(seconds)
-        said = (self.work / "controller.log").read_text()
-        assert code == 0, said + self.logs()
+        said = self.wait(seconds)
+        assert self.controller.returncode == 0, said
         return said
+
+    def wait(self, seconds: float = 240) -> str:
+        """Wait until the controller has ended, well or not; what it and its jobs said."""
+        self.controller.wait(seconds)
+        return self.said() + self.logs()
 
     def logs(self) -> str:
         """What the jobs said."""
@@ -84,18 +90,22 @@ class Study(World):
             self.controller.wait()
         self.cluster.cancel_all()
 
-    def working(self, rule: str, seconds: float = 90) -> str:
-        """The Slurm job that runs ``rule`` and is in the middle of its work: it holds the lock of a cell."""
+    def working(self, stage: str, seconds: float = 90) -> dict:
+        """The holder of a cell's lock, in the middle of its work: what runs, as which Slurm job and process."""
 
-        def held() -> str | None:
-            for path in self.work.glob("results/**/.*.lock"):
+        def held() -> dict | None:
+            for path in sorted(self.work.glob("results/**/.*.lock")):
                 with contextlib.suppress(OSError, json.JSONDecodeError):
                     holder = json.loads(path.read_text())
-                    if holder["stage"] == rule and holder["job"] in self.cluster.running():
-                        return holder["job"]
+                    if holder["stage"] == stage and holder["job"] in self.cluster.running():
+                        return holder
             return None
 
-        return str(until(f"a job of {rule} is at work\n", held, seconds))
+        return until(f"a job of {stage} is at work", held, seconds, why=lambda: self.said() + self.logs())
+
+    def said(self) -> str:
+        """What the controller said so far."""
+        return (self.work / "controller.log").read_text()
 
     def computed(self) -> Counter:
         """How often each cell was computed, as the stages themselves say."""
@@ -123,6 +133,10 @@ class Prepared:
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             many = [{**rows[n % 8], "question_id": f"q{n}", "question": f"{n}?"} for n in range(QUESTIONS)]
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in many))
+        # heartbeats in seconds instead of minutes
+        self.whole.edit("src/polycal/lock.py", "BEAT = 20.0", "BEAT = 1.0")
+        self.whole.edit("src/polycal/lock.py", "SILENCE = 180.0", "SILENCE = 15.0")
+        self.whole.edit("src/polycal/lock.py", "POLL = 5.0", "POLL = 0.5")
         self.whole.run(*RECORDS, CHECKPOINT)
         self.contents = self.whole.contents()
         return self

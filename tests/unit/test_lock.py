@@ -137,3 +137,15 @@ def test_the_lock_is_let_go_after_an_error(tmp_path):
     with pytest.raises(ZeroDivisionError), lock.hold("one", tmp_path / "out", tmp_path / "more"):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
+
+
+def test_one_that_would_rather_leave_does_so_where_the_holder_lives(tmp_path, holder):
+    process = holder(60)
+    with pytest.raises(lock.LockError, match=f"process {process.pid} on .* works here"):
+        lock.hold("next", tmp_path / "out", leave=True).__enter__()
+    elsewhere(tmp_path)
+    with pytest.raises(lock.LockError, match="works here"):
+        lock.hold("next", tmp_path / "out", leave=True).__enter__()
+    process.kill()
+    with lock.hold("next", tmp_path / "out", leave=True):
+        pass

@@ -1,3 +1,4 @@
+import atexit
 import os
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,18 @@ def resolved(raw):
 def version(stage):
     """The class of a stage's code, after acceptances."""
     return versions.code_class(stage)[0]
+
+
+def only_controller():
+    """Let one Snakemake at a time work in this folder; a killed one is no hindrance, as its own lock would be."""
+    from polycal import lock
+
+    folder = lock.hold("snakemake", Path("results/snakemake"), leave=True)
+    try:
+        folder.__enter__()
+    except lock.LockError as error:
+        raise WorkflowError(str(error)) from None
+    atexit.register(folder.__exit__, None, None, None)
 
 
 def source_of(entry, language=""):

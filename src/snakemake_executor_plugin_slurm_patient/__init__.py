@@ -1,0 +1,115 @@
+"""Snakemake's Slurm executor with another reading of job states, so that no job is waited for in vain or forgotten.
+
+Submission is that of snakemake-executor-plugin-slurm. What differs, each a fault that was met on a controller:
+a job that Slurm preempts for good is waited for without end; a status query that fails forgets all jobs; a job that
+Slurm has forgotten is waited for without end; a lost node spends a retry and its name breaks later submissions;
+a controller that does not answer spends all retries in seconds.
+"""
+
+import subprocess
+import time
+from asyncio import to_thread
+from collections.abc import AsyncGenerator
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+# Not the job's fault: it is submitted again, as often as this happens, without spending a retry.
+TAKEN_AWAY = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"}
+FAILED = {
+    "CANCELLED": "it was cancelled",
+    "DEADLINE": "its deadline passed",
+    "FAILED": "see its log",
+    "OUT_OF_MEMORY": "give its model more memory (scoring_memory_mb, training_memory_mb)",
+    "TIMEOUT": "its time limit passed (scoring_minutes, training_minutes)",
+}
+# Seconds between two looks at all jobs, while nothing ends, and between two tries to reach the controller.
+LONGEST = 180
+STEP = 10
+
+
+class Executor(SlurmExecutor):
+    """The Slurm executor, patient with the cluster."""
+
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """One question for all jobs; yields those to be waited for."""
+        first = self.workflow.executor_settings.init_seconds_before_status_checks
+        ended = not active_jobs
+        if active_jobs:
+            async with self.status_rate_limiter:
+                states = await to_thread(self._states, [one.external_jobid for one in active_jobs])
+            for one in active_jobs:
+                state = "UNANSWERED" if states is None else states.get(one.external_jobid, "FORGOTTEN")
+                if state == "COMPLETED":
+                    self.report_job_success(one)
+                elif state in TAKEN_AWAY:
+                    self.logger.warning(
+                        f"Slurm job {one.external_jobid} ended as {state}: submitting it again."
+                    )
+                    self._job_submission_executor.submit(self.run_job, one.job)
+                elif state in FAILED or state == "FORGOTTEN":
+                    why = FAILED.get(state, "Slurm knows it no longer")
+                    self.report_job_error(
+                        one,
+                        msg=f"Slurm job {one.external_jobid} ended as {state}: {why}.",
+                        aux_logs=[str(one.aux["slurm_logfile"])],
+                    )
+                else:
+                    yield one
+                    continue
+                ended = True
+        before: int = self.next_seconds_between_status_checks or first  # type: ignore[has-type]
+        self.next_seconds_between_status_checks = first if ended else min(before + STEP, LONGEST)
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Submit a job, after waiting for a controller that answers."""
+        said = False
+        while self.wait and _ask("scontrol", "ping") is None:
+            if not said:
+                self.logger.warning("The Slurm controller does not answer: waiting to submit.")
+            said = True
+            time.sleep(STEP)
+        super().run_job(job)
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Cancel all jobs of this run, by its name: also those whose state is being asked for now."""
+        _ask("scancel", f"--name={self.run_uuid}")
+
+    def _states(self, jobs: list[str]) -> dict[str, str] | None:
+        """Job id → state, of all jobs of this run; None where Slurm does not answer."""
+        said = _ask("squeue", "--noheader", "--states=all", "--format=%i|%T", f"--name={self.run_uuid}")
+        if said is None:
+            return None
+        states = dict(line.strip().split("|") for line in said.splitlines())
+        if any(job not in states for job in jobs):
+            # ended longer ago than the controller remembers; accounting does, where there is any
+            told = _ask(
+                "sacct",
+                "-X",
+                "-n",
+                "-P",
+                "-o",
+                "JobIDRaw,State",
+                "-S",
+                "now-30days",
+                f"--name={self.run_uuid}",
+            )
+            # "CANCELLED by 0" is CANCELLED
+            pairs = (line.split("|") for line in (told or "").splitlines())
+            states = {job: state.split()[0] for job, state in pairs} | states
+        return states
+
+
+def _ask(*command: str) -> str | None:
+    """What a Slurm program says; None where it fails."""
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout if asked.returncode == 0 else None

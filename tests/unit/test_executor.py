@@ -1,0 +1,99 @@
+"""What the executor asks of Slurm, and what it makes of the answers."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+import snakemake_executor_plugin_slurm_patient as patient
+
+
+class Controller:
+    """An executor's surroundings: it notes what is asked and reported."""
+
+    def __init__(self, answers):
+        self.answers, self.questions, self.reported = answers, 0, {}
+        self.workflow = SimpleNamespace(
+            executor_settings=SimpleNamespace(init_seconds_before_status_checks=5)
+        )
+        self.next_seconds_between_status_checks = None
+        self.status_rate_limiter = contextlib.nullcontext()
+        self.logger = SimpleNamespace(warning=lambda *_: None)
+        self._job_submission_executor = SimpleNamespace(
+            submit=lambda _, job: self.reported.update({job: "again"})
+        )
+
+    def run_job(self, job): ...
+
+    def _states(self, jobs):
+        self.questions += 1
+        return self.answers
+
+    def report_job_success(self, one):
+        self.reported[one.job] = "done"
+
+    def report_job_error(self, one, msg, aux_logs):
+        self.reported[one.job] = msg
+
+    def look(self, jobs):
+        async def collect():
+            return [one.job async for one in patient.Executor.check_active_jobs(self, jobs)]
+
+        return asyncio.run(collect())
+
+
+def job(number):
+    return SimpleNamespace(job=number, external_jobid=str(number), aux={"slurm_logfile": "log"})
+
+
+def test_two_thousand_queued_jobs_are_one_question_less_and_less_often():
+    jobs = [job(n) for n in range(2000)]
+    controller = Controller({str(n): "PENDING" for n in range(2000)})
+    waits = []
+    for _ in range(30):
+        assert len(controller.look(jobs)) == 2000
+        waits.append(controller.next_seconds_between_status_checks)
+    assert controller.questions == 30
+    assert min(waits) >= 5
+    assert waits[-10:] == [180] * 10
+
+
+def test_what_each_state_leads_to():
+    states = [
+        "COMPLETED",
+        "RUNNING",
+        "COMPLETING",
+        "PREEMPTED",
+        "NODE_FAIL",
+        "TIMEOUT",
+        "CANCELLED",
+        "OUT_OF_MEMORY",
+    ]
+    controller = Controller(dict(zip("01234567", states, strict=True)))
+    assert controller.look([job(n) for n in range(9)]) == [1, 2]
+    said = Counter(word if word in ("done", "again") else "failed" for word in controller.reported.values())
+    assert said == {"done": 1, "again": 2, "failed": 4}
+    assert "scoring_memory_mb" in controller.reported[7]
+    assert "FORGOTTEN" in controller.reported[8]
+    assert controller.next_seconds_between_status_checks == 5
+
+
+def test_a_controller_that_does_not_answer_loses_no_job():
+    controller = Controller(None)
+    assert controller.look([job(n) for n in range(5)]) == [0, 1, 2, 3, 4]
+    assert not controller.reported
+
+
+def test_jobs_that_the_controller_has_forgotten_are_looked_up_in_accounting(monkeypatch):
+    said = {"squeue": "1|RUNNING\n", "sacct": "1|RUNNING\n2|CANCELLED by 0\n3|COMPLETED\n"}
+    monkeypatch.setattr(patient, "_ask", lambda name, *_: said[name])
+    executor = SimpleNamespace(run_uuid="run")
+    assert patient.Executor._states(executor, ["1"]) == {"1": "RUNNING"}
+    assert patient.Executor._states(executor, ["1", "2"])["2"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("command", [("false",), ("no-such-program",)])
+def test_a_program_that_fails_has_no_answer(command):
+    assert patient._ask(*command) is None
