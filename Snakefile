@@ -44,7 +44,7 @@ rule all:
         grid.trained(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
-        [f"resources/benchmarks/{b}/parallel.json" for b in PARALLEL],
+        [grid.PARALLEL.format(benchmark=b) for b in PARALLEL],
 
 
 include: "workflow/rules/miniature.smk"

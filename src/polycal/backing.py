@@ -1,5 +1,6 @@
 """What a study's pages stand on: the results behind its tables, what they cost, and the notes that go with a copy."""
 
+import hashlib
 import html
 import json
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from polycal import chain, kept, provenance
+from polycal import chain, checkpoints, kept, provenance, versions
 from polycal.chain import Step
 from polycal.sources import checksums
 
@@ -43,6 +44,22 @@ def behind(study: Path) -> list[Step]:
         for step in chain.trace(catalogue, catalogue.owner(path), checked=False):
             found.setdefault(step.product.path, step)
     return list(found.values())
+
+
+def reads(study: Path, steps: Sequence[Step]) -> dict[str, str]:
+    """Checksums of what the pages show: the measured tables of ``study``, and what the results say of themselves."""
+    notes = kept.canonical([dict(step.product.note) for step in steps])
+    shown = {path.name: checkpoints.file_sha256(path) for path in sorted(study.glob("*.parquet"))}
+    return {**shown, "notes": hashlib.sha256(notes.encode()).hexdigest()}
+
+
+def accepted(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The acceptances by which any of the results counts as one of the present version of its stage."""
+    made = {(step.product.stage, str(step.product.note["code_version"])) for step in steps}
+    found: list[dict[str, Any]] = []
+    for stage, version in sorted(one for one in made if one[0] in versions.STAGES):
+        found += [entry for entry in versions.relied_on(stage, version) if entry not in found]
+    return found
 
 
 def stages(steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -168,17 +185,18 @@ def _landing(path: Path, note: Mapping[str, Any], steps: Sequence[Step], setting
     """What Snakemake's report says on its first page."""
     made = [step.product.note for step in steps]
     commits = sorted({(one["commit"] or "none") + (" (changed)" if one["dirty"] else "") for one in made})
-    versions = sorted({f"{one['stage']} {one['code_version']}" for one in made})
-    accepted = {kept.canonical(one): one for told in made for one in told["acceptances"]}
+    codes = sorted({f"{one['stage']} {one['code_version']}" for one in made})
+    relied = {kept.canonical(one): one for told in made for one in told["acceptances"]}
+    relied |= {kept.canonical(one): one for one in accepted(steps)}
     total = next((one for one in costs(steps) if one["stage"] == "all"), None)
     configured = {key: value for key, value in settings.items() if key != "languages"}
     facts: dict[str, str | list[str]] = {
         "Commit of this report": f"{note['commit'] or 'none'}{' (with uncommitted changes)' if note['dirty'] else ''}",
         "Commits of its results": commits,
-        "Code versions": versions,
+        "Code versions": codes,
         "Accepted changes": [
             f"{one['stage']}: {one['new']} counts as {one['old']}, because {one['because']} ({one['author']})"
-            for one in accepted.values()
+            for one in relied.values()
         ]
         or ["none"],
         "Cost": f"{total['gpu']:.2f} GPU-hours, {total['cpu']:.2f} CPU-hours" if total else "unknown",

@@ -3,14 +3,15 @@
 import errno
 import gc
 import json
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from polycal import kept, lock, records, versions
+from polycal import bookkeeping, kept, lock, records, versions
 from polycal.config import ConfigError
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
     help="How instruction tuning changes the calibration of language models across languages.",
 )
 
+# no name: its commands stand beside the stages
+app.add_typer(bookkeeping.app)
+
 Cell = Annotated[str, typer.Option(help="JSON of all that determines the result.")]
 Code = Annotated[str | None, typer.Option(help="Class of the stage's code; default: as it stands.")]
 Kept = Annotated[Path | None, typer.Option("--kept", help="Folder of finished work to hand out again.")]
@@ -27,7 +31,13 @@ Out = Annotated[Path, typer.Option(help="File to write.")]
 
 
 def _code(stage: str, given: str | None) -> str:
-    return given or versions.code_class(stage)[0]
+    """The class of a stage's code; one that was planned must still be the one that runs."""
+    now = versions.code_class(stage)[0]
+    if given not in (None, now):
+        raise versions.VersionError(
+            f"{stage}: planned with code version {given}, but the code is at {now}; start the workflow again."
+        )
+    return now
 
 
 def _obtain(
@@ -37,11 +47,12 @@ def _obtain(
     reads: Mapping[str, str],
     outputs: Mapping[str, Path],
     kept_folder: Path | None,
-    make: Callable[[dict[str, Any]], None],
+    make: Callable[[dict[str, Any]], Iterable[Path] | None],
+    folder: Path = Path(),
 ) -> bool:
     """``kept.obtain`` by one process at a time; here, so that an edit of the lock changes no result's version."""
     with lock.hold(stage, *outputs.values()):
-        return kept.obtain(stage, cell, code, reads, outputs, kept_folder, make)
+        return kept.obtain(stage, cell, code, reads, outputs, kept_folder, make, folder)
 
 
 @app.command("fetch-model")
@@ -220,11 +231,21 @@ def select_lr(
 
 
 @app.command("check-parallel")
-def check_parallel(files: list[Path], out: Out) -> None:
+def check_parallel(
+    files: list[Path], cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None
+) -> None:
     """Check that the languages of a benchmark ask the same questions."""
-    from polycal import benchmarks
+    from polycal import benchmarks, provenance
 
-    kept.write_json(out, benchmarks.check_parallel(files))
+    _obtain(
+        "check_parallel",
+        json.loads(cell),
+        _code("check_parallel", code),
+        {path.stem: records.metadata(path)["content"] for path in files},
+        {"parallel.json": out},
+        kept_folder,
+        lambda note: kept.write_json(out, {**provenance.closed(note), **benchmarks.check_parallel(files)}),
+    )
 
 
 @app.command()
@@ -262,10 +283,9 @@ def score(
     with lock.hold("score", *out):
         for number, cell in enumerate(told):
             role = {"scores.parquet": out[number]}
-            if kept_folder is not None and kept.hand_out(kept_folder, keys[number], role):
-                kept.journal(kept_folder, "handed out", "score", cell, keys[number])
-                print(f"score: kept result {keys[number][:12]} handed out, nothing computed", flush=True)
-            else:
+            if kept_folder is None or not kept.handed_out(
+                kept_folder, "score", cell, version, reads[number], role
+            ):
                 todo.append(number)
         if not todo:
             return
@@ -484,34 +504,38 @@ def tokens(
 def present(
     cell: Cell,
     study: Annotated[Path, typer.Option(help="Folder of the study's measured tables.")],
+    code: Code = None,
+    kept_folder: Kept = None,
 ) -> None:
     """Tables, figures and the report of a study, from its measured tables."""
-    from polycal import (
-        backing,
-        checkpoints,
-        evidence,
-        figures,
-        further,
-        grid,
-        provenance,
-        report,
-        series,
-        tables,
-        tradeoff,
-    )
+    from polycal import backing, evidence, figures, further, grid, report, series, tables, tradeoff
 
     told = json.loads(cell)
-    found = series.read(study, told["languages"])
-    reads = {path.name: checkpoints.file_sha256(path) for path in sorted(study.glob("*.parquet"))}
-    key = kept.fingerprint(told, _code("present", None), reads)
-    note, steps = provenance.note("present", told, key, reads), backing.behind(study)
-    tables.write(found, study / "tables", evidence.tables(found))
-    tradeoff.write(found, study / "tables")
-    shown = figures.draw(found, study / "figures", evidence.drawings(found) | further.drawings(found))
-    paths = [Path(p) for p in grid.scores(told["grid"])]
-    data = [Path(p) for p in grid.conversations(told["grid"])]
-    print(f"present: {report.write(found, study, paths, shown, told, data, steps)}", flush=True)
-    backing.seal(study, note, steps, told)
+    found, steps = series.read(study, told["languages"]), backing.behind(study)
+
+    def make(note: dict[str, Any]) -> list[Path]:
+        for folder in ("tables", "figures"):
+            # what another configuration of this study drew
+            shutil.rmtree(study / folder, ignore_errors=True)
+        tables.write(found, study / "tables", evidence.tables(found))
+        tradeoff.write(found, study / "tables")
+        shown = figures.draw(found, study / "figures", evidence.drawings(found) | further.drawings(found))
+        paths = [Path(p) for p in grid.scores(told["grid"])]
+        data = [Path(p) for p in grid.conversations(told["grid"])]
+        print(f"present: {report.write(found, study, paths, shown, told, data, steps)}", flush=True)
+        sealed = backing.seal(study, note, steps, told)
+        return [*sealed, *(p for folder in ("tables", "figures") for p in sorted((study / folder).iterdir()))]
+
+    _obtain(
+        "present",
+        told,
+        _code("present", code),
+        backing.reads(study, steps),
+        {"report.html": study / "report.html"},
+        kept_folder,
+        make,
+        study,
+    )
 
 
 @app.command()
@@ -530,20 +554,6 @@ def publish(
         print(path)
 
 
-@app.command()
-def plan(
-    configfile: Annotated[
-        list[Path] | None, typer.Option(help="Overlay on the paper's grid; may be repeated.")
-    ] = None,
-    root: Annotated[Path, typer.Option(help="The repository.")] = Path(),
-) -> None:
-    """Jobs, GPU-hours, memory and disk of a study, from stated assumptions, before anything is submitted."""
-    from polycal import config, planning
-
-    files = [root / "config/languages.yaml", root / "config/config.yaml", *(configfile or [])]
-    print(planning.table(config.load(files)))
-
-
 @app.command("provenance")
 def provenance_of(
     file: Annotated[Path, typer.Argument(help="Table, figure, report, record or checkpoint.")],
@@ -560,15 +570,6 @@ def provenance_of(
         print(chain.as_text(steps))
     if sentence := chain.broken(steps):
         raise chain.ChainError(sentence)
-
-
-@app.command()
-def reference(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
-    """Write the configuration's reference and JSON schema from the models that check it."""
-    from polycal import reference as generated
-
-    for path in generated.write(root):
-        print(path)
 
 
 def main() -> None:

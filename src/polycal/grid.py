@@ -19,6 +19,7 @@ SELECTED = f"results/checkpoints/{CHECKPOINT}/selected.json"
 SCORES = f"results/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/language={{language}}/scores.parquet"
 EMBEDDINGS = f"results/embeddings/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}/language={{language}}/embeddings.parquet"
 TOKENS = f"results/next_token/{CHECKPOINT}/heldout={{heldout}}/tokens.parquet"
+PARALLEL = "resources/benchmarks/{benchmark}/parallel.json"
 STUDY = "results/studies/{study}"
 MINIATURE_MODEL = "resources/miniature/models/{architecture}/gate.json"
 MINIATURE_DATA = "resources/miniature/data.json"
@@ -79,6 +80,12 @@ def scores(blocks: Sequence[Product]) -> list[str]:
     return [SCORES.format(**asdict(cell)) for cell in cells(blocks)]
 
 
+def folders(blocks: Sequence[Product]) -> list[str]:
+    """The folder of every fine-tuned cell of the products; its checkpoints lie below, one a learning rate."""
+    found = {SELECTED.format(**asdict(cell)) for cell in cells(blocks) if cell.data != NONE}
+    return sorted(path.rsplit("/", 1)[0] for path in found)
+
+
 def conversations(blocks: Sequence[Product]) -> list[str]:
     """The conversations of every instruction set of the products."""
     return [INSTRUCTIONS.format(data=data) for data in sorted({d for b in blocks for d in b["data"]})]
@@ -118,6 +125,14 @@ def batches(config: Config) -> list[tuple[str, int, list[str]]]:
         spoken = [code for code in config.benchmarks[benchmark].languages if (benchmark, code) in asked]
         made += [(benchmark, n, spoken[i : i + size]) for n, i in enumerate(range(0, len(spoken), size))]
     return made
+
+
+def spoken(config: Config) -> dict[str, list[str]]:
+    """The languages that the grid asks each benchmark in, in the benchmark's order."""
+    found: dict[str, list[str]] = {}
+    for benchmark, _, languages in batches(config):
+        found.setdefault(benchmark, []).extend(languages)
+    return found
 
 
 def score_cells(config: Config, languages: list[str], **names: str) -> str:
@@ -271,6 +286,11 @@ def fetch_benchmark_cell(config: Config, benchmark: str, language: str) -> str:
     settings = {"format": chosen.format, "limit": chosen.limit}
     names = {"stage": "fetch_benchmark", "benchmark": benchmark, "language": language}
     return canonical({**names, "source": chosen.where(), "settings": settings})
+
+
+def check_parallel_cell(benchmark: str, languages: Sequence[str]) -> str:
+    """What determines whether the languages of a benchmark ask the same questions."""
+    return canonical({"stage": "check_parallel", "benchmark": benchmark, "languages": list(languages)})
 
 
 def measure_cell(config: Config) -> str:

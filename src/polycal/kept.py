@@ -13,11 +13,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal import provenance
+from polycal import provenance, versions
 from polycal.checkpoints import file_sha256
 
 
@@ -33,6 +33,11 @@ def fingerprint(cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) ->
     return hashlib.sha256(canonical({"cell": cell, "code": code, "reads": reads}).encode()).hexdigest()
 
 
+def equivalents(stage: str, cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) -> list[str]:
+    """The fingerprint of a result, then those of the versions that are accepted as giving the same."""
+    return [fingerprint(cell, version, reads) for version in versions.members(stage, code)]
+
+
 def obtain(
     stage: str,
     cell: Mapping[str, Any],
@@ -40,47 +45,73 @@ def obtain(
     reads: Mapping[str, str],
     outputs: Mapping[str, Path],
     kept: Path | None,
-    make: Callable[[dict[str, Any]], None],
+    make: Callable[[dict[str, Any]], Iterable[Path] | None],
+    folder: Path = Path(),
 ) -> bool:
     """Hand a kept result out, or let ``make(note)`` write ``outputs`` and keep them. True where it was made.
 
     ``outputs`` maps a role to the file to be written; ``kept`` is the folder of kept work, None keeps none.
+    Further files that ``make`` names, all below ``folder``, are kept and handed out with them.
     """
     key = fingerprint(cell, code, reads)
-    if kept is not None and hand_out(kept, key, outputs):
-        journal(kept, "handed out", stage, cell, key)
-        print(f"{stage}: kept result {key[:12]} handed out, nothing computed", flush=True)
+    if kept is not None and handed_out(kept, stage, cell, code, reads, outputs, folder):
         return False
     begun = time.monotonic()
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    make(provenance.note(stage, cell, key, reads))
+    further = make(provenance.note(stage, cell, key, reads)) or ()
     if kept is not None:
-        keep(kept, key, outputs)
+        keep(kept, key, {**outputs, **{path.relative_to(folder).as_posix(): path for path in further}})
         journal(kept, "computed", stage, cell, key, seconds=round(time.monotonic() - begun, 3))
     return True
 
 
-def hand_out(kept: Path, key: str, outputs: Mapping[str, Path]) -> bool:
-    """Link the results kept under ``key`` to ``outputs``; False, and nothing written, unless all are whole."""
-    folder = kept / key[:2] / key
+def handed_out(
+    kept: Path,
+    stage: str,
+    cell: Mapping[str, Any],
+    code: str,
+    reads: Mapping[str, str],
+    outputs: Mapping[str, Path],
+    folder: Path = Path(),
+) -> bool:
+    """Hand out the result of this fingerprint, or one accepted as equal, and say so; False where none is kept."""
+    for key in equivalents(stage, cell, code, reads):
+        if hand_out(kept, key, outputs, folder):
+            journal(kept, "handed out", stage, cell, key)
+            print(f"{stage}: kept result {key[:12]} handed out, nothing computed", flush=True)
+            return True
+    return False
+
+
+def place(kept: Path, key: str) -> Path:
+    """The folder of the work kept under ``key``."""
+    return kept / key[:2] / key
+
+
+def hand_out(kept: Path, key: str, outputs: Mapping[str, Path], folder: Path = Path()) -> bool:
+    """Link the results kept under ``key`` to ``outputs``; False, and nothing written, unless all are whole.
+
+    Files kept beyond ``outputs`` go by their names below ``folder``.
+    """
+    shelf = place(kept, key)
     try:
-        whole = json.loads((folder / "complete.json").read_text())
+        whole = json.loads((shelf / "complete.json").read_text())
     except (OSError, json.JSONDecodeError):
         return False
-    if set(whole) != set(outputs):
+    if not set(outputs) <= set(whole):
         return False
     for role, sha256 in whole.items():
-        if not (folder / role).is_file() or file_sha256(folder / role) != sha256:
+        if not (shelf / role).is_file() or file_sha256(shelf / role) != sha256:
             return False
-    for role, path in outputs.items():
-        _link(folder / role, path)
+    for role in whole:
+        _link(shelf / role, outputs.get(role, folder / role))
     return True
 
 
 def keep(kept: Path, key: str, outputs: Mapping[str, Path]) -> None:
     """Keep ``outputs`` under ``key``; what stood there before is replaced, ``complete.json`` comes last."""
-    folder = kept / key[:2] / key
+    folder = place(kept, key)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "complete.json").unlink(missing_ok=True)
     for role, path in outputs.items():
@@ -111,6 +142,14 @@ def journal(kept: Path, event: str, stage: str, cell: Mapping[str, Any], key: st
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
     job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **more}
     write_json(kept.parent / ".events" / f"{at}-{key[:12]}.json", {**entry, **job})
+    remember(kept.parent, stage)
+
+
+def remember(results: Path, stage: str) -> None:
+    """Note in ``.versions`` what the present version of a stage is made of, so that ``why`` can name a change."""
+    path = results / ".versions" / f"{stage}-{versions.code_version(stage)}.json"
+    if not path.exists():
+        write_json(path, versions.parts(stage))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import hashlib
+import json
 import os
 import platform
 import resource
@@ -10,11 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from polycal import versions
+
+
+class NoteError(ValueError):
+    """A file whose note cannot be read; the message says which and why."""
 
 
 def note(stage: str, cell: Mapping[str, Any], fingerprint: str, reads: Mapping[str, str]) -> dict[str, Any]:
@@ -41,6 +49,22 @@ def note(stage: str, cell: Mapping[str, Any], fingerprint: str, reads: Mapping[s
         "job": os.environ.get("SLURM_JOB_ID"),
         "started": now(),
     }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a record, table or manifest says of itself; empty where it was not written by polycal.
+
+    Raises NoteError for a file that is missing or broken.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"polycal", "{}")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except FileNotFoundError:
+        raise NoteError(f"{path}: no such file.") from None
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise NoteError(f"{path}: broken or cut off: {' '.join(str(error).split())[:200]}") from None
 
 
 def closed(note: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def write(
     rows = tables.numbers(study)[tables.KEYS].to_dict("records")
     page = environment.get_template("report.html.j2").render(
         name=folder.name,
+        acceptances=backing.accepted(steps),
         summary=story.summary(study),
         findings=story.findings(study),
         first=_table(tables.table_one(study)),

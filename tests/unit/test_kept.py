@@ -75,6 +75,7 @@ def sources(monkeypatch, tmp_path, **texts):
     for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
     versions._version.cache_clear()
+    versions._parts.cache_clear()
     versions._tree.cache_clear()
     versions.locked.cache_clear()
     return versions.code_version("score")
@@ -101,9 +102,9 @@ def test_a_version_follows_the_lock_of_its_runtime_only(tmp_path, monkeypatch):
 
 def test_an_acceptance_joins_two_versions(tmp_path, monkeypatch):
     accepted = tmp_path / "accepted.yaml"
-    accepted.write_text(
-        "- {stage: score, old: aaa, new: bbb, because: renamed}\n- {stage: score, old: bbb, new: ccc}\n"
-    )
+    rest = {"because": "renamed", "author": "someone", "commit": "0" * 40, "date": "2026-01-01"}
+    pairs = [("aaa", "bbb"), ("bbb", "ccc")]
+    kept.write_json(accepted, [{"stage": "score", "old": old, "new": new, **rest} for old, new in pairs])
     monkeypatch.setattr(versions, "ACCEPTED", accepted)
     assert versions.code_class("score", "ccc")[0] == "aaa"
     assert [e["old"] for e in versions.code_class("score", "ccc")[1]] == ["bbb", "aaa"]

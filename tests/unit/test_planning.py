@@ -10,6 +10,7 @@ from polycal.config import load, merge, resolve
 
 ROOT = Path(__file__).parents[2]
 PAPER = load([ROOT / "config/languages.yaml", ROOT / "config/config.yaml"])
+FILES = ("languages.yaml", "config.yaml", "mini.yaml")
 
 
 def changed(change):
@@ -62,7 +63,7 @@ def test_loading_counts_once_a_job_and_a_job_beyond_its_limit_is_marked():
 
 def test_what_is_unknown_is_said_and_not_guessed():
     found = CliRunner().invoke(
-        cli.app, ["plan", "--root", str(ROOT), "--configfile", str(ROOT / "config/mini.yaml")]
+        cli.app, ["plan"] + [word for name in FILES for word in ("--configfile", str(ROOT / "config" / name))]
     )
     assert found.exit_code == 0
     assert "?: unknown; give 'parameters' of the model" in found.output

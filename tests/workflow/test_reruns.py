@@ -1,74 +1,88 @@
-"""Exactly the changed cells: what an edit plans in a dry run, and what is then computed (the journal says)."""
+"""Exactly the changed cells: what an edit plans in a dry run, what ``polycal why`` says, and what is then computed.
+
+A planned job may compute nothing: where what it reads comes out as it was, its kept results are handed out.
+"""
 
 import shutil
 from collections import Counter
 
 import pytest
 import yaml
-from hub import Hub
-from world import World
+from conftest import OTHER
 
 NOTHING = Counter()
-ALL_SCORES = {"score": 3}
 BELOW = {"measure": 1, "present": 1}
 TRAINING = {"finetune": 2, "score": 2, **BELOW}
-OTHER = "f" * 40
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("reruns") / "whole", Hub()).build()
-    world.hub.commits.add(OTHER)
-    assert world.run() == {
-        "fetch_model": 1, "fetch_instructions": 1, "fetch_benchmark": 2, "finetune": 2, "score": 6, "measure": 1,
-    }  # fmt: skip
-    assert world.planned() == NOTHING
-    return world
+def follow(world, planned, computed, **more):
+    """Snakemake plans ``planned``, polycal says the same, ``computed`` is computed, and then nothing is left."""
+    assert world.planned(**more) == planned
+    said = world.why(**more)
+    jobs = {one["job"]: one["stage"] for one in said}
+    assert Counter(jobs.values()) == planned
+    assert all(one["reasons"] for one in said)
+    if not planned:
+        assert computed == {}
+        return
+    sure = Counter(one["stage"] for one in said if one["outcome"] == "computed")
+    open_ = Counter(one["stage"] for one in said if one["outcome"] == "open")
+    found = world.run(**more)
+    assert found == computed
+    assert sure <= found <= sure + open_
+    assert world.planned(**more) == NOTHING
+    assert world.why(**more) == []
 
 
-@pytest.fixture
-def world(prepared, tmp_path):
-    return prepared.copy(tmp_path / "copy")
-
-
+SCORING = "src/polycal/scoring.py"
 EDITS = {
-    "a comment in scoring": ("src/polycal/scoring.py", "\nimport", "\n# why\nimport", {}),
-    "a docstring in scoring": ("src/polycal/scoring.py", '"""', '"""Other words. ', {}),
-    "a format change in scoring": ("src/polycal/scoring.py", "\nimport", "\n\n\nimport", {}),
-    "scoring": ("src/polycal/scoring.py", "\nimport", "\nEDITED = 1\nimport", {**ALL_SCORES, **BELOW}),
-    "calibration": ("src/polycal/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW),
-    "figures": ("src/polycal/figures.py", "\nfrom", "\nEDITED = 1\nfrom", {"present": 1}),
-    "the report's template": ("src/polycal/templates/report.html.j2", "<body>", "<body >", {"present": 1}),
-    "smoothing": ("src/polycal/smoothing.py", "\nimport", "\nEDITED = 1\nimport", TRAINING),
-    "a training dependency": ("envs/cpu.lock", "\ntrl==", "\ntrl==9", TRAINING),
-    "a plotting dependency": ("envs/cpu.lock", "\nseaborn==", "\nseaborn==9", {"present": 1}),
-}
+    "a comment in scoring": (SCORING, "\nimport", "\n# why\nimport", {}, {}),
+    "a docstring in scoring": (SCORING, '"""', '"""Other words. ', {}, {}),
+    "a format change in scoring": (SCORING, "\nimport", "\n\n\nimport", {}, {}),
+    # the scores come out as they were, so what is measured on them stands; the report names other records
+    "scoring": (SCORING, "\nimport", "\nEDITED = 1\nimport", {"score": 3, **BELOW}, {"score": 6, "present": 1}),
+    "calibration": ("src/polycal/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW, BELOW),
+    "figures": ("src/polycal/figures.py", "\nfrom", "\nEDITED = 1\nfrom", {"present": 1}, {"present": 1}),
+    "the report's template": (
+        "src/polycal/templates/report.html.j2", "<body>", "<body >", {"present": 1}, {"present": 1}),
+    # the weights come out as they were, so what was scored with them stands
+    "smoothing": (
+        "src/polycal/smoothing.py", "\nimport", "\nEDITED = 1\nimport", TRAINING, {"finetune": 2, "present": 1}),
+    "a training dependency": ("envs/cpu.lock", "\ntrl==", "\ntrl==9", TRAINING, {"finetune": 2, "present": 1}),
+    "a plotting dependency": ("envs/cpu.lock", "\nseaborn==", "\nseaborn==9", {"present": 1}, {"present": 1}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_plans_what_depends_on_it(world, edit):
-    file, old, new, expected = EDITS[edit]
+def test_an_edit_runs_what_depends_on_it(world, edit):
+    file, old, new, planned, computed = EDITS[edit]
     world.edit(file, old, new)
-    assert world.planned() == expected
+    follow(world, planned, computed)
 
 
 SETTINGS = {
-    "β 0.1 to 0.15": ({"grid.betas": [0, 0.15]}, {"finetune": 1, "score": 1, **BELOW}),
-    "two values swapped": ({"recipes.brief.epochs": 1, "recipes.brief.clip": 2}, TRAINING),
-    "number of bins": ({"measure.bins": 7}, BELOW),
+    "β 0.1 to 0.15": (
+        {"grid.betas": [0, 0.15]}, {"finetune": 1, "score": 1, **BELOW}, {"finetune": 1, "score": 2, **BELOW}),
+    "two values swapped": (
+        {"recipes.brief.epochs": 1, "recipes.brief.clip": 2}, TRAINING, {"finetune": 2, "score": 4, **BELOW}),
+    "number of bins": ({"measure.bins": 7}, BELOW, BELOW),
     "GPUs, ZeRO stage and memory": (
         {"models.own": {"path": "model", "dtype": "float32", "training_gpus": 4, "zero_stage": 3, "scoring_gpus": 2,
-                        "training_memory_mb": 999}}, {}),
-    "another spelling": ({"grid.betas": ["0.0", ".10"], "recipes.brief.learning_rates": [0.001]}, {}),
-    "revision of the instructions": ({"data.talks.revision": OTHER}, {"fetch_instructions": 1, **TRAINING}),
+                        "training_memory_mb": 999}}, {}, {}),
+    "another spelling": ({"grid.betas": ["0.0", ".10"], "recipes.brief.learning_rates": [0.001]}, {}, {}),
+    # the revision holds the same rows
+    "revision of the instructions": (
+        {"data.talks.revision": OTHER}, {"fetch_instructions": 1, **TRAINING},
+        {"fetch_instructions": 1, "present": 1}),
+    "languages a job": ({"languages_per_job": 1}, {"score": 6, **BELOW}, {}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("change", SETTINGS)
-def test_a_setting_plans_what_depends_on_it(world, change):
-    changes, expected = SETTINGS[change]
+def test_a_setting_runs_what_depends_on_it(world, change):
+    changes, planned, computed = SETTINGS[change]
     world.configure(changes)
-    assert world.planned() == expected
+    follow(world, planned, computed)
 
 
 def test_partition_and_threads_plan_nothing(world):
@@ -84,21 +98,21 @@ def test_key_order_and_comments_of_yaml_plan_nothing(world):
 
     text = "# a comment\n" + yaml.safe_dump(turned(study), sort_keys=False)
     (world.work / "study.yaml").write_text(text)
-    assert world.planned() == NOTHING
+    follow(world, {}, {})
 
 
 def test_touching_every_file_plans_nothing(world):
     for path in world.work.parent.rglob("*"):
         if path.is_file() and ".snakemake" not in path.parts:
             path.touch()
-    assert world.planned() == NOTHING
+    follow(world, {}, {})
 
 
 def test_a_fresh_clone_over_existing_results_plans_nothing(world):
     source = world.code.with_name("before")
     world.code.rename(source)
     shutil.copytree(source, world.code, copy_function=shutil.copy)
-    assert world.planned() == NOTHING
+    follow(world, {}, {})
 
 
 def test_a_copy_without_metadata_computes_nothing(world):
@@ -112,45 +126,37 @@ def test_a_copy_without_metadata_computes_nothing(world):
 
 def test_a_deleted_record_is_missed_and_handed_out(world):
     next(world.work.glob("results/scores/**/language=yo/scores.parquet")).unlink()
-    assert world.planned() == {"score": 1, **BELOW}
-    assert world.run() == NOTHING
+    follow(world, {"score": 1, **BELOW}, {})
+
+
+ADDED = {"fetch_benchmark": 1, "check_parallel": 1, "score": 3, **BELOW}
+LANGUAGES = {
+    ("en", "yo", "sw"): (ADDED, {1: ADDED, 4: ADDED}),
+    ("en", "sw", "yo"): (ADDED, {1: ADDED, 4: ADDED}),
+    ("en",): (BELOW, {1: {**BELOW, "score": 0}, 4: {**BELOW, "score": 3}}),
+}
+"""Computed, and planned by languages a job."""
 
 
 @pytest.mark.parametrize("size", [1, 4])
-@pytest.mark.parametrize("languages", [["en", "yo", "sw"], ["en", "sw", "yo"], ["en"]])
+@pytest.mark.parametrize("languages", LANGUAGES, ids="-".join)
 def test_of_languages_only_the_added_are_computed(world, size, languages):
-    world.configure({"languages_per_job": size})
-    assert world.run() == NOTHING  # regrouped only
-    world.configure({"languages_per_job": size, "benchmarks.mine.languages": languages})
-    planned = world.planned()
-    if size == 1:
-        assert planned["score"] == (3 if "sw" in languages else 0)
-    added = {"fetch_benchmark": 1, "score": 3} if "sw" in languages else {}
-    assert world.run() == {**added, "measure": 1}
-    assert world.planned() == NOTHING
+    if size != 4:
+        world.configure({"languages_per_job": size})
+        assert world.run() == NOTHING  # regrouped only
+    world.configure({"languages_per_job": size, "benchmarks.mine.languages": list(languages)})
+    computed, planned = LANGUAGES[languages]
+    follow(world, +Counter(planned[size]), computed)
 
 
 def test_a_changed_question_computes_its_language_only(world):
     world.ask("yo", "What of {}?")
-    assert world.planned()["fetch_benchmark"] == 1
-    assert world.run() == {"fetch_benchmark": 1, "score": 3, "measure": 1}
+    planned = {"fetch_benchmark": 1, "check_parallel": 1, "score": 3, **BELOW}
+    follow(world, planned, {"fetch_benchmark": 1, "check_parallel": 1, "score": 3, **BELOW})
 
 
 def test_switching_overlays_and_back_computes_nothing(world):
     (world.work / "over.yaml").write_text("measure: {bins: 5}\ngrid: {betas: [0]}\n")
-    assert world.run(overlays=("over.yaml",)) == {"measure": 1}
+    follow(world, BELOW, BELOW, overlays=("over.yaml",))
     assert world.run() == NOTHING
-    assert world.planned() == NOTHING
-
-
-def test_a_revision_with_the_same_rows_trains_nothing(world):
-    world.configure({"data.talks.revision": OTHER})
-    assert world.run() == {"fetch_instructions": 1}
-    assert world.planned() == NOTHING
-
-
-def test_an_edit_of_the_loss_trains_again(world):
-    world.edit("src/polycal/smoothing.py", "\nimport", "\nEDITED = 1\nimport")
-    # the numbers are the same, so the checkpoints are, and what was scored with them stands
-    assert world.run() == {"finetune": 2}
     assert world.planned() == NOTHING

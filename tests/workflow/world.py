@@ -13,9 +13,31 @@ import models
 import yaml
 from hub import COMMIT, Hub, files
 
+from polycal import provenance
+
 ROOT = Path(__file__).parents[2]
 ASKED = {"en": ["tree", "house", "river"], "sw": ["mti", "nyumba", "mto"], "yo": ["igi", "ilé", "odò"]}
 TALKS = "someone/talks"
+
+
+# Python imports it at every start: a stage leaves word of the modules that it has really imported.
+WATCH = """
+import atexit, json, os, pathlib, sys
+
+words = sys.orig_argv[3 if sys.orig_argv[1:2] == ["-c"] else 2 :]
+stage = os.environ.get("WATCHED") or (words[0].replace("-", "_") if words else "")
+sources = "miniature_data miniature_model fetch_model fetch_instructions fetch_benchmark check_parallel"
+others = "finetune select_lr score measure present embed next_token diversity tokens"
+if stage in f"{sources} {others}".split():
+    os.environ["WATCHED"] = stage
+
+    def leave_word():
+        found = [name.split(".")[1] for name in sys.modules if name.startswith("polycal.")]
+        place = pathlib.Path(__file__).parent / "seen" / f"{stage}-{os.getpid()}.json"
+        place.write_text(json.dumps(sorted(found)))
+
+    atexit.register(leave_word)
+"""
 
 
 class World:
@@ -31,6 +53,8 @@ class World:
                 ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
             )
         shutil.copy(ROOT / "Snakefile", self.code)
+        (self.code / "watch/seen").mkdir(parents=True)
+        (self.code / "watch/sitecustomize.py").write_text(WATCH)
         models.save("llama", self.work / "model")
         talks = self.work.parent / "talks"
         talks.mkdir()
@@ -104,7 +128,7 @@ class World:
         return {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(self.code / "src"),
+            "PYTHONPATH": f"{self.code / 'src'}:{self.code / 'watch'}",
             "OMP_NUM_THREADS": "1",
             "HF_ENDPOINT": self.hub.address,
             "HF_HOME": str(self.work.parent / "cache"),
@@ -129,6 +153,34 @@ class World:
         assert ran.returncode == 0, ran.stderr + ran.stdout
         found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
         return Counter("score" if name.startswith("score_") else name for name in found if name != "all")
+
+    def why(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
+        """What polycal says would run."""
+        ran = self.book("why", "--json", *words, overlays=overlays)
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    def book(self, *words: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        """One of the commands that compare results with the plan."""
+        files = [word for file in self.configurations(*overlays) for word in ("--configfile", file)]
+        return self.polycal(*words, *files)
+
+    def imported(self) -> dict[str, set[str]]:
+        """Modules of polycal that each stage has imported in all its runs so far."""
+        seen: dict[str, set[str]] = {}
+        for path in (self.code / "watch/seen").glob("*.json"):
+            seen.setdefault(path.stem.rsplit("-", 1)[0], set()).update(json.loads(path.read_text()))
+        return seen
+
+    def forget(self) -> None:
+        """Forget what was imported so far."""
+        for path in (self.code / "watch/seen").glob("*.json"):
+            path.unlink()
+
+    def note(self, pattern: str) -> dict:
+        """What the one result that ``pattern`` names says of itself."""
+        (path,) = self.work.glob(pattern)
+        return provenance.read(path)
 
     def events(self) -> list[dict]:
         found = sorted((self.work / "results/.events").glob("*.json"))

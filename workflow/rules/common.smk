@@ -57,12 +57,7 @@ def source_of(entry, language=""):
 
 def questions_of(benchmark):
     """The questions of a benchmark in all languages that the grid asks for."""
-    return [
-        grid.QUESTIONS.format(benchmark=benchmark, language=language)
-        for name, _, languages in BATCHES
-        if name == benchmark
-        for language in languages
-    ]
+    return expand(grid.QUESTIONS, benchmark=benchmark, language=SPOKEN[benchmark])
 
 
 def question(wildcards):
@@ -84,8 +79,9 @@ TABLES = [
     *(TOKEN_TABLES if NEXT_TOKENS else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
+SPOKEN = grid.spoken(STUDY_CONFIG)
 # one language has nothing to be parallel to
-PARALLEL = [b for b in {name: 0 for name, _, _ in BATCHES} if len(questions_of(b)) > 1]
+PARALLEL = [name for name, languages in SPOKEN.items() if len(languages) > 1]
 PAGE = {
     "caption": "../report/study.rst",
     "category": "What did tuning and smoothing change?",

@@ -69,8 +69,16 @@ rule check_parallel:
     input:
         lambda w: questions_of(w.benchmark),
     output:
-        "resources/benchmarks/{benchmark}/parallel.json",
+        grid.PARALLEL,
     log:
         "logs/check_parallel/{benchmark}.log",
+    params:
+        cell=lambda w: grid.check_parallel_cell(w.benchmark, SPOKEN[w.benchmark]),
+        code=version("check_parallel"),
     shell:
-        "polycal check-parallel {input:q} --out {output:q} > {log:q} 2>&1"
+        "polycal check-parallel {input:q}"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --out {output:q}"
+        " > {log:q} 2>&1"

@@ -34,7 +34,12 @@ rule present:
         code=version("present"),
         study=lambda w, output: os.path.dirname(output.report),
     shell:
-        "polycal present --cell {params.cell:q} --study {params.study:q} > {log:q} 2>&1"
+        "polycal present"
+        " --cell {params.cell:q}"
+        " --code {params.code}"
+        " --kept results/.kept"
+        " --study {params.study:q}"
+        " > {log:q} 2>&1"
 
 
 rule partial:

@@ -1,0 +1,88 @@
+"""The modules that a stage really imports are those that its code version covers."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from polycal import versions
+
+PATHS_ONLY = versions.reached(("grid",))
+"""What a study sums up turns a grid into paths; which files are read stands in the fingerprint by content."""
+SUMMARIES = ("measure", "diversity", "tokens", "present")
+
+
+MINIATURE = {
+    "model": "llama",
+    "settings": {
+        "seed": 0, "languages": ["en", "yo"], "questions": 8, "rows": 8, "steps": 1, "batch": 2,
+        "learning_rate": "1e-3",
+    },
+}  # fmt: skip
+
+
+def unseen(stage, imported, bare):
+    """Modules that a stage imported, but that neither its version nor the bare command covers."""
+    covered = versions.reached(versions.STAGES[stage].modules)
+    return imported - bare - covered - (PATHS_ONLY if stage in SUMMARIES else set())
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """What the command imports before it knows which stage it runs; the same for all."""
+    words = "import json, sys, polycal.cli; print(json.dumps([m for m in sys.modules if m.startswith('polycal.')]))"
+    ran = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    return {name.split(".")[1] for name in json.loads(ran.stdout)}
+
+
+def test_the_bare_command_imports_no_stage(bare):
+    assert not bare & {name for stage in versions.STAGES.values() for name in stage.modules}
+
+
+def test_every_stage_imports_only_what_its_version_covers(world, bare):
+    # embeddings and next tokens run only where a study asks for them
+    world.configure(
+        {
+            "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
+            "heldout": {"data": ["talks"]},
+            "data.talks.heldout": 0.3,
+        }
+    )
+    world.run()
+    # the tiny study has no miniature and one learning rate
+    manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
+    rates = {"learning_rates": [json.loads(manifest.read_text())["cell"]["lr"]]}
+    for command, cell, words in (
+        ("select-lr", rates, [str(manifest), "--out", "selected.json"]),
+        ("miniature-data", MINIATURE, ["--out", "small/data.json"]),
+        ("miniature-model", MINIATURE, ["--out", "small/models/llama/gate.json"]),
+    ):
+        ran = world.polycal(command, "--cell", json.dumps(cell), *words)
+        assert ran.returncode == 0 or "Raise miniature.steps" in ran.stderr, ran.stderr
+    seen = world.imported()
+    assert set(seen) == set(versions.STAGES)
+    for stage, imported in seen.items():
+        assert set(versions.STAGES[stage].modules) <= imported, f"{stage}: the watch saw too little"
+        assert not unseen(stage, imported, bare), stage
+
+
+def test_an_import_that_the_static_walk_cannot_see_is_found(world, bare):
+    hidden = "import importlib\nimportlib.import_module('polycal.' + 'lexicon')\nimport"
+    world.edit("src/polycal/scoring.py", "\nimport", f"\n{hidden}")
+    world.forget()
+    assert world.run()["score"] == 6
+    assert unseen("score", world.imported()["score"], bare) == {"lexicon"}
+
+
+def test_every_file_of_the_package_that_is_no_module_belongs_to_a_stage():
+    named = {
+        path
+        for stage in versions.STAGES.values()
+        for pattern in stage.files
+        for path in versions.PACKAGE.glob(pattern)
+    }
+    there = {
+        p for p in versions.PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")
+    }
+    assert there == named
