@@ -55,6 +55,44 @@ def _obtain(
         return kept.obtain(stage, cell, code, reads, outputs, kept_folder, make, folder)
 
 
+def _obtain_each(
+    stage: str,
+    cells: list[dict[str, Any]],
+    code: str,
+    reads: list[dict[str, str]],
+    outputs: list[Path],
+    role: str,
+    kept_folder: Path | None,
+    make: Callable[[list[int], list[dict[str, Any]], Callable[[int], None]], None],
+) -> None:
+    """Several records of one job: those kept are handed out, the others made together and kept one by one.
+
+    ``make(todo, notes, done)`` writes the records numbered ``todo`` and calls ``done(place)`` after each;
+    they are kept as ``role``, whatever their own names.
+    """
+    roles = [{role: path} for path in outputs]
+    with lock.hold(stage, *outputs):
+        todo = [
+            number
+            for number, cell in enumerate(cells)
+            if kept_folder is None
+            or not kept.handed_out(kept_folder, stage, cell, code, reads[number], roles[number])
+        ]
+        if not todo:
+            return
+        from polycal import provenance
+
+        keys = {number: kept.fingerprint(cells[number], code, reads[number]) for number in todo}
+
+        def done(place: int) -> None:
+            number = todo[place]
+            if kept_folder is not None:
+                kept.keep(kept_folder, keys[number], roles[number])
+                kept.journal(kept_folder, "computed", stage, cells[number], keys[number])
+
+        make(todo, [provenance.note(stage, cells[n], keys[n], reads[n]) for n in todo], done)
+
+
 @app.command("fetch-model")
 def fetch_model(cell: Cell, out: Out, code: Code = None, kept_folder: Kept = None) -> None:
     """Download or find a model and write its manifest."""
@@ -275,38 +313,25 @@ def score(
     told = json.loads(cells) if cells else _by_hand(model, questions, candidates, shots, dtype, attention)
     version, content = _code("score", code), checkpoints.read(model).content
     extra = {"examples": records.metadata(examples)["content"]} if examples else {}
-    todo: list[int] = []
     reads = [
         {"model": content, "questions": records.metadata(file)["content"], **extra} for file in questions
     ]
-    keys = [kept.fingerprint(cell, version, read) for cell, read in zip(told, reads, strict=True)]
-    with lock.hold("score", *out):
-        for number, cell in enumerate(told):
-            role = {"scores.parquet": out[number]}
-            if kept_folder is None or not kept.handed_out(
-                kept_folder, "score", cell, version, reads[number], role
-            ):
-                todo.append(number)
-        if not todo:
-            return
-        from polycal import provenance, scoring
 
-        def done(place: int) -> None:
-            number = todo[place]
-            if kept_folder is not None:
-                kept.keep(kept_folder, keys[number], {"scores.parquet": out[number]})
-                kept.journal(kept_folder, "computed", "score", told[number], keys[number])
+    def make(todo: list[int], notes: list[dict[str, Any]], done: Callable[[int], None]) -> None:
+        from polycal import scoring
 
         scoring.score(
             [told[n] for n in todo],
             model=model,
             questions=[questions[n] for n in todo],
             out=[out[n] for n in todo],
-            notes=[provenance.note("score", told[n], keys[n], reads[n]) for n in todo],
+            notes=notes,
             examples=examples,
             token_budget=token_budget,
             done=done,
         )
+
+    _obtain_each("score", told, version, reads, out, "scores.parquet", kept_folder, make)
 
 
 def _by_hand(
@@ -394,32 +419,20 @@ def embed(
         )
     version, content = _code("embed", code), checkpoints.read(model).content
     reads = [{"model": content, "questions": records.metadata(file)["content"]} for file in questions]
-    keys = [kept.fingerprint(cell, version, read) for cell, read in zip(told, reads, strict=True)]
-    todo = []
-    for number, key in enumerate(keys):
-        if kept_folder is not None and kept.hand_out(kept_folder, key, {"embeddings.parquet": out[number]}):
-            kept.journal(kept_folder, "handed out", "embed", told[number], key)
-        else:
-            todo.append(number)
-    print(f"embed: {len(told) - len(todo)} kept results handed out, {len(todo)} to compute", flush=True)
-    if not todo:
-        return
-    from polycal import embeddings, provenance
 
-    def done(place: int) -> None:
-        number = todo[place]
-        if kept_folder is not None:
-            kept.keep(kept_folder, keys[number], {"embeddings.parquet": out[number]})
-            kept.journal(kept_folder, "computed", "embed", told[number], keys[number])
+    def make(todo: list[int], notes: list[dict[str, Any]], done: Callable[[int], None]) -> None:
+        from polycal import embeddings
 
-    embeddings.embed(
-        [told[n] for n in todo],
-        model=model,
-        questions=[questions[n] for n in todo],
-        out=[out[n] for n in todo],
-        notes=[provenance.note("embed", told[n], keys[n], reads[n]) for n in todo],
-        done=done,
-    )
+        embeddings.embed(
+            [told[n] for n in todo],
+            model=model,
+            questions=[questions[n] for n in todo],
+            out=[out[n] for n in todo],
+            notes=notes,
+            done=done,
+        )
+
+    _obtain_each("embed", told, version, reads, out, "embeddings.parquet", kept_folder, make)
 
 
 @app.command()
@@ -438,7 +451,7 @@ def diversity(
     paths = [Path(p) for p in grid.embedded(told["grid"], told["embeddings"])]
     reads = {str(path): records.metadata(path)["content"] for path in paths}
     reads["cells"] = measures.content(measured)
-    kept.obtain(
+    _obtain(
         "diversity",
         told,
         _code("diversity", code),
@@ -473,7 +486,7 @@ def next_token(
         nexttoken.score(told, model=model, instructions=instructions, out=out, note=note)
 
     role = {"tokens.parquet": out}
-    kept.obtain("next_token", told, _code("next_token", code), reads, role, kept_folder, make)
+    _obtain("next_token", told, _code("next_token", code), reads, role, kept_folder, make)
 
 
 @app.command()
@@ -489,7 +502,7 @@ def tokens(
 
     told = json.loads(cell)
     paths = [Path(p) for p in grid.next_tokens(told["grid"], told["heldout"])]
-    kept.obtain(
+    _obtain(
         "tokens",
         told,
         _code("tokens", code),

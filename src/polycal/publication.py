@@ -65,7 +65,6 @@ def short_table(study: Study) -> str:
     if not chosen:
         raise PublicationError("the study tunes no model; there is no table of settings to show.")
     first = chosen[0][4:6]
-    contrasts = study["contrasts"]
     rows: list[dict[str, Any]] = []
     for one in [s for s in chosen if s[4:6] == first]:
         found = study.of("means", one)
@@ -73,10 +72,10 @@ def short_table(study: Study) -> str:
         row: dict[str, Any] = {"Model": one[0], "Data": one[1]}
         for name in series.settings(found):
             row[name] = f"{found.ece[name]:.3f} ({found.accuracy[name]:.3f})"
-        same = (contrasts.contrast == "smoothed_minus_unsmoothed") & (contrasts.metric == "ece")
-        for key, value in zip(series.FIXED, one, strict=True):
-            same &= contrasts[key] == value
-        for cut in contrasts[same & (contrasts.language == "mean")].to_dict("records"):
+        cuts = study.smoothed(one)
+        if not cuts.empty:
+            cuts = cuts[(cuts.metric == "ece") & (cuts.language == "mean")]
+        for cut in cuts.to_dict("records"):
             said = f"{100 * cut['cut']:.0f}% [{100 * cut['cut_low']:.0f}, {100 * cut['cut_high']:.0f}]"
             row[f"ECE cut by β = {cut['beta']}"] = said
         rows.append(row)

@@ -48,6 +48,16 @@ class Study:
         chosen["setting"] = [setting(beta) for beta in chosen.beta]
         return chosen
 
+    def smoothed(self, series: tuple[str, ...]) -> pd.DataFrame:
+        """The contrasts of a tuned series' smoothed checkpoints against β = 0; empty where none were measured."""
+        found = self.tables.get("contrasts", pd.DataFrame())
+        if found.empty:
+            return found
+        same = found.contrast == "smoothed_minus_unsmoothed"
+        for name, value in zip(FIXED, series, strict=True):
+            same &= found[name] == value
+        return found[same]
+
 
 def setting(beta: str) -> str:
     """How a checkpoint is called beside others of its series."""

@@ -49,13 +49,10 @@ def best_beta(study: Study) -> pd.DataFrame:
 
 def _changes(study: Study, one: tuple[str, ...], language: str, beta: str) -> dict[str, float]:
     """Change of ECE and accuracy from β = 0 to ``beta`` with their intervals; none for β = 0 itself."""
-    found = study.tables.get("contrasts")
-    if beta == "0" or found is None or found.empty:
+    found = study.smoothed(one)
+    if beta == "0" or found.empty:
         return {}
-    same = (found.contrast == "smoothed_minus_unsmoothed") & (found.beta == beta)
-    for name, value in zip(series.FIXED, one, strict=True):
-        same &= found[name] == value
-    found = found[same & (found.language == ("mean" if language == MEAN else language))]
+    found = found[(found.beta == beta) & (found.language == ("mean" if language == MEAN else language))]
     changes: dict[str, float] = {}
     for metric in ("ece", "accuracy"):
         for row in found[found.metric == metric].to_dict("records"):

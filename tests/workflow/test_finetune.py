@@ -9,27 +9,13 @@ from functools import partial
 import models
 import pytest
 import torch
+import training
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
 from polycal import batches, chat, checkpoints, finetune, records, scoring
 
-SETTINGS = {
-    "epochs": "2",
-    "batch": 4,
-    "micro_batch": 2,
-    "warmup": "0.25",
-    "dropout": "0",
-    "weight_decay": "0",
-    "clip": "1",
-    "max_length": 64,
-    "reduction": "mean",
-    "precision": "float32",
-    "schedule": "linear",
-    "gradient_checkpointing": False,
-    "chat_template": "tulu",
-    "attention": "eager",
-}
+SETTINGS = {**training.SETTINGS, "micro_batch": 2}
 
 
 def talk(asked, said, split="train"):

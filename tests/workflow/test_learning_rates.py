@@ -80,5 +80,5 @@ def test_the_records_are_those_of_the_learning_rate_that_won(study):
     config["recipes"]["brief"]["learning_rates"] = ["1e-9"]
     run(folder, config)
     new = computed(folder)[len(before) :]
-    assert sorted(set(new)) == ["measure", "score"]
+    assert sorted(set(new)) == ["measure", "present", "score"]
     assert records.metadata(scores)["reads"]["model"] == trained["1e-9"]["content"]
