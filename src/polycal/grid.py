@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from polycal import prompts
+from polycal import prompts, versions
 from polycal.config import Config
 from polycal.kept import canonical
 
@@ -302,7 +302,7 @@ def measure_cell(config: Config) -> str:
 
 
 def present_cell(config: Config) -> str:
-    """What determines tables, figures and report, beside the measured tables."""
+    """What determines tables, figures and report, beside the measured tables: the acceptances that they list too."""
     names = {code: language.name for code, language in sorted(config.languages.items())}
     told = {
         "stage": "present",
@@ -310,6 +310,7 @@ def present_cell(config: Config) -> str:
         "languages": names,
         "measure": config.measure.model_dump(),
         "origins": origins(config),
+        "acceptances": versions.standing(),
     }
     return canonical(told)
 

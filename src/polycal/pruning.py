@@ -1,8 +1,7 @@
 """Kept work and training state that no plan needs any more.
 
 Kept work is needed where a plan asks for its fingerprint; where the fingerprint is open, because something that it
-stands on is still to be made, every kept result of the same cell and code is needed. Kept work of stages that
-``tasks`` does not plan (embeddings, next tokens and what is made of them) stays.
+stands on is still to be made, every kept result of the same cell and code is needed.
 """
 
 import contextlib
@@ -40,7 +39,7 @@ def waste(plans: Sequence[Sequence[Task]]) -> list[Waste]:
         known = versions.code_class(stage, code)[0] if code else None
         if folder.name in keys or (stage, kept.canonical(cell), known) in cells:
             needed.add(folder.name)
-        elif not stage or stage in tasks.PLANNED:
+        else:
             found.append(Waste(folder, f"kept {stage or 'result'}", _size(folder)))
     short = {key[:12] for key in needed}
     for manifests in sorted(RESULTS.glob("checkpoints/**/lr=*")):

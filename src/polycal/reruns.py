@@ -55,9 +55,6 @@ def judge(
     jobs of other languages.
     """
     running: dict[str, Task] = {}
-    together: dict[str, set[str]] = {}
-    for task in planned:
-        together.setdefault(task.job, set()).update(task.inputs.values())
     found = []
     for task in planned:
         finding = Finding(
@@ -68,9 +65,9 @@ def judge(
             finding.state, finding.reasons = "missing", [f"{_kind(task)} is missing"]
         else:
             _compare(finding, notes, believe)
-        if scheduled and not finding.runs and task.stage == "score":
+        if scheduled and not finding.runs and task.together:
             known = snakemake_metadata.inputs(task.out)
-            if known is not None and known != together[task.job]:
+            if known is not None and known != task.together:
                 finding.reasons = ["it was made by a job of other languages than are asked for together now"]
         elif finding.runs:
             finding.state = "stale" if finding.state == "current" else finding.state
@@ -132,8 +129,9 @@ def _first(ones: Iterable[Task]) -> list[Task]:
 
 
 def _kind(task: Task) -> str:
-    names = {"finetune": "the checkpoint", "score": "the record", "present": "the report"}
-    return names.get(task.stage, "the result")
+    if task.stage in ("score", "embed", "next_token"):
+        return "the record"
+    return {"finetune": "the checkpoint", "present": "the report"}.get(task.stage, "the result")
 
 
 def changed(old: Any, new: Any) -> list[str]:

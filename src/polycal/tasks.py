@@ -5,12 +5,23 @@ that determines it and the results that it reads. Whatever compares results with
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polycal import backing, checkpoints, grid, kept, provenance, sources, statistics, truth
+from polycal import (
+    backing,
+    checkpoints,
+    diversity,
+    grid,
+    kept,
+    provenance,
+    sources,
+    statistics,
+    tokens,
+    truth,
+)
 from polycal.config import Config
 from polycal.grid import NONE
 
@@ -19,7 +30,8 @@ from polycal.grid import NONE
 class Task:
     """One result: the files of it, its cell, what it reads, by role.
 
-    The first file says what made it, or the ``manifest`` where one lies elsewhere.
+    The first file says what made it, or the ``manifest`` where one lies elsewhere. ``together`` is all that its job
+    reads, where the job makes other results too.
     """
 
     stage: str
@@ -28,6 +40,7 @@ class Task:
     inputs: Mapping[str, str] = field(default_factory=dict)
     job: str = ""
     manifest: str = ""
+    together: frozenset[str] = frozenset()
 
     @property
     def out(self) -> str:
@@ -42,7 +55,14 @@ class Task:
 
 def tasks(config: Config) -> list[Task]:
     """Every result that ``rule all`` of a configuration stands on, what is read before what reads it."""
-    return [*_sources(config), *_checkpoints(config), *_scores(config), *_study(config)]
+    return [
+        *_sources(config),
+        *_checkpoints(config),
+        *_scores(config),
+        *_embeddings(config),
+        *_next_tokens(config),
+        *_study(config),
+    ]
 
 
 def _one(stage: str, out: str, cell: str, inputs: Mapping[str, str]) -> Task:
@@ -52,7 +72,8 @@ def _one(stage: str, out: str, cell: str, inputs: Mapping[str, str]) -> Task:
 def _sources(config: Config) -> Iterator[Task]:
     blocks, spoken = grid.products(config), grid.spoken(config)
     models = {n: config.models[n] for n in sorted({n for b in blocks for n in b["models"]})}
-    data = {n: config.data[n] for n in sorted({n for b in blocks for n in b["data"]})}
+    read = {*grid.heldout(config), *(n for b in blocks for n in b["data"])}
+    data = {n: config.data[n] for n in sorted(read)}
     asked = {n: config.benchmarks[n] for n in spoken}
     for name in sorted({entry.miniature for entry in models.values() if entry.miniature}):
         out = grid.MINIATURE_MODEL.format(architecture=name)
@@ -77,20 +98,18 @@ def _sources(config: Config) -> Iterator[Task]:
             yield _one("check_parallel", grid.PARALLEL.format(benchmark=name), cell, files)
 
 
-PLANNED = frozenset(
-    {
-        "miniature_model", "miniature_data", "fetch_model", "fetch_instructions", "fetch_benchmark", "check_parallel",
-        "finetune", "select_lr", "score", "measure", "present",
-    }
-)  # fmt: skip
-"""The stages whose results are tasks; embeddings, next tokens and what is made of them are not among them yet."""
 CHECKPOINT = ("model", "data", "recipe", "beta", "seed")
 
 
+def _models(config: Config, tuned: bool = False) -> list[dict[str, str]]:
+    """The names of every checkpoint of the grid, once; with ``tuned`` without the base models."""
+    found = {tuple(getattr(cell, key) for key in CHECKPOINT) for cell in grid.cells(grid.products(config))}
+    named = [dict(zip(CHECKPOINT, one, strict=True)) for one in sorted(found)]
+    return [names for names in named if not tuned or names["data"] != NONE]
+
+
 def _checkpoints(config: Config) -> Iterator[Task]:
-    found = grid.cells(grid.products(config))
-    for one in sorted({tuple(getattr(c, k) for k in CHECKPOINT) for c in found if c.data != NONE}):
-        names = dict(zip(CHECKPOINT, one, strict=True))
+    for names in _models(config, tuned=True):
         rates = config.recipes[names["recipe"]].learning_rates
         reads = {"model": grid.MODEL.format(**names), "instructions": grid.INSTRUCTIONS.format(**names)}
         manifests = dict(zip(rates, grid.candidates(config, **names), strict=True))
@@ -102,25 +121,75 @@ def _checkpoints(config: Config) -> Iterator[Task]:
 
 
 def _scores(config: Config) -> Iterator[Task]:
-    together = {(b, code): number for b, number, codes in grid.batches(config) for code in codes}
+    batches = {(b, code): (number, codes) for b, number, codes in grid.batches(config) for code in codes}
     for cell in grid.cells(grid.products(config)):
-        names = asdict(cell)
-        told = json.loads(grid.score_cells(config, [cell.language], **names))[0]
-        reads = {"model": grid.checkpoint(config, **names), "questions": grid.QUESTIONS.format(**names)}
-        batch = {**names, "language": f"batch-{together[cell.benchmark, cell.language]}"}
-        yield Task("score", (grid.SCORES.format(**names),), told, reads, grid.SCORES.format(**batch))
+        number, codes = batches[cell.benchmark, cell.language]
+        told = grid.score_cells(config, [cell.language], **asdict(cell))
+        yield _asked(
+            "score", grid.SCORES, f"batch-{number}", codes, config, json.loads(told)[0], asdict(cell)
+        )
+
+
+def _embeddings(config: Config) -> Iterator[Task]:
+    if (chosen := config.embeddings) is None:
+        return
+    languages = grid.embedded_languages(config)
+    for cell in grid.cells(grid.products(config)):
+        if (cell.benchmark, cell.protocol) == (chosen.benchmark, chosen.protocol):
+            names = {**asdict(cell), "pooling": chosen.pooling}
+            told = {one["language"]: one for one in json.loads(grid.embed_cells(config, **names))}
+            yield _asked("embed", grid.EMBEDDINGS, "all", languages, config, told[cell.language], names)
+
+
+def _asked(
+    stage: str,
+    path: str,
+    batch: str,
+    languages: Iterable[str],
+    config: Config,
+    told: Mapping[str, Any],
+    names: dict[str, str],
+) -> Task:
+    """A record of one language, made by a job of several."""
+    model, questions = grid.checkpoint(config, **names), grid.QUESTIONS.format(**names)
+    together = {grid.QUESTIONS.format(**{**names, "language": code}) for code in languages}
+    inputs, job = {"model": model, "questions": questions}, path.format(**{**names, "language": batch})
+    return Task(stage, (path.format(**names),), told, inputs, job, together=frozenset({model, *together}))
+
+
+def _next_tokens(config: Config) -> Iterator[Task]:
+    for names in _models(config) if config.heldout else ():
+        for heldout in grid.heldout(config):
+            reads = {
+                "model": grid.checkpoint(config, **names),
+                "instructions": grid.INSTRUCTIONS.format(data=heldout),
+            }
+            cell = grid.next_token_cell(config, **names, heldout=heldout)
+            yield _one("next_token", grid.TOKENS.format(**names, heldout=heldout), cell, reads)
 
 
 def _study(config: Config) -> Iterator[Task]:
-    folder, read = grid.STUDY.format(study=config.study), grid.scores(grid.products(config))
-    names = statistics.names(grid.measure_settings(config))
-    tables = tuple(f"{folder}/{name}.parquet" for name in names)
-    inputs = {path: path for path in [*read, *grid.truths(config)]}
-    yield Task("measure", tables, json.loads(grid.measure_cell(config)), inputs, tables[0])
+    folder, blocks = grid.STUDY.format(study=config.study), grid.products(config)
+    embedded = grid.embedded(blocks, grid.embedding(config))
+    predicted = grid.next_tokens(blocks, grid.heldout(config))
+    measured = statistics.names(grid.measure_settings(config))
+    shown: dict[str, str] = {}
+    for stage, names, cell, read in (
+        ("measure", measured, grid.measure_cell(config), [*grid.scores(blocks), *grid.truths(config)]),
+        ("diversity", diversity.TABLES, grid.diversity_cell(config), embedded),
+        ("tokens", tokens.TABLES, grid.tokens_cell(config), predicted),
+    ):
+        if read:
+            tables = tuple(f"{folder}/{name}.parquet" for name in names)
+            inputs = {path: path for path in read}
+            if stage == "diversity":
+                inputs["cells"] = shown["cells.parquet"]
+            yield Task(stage, tables, json.loads(cell), inputs, tables[0])
+            shown |= {path.rsplit("/", 1)[1]: path for path in tables}
     parts = ("report.html", "tables/table1.md", "tables/table1.csv", "figures", "provenance/landing.yaml")
     page = tuple(f"{folder}/{part}" for part in parts)
-    told, shown = json.loads(grid.present_cell(config)), {path.rsplit("/", 1)[1]: path for path in tables}
-    yield Task("present", page, told, shown, page[0], f"{folder}/provenance/{backing.PRESENT}")
+    cell = json.loads(grid.present_cell(config))
+    yield Task("present", page, cell, shown, page[0], f"{folder}/provenance/{backing.PRESENT}")
 
 
 class Notes:
@@ -155,7 +224,7 @@ def reads(task: Task, notes: Notes, believe: bool = False) -> dict[str, str]:
             if believe and (known := _unchanged(task, notes)) is not None:
                 return known
             return sources.reads(task.cell)
-        case "finetune" | "score":
+        case "finetune" | "score" | "embed" | "next_token":
             others = {role: str(notes[path]["content"]) for role, path in inputs.items() if role != "model"}
             return {"model": str(notes.weights(inputs["model"])["content"]), **others}
         case "select_lr":
@@ -168,6 +237,9 @@ def reads(task: Task, notes: Notes, believe: bool = False) -> dict[str, str]:
             asked = {(note["cell"]["benchmark"], note["cell"]["language"]) for note in found.values()}
             files = [truth.file(known, b, language) for b, language in asked if b in known]
             return contents | {str(file): checkpoints.file_sha256(file) for file in files}
+        case "diversity":
+            contents = {path: str(notes[path]["content"]) for role, path in inputs.items() if role != "cells"}
+            return {**contents, "cells": diversity.content(Path(inputs["cells"]))}
         case "present":
             study = Path(task.out).parent
             return backing.reads(study, backing.behind(study))

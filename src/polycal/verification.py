@@ -17,7 +17,13 @@ from polycal import checkpoints, kept, records, reruns, versions
 from polycal.reruns import Finding
 from polycal.tasks import Notes, Task
 
-RECORDS = ("scores/**/scores.parquet", "checkpoints/**/manifest.json", "checkpoints/**/selected.json")
+RECORDS = (
+    "scores/**/scores.parquet",
+    "embeddings/**/embeddings.parquet",
+    "next_token/**/tokens.parquet",
+    "checkpoints/**/manifest.json",
+    "checkpoints/**/selected.json",
+)
 
 
 class RegisterError(ValueError):

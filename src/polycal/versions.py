@@ -186,6 +186,11 @@ def relied_on(stage: str, version: str) -> list[dict[str, Any]]:
     return [entry for entry in [*now, *then] if (entry in now) != (entry in then)]
 
 
+def standing() -> list[str]:
+    """The acceptances that the present versions of all stages stand on, as words."""
+    return [f"{stage}: {entry['old']} → {entry['new']}" for stage in STAGES for entry in code_class(stage)[1]]
+
+
 def without_effect() -> list[tuple[dict[str, Any], str]]:
     """Acceptances that join nothing to the present version of their stage, and why."""
     found = []

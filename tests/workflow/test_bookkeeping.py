@@ -54,18 +54,27 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
     )
     (entry,) = yaml.safe_load((world.code / "config/accepted.yaml").read_text())
     assert set(entry) == {"stage", "old", "new", "because", "author", "commit", "date"}
-    assert world.planned() == {}
-    assert world.why() == []
+    # nothing but the page, which lists what its numbers rely on
+    page = world.work / "results/studies/tiny/report.html"
+    assert "a constant only" not in page.read_text()
+    assert world.planned() == {"present": 1}
+    (one,) = world.why()
+    assert f'acceptances: [] → ["score: {entry["old"]} → {entry["new"]}"]' in one["reasons"]
+    assert world.run() == {"present": 1}
+    assert "a constant only" in page.read_text()
+    assert "a constant only" in page.with_name("provenance").joinpath("landing.yaml").read_text().replace(
+        "\\", ""
+    )
     told = said(world, "verify")
     assert "a constant only (6 results rely on it)" in told
 
-    # a record made while it stands says what really made it; the report lists what its numbers rely on
+    # a record made while it stands says what really made it
     world.configure({"grid.betas": [0, 0.1, 0.2]})
     assert world.run() == {"finetune": 1, "score": 2, "measure": 1, "present": 1}
     made = world.note("results/scores/**/beta=0.2/**/language=yo/scores.parquet")
     assert (made["code"], made["code_version"]) == (entry["old"], entry["new"])
     assert [one["because"] for one in made["acceptances"]] == ["a constant only"]
-    assert "a constant only" in (world.work / "results/studies/tiny/report.html").read_text()
+    assert "a constant only" in page.read_text()
 
     world.edit(*AGAIN)
     assert world.planned()["score"] == 4

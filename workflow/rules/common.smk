@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from polycal import checkpoints, grid, sources, versions
+from polycal import checkpoints, diversity, grid, sources, tokens, versions
 from polycal.config import NAME, ConfigError, Model, resolve
 from polycal.statistics import names as tables_of
 
@@ -66,8 +66,6 @@ def question(wildcards):
 
 
 STUDY_CONFIG = resolved(config)
-DIVERSITY_TABLES = ["diversity", "spectra", "subsamples", "diversity_links"]
-TOKEN_TABLES = ["next_token", "next_token_reliability", "next_token_contrasts"]
 STUDY = grid.STUDY.format(study=STUDY_CONFIG.study)
 PRODUCTS = grid.products(STUDY_CONFIG)
 EMBEDDED = grid.embedded(PRODUCTS, grid.embedding(STUDY_CONFIG))
@@ -75,8 +73,8 @@ NEXT_TOKENS = grid.next_tokens(PRODUCTS, grid.heldout(STUDY_CONFIG))
 MEASURED = tables_of(grid.measure_settings(STUDY_CONFIG))
 TABLES = [
     *MEASURED,
-    *(DIVERSITY_TABLES if EMBEDDED else []),
-    *(TOKEN_TABLES if NEXT_TOKENS else []),
+    *(diversity.TABLES if EMBEDDED else []),
+    *(tokens.TABLES if NEXT_TOKENS else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
 SPOKEN = grid.spoken(STUDY_CONFIG)

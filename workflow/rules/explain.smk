@@ -48,7 +48,7 @@ rule diversity:
         measured=f"{STUDY}/cells.parquet",
         embeddings=EMBEDDED,
     output:
-        [f"{STUDY}/{table}.parquet" for table in DIVERSITY_TABLES],
+        [f"{STUDY}/{table}.parquet" for table in diversity.TABLES],
     log:
         f"logs/diversity/{STUDY_CONFIG.study}.log",
     params:
@@ -97,7 +97,7 @@ rule tokens:
     input:
         NEXT_TOKENS,
     output:
-        [f"{STUDY}/{table}.parquet" for table in TOKEN_TABLES],
+        [f"{STUDY}/{table}.parquet" for table in tokens.TABLES],
     log:
         f"logs/tokens/{STUDY_CONFIG.study}.log",
     params:
