@@ -20,6 +20,24 @@ def prepared(tmp_path_factory):
     return world
 
 
+FURTHER = {
+    "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
+    "heldout": {"data": ["talks"]},
+    "data.talks.heldout": 0.3,
+}
+"""Prompts embedded and next tokens predicted, as only some studies ask."""
+
+
+@pytest.fixture(scope="session")
+def further(prepared, tmp_path_factory):
+    world = prepared.copy(tmp_path_factory.mktemp("further") / "whole")
+    world.configure(FURTHER)
+    computed = world.run()
+    assert computed["embed"] == 6
+    assert computed["next_token"] == 3
+    return world
+
+
 @pytest.fixture
 def world(prepared, tmp_path):
     return prepared.copy(tmp_path / "copy")

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from conftest import OTHER
+from conftest import FURTHER, OTHER
 
 NOTHING = Counter()
 BELOW = {"measure": 1, "present": 1}
@@ -160,3 +160,24 @@ def test_switching_overlays_and_back_computes_nothing(world):
     follow(world, BELOW, BELOW, overlays=("over.yaml",))
     assert world.run() == NOTHING
     assert world.planned() == NOTHING
+
+
+def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
+    """Embeddings of prompts and next tokens, as everything else: by cell, code and content."""
+    world = further.copy(tmp_path / "copy")
+    follow(world, {}, {})
+    told = world.book("verify")
+    assert told.returncode == 0, told.stdout
+    study = ",".join(world.configurations())
+    # the checkpoints of the conversations before these; nothing of what looks further
+    assert "kept finetune" in world.polycal("prune", "--study", study).stdout
+    assert "kept embed" not in world.polycal("prune", "--study", study).stdout
+    world.edit("src/polycal/tokens.py", "\nimport", "\nEDITED = 1\nimport")
+    world.configure({**FURTHER, "embeddings": {**FURTHER["embeddings"], "questions": 5}})
+    next(world.work.glob("results/next_token/**/beta=0.1/**/tokens.parquet")).unlink()
+    follow(
+        world,
+        {"embed": 3, "diversity": 1, "next_token": 1, "tokens": 1, "present": 1},
+        {"embed": 6, "diversity": 1, "tokens": 1, "present": 1},
+    )
+    assert world.polycal("prune", "--study", study).stdout.count("kept embed") == 6

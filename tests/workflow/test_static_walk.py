@@ -40,16 +40,8 @@ def test_the_bare_command_imports_no_stage(bare):
     assert not bare & {name for stage in versions.STAGES.values() for name in stage.modules}
 
 
-def test_every_stage_imports_only_what_its_version_covers(world, bare):
-    # embeddings and next tokens run only where a study asks for them
-    world.configure(
-        {
-            "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
-            "heldout": {"data": ["talks"]},
-            "data.talks.heldout": 0.3,
-        }
-    )
-    world.run()
+def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
+    world = further.copy(tmp_path / "copy")
     # the tiny study has no miniature and one learning rate
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     rates = {"learning_rates": [json.loads(manifest.read_text())["cell"]["lr"]]}
