@@ -96,6 +96,7 @@ Number = Annotated[str, BeforeValidator(canonical_number), WithJsonSchema({"type
 Positive = Annotated[Number, _within("1e-12", "1e12")]
 Share = Annotated[Number, _within("0", "1", include_high=False)]
 Names = Annotated[list[Name], AfterValidator(_unique)]
+Normalisation = Literal["sum", "token", "byte", "pmi"]
 
 
 class Strict(BaseModel):
@@ -304,8 +305,8 @@ class Sensitivity(Strict):
 class Normalise(Strict):
     """Normalisation of the log-likelihood by candidate form."""
 
-    letters: Literal["sum", "token", "byte"] = Field("sum", description="For letters.")
-    texts: Literal["sum", "token", "byte"] = Field("token", description="For texts: perplexity is per token.")
+    letters: Normalisation = Field("sum", description="For letters.")
+    texts: Normalisation = Field("token", description="For texts: perplexity is per token.")
 
 
 class Measure(Strict):
@@ -404,6 +405,12 @@ class Config(Strict):
             for name in [p for p in block.protocols if self.protocols[p].frame == "local"]:
                 for code in sorted(asked):
                     _must_know(f"{at}.protocols: {name} with frame local", code, LABELS, "the labels")
+            for name in block.protocols:
+                form, pmi = self.protocols[name].candidates, self.protocols[name].pmi
+                if getattr(self.measure.normalise, form) == "pmi" and not pmi:
+                    raise ValueError(
+                        f"measure.normalise.{form}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
+                    )
             if block.data and not (block.recipes and block.betas and block.seeds):
                 raise ValueError(f"{at}: data without a recipe, a β and a seed; give one of each, or no data")
         if self.embeddings is not None:

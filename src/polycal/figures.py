@@ -56,18 +56,17 @@ def ece_by_language(study: Study, one: tuple[str, ...]) -> Figure:
     found = study.of("cells", one)
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.42 * found.language.nunique()), squeeze=False)
     by_language(axis[0][0], study, found, "ece", named=True)
-    if "ece_floor" in found:
-        order = series.in_order(found)
-        floor = found.groupby("language").ece_floor.mean()
-        axis[0][0].scatter(
-            [floor[c] for c in order],
-            range(len(order)),
-            marker="|",
-            s=220,
-            color="black",
-            zorder=5,
-            label="noise floor",
-        )
+    order = series.in_order(found)
+    floor = found.groupby("language").ece_floor.mean()
+    axis[0][0].scatter(
+        [floor[c] for c in order],
+        range(len(order)),
+        marker="|",
+        s=220,
+        color="black",
+        zorder=5,
+        label="noise floor",
+    )
     axis[0][0].set_xlim(left=0)
     axis[0][0].set_title(f"{one[0]} tuned on {one[1]}, {one[4]}", fontsize=11)
     label(figure, "expected calibration error", "")
@@ -165,7 +164,7 @@ def confidence_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figu
 
 
 def ece_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE against mean accuracy over languages as β rises: a panel a model, a line a data set."""
+    """Mean ECE against mean accuracy over languages as β rises: a panel a model, a line a data set, one the noise."""
     chosen = [s for s in study.tuned() if s[4] == benchmark and s[5] == protocol]
     models, data = sorted({s[0] for s in chosen}), sorted({s[1] for s in chosen})
     size = (1 + 3.4 * len(models), 3.8)
@@ -175,6 +174,10 @@ def ece_and_accuracy(study: Study, benchmark: str, protocol: str) -> Figure:
         found = study.of("means", one)
         tradeoff.path(axis, found[found.group == "all"], style, one[1])
         axis.set_title(one[0], fontsize=10)
+    cells = study["cells"]
+    for axis, model in zip(axes[0], models, strict=True):
+        same = (cells.benchmark == benchmark) & (cells.protocol == protocol) & (cells.model == model)
+        tradeoff.noise_floor(axis, cells[same])
     axes[0][0].set_ylim(bottom=0)
     label(figure, "accuracy, mean over languages", "expected calibration error, mean")
     legend(figure, axes)

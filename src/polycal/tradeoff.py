@@ -73,7 +73,8 @@ def write(study: Study, folder: Path) -> None:
 def ece_by_accuracy(study: Study, one: tuple[str, ...]) -> Figure:
     """ECE against accuracy as β rises, a panel a language and one for their mean; grey is the base model.
 
-    Points left of the dotted line have lost ``LOSS`` of accuracy or more against β = 0.
+    Points left of the dotted line have lost ``LOSS`` of accuracy or more against β = 0. The dashed line is the
+    noise floor: what a perfectly calibrated model of these confidences would show.
     """
     panels = _by_language(study, one)
     columns = min(4, len(panels))
@@ -84,6 +85,7 @@ def ece_by_accuracy(study: Study, one: tuple[str, ...]) -> Figure:
         path(axis, found)
         for start in found[found.value == 0].accuracy:
             axis.axvline(start - LOSS, color="black", linewidth=0.7, linestyle=":")
+        noise_floor(axis, found)
         axis.set_title(study.languages.get(language, language), fontsize=9)
         axis.tick_params(labelsize=7)
         axis.locator_params(axis="x", nbins=4)
@@ -113,12 +115,20 @@ def path(axis: Any, found: pd.DataFrame, line: str = "-", name: str = "") -> Non
         axis.scatter(at.accuracy, at.ece, color=colour, marker=marker, s=32, label=series.setting(beta))
 
 
+def noise_floor(axis: Any, found: pd.DataFrame) -> None:
+    """Draw the mean noise floor of the tuned checkpoints among ``found``, which has beta and ece_floor."""
+    floor = found[found.beta != "none"].ece_floor.mean()
+    axis.axhline(floor, color="black", linewidth=0.9, linestyle="--", label="noise floor")
+
+
 def _by_language(study: Study, one: tuple[str, ...]) -> list[tuple[str, pd.DataFrame]]:
     """(language, its cells by rising β, the base at -1), in the order of resource levels; then the mean."""
     cells: Any = study.of("cells", one)
     means = study.of("means", one)
+    floors = cells.groupby("beta").ece_floor.mean()
     overall = means[means.group == "all"].assign(language=MEAN)
-    columns = ["language", "beta", "accuracy", "ece"]
+    overall["ece_floor"] = overall.beta.map(floors)
+    columns = ["language", "beta", "accuracy", "ece", "ece_floor"]
     found = pd.concat([cells[columns], overall[columns]])
     found["value"] = np.array([-1.0 if beta == "none" else float(beta) for beta in found.beta])
     order = [*series.in_order(cells), MEAN]

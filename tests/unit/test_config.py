@@ -162,3 +162,13 @@ def test_a_key_that_speaks_of_tokens_is_no_secret():
     assert resolve(told).heldout.data == ["d"]
     with pytest.raises(ConfigError, match="looks like a secret"):
         resolve(merge(BASE, {"models": {"m": {"hf_token": "x"}}}))
+
+
+def test_pmi_as_normalisation_needs_protocols_that_record_it():
+    asked = {"protocols": {"p": {"candidates": "letters"}}, "measure": {"normalise": {"letters": "pmi"}}}
+    with pytest.raises(
+        ConfigError, match=r"measure\.normalise\.letters: 'pmi' needs pmi: true in protocol 'p'"
+    ):
+        resolve(merge(BASE, asked))
+    asked["protocols"]["p"]["pmi"] = True
+    assert resolve(merge(BASE, asked)).measure.normalise.letters == "pmi"

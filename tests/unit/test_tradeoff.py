@@ -14,7 +14,7 @@ def study(cells):
         {**FIXED, **(BASE if beta == "none" else {}), "language": lang, "beta": beta, "accuracy": a, "ece": e}
         for lang, beta, a, e in cells
     ]
-    table = pd.DataFrame(rows).assign(resource="high")
+    table = pd.DataFrame(rows).assign(resource="high", ece_floor=0.02)
     means = table.groupby([*FIXED, "beta"], as_index=False)[["accuracy", "ece"]].mean().assign(group="all")
     return Study({"cells": table, "means": means}, {"en": "English", "yo": "Yoruba"})
 
