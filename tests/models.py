@@ -1,9 +1,10 @@
 """Tiny random models of the study's three architectures, with a byte-level tokenizer, as local folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -17,13 +18,42 @@ from transformers import (
 ARCHITECTURES = ("mistral", "llama", "gemma2")
 
 
-def tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
-    """Bytes as tokens, so that every script has tokens; ``bos`` puts a beginning-of-sequence before."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+SPECIAL = ["<pad>", "<s>", "</s>"]
+
+
+def tokenizer(
+    bos: bool = True, learned: Sequence[str] = (), vocabulary: int = 259
+) -> PreTrainedTokenizerFast:
+    """Bytes as tokens, so that every script has tokens; ``bos`` puts a beginning-of-sequence before.
+
+    Pairs are merged that are frequent in ``learned``, up to so many tokens.
+    """
+    made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(learned, trainer)
+    return _finished(made, bos)
+
+
+def fallback(bos: bool = True) -> PreTrainedTokenizerFast:
+    """As Llama 2 and Gemma have it: letters where the vocabulary has them, else the bytes of a character."""
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyzABCDEFGH:?.", "▁a", "er"]
+    tokens = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    made = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=[("▁", "a"), ("e", "r")], byte_fallback=True, fuse_unk=True)
+    )
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(parts)
+    return _finished(made, bos)
+
+
+def _finished(made: Tokenizer, bos: bool) -> PreTrainedTokenizerFast:
     if bos:
         made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
@@ -31,11 +61,11 @@ def tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:
     )
 
 
-def save(architecture: str, folder: Path, window: int = 512) -> Path:
-    """Write one tiny model to ``folder``; weights depend on the architecture only."""
+def save(architecture: str, folder: Path, window: int = 512, vocabulary: int = 259) -> Path:
+    """Write one tiny model to ``folder``; weights depend on the architecture and the size of the vocabulary."""
     torch.manual_seed(ARCHITECTURES.index(architecture))
     shape = {
-        "vocab_size": 259,
+        "vocab_size": vocabulary,
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 2,

@@ -142,7 +142,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
             raise MeasureError(
                 f"{path}: row {int(np.argmax((length < 1).any(1)))}: {name} must be at least 1."
             )
-    extra = "option_logprob_unconditional"
+    extra = records.UNCONDITIONAL
     return Answers(
         path=str(path),
         cell={name: str(cell.get(name, "none")) for name in CELL},

@@ -295,7 +295,13 @@ def score(
     candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
     shots: Annotated[int, typer.Option(min=0, help="Examples before a question, without --cells.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
-    attention: Annotated[str, typer.Option(help="sdpa or eager, without --cells.")] = "sdpa",
+    attention: Annotated[
+        str, typer.Option(help="sdpa, eager or flash_attention_2, without --cells.")
+    ] = "sdpa",
+    pmi: Annotated[
+        bool, typer.Option(help="Candidates after a neutral context too, without --cells.")
+    ] = False,
+    chat_template: Annotated[str | None, typer.Option(help="Chat format, without --cells.")] = None,
     examples: Annotated[Path | None, typer.Option(help="Questions whose examples are shown.")] = None,
     token_budget: Annotated[
         int | None, typer.Option(min=1, help="Padded tokens a batch; default: found.")
@@ -310,11 +316,18 @@ def score(
         )
     from polycal import checkpoints
 
-    told = json.loads(cells) if cells else _by_hand(model, questions, candidates, shots, dtype, attention)
-    version, content = _code("score", code), checkpoints.read(model).content
+    asking: dict[str, Any] = {
+        "candidates": candidates,
+        "shots": shots,
+        "pmi": pmi,
+        "chat_template": chat_template,
+    }
+    told = json.loads(cells) if cells else _by_hand(model, questions, asking, dtype, attention)
+    version, checkpoint = _code("score", code), checkpoints.read(model)
     extra = {"examples": records.metadata(examples)["content"]} if examples else {}
     reads = [
-        {"model": content, "questions": records.metadata(file)["content"], **extra} for file in questions
+        {"model": checkpoint.content, "questions": records.metadata(file)["content"], **extra}
+        for file in questions
     ]
 
     def make(todo: list[int], notes: list[dict[str, Any]], done: Callable[[int], None]) -> None:
@@ -322,7 +335,7 @@ def score(
 
         scoring.score(
             [told[n] for n in todo],
-            model=model,
+            checkpoint=checkpoint,
             questions=[questions[n] for n in todo],
             out=[out[n] for n in todo],
             notes=notes,
@@ -335,18 +348,18 @@ def score(
 
 
 def _by_hand(
-    model: Path, questions: list[Path], candidates: str, shots: int, dtype: str, attention: str
+    model: Path, questions: list[Path], asking: dict[str, Any], dtype: str, attention: str
 ) -> list[dict[str, Any]]:
     allowed = {
         "candidates": ("letters", "texts"),
         "dtype": ("float32", "bfloat16"),
-        "attention": ("sdpa", "eager"),
+        "attention": ("sdpa", "eager", "flash_attention_2"),
     }
-    given = {"candidates": candidates, "dtype": dtype, "attention": attention}
+    given = {"candidates": asking["candidates"], "dtype": dtype, "attention": attention}
     for key, value in given.items():
         if value not in allowed[key]:
             raise ConfigError(f"--{key}: {value!r} is refused: must be {' or '.join(allowed[key])}.")
-    settings = {**given, "shots": shots}
+    settings = {**asking, **given}
     name = model.parent.name if model.is_file() else model.name
     return [
         {

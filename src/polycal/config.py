@@ -251,7 +251,7 @@ class Protocol(Strict):
         "english", description="Language of the words around a question."
     )
     chat_template: Name | None = Field(
-        None, description="Ask tuned models in this chat format; null asks plainly."
+        None, description="Ask tuned models in this chat format, base models plainly; null asks all plainly."
     )
     pmi: bool = Field(False, description="Also score every candidate after a neutral context.")
 

@@ -5,7 +5,7 @@ token, which predicts the answer; ``mean`` averages over the prompt's tokens.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from polycal import checkpoints, prompts, provenance, records, scoring
+from polycal import checkpoints, packing, prompts, provenance, records, scoring
 
 BUDGET = 8192
 """Padded tokens a batch."""
@@ -37,13 +37,16 @@ def embed(
     """Embed the prompts of each file of questions with one model, loaded once; ``done(i)`` follows each record.
 
     ``cells[i]["settings"]``: pooling (last, mean), questions (the first so many, None for all), and how the
-    protocol asks (candidates, shots, frame), with dtype and attention. Raises RecordError, PromptError,
+    protocol asks (candidates, shots, frame, chat_template), with dtype and attention. Raises RecordError, PromptError,
     CheckpointError, or EmbeddingError for a prompt beyond the model's window.
     """
-    asked = [_prompts(cell, path) for cell, path in zip(cells, questions, strict=True)]
+    asked = []
+    for cell, path in zip(cells, questions, strict=True):
+        rows, prompted = scoring.ask(cell, path, first=cell["settings"]["questions"])
+        asked.append(([row["question_id"] for row in rows], [one.prefix for one in prompted]))
     settings = cells[0]["settings"]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     checkpoint = checkpoints.read(model)
+    device = scoring.place(checkpoint.folder, settings["dtype"])
     network, tokenizer = scoring.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
     window = getattr(network.config, "max_position_embeddings", 2**31)
     for number, (ids, texts) in enumerate(asked):
@@ -74,24 +77,11 @@ def embed(
         done(number)
 
 
-def _prompts(cell: Cell, path: Path) -> tuple[list[str], list[str]]:
-    """Ids and prompts of a file's first questions, asked as the cell says."""
-    settings = cell["settings"]
-    labels = prompts.labels(settings["frame"], str(cell["language"]))
-    rows = records.read_questions(path, "test")[: settings["questions"]]
-    pool = records.read_questions(path, "examples") if settings["shots"] else []
-    given = {
-        group: prompts.examples_of(pool, group, settings["shots"]) for group in {r["group"] for r in rows}
-    }
-    made = [prompts.prompt(row, given[row["group"]], settings["candidates"], labels) for row in rows]
-    return [row["question_id"] for row in rows], [one.prefix for one in made]
-
-
 @torch.inference_mode()
 def vectors_of(model: Any, tokens: Sequence[Sequence[int]], pooling: str, budget: int = BUDGET) -> np.ndarray:
     """One vector a row of tokens, float32 [N, D], in the order given; at most ``budget`` padded tokens at once."""
     found = np.empty((len(tokens), model.config.hidden_size), dtype=np.float32)
-    for rows in batches([len(row) for row in tokens], budget):
+    for rows in packing.batches([len(row) for row in tokens], budget):
         length = torch.tensor([len(tokens[row]) for row in rows], device=model.device)
         # padded on the right, where nothing before it can see it
         ids = torch.zeros(len(rows), int(length.max()), dtype=torch.long, device=model.device)
@@ -105,15 +95,3 @@ def vectors_of(model: Any, tokens: Sequence[Sequence[int]], pooling: str, budget
             pooled = (hidden * inside[..., None]).sum(1) / length[:, None]
         found[rows] = pooled.cpu().numpy()
     return found
-
-
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Numbers of rows by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

@@ -135,11 +135,21 @@ def spoken(config: Config) -> dict[str, list[str]]:
     return found
 
 
+def _asking(config: Config, names: Mapping[str, str]) -> dict[str, Any]:
+    """How a protocol asks a checkpoint. A base model has seen no chat format: it is asked plainly."""
+    told = config.protocols[names["protocol"]].model_dump()
+    return {**told, "chat_template": None} if names["data"] == "none" else told
+
+
 def score_cells(config: Config, languages: list[str], **names: str) -> str:
     """What determines the records of one scoring job: a JSON list with a cell for each language."""
     chosen = config.models[names["model"]]
-    asking = config.protocols[names["protocol"]].model_dump()
-    settings = {**asking, "dtype": chosen.dtype, "attention": chosen.attention, "prompts": prompts.VERSION}
+    settings = {
+        **_asking(config, names),
+        "dtype": chosen.dtype,
+        "attention": chosen.attention,
+        "prompts": prompts.VERSION,
+    }
     keys = ("model", "data", "recipe", "beta", "seed", "benchmark", "protocol")
     fixed = {"stage": "score", **{key: names[key] for key in keys}, "settings": settings}
     return canonical([{**fixed, "language": language} for language in languages])
@@ -212,9 +222,8 @@ def embed_cells(config: Config, **names: str) -> str:
     """What determines the embeddings of one checkpoint: a JSON list with a cell for each language."""
     assert config.embeddings is not None
     model = config.models[names["model"]]
-    asking = config.protocols[names["protocol"]].model_dump(include={"candidates", "shots", "frame"})
     settings = {
-        **asking,
+        **{key: value for key, value in _asking(config, names).items() if key != "pmi"},
         "pooling": names["pooling"],
         "questions": config.embeddings.questions,
         "dtype": model.dtype,

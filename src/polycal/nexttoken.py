@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from polycal import chat, checkpoints, embeddings, provenance, records, scoring
+from polycal import chat, checkpoints, packing, provenance, records, scoring
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
 """Of a record, those that come from the distribution over the vocabulary."""
@@ -44,7 +44,7 @@ def score(
             f"{instructions}: holds no conversation of split 'heldout'; give the data set a 'heldout' above 0."
         )
     checkpoint = checkpoints.read(model)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = scoring.place(checkpoint.folder, settings["dtype"])
     network, tokenizer = scoring.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
     found = []
     skipped: dict[str, int] = {}
@@ -98,7 +98,7 @@ def predictions(
     found = {name: np.zeros(starts[-1], np.float32) for name in COLUMNS}
     head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)
     step = max(1, LOGITS // head.weight.shape[0])
-    for chosen in embeddings.batches([len(tokens) for tokens, _ in rows], budget):
+    for chosen in packing.batches([len(tokens) for tokens, _ in rows], budget):
         width = max(len(rows[row][0]) for row in chosen)
         ids = torch.zeros(len(chosen), width, dtype=torch.long)
         for line, row in enumerate(chosen):

@@ -184,14 +184,14 @@ def rows(trees: Sequence[Tree]) -> list[Tree]:
     return [*made, beside(row)]
 
 
-def batches(trees: Sequence[Tree], budget: int) -> Iterator[list[Tree]]:
-    """Rows by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
-    batch: list[Tree] = []
-    for tree in sorted(trees, key=_order):
-        if batch and len(batch[0]) * (len(batch) + 1) > budget:
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Numbers of rows by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
+    batch: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
             yield batch
             batch = []
-        batch.append(tree)
+        batch.append(row)
     if batch:
         yield batch
 

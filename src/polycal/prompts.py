@@ -1,12 +1,16 @@
 """How a question becomes a prefix and its candidates. A change of any wording here is a new VERSION.
 
 The English frame is the one that lm-evaluation-harness uses for Global-MMLU: the question, the options with
-their letters, and ``Answer:``. A candidate follows the prefix after one space.
+their letters, and ``Answer:``. A candidate follows the prefix after one space. In a chat format all of it is one
+user's turn, and the candidate is the assistant's, which begins without a space.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from polycal import chat
 
 VERSION = "1"
 LETTERS = "ABCDEFGHIJ"
@@ -57,16 +61,20 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """``examples``, each ending in a blank line, then ``question``; ``candidates`` continue that text."""
+    """``examples``, each ending in a blank line, then ``question``; ``candidates`` continue that text.
+
+    ``opening`` comes before the examples, and stays where examples are cut.
+    """
 
     examples: tuple[str, ...]
     question: str
     candidates: tuple[str, ...]
+    opening: str = ""
 
     @property
     def prefix(self) -> str:
         """All that stands before a candidate."""
-        return "".join(self.examples) + self.question
+        return self.opening + "".join(self.examples) + self.question
 
 
 def labels(frame: str, language: str) -> Labels:
@@ -100,11 +108,46 @@ def answers(question: Question, candidates: Candidates) -> tuple[str, ...]:
 
 
 def prompt(
-    question: Question, examples: Sequence[Question], candidates: Candidates, labels: Labels = ENGLISH
+    question: Question,
+    examples: Sequence[Question],
+    candidates: Candidates,
+    labels: Labels = ENGLISH,
+    chat_template: str | None = None,
 ) -> Prompt:
-    """A question behind solved examples."""
+    """A question behind solved examples, in a chat format or plainly. Raises PromptError."""
     solved = tuple(f"{ask(e, candidates, labels)}{answers(e, candidates)[e['gold']]}\n\n" for e in examples)
-    return Prompt(solved, ask(question, candidates, labels), answers(question, candidates))
+    asked, shown = ask(question, candidates, labels), answers(question, candidates)
+    if chat_template is None:
+        return Prompt(solved, asked, shown)
+    opening, closing = turn(chat_template)
+    return Prompt(solved, asked + closing, tuple(text.lstrip() for text in shown), opening)
+
+
+def neutral(labels: Labels = ENGLISH, chat_template: str | None = None) -> str:
+    """A context that asks for an answer and holds no question, for PMI (Holtzman et al. 2021, as lighteval has it)."""
+    opening, closing = turn(chat_template) if chat_template else ("", "")
+    return f"{opening}{labels[1]}:{closing}"
+
+
+@functools.cache
+def turn(chat_template: str) -> tuple[str, str]:
+    """What stands before and behind a user's turn, up to where the assistant begins.
+
+    The tokenizer adds its own beginning-of-sequence. Raises PromptError for a format that does not exist.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    if chat_template not in chat.TEMPLATES:
+        known = ", ".join(sorted(chat.TEMPLATES))
+        raise PromptError(f"chat_template {chat_template!r} does not exist; known: {known}")
+    words = "words"
+    rendered: Any = render_jinja_template(
+        conversations=[[{"role": "user", "content": words}]],
+        chat_template=chat.TEMPLATES[chat_template],
+        add_generation_prompt=True,
+    )
+    opening, _, closing = rendered[0][0].partition(words)
+    return opening, closing
 
 
 def examples_of(pool: Sequence[Question], group: str, shots: int) -> list[Question]:

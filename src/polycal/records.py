@@ -57,7 +57,8 @@ TOKEN_SCORE = pa.schema(
         ("square", pa.float32()),
     ]
 )
-OPTIONAL = {"option_logprob_unconditional": pa.list_(pa.float32())}
+UNCONDITIONAL = "option_logprob_unconditional"
+OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
 
 
 class RecordError(ValueError):

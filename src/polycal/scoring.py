@@ -6,6 +6,7 @@ only where a candidate's token is predicted. A result depends on its batch only 
 """
 
 import hashlib
+import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polycal import checkpoints, likelihoods, packing, prompts, provenance, records
@@ -30,8 +32,26 @@ class ScoringError(ValueError):
     """A candidate that cannot be scored; the message names the question."""
 
 
-def load(folder: Path, dtype: str, attention: str, device: str) -> tuple[Any, Any]:
-    """Model and tokenizer of a local folder, without remote code and without a network."""
+def place(folder: Path, dtype: str) -> str:
+    """Where a model is loaded: ``cpu``, ``cuda``, or ``auto`` where its weights are too large for one GPU."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    numbers = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            names = weights.keys()
+            numbers += sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+    # a fifth is left to activations and logits
+    room = 0.8 * torch.cuda.mem_get_info()[0]
+    return "cuda" if numbers * getattr(torch, dtype).itemsize < room else "auto"
+
+
+def load(folder: Path, dtype: str, attention: str, device: str | Mapping[str, str | int]) -> tuple[Any, Any]:
+    """Model and tokenizer of a local folder, without remote code and without a network.
+
+    ``device`` is one device, ``auto`` to spread the layers over all GPUs and what remains over main memory, or a
+    mapping of modules to devices as accelerate takes it.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
@@ -40,8 +60,9 @@ def load(folder: Path, dtype: str, attention: str, device: str) -> tuple[Any, An
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
+        # on the CPU the file's own pages are the weights: nothing is copied
+        device_map=None if device == "cpu" else device,
     )
-    model.to(device)  # type: ignore[arg-type]
     return model.eval(), tokenizer
 
 
@@ -69,7 +90,7 @@ def candidates_of(
     for number, one in enumerate(asked, start=first):
         examples = list(one.examples)
         while True:
-            whole, start = tokenize(tokenizer, "".join(examples) + one.question, one.candidates)
+            whole, start = tokenize(tokenizer, one.opening + "".join(examples) + one.question, one.candidates)
             longest = max(map(len, whole))
             if longest <= window:
                 break
@@ -150,7 +171,8 @@ def answer(
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     if torch.cuda.is_available():
-        measured["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated()
+        devices = range(torch.cuda.device_count())
+        measured["peak_device_memory_bytes"] = sum(map(torch.cuda.max_memory_allocated, devices))
     logprob = [[values[number, k] for k in range(len(row))] for number, row in enumerate(tokens)]
     return Answers(logprob, tokens, measured)
 
@@ -180,7 +202,8 @@ def run(
     said(len(lead))
     while left:
         try:
-            for batch in packing.batches(left, budget):
+            for chosen in packing.batches([len(tree) for tree in left], budget):
+                batch = [left[row] for row in chosen]
                 values, seconds, useful = (
                     *likelihoods.log_likelihoods(model, batch, beginning),
                     sum(map(len, batch)) / (len(batch) * max(map(len, batch))),
@@ -201,10 +224,30 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
+def ask(
+    cell: Cell, questions: Path, examples: Path | None = None, first: int | None = None
+) -> tuple[list[dict[str, Any]], list[prompts.Prompt]]:
+    """The first test questions of a file (None: all) and their prompts, asked as the cell's settings say.
+
+    Few-shot examples come from the file's own examples, or from ``examples``. Raises RecordError or PromptError.
+    """
+    settings = cell["settings"]
+    labels = _labels(cell)
+    rows = records.read_questions(questions, "test")[:first]
+    pool = records.read_questions(examples or questions, "examples") if settings["shots"] else []
+    given = {g: prompts.examples_of(pool, g, settings["shots"]) for g in sorted({r["group"] for r in rows})}
+    how = (settings["candidates"], labels, settings.get("chat_template"))
+    return rows, [prompts.prompt(row, given[row["group"]], *how) for row in rows]
+
+
+def _labels(cell: Cell) -> prompts.Labels:
+    return prompts.labels(cell["settings"].get("frame", "english"), str(cell.get("language")))
+
+
 def score(
     cells: Sequence[Cell],
     *,
-    model: Path,
+    checkpoint: checkpoints.Checkpoint,
     questions: Sequence[Path],
     out: Sequence[Path],
     notes: Sequence[Mapping[str, Any]],
@@ -216,47 +259,53 @@ def score(
     """Score the test questions of each file with one model, loaded once; ``done(i)`` follows each record.
 
     ``cells[i]`` names how ``questions[i]`` is asked and goes with ``notes[i]`` into the metadata of ``out[i]``.
-    Few-shot examples come from the file's own examples, or from ``examples``. Questions are read and
-    checked before the model is loaded. Raises RecordError, PromptError, ScoringError or CheckpointError.
+    Questions are read and checked, as ``ask`` does it, before the model is loaded. With the setting ``pmi`` a record
+    also holds ``option_logprob_unconditional``. Raises RecordError, PromptError or ScoringError.
     """
-    asked = []
-    for cell, path in zip(cells, questions, strict=True):
-        settings = cell["settings"]
-        if settings.get("pmi") or settings.get("chat_template"):
-            raise prompts.PromptError(
-                "pmi and chat_template are not there yet; leave them out of the protocol"
-            )
-        labels = prompts.labels(settings.get("frame", "english"), str(cell.get("language")))
-        rows = records.read_questions(path, "test")
-        pool = records.read_questions(examples or path, "examples") if settings["shots"] else []
-        given = {
-            g: prompts.examples_of(pool, g, settings["shots"]) for g in sorted({r["group"] for r in rows})
-        }
-        asked.append(
-            (rows, [prompts.prompt(r, given[r["group"]], settings["candidates"], labels) for r in rows])
-        )
+    asked = [ask(cell, path, examples) for cell, path in zip(cells, questions, strict=True)]
     settings = cells[0]["settings"]
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint = checkpoints.read(model)
-    language_model, tokenizer = load(checkpoint.folder, settings["dtype"], settings["attention"], place)
-    for number, (rows, prompted) in enumerate(asked):
-        name = str(cells[number].get("language", questions[number].stem))
+    where = device or place(checkpoint.folder, settings["dtype"])
+    language_model, tokenizer = load(checkpoint.folder, settings["dtype"], settings["attention"], where)
+    for number, (cell, (rows, prompted)) in enumerate(zip(cells, asked, strict=True)):
+        name = str(cell.get("language", questions[number].stem))
         answers = answer(language_model, tokenizer, prompted, token_budget, name)
         measured = {
-            "device": place,
+            "device": where,
             "prompts": prompts.VERSION,
             "checkpoint": checkpoint.content,
             "questions": len(rows),
             **answers.measured,
         }
-        table = pa.Table.from_pylist(list(_rows(rows, prompted, answers)), schema=records.SCORE)
-        records.write(
-            out[number],
-            table,
-            records.SCORE,
-            {**provenance.closed(notes[number]), "cell": dict(cells[number]), **measured},
-        )
+        made, schema = list(_rows(rows, prompted, answers)), records.SCORE
+        if cell["settings"].get("pmi"):
+            context = prompts.neutral(_labels(cell), cell["settings"].get("chat_template"))
+            found = unconditional(language_model, tokenizer, prompted, context, token_budget)
+            for row, one in zip(made, prompted, strict=True):
+                row[records.UNCONDITIONAL] = [found.logprob[text] for text in one.candidates]
+            schema = schema.append(pa.field(records.UNCONDITIONAL, records.OPTIONAL[records.UNCONDITIONAL]))
+            measured["unconditional"] = found.measured
+        note = {**provenance.closed(notes[number]), "cell": dict(cell), **measured}
+        records.write(out[number], made, schema, note)
         done(number)
+
+
+@dataclass(frozen=True)
+class Unconditional:
+    """Summed natural log-likelihood of each distinct candidate behind a neutral context; and how it went."""
+
+    logprob: dict[str, float]
+    measured: dict[str, Any]
+
+
+def unconditional(
+    model: Any, tokenizer: Any, asked: Sequence[prompts.Prompt], context: str, budget: int | None = None
+) -> Unconditional:
+    """Each candidate of the prompts behind ``context``, once however often it stands. Raises ScoringError."""
+    distinct = sorted({text for one in asked for text in one.candidates})
+    answers = answer(model, tokenizer, [prompts.Prompt((), context, (text,)) for text in distinct], budget)
+    found = {text: value for text, (value,) in zip(distinct, answers.logprob, strict=True)}
+    said = {key: answers.measured[key] for key in ("tokens", "seconds")}
+    return Unconditional(found, {"candidates": len(distinct), **said})
 
 
 def _rows(

@@ -2,7 +2,7 @@ import models
 import pytest
 import torch
 
-from polycal import likelihoods, packing, prompts, records, scoring
+from polycal import answers, checkpoints, likelihoods, packing, prompts, records, scoring
 
 ROWS = [
     {
@@ -21,6 +21,9 @@ ROWS = [
             ("यह क्या है? ọ̀rọ̀", ["पेड़", "घर"], "test"),
             ("One and one?", ["two", "three"], "examples"),
             ("Two and two?", ["four", "five"], "examples"),
+            ("Quoi ?", ["un", "deux"], "examples"),
+            ("谁？", ["我", "你"], "examples"),
+            ("من؟", ["أنا", "هو"], "examples"),
         ]
     )
 ]
@@ -45,7 +48,14 @@ def cell(candidates, shots, attention="eager"):
 
 def scored(folder, questions, out, candidates, shots, budget, attention="eager"):
     one = cell(candidates, shots, attention)
-    scoring.score([one], model=folder, questions=[questions], out=[out], notes=[{}], token_budget=budget)
+    scoring.score(
+        [one],
+        checkpoint=checkpoints.read(folder),
+        questions=[questions],
+        out=[out],
+        notes=[{}],
+        token_budget=budget,
+    )
     return records.read_scores(out).to_pylist()
 
 
@@ -61,7 +71,7 @@ def reference(folder, one):
     return values
 
 
-@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("shots", [0, 5])
 @pytest.mark.parametrize("candidates", ["letters", "texts"])
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 def test_log_likelihoods_against_float64(folders, questions, tmp_path, architecture, candidates, shots):
@@ -83,10 +93,69 @@ def test_the_record_says_how_it_was_made(folders, questions, tmp_path):
     assert (said["questions"], said["equal_candidates"], said["prompts_cut"]) == (4, 1, 0)
     assert rows[2]["option_logprob"][0] == pytest.approx(rows[2]["option_logprob"][2], abs=1e-5)
     assert said["cell"]["settings"]["candidates"] == "texts"
+    for name in ("questions_per_second", "tokens_per_second", "peak_memory_bytes"):
+        assert said[name] > 0
+    assert 0 < said["forward_fraction"] <= 1
+    assert records.UNCONDITIONAL not in rows[0]
+
+
+@pytest.mark.parametrize("chat", [None, "tulu"])
+def test_candidates_behind_a_neutral_context(folders, questions, tmp_path, chat):
+    one = cell("texts", 0)
+    one["settings"] |= {"pmi": True, "chat_template": chat}
+    checkpoint = checkpoints.read(folders["llama"])
+    scoring.score([one], checkpoint=checkpoint, questions=[questions], out=[tmp_path / "s"], notes=[{}])
+    found = records.read_scores(tmp_path / "s").to_pylist()
+    assert records.metadata(tmp_path / "s")["unconditional"]["candidates"] == 9
+    context = prompts.neutral(chat_template=chat)
+    assert context == ("Answer:" if chat is None else "<|user|>\nAnswer:\n<|assistant|>\n")
+    for row, question in zip(found, ROWS[:4], strict=True):
+        asked = prompts.prompt(question, [], "texts", chat_template=chat)
+        expected = reference(folders["llama"], prompts.Prompt((), context, asked.candidates))
+        assert row[records.UNCONDITIONAL] == pytest.approx(expected, abs=1e-4)
+        assert row["option_logprob"] == pytest.approx(reference(folders["llama"], asked), abs=1e-4)
+    assert found[2][records.UNCONDITIONAL][0] == found[2][records.UNCONDITIONAL][2]
+    assert "pmi" in answers.read(tmp_path / "s").normalisations(["sum"])
+
+
+def test_a_chat_format_puts_all_into_one_turn():
+    asked = prompts.prompt(ROWS[0], ROWS[4:5], "letters", chat_template="tulu")
+    assert asked.prefix == (
+        "<|user|>\nOne and one?\nA. two\nB. three\nAnswer: A\n\nWhat is it?\nA. tree\nB. a tree in the yard\n"
+        "C. no\nAnswer:\n<|assistant|>\n"
+    )
+    assert asked.candidates == ("A", "B", "C")
+    room = max(len(models.tokenizer()(asked.prefix + text)["input_ids"]) for text in asked.candidates) - 1
+    found, kept, cut = scoring.candidates_of(models.tokenizer(), [asked], room)
+    assert (kept, cut) == ([""], 1)
+    assert models.tokenizer().decode(found[0].tokens[1:]).startswith("<|user|>\nWhat is it?")
+    with pytest.raises(prompts.PromptError, match="chat_template 'tolu' does not exist; known: tulu"):
+        prompts.prompt(ROWS[0], [], "letters", chat_template="tolu")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_a_model_in_parts_scores_the_same(folders, questions, tmp_path, monkeypatch, architecture):
+    whole = scored(folders[architecture], questions, tmp_path / "a", "texts", 5, 300)
+    parts = {"model.layers.1": "disk", "": "cpu"}
+    real = scoring.load
+    monkeypatch.setattr(scoring, "load", lambda *words: real(*words[:3], parts))
+    split = scored(folders[architecture], questions, tmp_path / "b", "texts", 5, 300)
+    for a, b in zip(whole, split, strict=True):
+        assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-5)
+
+
+def test_a_model_too_large_for_a_gpu_is_spread(folders, monkeypatch):
+    assert scoring.place(folders["llama"], "float32") == ("cuda" if torch.cuda.is_available() else "cpu")
+    size = (folders["llama"] / "model.safetensors").stat().st_size
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for free, where in ((2 * size, "cuda"), (size, "auto")):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, free))
+        assert scoring.place(folders["llama"], "float32") == where
+    assert scoring.place(folders["llama"], "bfloat16") == "cuda"
 
 
 def test_examples_are_cut_whole_and_counted():
-    asked = prompts.prompt(ROWS[0], ROWS[4:], "texts")
+    asked = prompts.prompt(ROWS[0], ROWS[4:6], "texts")
     tokenizer = models.tokenizer()
     room = max(len(tokenizer(asked.examples[1] + asked.question + c)["input_ids"]) for c in asked.candidates)
     found, kept, cut = scoring.candidates_of(tokenizer, [asked], room)
@@ -117,9 +186,10 @@ def tree(*texts, start=1, question=0):
 
 def test_batches_hold_every_row_once_under_the_budget():
     trees = [tree(range(3 + n % 7), question=n) for n in range(40)]
-    made = list(packing.batches(trees, 20))
-    assert sorted(one.reads[0].question for batch in made for one in batch) == list(range(40))
-    assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= 20 for batch in made)
+    lengths = [len(one) for one in trees]
+    made = list(packing.batches(lengths, 20))
+    assert sorted(row for batch in made for row in batch) == list(range(40))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 20 for batch in made)
 
 
 def test_what_candidates_share_stands_once_in_their_tree():
@@ -204,7 +274,7 @@ def test_the_wording_of_a_prompt_is_fixed():
 
 def test_too_few_examples_and_too_many_options_are_named():
     with pytest.raises(prompts.PromptError, match="has 2 examples, but 5"):
-        prompts.examples_of(ROWS[4:], "g", 5)
+        prompts.examples_of(ROWS[4:6], "g", 5)
     many = {**ROWS[0], "options": [str(n) for n in range(11)]}
     with pytest.raises(prompts.PromptError, match="11 options"):
         prompts.ask(many, "letters")
