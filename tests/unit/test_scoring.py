@@ -101,7 +101,7 @@ def test_the_record_says_how_it_was_made(folders, questions, tmp_path):
 
 @pytest.mark.parametrize("chat", [None, "tulu"])
 def test_candidates_behind_a_neutral_context(folders, questions, tmp_path, chat):
-    one = cell("texts", 0)
+    one = cell("texts", 0) | {key: "none" for key in answers.CELL if key not in ("model", "language")}
     one["settings"] |= {"pmi": True, "chat_template": chat}
     checkpoint = checkpoints.read(folders["llama"])
     scoring.score([one], checkpoint=checkpoint, questions=[questions], out=[tmp_path / "s"], notes=[{}])
@@ -136,7 +136,8 @@ def test_a_chat_format_puts_all_into_one_turn():
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
 def test_a_model_in_parts_scores_the_same(folders, questions, tmp_path, monkeypatch, architecture):
     whole = scored(folders[architecture], questions, tmp_path / "a", "texts", 5, 300)
-    parts = {"model.layers.1": "disk", "": "cpu"}
+    rest = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
+    parts = {"model.layers.1": "disk", **dict.fromkeys(rest, "cpu")}
     real = scoring.load
     monkeypatch.setattr(scoring, "load", lambda *words: real(*words[:3], parts))
     split = scored(folders[architecture], questions, tmp_path / "b", "texts", 5, 300)
