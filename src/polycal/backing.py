@@ -133,7 +133,10 @@ def measured(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def costs(steps: Sequence[Step]) -> list[dict[str, Any]]:
-    """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory of each stage, and of all together."""
+    """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory of each stage, and of all together.
+
+    Wall and GPU hours count attempts that failed; ``failed`` is their number, ``lost`` their wall hours.
+    """
     notes: dict[str, list[Mapping[str, Any]]] = {}
     seen: set[str] = set()
     for step in steps:
@@ -149,12 +152,18 @@ def costs(steps: Sequence[Step]) -> list[dict[str, Any]]:
 
 def _cost(stage: str, notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     spent = [note["cost"] for note in notes]
-    known = {name: [one[key] for one in spent if one.get(key) is not None] for key, name in HOURS.items()}
+    failed = [note["attempts"] for note in notes if note.get("attempts")]
+    known = {
+        name: [one[key] for one in [*spent, *failed] if one.get(key) is not None]
+        for key, name in HOURS.items()
+    }
     return {
         "stage": stage,
         "results": len(notes),
         "jobs": len({note["job"] for note in notes if note.get("job")}) or None,
         **{name: sum(values) / 3600 if values else None for name, values in known.items()},
+        "failed": sum(one["failed"] for one in failed),
+        "lost": sum(one["wall_seconds"] for one in failed) / 3600,
         "memory": max(one["peak_memory_bytes"] for one in spent) / 2**30,
     }
 

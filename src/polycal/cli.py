@@ -51,8 +51,14 @@ def _obtain(
     folder: Path = Path(),
 ) -> bool:
     """``kept.obtain`` by one process at a time; here, so that an edit of the lock changes no result's version."""
+    from polycal import attempts
+
+    def counted(note: dict[str, Any]) -> Iterable[Path] | None:
+        with attempts.Attempt(kept_folder, note["fingerprint"]) as attempt:
+            return make({**note, **attempt.earlier})
+
     with lock.hold(stage, *outputs.values()):
-        return kept.obtain(stage, cell, code, reads, outputs, kept_folder, make, folder)
+        return kept.obtain(stage, cell, code, reads, outputs, kept_folder, counted, folder)
 
 
 def _obtain_each(
@@ -80,17 +86,29 @@ def _obtain_each(
         ]
         if not todo:
             return
-        from polycal import provenance
+        from polycal import attempts, provenance
 
         keys = {number: kept.fingerprint(cells[number], code, reads[number]) for number in todo}
+        notes = [provenance.note(stage, cells[n], keys[n], reads[n]) for n in todo]
+        running = [attempts.Attempt(kept_folder, keys[todo[0]])]
+        notes[0] |= running[0].earlier
 
         def done(place: int) -> None:
             number = todo[place]
             if kept_folder is not None:
                 kept.keep(kept_folder, keys[number], roles[number])
                 kept.journal(kept_folder, "computed", stage, cells[number], keys[number])
+            running.pop().done()
+            if place + 1 < len(todo):
+                running.append(attempts.Attempt(kept_folder, keys[todo[place + 1]]))
+                notes[place + 1] |= running[0].earlier
 
-        make(todo, [provenance.note(stage, cells[n], keys[n], reads[n]) for n in todo], done)
+        try:
+            make(todo, notes, done)
+        except BaseException:
+            for attempt in running:
+                attempt.failed()
+            raise
 
 
 @app.command("fetch-model")

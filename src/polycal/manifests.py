@@ -25,6 +25,14 @@ class Cost(BaseModel):
     queue_seconds: Amount | None = Field(description="Wait in Slurm's queue, once a job; null where unknown.")
 
 
+class Attempts(BaseModel):
+    """Earlier attempts at the same result that came to nothing."""
+
+    failed: int = Field(ge=1)
+    wall_seconds: Amount
+    gpu_seconds: Amount = Field(description="Wall time times the devices allotted.")
+
+
 class File(BaseModel):
     """A file of a result."""
 
@@ -52,6 +60,7 @@ class Manifest(BaseModel):
     job: str | None = Field(description="Slurm's job id.")
     started: AwareDatetime
     cost: Cost
+    attempts: Attempts | None = Field(None, description="Where some failed before this one.")
 
 
 class Fetched(Manifest):

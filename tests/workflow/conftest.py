@@ -1,8 +1,12 @@
 """One tiny study, computed once; every test edits a copy of it."""
 
+import os
+
 import pytest
 from hub import Hub
 from world import World
+
+from polycal import lock
 
 OTHER = "f" * 40
 """Another commit of the instruction set, with the same rows."""
@@ -10,13 +14,21 @@ OTHER = "f" * 40
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    world = World(tmp_path_factory.mktemp("reruns") / "whole", Hub()).build()
+    """Computed by the first of pytest's processes that needs it; the others read it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
+    with lock.hold("prepared", folder / "whole"):
+        if not (folder / "whole").exists():
+            world = World(folder / "half", Hub()).build()
+            assert world.run() == {
+                "fetch_model": 1, "fetch_instructions": 1, "fetch_benchmark": 2, "check_parallel": 1, "finetune": 2,
+                "score": 6, "measure": 1, "present": 1,
+            }  # fmt: skip
+            assert world.planned() == {}
+            world.work.parent.rename(folder / "whole")
+    world = World(folder / "whole", Hub())
+    world.publish()
     world.hub.commits.add(OTHER)
-    assert world.run() == {
-        "fetch_model": 1, "fetch_instructions": 1, "fetch_benchmark": 2, "check_parallel": 1, "finetune": 2,
-        "score": 6, "measure": 1, "present": 1,
-    }  # fmt: skip
-    assert world.planned() == {}
     return world
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import models
+import warm
 import yaml
 from hub import COMMIT, Hub, files
 
@@ -60,11 +61,15 @@ class World:
         talks.mkdir()
         rows = [{"instruction": f"Say {n}.", "input": "", "output": "n" * n} for n in range(1, 10)]
         (talks / "talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        self.hub.repositories[TALKS] = files(talks)
+        self.publish()
         for language in ASKED:
             self.ask(language)
         self.configure({})
         return self
+
+    def publish(self) -> None:
+        """Put the conversations on the hub."""
+        self.hub.repositories[TALKS] = files(self.work.parent / "talks")
 
     def ask(self, language: str, question: str = "{}?") -> None:
         """Write the questions of one language."""
@@ -139,9 +144,9 @@ class World:
         return [str(self.code / "config/languages.yaml"), "study.yaml", *overlays]
 
     def snakemake(self, *words: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile"), "-c", "2", *words]
+        command = ["-s", str(self.code / "Snakefile"), "-c", "2", *words]
         command += ["--configfile", *self.configurations(*overlays)]
-        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), cwd=self.work)
+        return warm.run("snakemake.cli", command, self.environment(), self.work)
 
     def polycal(self, *words: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-c", "from polycal.cli import main; main()", *words]
@@ -163,7 +168,7 @@ class World:
     def book(self, *words: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
         """One of the commands that compare results with the plan."""
         files = [word for file in self.configurations(*overlays) for word in ("--configfile", file)]
-        return self.polycal(*words, *files)
+        return warm.run("polycal.cli", [*words, *files], self.environment(), self.work)
 
     def imported(self) -> dict[str, set[str]]:
         """Modules of polycal that each stage has imported in all its runs so far."""
