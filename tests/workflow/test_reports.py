@@ -102,7 +102,8 @@ def calm(browser) -> None:
 
 def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, browser):
     text = look(browser, work / STUDY / "report.html")
-    for nasty in (LICENCE, FOLDER):
+    # the language's name, right to left, stands in the configuration as JSON
+    for nasty in (LICENCE, FOLDER, json.dumps(LANGUAGE, ensure_ascii=False)):
         assert " ".join(nasty.split()) in " ".join(text.split())
     ends = "[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
     dead = browser.execute_script(
