@@ -60,3 +60,11 @@ def study(prepared, cluster, request):
     made = prepared.study(re.sub(r"\W", "_", request.node.name), cluster)
     yield made
     made.end()
+
+
+@pytest.fixture
+def untrained(prepared, cluster, request):
+    """A copy of the study with nothing trained and nothing scored."""
+    made = prepared.study(re.sub(r"\W", "_", request.node.name), cluster, trained=False)
+    yield made
+    made.end()

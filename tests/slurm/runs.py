@@ -22,6 +22,7 @@ from polycal import grid, records
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
 QUESTIONS = 4000
+EPOCHS = 2000
 ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own"}
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
@@ -107,6 +108,17 @@ class Study(World):
         """What the controller said so far."""
         return (self.work / "controller.log").read_text()
 
+    def training(self) -> dict:
+        """The holder of a checkpoint's lock, after the first steps of its training."""
+        holder = self.working("finetune")
+        log = next(self.work.glob("logs/finetune/**/*.log"))
+        until("training has begun", lambda: " steps, " in log.read_text(), 120, why=log.read_text)
+        return holder
+
+    def trained(self) -> dict:
+        """The manifest of the trained checkpoint."""
+        return json.loads((self.work / CHECKPOINT).read_text())
+
     def computed(self) -> Counter:
         """How often each cell was computed, as the stages themselves say."""
         made = [event for event in self.events() if event["event"] == "computed"]
@@ -127,7 +139,8 @@ class Prepared:
         self.whole = Study(self.folder / "whole", Hub())
         self.whole.work.mkdir(parents=True)
         self.whole.build()
-        self.whole.configure({"grid.betas": ["0.1"], "languages_per_job": 1})
+        # long enough for a fault to strike in the middle
+        self.whole.configure({"grid.betas": ["0.1"], "languages_per_job": 1, "recipes.brief.epochs": EPOCHS})
         for language in ("en", "yo"):
             path = self.whole.work / "questions" / f"{language}.jsonl"
             rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -139,10 +152,11 @@ class Prepared:
         self.whole.edit("src/polycal/lock.py", "POLL = 5.0", "POLL = 0.5")
         self.whole.run(*RECORDS, CHECKPOINT)
         self.contents = self.whole.contents()
+        self.trained = self.whole.trained()
         return self
 
-    def study(self, name: str, cluster: Cluster) -> Study:
-        """A copy with its checkpoints, but nothing scored."""
+    def study(self, name: str, cluster: Cluster, trained: bool = True) -> Study:
+        """A copy with nothing scored; with its checkpoints or without."""
         folder = self.folder / name
         made = Study(folder, self.whole.hub)
         subprocess.run(["cp", "-a", str(self.whole.work.parent), str(folder)], check=True)
@@ -150,6 +164,10 @@ class Prepared:
             shutil.rmtree(path)
         for path in made.work.glob("results/.kept/*/*/scores.parquet"):
             shutil.rmtree(path.parent)
+        if not trained:
+            shutil.rmtree(made.work / "results/checkpoints")
+            [path] = made.work.glob(f"results/.kept/*/{self.trained['fingerprint']}")
+            shutil.rmtree(path)
         shutil.rmtree(made.work / "results/.events")
         made.cluster = cluster
         made.profile()

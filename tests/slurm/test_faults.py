@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from cluster import until
+from runs import CHECKPOINT
 
 
 def complete(study, prepared):
@@ -26,6 +27,44 @@ def struck(study, cluster, job, state):
     )[0]
     assert first["Start"] != "None"
     assert not [e for e in study.events() if e["event"] == "computed" and e["job"] == job]
+
+
+def resumed(study, prepared):
+    """The checkpoint is there, went on from a state, has the bits of the undisturbed run, and was computed once."""
+    made = study.trained()
+    assert 0 < made["resumed_at"] < made["steps"]
+    assert made["content"] == prepared.trained["content"]
+    assert sorted(study.computed().values()) == [1]
+
+
+def test_scancel_of_a_training_job(untrained, prepared, cluster):
+    untrained.start(CHECKPOINT)
+    job = untrained.training()["job"]
+    cluster.call("scancel", job)
+    untrained.finish()
+    struck(untrained, cluster, job, "CANCELLED")
+    resumed(untrained, prepared)
+
+
+def test_time_limit_of_a_training_job(untrained, prepared, cluster):
+    untrained.start(CHECKPOINT)
+    job = untrained.training()["job"]
+    # the warning signal comes five minutes before the limit
+    cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now+200")
+    untrained.finish()
+    struck(untrained, cluster, job, "FAILED")
+    resumed(untrained, prepared)
+
+
+@pytest.mark.parametrize("partition", ["spare", "spot"], ids=["ended", "cancelled"])
+def test_preemption_of_a_training_job(untrained, prepared, cluster, partition):
+    untrained.profile({"slurm_partition": partition})
+    untrained.start(CHECKPOINT)
+    job = untrained.training()["job"]
+    cluster.call("sbatch", "-p", "urgent", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 5")
+    untrained.finish()
+    struck(untrained, cluster, job, "PREEMPTED")
+    resumed(untrained, prepared)
 
 
 def test_scancel_of_a_scoring_job(study, prepared, cluster):
@@ -64,6 +103,17 @@ def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, clu
     lost = [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == holder["job"]]
     assert lost[0]["State"] == "NODE_FAIL"
     assert computed_before < 2
+    complete(study, prepared)
+
+
+@pytest.mark.parametrize("partition", ["spare", "spot"], ids=["ended", "cancelled"])
+def test_preemption_of_a_scoring_job(study, prepared, cluster, partition):
+    study.profile({"slurm_partition": partition})
+    study.start()
+    job = study.working("score")["job"]
+    cluster.call("sbatch", "-p", "urgent", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 5")
+    study.finish()
+    struck(study, cluster, job, "PREEMPTED")
     complete(study, prepared)
 
 
