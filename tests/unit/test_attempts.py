@@ -63,7 +63,7 @@ def test_an_attempt_shows_that_it_lives(shelf, monkeypatch):
         assert attempt.file.stat().st_mtime > time.time() - 60
 
 
-# what sacct 22.05 and 24.11 say of ElapsedRaw,AllocTRES: a job on GPUs, a job on none, a job that never ran
+# what sacct 22.05 say of ElapsedRaw,AllocTRES: a job on GPUs, a job on none, a job that never ran
 SAID = {
     "37|billing=2,cpu=2,gres/gpu:fake=2,gres/gpu=2,mem=1000M,node=1": (37, 74),
     "5|billing=1,cpu=1,mem=500M,node=1": (5, 0),
