@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polycal import bookkeeping, kept, lock, records, versions
+from polycal import attempts, bookkeeping, kept, lock, records, versions
 from polycal.config import ConfigError
 
 app = typer.Typer(
@@ -51,7 +51,6 @@ def _obtain(
     folder: Path = Path(),
 ) -> bool:
     """``kept.obtain`` by one process at a time; here, so that an edit of the lock changes no result's version."""
-    from polycal import attempts
 
     def counted(note: dict[str, Any]) -> Iterable[Path] | None:
         with attempts.Attempt(kept_folder, note["fingerprint"]) as attempt:
@@ -86,7 +85,7 @@ def _obtain_each(
         ]
         if not todo:
             return
-        from polycal import attempts, provenance
+        from polycal import provenance
 
         keys = {number: kept.fingerprint(cells[number], code, reads[number]) for number in todo}
         notes = [provenance.note(stage, cells[n], keys[n], reads[n]) for n in todo]
