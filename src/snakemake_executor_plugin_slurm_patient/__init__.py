@@ -3,7 +3,7 @@
 Submission is that of snakemake-executor-plugin-slurm. What differs, each a fault that was met on a controller:
 a job that Slurm preempts for good is waited for without end; a status query that fails forgets all jobs; a job that
 Slurm has forgotten is waited for without end; a lost node spends a retry and its name breaks later submissions;
-a controller that does not answer spends all retries in seconds.
+a controller that does not answer spends all retries in seconds; GPUs of a job on two nodes may fall 3 and 1.
 """
 
 import subprocess
@@ -76,6 +76,16 @@ class Executor(SlurmExecutor):
             said = True
             time.sleep(STEP)
         super().run_job(job)
+
+    def get_partition_arg(self, job: JobExecutorInterface) -> str:
+        """The partition; and for a job on several nodes, that each has the same share of its GPUs."""
+        argument: str = super().get_partition_arg(job)
+        nodes, gpus = job.resources.get("nodes") or 1, job.resources.get("gpu") or 0
+        if nodes > 1 and gpus:
+            # with the type wherever the total has it: Slurm refuses to be told one with and one without
+            model = job.resources.get("gpu_model")
+            argument += f" --gpus-per-node={f'{model}:' if model else ''}{gpus // nodes}"
+        return argument
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel all jobs of this run, by its name: also those whose state is being asked for now."""

@@ -97,3 +97,26 @@ def test_jobs_that_the_controller_has_forgotten_are_looked_up_in_accounting(monk
 @pytest.mark.parametrize("command", [("false",), ("no-such-program",)])
 def test_a_program_that_fails_has_no_answer(command):
     assert patient._ask(*command) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"gpu": 4, "nodes": 1}, ""),
+        ({"nodes": 2}, ""),
+        ({"gpu": 8, "nodes": 2}, " --gpus-per-node=4"),
+        ({"gpu": 8, "nodes": 2, "gpu_model": "h100"}, " --gpus-per-node=h100:4"),
+    ],
+)
+def test_gpus_of_several_nodes_are_asked_for_in_equal_shares(asked, expected):
+    executor = object.__new__(patient.Executor)
+    executor._partitions = None
+    resources = {"slurm_partition": "gpu", **asked}
+    job = SimpleNamespace(resources=Resources(resources))
+    assert executor.get_partition_arg(job) == f" -p gpu{expected}"
+
+
+class Resources(dict):
+    """Resources of a job, by key and by name."""
+
+    __getattr__ = dict.get
