@@ -10,6 +10,7 @@ from conftest import OTHER
 from hub import COMMIT
 
 from polycal import provenance
+from polycal import state as states
 
 SCORING = ("src/polycal/scoring.py", "\nimport", "\nEDITED = 1\nimport")
 AGAIN = ("src/polycal/scoring.py", "EDITED = 1", "EDITED = 2")
@@ -159,6 +160,25 @@ def test_prune_removes_what_no_study_needs_and_nothing_else(world):
     for path in world.work.glob("results/scores/**/scores.parquet"):
         path.unlink()
     assert world.run() == {}
+
+
+def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(world):
+    study = ",".join(world.configurations())
+    manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
+    planned, other = provenance.read(manifest)["fingerprint"], "f" * 64
+    for fingerprint in (planned, other):
+        place = states.aside(manifest.parent / fingerprint[:12] / "state", 3)
+        (place / "optimizer.pt").write_bytes(bytes(2_000_000))
+        states.seal(place, fingerprint, 3)
+    manifest.unlink()
+    foreign = manifest.parent / other[:12]
+    listed = world.polycal("prune", "--study", study).stdout
+    assert f"{foreign.relative_to(world.work)}: weights or training state, 2.0 MB" in listed
+    assert planned[:12] not in listed
+    assert foreign.exists()
+    assert world.polycal("prune", "--study", study, "--remove").returncode == 0
+    assert not foreign.exists()
+    assert states.found(manifest.parent / planned[:12] / "state", planned)
 
 
 def test_prune_keeps_what_another_study_needs(world):
