@@ -241,7 +241,7 @@ def finetune(
 
         files = {"model": str(model), "instructions": str(instructions), "out": str(out)}
         words = [sys.executable, "-m", "polycal.finetune", json.dumps({"cell": told, **files, **how})]
-        if code := launch.over_nodes(words, ranks, nodes, out.parent):
+        if code := launch.over_nodes(words, ranks, nodes, out.parent, threads):
             raise SystemExit(code)
 
     def whole() -> bool:

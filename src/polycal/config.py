@@ -145,14 +145,27 @@ class Model(Source):
     hidden: int | None = Field(None, gt=0, description="Width of the hidden states, for planning.")
     layers: int | None = Field(None, gt=0, description="Number of layers, for planning.")
     training_gpus: int = Field(
-        0, ge=0, description="GPUs of a fine-tuning job on one node; 0 trains on the CPU."
+        0, ge=0, description="GPUs of a fine-tuning job on each node, one process a GPU; 0 trains on the CPU."
     )
-    training_memory_mb: int = Field(4000, gt=0, description="Main memory of a fine-tuning job.")
+    training_nodes: int = Field(
+        1, ge=1, description="Nodes of a fine-tuning job, each with its own training_gpus; changes no result."
+    )
+    training_memory_mb: int = Field(4000, gt=0, description="Main memory of a fine-tuning job on each node.")
     training_minutes: int = Field(60, gt=0, description="Time limit of a fine-tuning job.")
     zero_stage: Literal[0, 2, 3] = Field(2, description="DeepSpeed ZeRO stage; changes no result.")
     scoring_gpus: int = Field(0, ge=0, description="GPUs of a scoring job.")
     scoring_memory_mb: int = Field(4000, gt=0, description="Main memory of a scoring job.")
     scoring_minutes: int = Field(60, gt=0, description="Time limit of a scoring job.")
+
+    @property
+    def training_ranks(self) -> int:
+        """Processes of a fine-tuning job on each of its nodes."""
+        return max(self.training_gpus, 1)
+
+    @property
+    def training_world(self) -> int:
+        """Processes of a fine-tuning job on all of its nodes."""
+        return self.training_ranks * self.training_nodes
 
 
 class Data(Source):

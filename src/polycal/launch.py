@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,6 @@ def run(
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
-    libc = ctypes.CDLL(None)
     children: list[subprocess.Popen[bytes]] = []
     with _forwarding(children):
         for local in range(ranks):
@@ -76,7 +75,7 @@ def run(
                     command,
                     env=shared | own,
                     # no rank outlives its launcher: it would go on writing unsupervised
-                    preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGKILL),
+                    preexec_fn=_dying_with_parent(signal.SIGKILL),
                 )
             )
         code = _worst(children)
@@ -85,19 +84,28 @@ def run(
     return code
 
 
-def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path) -> int:
-    """Run ``command`` as ``ranks`` processes on each of ``nodes`` nodes of this Slurm job; the worst code."""
+def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, threads: int = 1) -> int:
+    """Run ``command`` as ``ranks`` processes on each of ``nodes`` nodes of this Slurm job; the worst code.
+
+    ``threads`` are the cores that the job has on a node. ``folder``, which all nodes see, is this call's alone.
+    """
     if nodes == 1:
         return run(command, ranks)
+    _check_job(nodes)
+    for left in folder.glob(".rendezvous-*.json"):
+        left.unlink(missing_ok=True)  # of a job that was killed
     rendezvous = folder / f".rendezvous-{uuid.uuid4().hex[:12]}.json"
-    # each task is this launcher, and the whole step ends where one of them fails
-    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    # each task is this launcher, and the whole step ends where one of them fails; a step has all of the job's
+    # GPUs and memory, but one core unless it asks; the first rank writes weights long after the others have ended
+    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    step += [f"--cpus-per-task={threads}", "--kill-on-bad-exit=1", "--wait=0"]
     launcher = [sys.executable, "-m", "polycal.launch", f"--ranks={ranks}", f"--nodes={nodes}"]
     children: list[subprocess.Popen[bytes]] = []
     try:
-        with _forwarding(children):
+        # srun answers SIGTERM and SIGINT by killing its tasks; SIGUSR1 it hands on
+        with _forwarding(children, signal.SIGUSR1):
             words = [*step, *launcher, f"--rendezvous={rendezvous}", "--", *command]
-            children.append(subprocess.Popen(words))
+            children.append(subprocess.Popen(words, preexec_fn=_dying_with_parent(signal.SIGTERM)))
             return _worst(children)
     except FileNotFoundError:
         raise LaunchError(f"{nodes} nodes are asked for, but there is no srun on this machine.") from None
@@ -105,14 +113,37 @@ def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path) -> 
         rendezvous.unlink(missing_ok=True)
 
 
+def _check_job(nodes: int) -> None:
+    """Raise LaunchError where ``srun`` would allocate a job of its own, or wait for ever for cores it has itself."""
+    if "SLURM_JOB_ID" not in os.environ:
+        raise LaunchError(
+            f"{nodes} nodes are asked for, but this is no Slurm job: submit it with --nodes={nodes}."
+        )
+    # steps that users start are numbered from 0; batch and interactive ones have numbers near 2**32
+    if int(os.environ.get("SLURM_STEP_ID", 2**32)) < 2**31:
+        raise LaunchError(
+            f"{nodes} nodes are asked for within a step of one: give the model training_nodes, not the rule nodes."
+        )
+
+
+def _dying_with_parent(number: int) -> Callable[[], None]:
+    """To be called in a child: it is sent ``number`` when its parent ends, however that ends."""
+    libc = ctypes.CDLL(None)
+
+    def bind() -> None:
+        libc.prctl(DIE_WITH_PARENT, number)
+
+    return bind
+
+
 @contextmanager
-def _forwarding(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Send what this process is sent on to all children, while it waits for them."""
+def _forwarding(children: Sequence[subprocess.Popen[bytes]], as_number: int | None = None) -> Iterator[None]:
+    """Send what this process is sent on to all children, all as ``as_number`` if given, while it waits for them."""
 
     def forward(number: int, _: Any) -> None:
         for child in children:
             if child.poll() is None:
-                child.send_signal(number)
+                child.send_signal(as_number or number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:

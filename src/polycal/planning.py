@@ -48,7 +48,7 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
     """
     if model.parameters is None or model.hidden is None or model.layers is None:
         return None
-    ranks = max(model.training_gpus, 1)
+    ranks = model.training_world
     shared = {
         "weights": model.zero_stage == 3,
         "gradients": model.zero_stage >= 2,
@@ -81,7 +81,7 @@ def _training(config: Config) -> Iterator[Line]:
     for (model, data, recipe), jobs in sorted(found.items()):
         chosen = config.models[model]
         one = training_hours(config, chosen, config.data[data], config.recipes[recipe])
-        hours = None if one is None else one / max(chosen.training_gpus, 1)
+        hours = None if one is None else one / chosen.training_world
         disk = None if chosen.parameters is None else jobs * STATES["weights"] * chosen.parameters / GB
         total = None if one is None else jobs * one
         yield Line(

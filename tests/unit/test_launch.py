@@ -109,3 +109,45 @@ def test_another_node_waits_for_the_first_and_gives_up_in_a_sentence(tmp_path):
         launch.run(["true"], 1, nodes=2, node=1, rendezvous=tmp_path / "none.json", patience=0.3)
     with pytest.raises(launch.LaunchError, match="need --rendezvous"):
         launch.run(["true"], 1, nodes=2, node=1)
+
+
+def test_several_nodes_need_a_job_and_its_batch_step(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(launch.LaunchError, match="this is no Slurm job: submit it with --nodes=2"):
+        launch.over_nodes(["true"], 1, 2, tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    with pytest.raises(launch.LaunchError, match="give the model training_nodes"):
+        launch.over_nodes(["true"], 1, 2, tmp_path)
+    monkeypatch.delenv("SLURM_STEP_ID")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(launch.LaunchError, match="there is no srun on this machine"):
+        launch.over_nodes(["true"], 1, 2, tmp_path)
+
+
+FAKE_SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+SLURM_NODEID=1 "$@" & other=$!
+SLURM_NODEID=0 "$@" & first=$!
+trap 'kill -USR1 $first $other' USR1
+trap 'kill -KILL $first $other; exit 9' TERM INT
+wait $first; wait $first; code=$?; wait $other; exit $code
+"""
+
+
+def test_what_several_nodes_are_sent_reaches_them_as_the_signal_that_srun_hands_on(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/srun").write_text(FAKE_SRUN)
+    (tmp_path / "bin/srun").chmod(0o755)
+    (tmp_path / "said").mkdir()
+    (tmp_path / ".rendezvous-left.json").write_text("{}")
+    words = [sys.executable, "-c", WAIT, str(tmp_path / "said")]
+    call = f"launch.over_nodes({words!r}, 1, 2, pathlib.Path({str(tmp_path)!r}))"
+    script = f"import pathlib, sys; from polycal import launch; sys.exit({call})"
+    environment = {**os.environ, "SLURM_JOB_ID": "1", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    run = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    found = pids(tmp_path / "said", 2)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(30) == 75
+    assert not any(alive(pid) for pid in found)
+    assert not list(tmp_path.glob(".rendezvous-*"))

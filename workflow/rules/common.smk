@@ -55,6 +55,11 @@ def source_of(entry, language=""):
     return [str(file) for file in own]
 
 
+def base(wildcards):
+    """What the configuration says of a job's base model."""
+    return STUDY_CONFIG.models[wildcards.model]
+
+
 def questions_of(benchmark):
     """The questions of a benchmark in all languages that the grid asks for."""
     return expand(grid.QUESTIONS, benchmark=benchmark, language=SPOKEN[benchmark])

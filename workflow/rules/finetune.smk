@@ -12,13 +12,21 @@ rule finetune:
         f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.log",
     benchmark:
         f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.jsonl"
+    # a core for each process of a node
+    threads: lambda w: base(w).training_ranks
     resources:
-        # resources trigger no rerun: neither ranks nor ZeRO stage change a result
-        gpu=lambda w: STUDY_CONFIG.models[w.model].training_gpus,
-        ranks=lambda w: max(STUDY_CONFIG.models[w.model].training_gpus, 1),
-        zero_stage=lambda w: STUDY_CONFIG.models[w.model].zero_stage,
-        mem_mb=lambda w: STUDY_CONFIG.models[w.model].training_memory_mb,
-        runtime=lambda w: STUDY_CONFIG.models[w.model].training_minutes,
+        # resources trigger no rerun: neither ranks nor nodes nor ZeRO stage change a result
+        nodes=lambda w: base(w).training_nodes,
+        ranks=lambda w: base(w).training_ranks,
+        gpu=lambda w: base(w).training_gpus * base(w).training_nodes,
+        # a task a node; with GPUs the Slurm executor would count tasks a GPU, and Slurm gives each node one itself
+        tasks=lambda w: None if base(w).training_gpus else base(w).training_nodes,
+        # there, though empty, the Slurm executor starts the job in no step of its own, which would hold the cores
+        # that the step of all nodes needs
+        mpi=lambda w: "" if base(w).training_nodes > 1 else None,
+        zero_stage=lambda w: base(w).zero_stage,
+        mem_mb=lambda w: base(w).training_memory_mb,
+        runtime=lambda w: base(w).training_minutes,
     params:
         cell=lambda w: grid.finetune_cell(STUDY_CONFIG, **w),
         code=version("finetune"),
@@ -30,6 +38,7 @@ rule finetune:
         " --model {input.model:q}"
         " --instructions {input.instructions:q}"
         " --ranks {resources.ranks}"
+        " --nodes {resources.nodes}"
         " --zero-stage {resources.zero_stage}"
         " --threads {threads}"
         " --kept results/.kept"

@@ -1,0 +1,158 @@
+"""Training on several processes and nodes of a real Slurm controller, asked for as profiles/slurm/README.md says.
+
+The nodes' GPUs are fake, so ranks compute on the CPU and meet by gloo; all the rest is what a cluster does.
+"""
+
+import contextlib
+import subprocess
+
+import numpy as np
+import psutil
+import pytest
+from cluster import until
+from runs import TUNED, Study
+from safetensors.numpy import load_file
+
+from polycal import grid, provenance
+
+BETAS = ("0.1", "0.2")
+CELLS = [grid.TRAINED.format(model="own", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS]
+RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch": 2}
+
+
+@pytest.fixture(scope="module")
+def lay(prepared, cluster):
+    """Lay out a copy of the study whose model trains with ``training_gpus`` on each of ``training_nodes``."""
+    made = []
+
+    def lay(name, gpus=0, nodes=1):
+        study = prepared.study(name, cluster, trained=False)
+        ask(study, gpus, nodes)
+        study.profile({"slurm_partition": "gpu", "gpu_model": "fake"})
+        # seconds that the wait between two looks at the jobs grows by
+        study.edit("src/snakemake_executor_plugin_slurm_patient/__init__.py", "STEP = 10", "STEP = 0")
+        made.append(study)
+        return study
+
+    yield lay
+    for study in made:
+        study.end()
+
+
+def ask(study, gpus, nodes):
+    """Write into the study what its model is trained on."""
+    size = {"training_gpus": gpus, "training_nodes": nodes, "training_memory_mb": 3000}
+    model = {"path": "model", "dtype": "float32", **size}
+    study.configure({"models.own": model, "grid.betas": list(BETAS), "languages_per_job": 1, **RECIPE})
+
+
+@pytest.fixture(scope="module")
+def alone(lay):
+    """Both cells trained by one process each, without Slurm."""
+    study = lay("one_rank")
+    study.run(*CELLS)
+    return study
+
+
+@pytest.fixture(scope="module")
+def together(lay):
+    """Both cells trained at once by a job on two nodes each; with the places of all ranks while both ran."""
+    study = lay("two_nodes", gpus=1, nodes=2)
+    study.start(*CELLS)
+
+    def both():
+        found = {job: ranks(job) for job in study.cluster.running()}
+        return found if len(found) == 2 and all(len(one) == 2 for one in found.values()) else None
+
+    places = until("two jobs of two ranks each are at work", both, 120, why=study.said)
+    shares = {job: study.cluster.call("scontrol", "-d", "show", "job", job) for job in places}
+    study.finish()
+    return study, places, shares
+
+
+def ranks(job):
+    """Of each rank of a running job what its environment says of its place; the nodes are all this machine."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            said = process.environ()
+            if "RANK" in said and said.get("SLURM_JOB_ID") == job and "polycal.finetune" in process.cmdline():
+                found.append(said)
+    return sorted(found, key=lambda one: int(one["RANK"]))
+
+
+def weights(study, cell):
+    path = study.work / cell
+    return load_file(path.parent / provenance.read(path)["folder"] / "model.safetensors")
+
+
+def equal_to_rounding(study, other, cell):
+    one, two = weights(study, cell), weights(other, cell)
+    assert one.keys() == two.keys()
+    for name, value in two.items():
+        assert np.linalg.norm(one[name] - value) <= 1e-6 * np.linalg.norm(value), name
+
+
+def content(study, cell):
+    return provenance.read(study.work / cell)["content"]
+
+
+def test_two_processes_on_one_node(lay, alone, together, cluster):
+    study = lay("one_node", gpus=2)
+    study.start(CELLS[0])
+    job = study.working("finetune")["job"]
+    places = until("two ranks are at work", lambda: len(found := ranks(job)) == 2 and found, 60)
+    assert {(one["SLURMD_NODENAME"], one["CUDA_VISIBLE_DEVICES"]) for one in places} == {("g1", "0,1")}
+    assert [(one["LOCAL_RANK"], one["WORLD_SIZE"]) for one in places] == [("0", "2"), ("1", "2")]
+    study.finish()
+    equal_to_rounding(study, alone, CELLS[0])
+    # two processes are two processes, wherever they run
+    assert content(study, CELLS[0]) == content(together[0], CELLS[0])
+
+
+def test_two_jobs_on_the_same_two_nodes_at_once(alone, together):
+    study, places, shares = together
+    for job, (first, second) in places.items():
+        assert (first["SLURMD_NODENAME"], second["SLURMD_NODENAME"]) == ("g1", "g2")
+        assert (first["RANK"], second["RANK"]) == ("0", "1")
+        assert {one["LOCAL_RANK"] for one in (first, second)} == {"0"}
+        assert {one["WORLD_SIZE"] for one in (first, second)} == {"2"}
+        assert all(one["CUDA_VISIBLE_DEVICES"] for one in (first, second))
+        assert first["MASTER_PORT"] == second["MASTER_PORT"]
+        assert "JOB_GRES=gpu:fake:2" in shares[job]
+        # each node its share
+        assert shares[job].count("GRES=gpu:fake:1") in (1, 2)
+    assert len({first["MASTER_PORT"] for first, _ in places.values()}) == 2
+    for cell in CELLS:
+        assert provenance.read(study.work / cell)["ranks"] == 2
+        equal_to_rounding(study, alone, cell)
+    assert not list(study.work.glob("results/**/.rendezvous-*"))
+
+
+def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
+    study = lay("cancelled", gpus=1, nodes=2)
+    study.start(CELLS[0])
+    job = study.training()["job"]
+    cluster.call("scancel", job)
+    until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split())
+    # a copy in which the next job has one node, while this one's goes on
+    fewer = Study(folder / "studies/fewer", study.hub)
+    subprocess.run(["cp", "-a", str(study.work.parent), str(fewer.work.parent)], check=True)
+    fewer.cluster = cluster
+    (fewer.work / "results/.snakemake.lock").unlink()
+    ask(fewer, gpus=0, nodes=1)
+    fewer.run(CELLS[0])
+    assert "was made by 2 rank(s)" in fewer.logs()
+    assert "this run has 1 at stage 2: the cell starts again" in fewer.logs()
+    assert provenance.read(fewer.work / CELLS[0])["resumed_at"] is None
+    assert content(fewer, CELLS[0]) == content(alone, CELLS[0])
+
+    study.finish()
+    [first, _] = cluster.jobs(study.begun)
+    assert (first["JobIDRaw"], first["NodeList"]) == (job, "g[1-2]")
+    assert first["State"].startswith("CANCELLED")
+    made = provenance.read(study.work / CELLS[0])
+    # nothing but the signal asked for a state: the next in turn was minutes away
+    assert 0 < made["resumed_at"] < made["steps"]
+    assert made["content"] == content(together[0], CELLS[0])
+    assert sorted(study.computed().values()) == [1]
