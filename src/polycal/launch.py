@@ -92,7 +92,7 @@ def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, thr
     if nodes == 1:
         return run(command, ranks)
     _check_job(nodes)
-    for left in folder.glob(".rendezvous-*.json"):
+    for left in folder.glob(".rendezvous-*"):
         left.unlink(missing_ok=True)  # of a job that was killed
     rendezvous = folder / f".rendezvous-{uuid.uuid4().hex[:12]}.json"
     # each task is this launcher, and the whole step ends where one of them fails; a step has all of the job's
@@ -106,11 +106,18 @@ def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, thr
         with _forwarding(children, signal.SIGUSR1):
             words = [*step, *launcher, f"--rendezvous={rendezvous}", "--", *command]
             children.append(subprocess.Popen(words, preexec_fn=_dying_with_parent(signal.SIGTERM)))
-            return _worst(children)
+            code = _worst(children)
+            return TRY_AGAIN if code == 0 and _again(rendezvous).exists() else code
     except FileNotFoundError:
         raise LaunchError(f"{nodes} nodes are asked for, but there is no srun on this machine.") from None
     finally:
-        rendezvous.unlink(missing_ok=True)
+        for path in (rendezvous, _again(rendezvous)):
+            path.unlink(missing_ok=True)
+
+
+def _again(rendezvous: Path) -> Path:
+    """The file by which the launchers of a step say TRY_AGAIN: srun would kill the others for an exit code."""
+    return rendezvous.with_suffix(".again")
 
 
 def _check_job(nodes: int) -> None:
@@ -199,6 +206,9 @@ def main() -> None:
         code = run(told.command, told.ranks, nodes=told.nodes, node=node, rendezvous=told.rendezvous)
     except LaunchError as error:
         raise SystemExit(f"polycal.launch: {error}") from None
+    if code == TRY_AGAIN and told.rendezvous is not None:
+        _again(told.rendezvous).touch()
+        code = 0
     raise SystemExit(code)
 
 

@@ -4,7 +4,10 @@ The nodes' GPUs are fake, so ranks compute on the CPU and meet by gloo; all the 
 """
 
 import contextlib
+import json
+import re
 import subprocess
+import sys
 
 import numpy as np
 import psutil
@@ -14,6 +17,24 @@ from runs import TUNED, Study
 from safetensors.numpy import load_file
 
 from polycal import grid, provenance
+
+# what the executor leaves of a job's environment, and a rank that is asked to stop
+JOB = """#!/bin/sh
+for name in $(env | grep ^SLURM_ | cut -d= -f1 | grep -v -x SLURM_JOB_ID); do unset $name; done
+PATH={bin}:$PATH exec {python} -c "
+import pathlib, sys
+from polycal import launch
+sys.exit(launch.over_nodes([sys.executable, '{rank}'], 2, 2, pathlib.Path('{folder}')))"
+"""
+RANK = """
+import os, signal, sys, time
+def save(*_):
+    time.sleep(2)
+    os.write(1, f"rank {os.environ['RANK']} saved\\n".encode())
+    os._exit(75)
+signal.signal(signal.SIGTERM, save)
+time.sleep(300)
+"""
 
 BETAS = ("0.1", "0.2")
 CELLS = [grid.TRAINED.format(model="own", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS]
@@ -30,7 +51,7 @@ def lay(prepared, cluster):
         ask(study, gpus, nodes)
         study.profile({"slurm_partition": "gpu", "gpu_model": "fake"})
         # seconds that the wait between two looks at the jobs grows by
-        study.edit("src/snakemake_executor_plugin_slurm_patient/__init__.py", "STEP = 10", "STEP = 0")
+        study.edit("src/snakemake_executor_plugin_slurm_patient/__init__.py", "STEP = 10", "STEP = 1")
         made.append(study)
         return study
 
@@ -135,6 +156,12 @@ def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
     job = study.training()["job"]
     cluster.call("scancel", job)
     until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split())
+    # saved between the signal and the end, by the ranks of both nodes
+    log = next(study.work.glob("logs/finetune/**/*.log")).read_text()
+    assert re.search(r"CANCELLED AT .*^state of step \d+ saved$", log, re.DOTALL | re.MULTILINE), log
+    [saved] = [json.loads(path.read_text()) for path in study.work.glob("results/**/state/*/complete.json")]
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= saved["files"].keys()
+    assert saved["ranks"] == 2
     # a copy in which the next job has one node, while this one's goes on
     fewer = Study(folder / "studies/fewer", study.hub)
     subprocess.run(["cp", "-a", str(study.work.parent), str(fewer.work.parent)], check=True)
@@ -152,7 +179,23 @@ def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
     assert (first["JobIDRaw"], first["NodeList"]) == (job, "g[1-2]")
     assert first["State"].startswith("CANCELLED")
     made = provenance.read(study.work / CELLS[0])
-    # nothing but the signal asked for a state: the next in turn was minutes away
     assert 0 < made["resumed_at"] < made["steps"]
     assert made["content"] == content(together[0], CELLS[0])
     assert sorted(study.computed().values()) == [1]
+
+
+def test_the_warning_before_a_limit_gives_the_ranks_of_all_nodes_time_to_save(cluster, folder):
+    place = folder / "warned"
+    place.mkdir()
+    told = {"bin": cluster.bin, "python": sys.executable, "rank": place / "rank.py", "folder": place}
+    (place / "job.sh").write_text(JOB.format(**told))
+    (place / "rank.py").write_text(RANK)
+    # it is due at once: the limit is an hour, and Slurm looks every half minute
+    asked = ("-p", "gpu", "-N", "2", "-t", "60", "--signal=TERM@3590", "-o", str(place / "said"))
+    job = cluster.call("sbatch", "--parsable", *asked, str(place / "job.sh")).strip()
+    until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split(), 120)
+    said = (place / "said").read_text()
+    assert sorted(re.findall(r"rank \d saved", said)) == [f"rank {n} saved" for n in range(4)], said
+    [ended] = [one for one in cluster.jobs() if one["JobIDRaw"] == job]
+    assert (ended["State"], ended["ExitCode"]) == ("FAILED", "75:0")
+    assert not list(place.glob(".rendezvous-*"))
