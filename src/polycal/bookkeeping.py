@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polycal import config
-from polycal.config import Config
+if TYPE_CHECKING:
+    from polycal.config import Config
 
 app = typer.Typer()
 
@@ -19,8 +19,10 @@ Configfile = Annotated[
 ]
 
 
-def _config(overlays: list[Path] | None) -> Config:
+def _config(overlays: list[Path] | None) -> "Config":
     """What Snakemake would read here: the paper's grid where it lies below, and the overlays."""
+    from polycal import config
+
     return config.load([*(path for path in BASE if path.exists() or not overlays), *(overlays or [])])
 
 

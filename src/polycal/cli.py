@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from polycal import attempts, bookkeeping, kept, lock, records, versions
-from polycal.config import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -375,6 +374,8 @@ def _by_hand(
     given = {"candidates": asking["candidates"], "dtype": dtype, "attention": attention}
     for key, value in given.items():
         if value not in allowed[key]:
+            from polycal.config import ConfigError
+
             raise ConfigError(f"--{key}: {value!r} is refused: must be {' or '.join(allowed[key])}.")
     settings = {**asking, **given}
     name = model.parent.name if model.is_file() else model.name

@@ -1,8 +1,10 @@
 """Log-likelihoods of candidates by one forward pass over trees of tokens.
 
 The output head runs only at nodes that are read, the log-softmax in float32, after the final soft-cap if there
-is one. A mask lets each node see its ancestors, within the window where a layer has one, so sliding and
-alternating attention are as exact as full attention.
+is one. On a CPU trees stand one behind another and attention alone knows of them (``attention``); elsewhere, and
+where attention itself is soft-capped or does not reach over a whole path, they are padded rows under a mask that
+lets each node see its ancestors, within the window where a layer has one: sliding and alternating attention are
+as exact as full attention.
 """
 
 import time
@@ -11,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 
+from polycal import attention
 from polycal.packing import Tree
 
 # Logits held at once, as numbers of the vocabulary; a quarter of them on a CPU, where more gains no time.
@@ -48,8 +52,8 @@ class Beginning(DynamicCache):
         self.whole = True
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Keys and values of the beginning and what follows, [batch, heads, length, width]."""
         if not self.whole:
             return super().update(key_states, value_states, layer_idx, *args, **kwargs)
@@ -61,8 +65,55 @@ class Beginning(DynamicCache):
         )
 
 
-def hidden_states(model: Any, batch: Sequence[Tree], beginning: Beginning | None) -> torch.Tensor:
-    """Hidden states [batch, nodes, width] of rows behind a beginning. Rows are padded on the right."""
+def unpadded(model: Any, batch: Sequence[Tree]) -> bool:
+    """True where attention by trees is exact and was measured to be the faster way."""
+    config = model.config
+    reach = config.sliding_window if "sliding_attention" in kinds(config) else None
+    return (
+        model.device.type == "cpu"
+        and config._attn_implementation == "sdpa"
+        and branching(model)
+        and hasattr(model.model.layers[-1], "mlp")
+        and (reach is None or max(int(tree.depth.max()) for tree in batch) < reach)
+    )
+
+
+def in_one_row(model: Any, batch: Sequence[Tree], beginning: Beginning | None, read: Tensor) -> Tensor:
+    """Hidden states [read, width] of trees one behind another, at the nodes ``read`` of that row."""
+    ids, depth = (
+        torch.from_numpy(np.concatenate(parts))[None]
+        for parts in zip(*((tree.tokens, tree.depth) for tree in batch), strict=True)
+    )
+    _, depths, end, inside = in_rows(batch)
+    length = inside.sum(1, keepdim=True)
+    place = length.cumsum(0) - length + torch.minimum(torch.arange(inside.shape[1]), length - 1)
+    mask = None
+    if not all((tree.end == len(tree)).all() for tree in batch):
+        sees = ancestors(depths, end)[:, None]
+        mask = torch.zeros(sees.shape, dtype=model.dtype).masked_fill_(~sees, -torch.inf)
+    layout = attention.Layout(place, inside.flatten().nonzero()[:, 0], mask, beginning)
+    # in the last layer, whatever follows attention is needed where it is read
+    last = attention.only_at(read, ids.shape[1], model.model.layers[-1].mlp)
+    with attention.of_trees(model), last:
+        made = model.model(input_ids=ids, position_ids=depth, use_cache=False, layout=layout)
+    return made.last_hidden_state[0, read]
+
+
+def padded(model: Any, batch: Sequence[Tree], beginning: Beginning | None, read: Tensor) -> Tensor:
+    """The same of trees in rows of their own, under masks."""
+    *rows, inside = in_rows(batch)
+    ids, depth, end = (values.to(model.device) for values in rows)
+    told: dict[str, Any] = {}
+    # ordinary sequences need no mask, which lets attention take its fastest way
+    if beginning is not None or not all(tree.straight for tree in batch):
+        mask = masks(model, depth, end, beginning.length if beginning else 0)
+        told = {"position_ids": depth, "attention_mask": mask, "past_key_values": beginning}
+    made = model.model(input_ids=ids, use_cache=False, **told)
+    return made.last_hidden_state[inside.to(model.device)][read.to(model.device)]
+
+
+def in_rows(batch: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens, depths and ends of trees, and where they stand, each [trees, longest], padded on the right."""
     length = max(map(len, batch))
     ids, depth = (torch.zeros(len(batch), length, dtype=torch.long) for _ in range(2))
     # padding sees itself, and nothing sees it
@@ -71,28 +122,23 @@ def hidden_states(model: Any, batch: Sequence[Tree], beginning: Beginning | None
         ids[line, : len(tree)] = torch.from_numpy(tree.tokens)
         depth[line, : len(tree)] = torch.from_numpy(tree.depth)
         end[line, : len(tree)] = torch.from_numpy(tree.end)
-    ids, depth, end = (values.to(model.device) for values in (ids, depth, end))
-    if beginning is None and all(tree.straight for tree in batch):
-        # ordinary sequences need no mask, which lets attention take its fastest way
-        return model.model(input_ids=ids, use_cache=False).last_hidden_state
-    return model.model(
-        input_ids=ids,
-        position_ids=depth,
-        attention_mask=masks(model, depth, end, beginning.length if beginning else 0),
-        past_key_values=beginning,
-        use_cache=False,
-    ).last_hidden_state
+    return ids, depth, end, torch.arange(length) < torch.tensor([len(tree) for tree in batch])[:, None]
 
 
-def masks(model: Any, depth: torch.Tensor, end: torch.Tensor, before: int) -> Any:
-    """Who sees whom, [batch, 1, nodes, before + nodes], in the form that the model's layers take.
-
-    ``depth`` and ``end`` are [batch, nodes]; ``before`` positions precede every node.
-    """
+def ancestors(depth: Tensor, end: Tensor) -> Tensor:
+    """Which node has which above it, or is it, [trees, nodes, nodes]."""
     place = torch.arange(depth.shape[1], device=depth.device)
-    ancestor = (place[None, :] <= place[:, None]) & (place[None, :, None] < end[:, None, :])
+    return (place[None, :] <= place[:, None]) & (place[None, :, None] < end[:, None, :])
+
+
+def masks(model: Any, depth: Tensor, end: Tensor, before: int) -> Any:
+    """Who sees whom, [trees, 1, nodes, before + nodes], in the form that the model's layers take.
+
+    ``depth`` and ``end`` are [trees, nodes]; ``before`` positions precede every node.
+    """
+    above = ancestors(depth, end)
     lead = torch.arange(before, device=depth.device)
-    sees = torch.cat([ancestor.new_ones(*depth.shape, before), ancestor], dim=-1)[:, None]
+    sees = torch.cat([above.new_ones(*depth.shape, before), above], dim=-1)[:, None]
     at = torch.cat([lead.expand(len(depth), -1), depth], dim=-1)
     made = {}
     for kind in kinds(model.config):
@@ -111,20 +157,24 @@ def log_likelihoods(
     model: Any, batch: Sequence[Tree], beginning: Beginning | None = None
 ) -> tuple[dict[tuple[int, int], float], float]:
     """Natural log-likelihood by (question, option), summed over its tokens; and seconds of the layers' pass."""
-    begun = time.perf_counter()
-    hidden = hidden_states(model, batch, beginning)
-    if hidden.device.type == "cuda":
-        torch.cuda.synchronize(hidden.device)
-    seconds = time.perf_counter() - begun
-    reads = [(line, read) for line, tree in enumerate(batch) for read in tree.reads]
-    # each place that is read, once
-    index = {pair: number for number, pair in enumerate(sorted({(line, r.node) for line, r in reads}))}
+    starts = np.cumsum([0, *map(len, batch)]).tolist()
+    reads = [
+        (start + read.node, read) for start, tree in zip(starts, batch, strict=False) for read in tree.reads
+    ]
+    # each node that is read, once
+    index = {node: number for number, node in enumerate(sorted({node for node, _ in reads}))}
     owner = {
         pair: number for number, pair in enumerate(dict.fromkeys((r.question, r.option) for _, r in reads))
     }
-    lines, places = (torch.tensor(values, device=hidden.device) for values in zip(*index, strict=True))
-    at = hidden[lines, places]
-    row = torch.tensor([index[line, read.node] for line, read in reads])
+    begun, dense = time.perf_counter(), unpadded(model, batch)
+    at = (in_one_row if dense else padded)(model, batch, beginning, torch.tensor(list(index)))
+    if at.is_cuda:
+        torch.cuda.synchronize(at.device)
+    seconds = time.perf_counter() - begun
+    if not dense:
+        # what padding took is not the model's work
+        seconds *= sum(map(len, batch)) / (len(batch) * max(map(len, batch)))
+    row = torch.tensor([index[node] for node, _ in reads])
     token = torch.tensor([read.token for _, read in reads])
     belongs = torch.tensor([owner[read.question, read.option] for _, read in reads])
     head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)

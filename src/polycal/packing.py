@@ -3,7 +3,7 @@
 The candidates of one question begin with the same prompt, and often alike after it. As a tree, each token
 is one node, whose position is its depth and which sees its ancestors and itself: exactly what it would see
 in a sequence of its own. Nodes stand in preorder, so that node ``a`` is an ancestor of ``b`` where
-``a < b < end[a]``. A row of a batch is a tree or several beside each other.
+``a < b < end[a]``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +14,6 @@ import numpy as np
 
 # A shared beginning shorter than this is cheaper to process again than to keep.
 WORTH_SHARING = 32
-# Behind a kept beginning, questions stand beside each other in rows of about this many tokens: longer rows
-# waste attention on what the mask hides, shorter ones waste the matrix products.
-ROW = 512
 
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -138,23 +135,8 @@ def trunk(trees: Sequence[Tree]) -> int:
     return length
 
 
-def beside(trees: Sequence[Tree]) -> Tree:
-    """One row that holds several trees; none sees another."""
-    offsets = np.cumsum([0, *(len(tree) for tree in trees)])
-    return Tree(
-        np.concatenate([tree.tokens for tree in trees]),
-        np.concatenate([tree.depth for tree in trees]),
-        np.concatenate([tree.end + offset for tree, offset in zip(trees, offsets, strict=False)]),
-        tuple(
-            Read(read.node + int(offset), read.token, read.question, read.option)
-            for tree, offset in zip(trees, offsets, strict=False)
-            for read in tree.reads
-        ),
-    )
-
-
 def shared(groups: Sequence[tuple[str, Tree]]) -> Iterator[tuple[np.ndarray, list[Tree]]]:
-    """(tokens of a shared beginning, rows behind it). What shares nothing comes first, behind no tokens.
+    """(tokens of a shared beginning, trees behind it). What shares nothing comes first, behind no tokens.
 
     ``groups`` names for each tree the group whose examples it stands behind.
     """
@@ -166,22 +148,10 @@ def shared(groups: Sequence[tuple[str, Tree]]) -> Iterator[tuple[np.ndarray, lis
         if length < WORTH_SHARING:
             alone += trees
         else:
-            behind.append((trees[0].tokens[:length], rows([tree.behind(length) for tree in trees])))
+            behind.append((trees[0].tokens[:length], [tree.behind(length) for tree in trees]))
     if alone:
         yield NOTHING, alone
     yield from behind
-
-
-def rows(trees: Sequence[Tree]) -> list[Tree]:
-    """Trees beside each other in rows of at most ROW nodes, at least one a row."""
-    made: list[Tree] = []
-    row: list[Tree] = []
-    for tree in sorted(trees, key=_order):
-        if row and sum(map(len, row)) + len(tree) > ROW:
-            made.append(beside(row))
-            row = []
-        row.append(tree)
-    return [*made, beside(row)]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -194,7 +164,3 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-def _order(tree: Tree) -> tuple[int, int, int]:
-    return -len(tree), tree.reads[0].question, tree.reads[0].option

@@ -206,12 +206,9 @@ def run(
         try:
             for chosen in packing.batches([len(tree) for tree in left], budget):
                 batch = [left[row] for row in chosen]
-                values, seconds, useful = (
-                    *likelihoods.log_likelihoods(model, batch, beginning),
-                    sum(map(len, batch)) / (len(batch) * max(map(len, batch))),
-                )
+                values, seconds = likelihoods.log_likelihoods(model, batch, beginning)
                 result |= values
-                busy += seconds * useful
+                busy += seconds
                 said(sum(map(len, batch)))
         except RuntimeError as error:
             if not _out_of_memory(error) or budget <= max(map(len, left)):

@@ -245,6 +245,47 @@ def test_examples_of_a_group_are_processed_once_and_change_nothing(
     assert less < more / 2
 
 
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-6), ("float64", 1e-14), ("bfloat16", 4e-3)])
+@pytest.mark.parametrize("shots", [0, 2])
+def test_trees_in_one_row_give_what_padded_rows_give(folders, questions, monkeypatch, dtype, near, shots):
+    model, tokenizer = scoring.load(folders["llama"], dtype, "sdpa", "cpu")
+    _, asked = scoring.ask(cell("texts", shots), questions)
+    ways = []
+    for name in ("in_one_row", "padded"):
+        real = getattr(likelihoods, name)
+
+        def noted(*words, name=name, real=real):
+            ways.append(name)
+            return real(*words)
+
+        monkeypatch.setattr(likelihoods, name, noted)
+    dense = scoring.answer(model, tokenizer, asked, 300)
+    assert set(ways) == {"in_one_row"}
+    ways.clear()
+    monkeypatch.setattr(likelihoods, "unpadded", lambda *words: False)
+    rows = scoring.answer(model, tokenizer, asked, 300)
+    assert set(ways) == {"padded"}
+    assert model.config._attn_implementation == "sdpa"
+    for a, b in zip(dense.logprob, rows.logprob, strict=True):
+        assert a == pytest.approx(b, rel=near)
+
+
+def test_attention_that_does_not_reach_over_a_path_is_masked(folders):
+    batch = [tree(range(1, 12), start=5)]
+    for architecture, attention, exact in (
+        ("llama", "sdpa", True),
+        ("llama", "eager", False),
+        ("mistral", "sdpa", True),
+        ("gemma2", "eager", False),
+    ):
+        model, _ = scoring.load(folders[architecture], "float32", attention, "cpu")
+        assert likelihoods.unpadded(model, batch) is exact
+    mistral, _ = scoring.load(folders["mistral"], "float32", "sdpa", "cpu")
+    # a window of 16 reaches from the sixteenth node to the first, and from the seventeenth no more
+    assert likelihoods.unpadded(mistral, [tree(range(17))])
+    assert not likelihoods.unpadded(mistral, [tree(range(18))])
+
+
 def test_the_budget_halves_when_memory_runs_out(folders, questions, tmp_path, monkeypatch):
     right = scored(folders["llama"], questions, tmp_path / "a", "texts", 0, 2048)
     real, sizes = likelihoods.log_likelihoods, []
