@@ -74,9 +74,13 @@ class _SmoothedSum(torch.autograd.Function):
         exact = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
         new: dict[str, Any] = {"dtype": exact, "device": hidden.device}
         learned = [learns and needed for needed in ctx.needs_input_grad[:3]]
+        # the first block of tokens writes the gradient of the weight, the others add to it
+        empty = torch.empty if n else torch.zeros
         grads = [
-            torch.zeros(x.shape, **new) if x is not None and needed else None
-            for x, needed in zip((hidden, weight, bias), learned, strict=True)
+            fill(x.shape, **new) if x is not None and needed else None
+            for fill, x, needed in zip(
+                (torch.zeros, empty, torch.zeros), (hidden, weight, bias), learned, strict=True
+            )
         ]
         grad_hidden, grad_weight, grad_bias = grads
         smooth, nll, entropy = (torch.zeros(n, **new) for _ in range(3))
@@ -100,6 +104,7 @@ class _SmoothedSum(torch.autograd.Function):
             here = torch.arange(len(y), device=y.device)
             top = torch.full((len(y),), torch.finfo(exact).min, **new)
             mass, moment, total, own = (torch.zeros_like(top) for _ in range(4))
+            tops = []
 
             for first, last in spans:
                 w = weight[first:last].to(exact)
@@ -117,10 +122,12 @@ class _SmoothedSum(torch.autograd.Function):
                 higher = torch.maximum(top, z.amax(1))
                 fade, fall = torch.exp2(top - higher), (top - higher) * mass
                 below = torch.sub(z, higher[:, None], out=scratch[0, : z.numel()].view_as(z))
-                e = torch.exp2(below, out=scratch[1, : z.numel()].view_as(z))
+                # a soft-cap's slope needs the logits once more; without one the powers take their place
+                e = torch.exp2(below, out=z if linear else scratch[1, : z.numel()].view_as(z))
                 moment = (moment + fall) * fade + torch.linalg.vecdot(e, below)
                 mass = mass * fade + e.sum(1)
                 top = higher
+                tops.append(top)
 
             mean = (scaled @ row_sum + bias_sum * BITS if linear else total) / v
             nll[part] = mass.log() - (own - top) / BITS
@@ -130,25 +137,26 @@ class _SmoothedSum(torch.autograd.Function):
             if not any(learned):
                 continue
 
-            # The slope of the loss at z is (2^(z − top) − even) / mass less (1 − β) at the label; dividing h and
-            # the sum by mass instead of each number saves a pass and loses nothing where logits are huge.
-            even = None if linear else (beta / v) * mass[:, None]
+            # The slope of the loss at z is (2^(z − top) − even) / mass less (1 − β) at the label. Dividing h and the
+            # sum by mass, and moving powers from the top of their tile to the last, costs a number a token instead
+            # of a pass over the block, and loses nothing where logits are huge.
             share = h / mass[:, None]
-            for first, last in spans:
-                z = block[len(y) * first : len(y) * last].view(len(y), -1)
-                squared = None
+            for (first, last), then in zip(spans, tops, strict=True):
+                w = weight[first:last].to(exact)
+                e = block[len(y) * first : len(y) * last].view(len(y), -1)
+                fade = torch.exp2(then - top)[:, None]
                 if softcap is not None:
-                    squared = torch.div(z, BITS * softcap, out=scratch[0, : z.numel()].view_as(z)).square_()
-                e = z.sub_(top[:, None]).exp2_()
-                if even is not None and squared is not None:
-                    e.sub_(even).addcmul_(e, squared, value=-1)  # times the slope of the cap, 1 − tanh²
+                    squared = torch.div(e, BITS * softcap, out=scratch[0, : e.numel()].view_as(e)).square_()
+                    e.sub_(top[:, None]).exp2_().sub_((beta / v) * mass[:, None])
+                    e.addcmul_(e, squared, value=-1)  # times the slope of the cap, 1 − tanh²
+                    fade = torch.ones_like(fade)
                 if grad_hidden is not None:
-                    grad_hidden[part].addmm_(e, weight[first:last].to(exact))
+                    grad_hidden[part].addcmul_(fade, e @ w)
                 if grad_weight is not None:
                     into = grad_weight[first:last]
-                    torch.addmm(uniform if start == 0 else into, e.T, share, out=into)
+                    torch.addmm(uniform if start == 0 else into, e.T, share * fade, out=into)
                 if grad_bias is not None:
-                    grad_bias[first:last].addmv_(e.T, 1 / mass)
+                    grad_bias[first:last].addmv_(e.T, fade[:, 0] / mass)
             at_label = (beta - 1) * (
                 1 - (own / (BITS * softcap)) ** 2 if softcap is not None else torch.ones_like(own)
             )
