@@ -13,7 +13,7 @@ import training
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
-from polycal import batches, chat, checkpoints, finetune, records, scoring
+from polycal import batches, chat, checkpoints, finetune, records, scoring, smoothing
 
 SETTINGS = {**training.SETTINGS, "micro_batch": 2}
 
@@ -28,6 +28,8 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finetune")
     for architecture in ("llama", "gemma2"):
         models.save(architecture, folder / architecture)
+    # DeepSpeed partitions no parameter of less than 100,000 numbers
+    models.save("llama", folder / "wide", vocabulary=4000)
     rows = [talk("q" * n, "a" * (2 * n)) for n in range(1, 7)]
     empty = {**rows[0], "messages": []}
     records.write(folder / "rows.parquet", [*rows, empty, talk("q", "b", "heldout")], records.CONVERSATION)
@@ -116,6 +118,52 @@ def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
         assert set(theirs) == set(weights)
         for name, ours in weights.items():
             assert float((ours - theirs[name]).norm() / ours.norm()) < 1e-5
+
+
+def gathered(folder):
+    """ZeRO-3 in a process of its own: the training, and how often the head's weight was put together for it."""
+    from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator as Kind
+
+    name, heads, times = "_PartitionedParameterCoordinator__all_gather_params", set(), []
+    real, forward = getattr(Kind, name), smoothing.SmoothedHead.forward
+
+    def counted(self, params, *words, **named):
+        times.extend(p.ds_id for p in params if p.ds_status == ZeroParamStatus.NOT_AVAILABLE)
+        return real(self, params, *words, **named)
+
+    def noted(self, *words, **named):
+        heads.add(self.weight.ds_id)
+        return forward(self, *words, **named)
+
+    setattr(Kind, name, counted)
+    smoothing.SmoothedHead.forward = noted
+    # blocks of one token and tiles of 16 columns: a gather a chunk would be some hundred
+    smoothing.BLOCK, smoothing.LEAST_ROWS, smoothing.TILE, smoothing.LEAST_COLUMNS = 1, 1, 16, 16
+    said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch=1, zero_stage=3)
+    (head,) = heads
+    return said["steps"], sum(float(line["targets"]) for line in curve), times.count(head)
+
+
+def test_the_head_is_gathered_once_a_micro_batch_and_never_for_a_chunk(given):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        steps, targets, times = pool.submit(gathered, given).result()
+    micro_batches = 4 * steps
+    assert targets > 3 * micro_batches
+    # once more where held-out conversations are scored at the end
+    assert micro_batches <= times <= micro_batches + 2
+
+
+def test_recomputed_activations_change_nothing_and_bfloat16_little(given):
+    plain, _, curve = train(given, "kept", "0.1")
+    again, _, recomputed = train(given, "recomputed", "0.1", gradient_checkpointing=True)
+    assert [line["loss"] for line in recomputed] == [line["loss"] for line in curve]
+    assert again["content"] == plain["content"]
+    coarse, _, half = train(given, "half", "0.1", precision="bfloat16")
+    assert coarse["content"] != plain["content"]
+    for a, b in zip(half, curve, strict=True):
+        assert float(a["targets"]) == float(b["targets"])
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=0.02)
 
 
 def test_the_same_cell_gives_the_same_bytes_and_can_be_scored(given):
