@@ -8,8 +8,10 @@ on the machine too: threads that wait for each other then lose most of their tim
 generated here: small stories in three groups, as long as questions of MMLU are. Each side is one process from start
 to result: ``polycal score``, and the harness's ``simple_evaluate`` with its Hugging Face model, batch 8, on a task
 that hands it the prompts of ``polycal.prompts``. A round runs both on every case and gives ratios of the time of the
-requests alone, of the whole processes, and of their peak memory; on a shared machine the ratios of CPU time are the
-steadier ones. Both sides must agree: log-likelihoods within 1e-3, the same accuracy.
+requests alone, of the whole processes, and of their peak memory. "bare" is the time of the model's own pass over as many
+tokens as polycal has to process, in plain rows of one length, over the time of polycal's requests; "forward" is what
+the record says of itself, the model's share of that time. On a shared machine the ratios of CPU time are the steadier
+ones. Both sides must agree: log-likelihoods within 1e-3, the same accuracy.
 """
 
 import argparse
@@ -51,8 +53,8 @@ class Case:
 
 
 CASES = {
-    "letters": Case("letters", 0, 300, {"requests": 1.5, "process": 1.5, "memory": 2, "forward": 0.9}),
-    "texts": Case("texts", 0, 300, {"requests": 4, "process": 3, "memory": 2, "forward": 0.9}),
+    "letters": Case("letters", 0, 300, {"requests": 1.5, "process": 1.5, "memory": 2, "bare": 0.9}),
+    "texts": Case("texts", 0, 300, {"requests": 4, "process": 3, "memory": 2, "bare": 0.9}),
     "letters-5shot": Case("letters", 5, 90, {"requests": 7, "memory": 2, "forward": 0.9}),
 }
 # Time to the first batch against a process that imports torch and transformers and loads the model.
@@ -174,12 +176,11 @@ metric_list: [{{metric: acc}}]
 def prepare(folder: Path, model: Path) -> None:
     """The model's folder, and each case's questions for polycal and task for the harness."""
     if not (model / "config.json").exists():
-        sys.path.insert(0, str(results.ROOT / "tests/real"))
-        from test_smollm2 import save_model
-
         aside = model.with_name("model.part")
         shutil.rmtree(aside, ignore_errors=True)
-        save_model(aside)
+        # a process of its own: a child's peak of memory begins at what its parent held
+        words = [sys.executable, "-c", SAVE, str(results.ROOT / "tests/real"), str(aside)]
+        subprocess.run(words, check=True)
         aside.rename(model)
     for name, case in CASES.items():
         rows = questions(case.questions)
@@ -190,6 +191,15 @@ def prepare(folder: Path, model: Path) -> None:
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / f"{name}.yaml").write_text(TASK.format(name=name, file=folder / f"{name}.jsonl"))
+
+
+SAVE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_smollm2 import save_model
+save_model(Path(sys.argv[2]))
+"""
 
 
 def process(*words: str | Path) -> dict[str, float]:
@@ -278,6 +288,46 @@ def run_harness(task: Path, model: Path, out: Path) -> None:
     out.write_text(json.dumps({"requests": spent, "logprob": logprob}))
 
 
+def bare(name: str, case: Case, folder: Path, model: Path, tokens: int) -> dict[str, Any]:
+    """The model's plain pass over as many tokens and predictions as polycal needs for a case, in a process."""
+    out = folder / f"{name}.bare.json"
+    words = [sys.executable, __file__, "--bare", folder / f"{name}.parquet", "--model", model, "--out", out]
+    process(*words, "--cases", name, "--questions", str(case.questions), "--tokens", str(tokens))
+    return json.loads(out.read_text())
+
+
+# Rows and tokens of a batch of the plain pass: no padding, no masks, as many tokens as in a batch of polycal's.
+PLAIN = (4, 128)
+
+
+def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -> None:
+    """The plain pass's process: layers over ``tokens`` tokens, the head at each node where something is read."""
+    import torch
+
+    from polycal import packing, scoring
+
+    torch.set_num_threads(int(os.environ[THREADS]))
+    network, tokenizer = scoring.load(model, "float32", "sdpa", "cpu")
+    settings = {"candidates": case.candidates, "shots": case.shots}
+    _, asked = scoring.ask({"settings": settings}, questions)
+    read = 0
+    for one in asked:
+        found, _, _ = scoring.candidates_of(tokenizer, [one], 2**31)
+        read += len({r.node for r in packing.grow(found).reads})
+    rows, length = PLAIN
+    ids = torch.randint(tokenizer.vocab_size, PLAIN)
+    times = tokens / (rows * length)
+    with torch.inference_mode():
+        network.model(input_ids=ids, use_cache=False)
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(round(times)):
+            hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
+            network.lm_head(hidden.flatten(0, 1)[: round(read / times)])
+        spent = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    # whole batches only
+    out.write_text(json.dumps({kind: value * times / round(times) for kind, value in spent.items()}))
+
+
 LOAD = """
 import sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -323,6 +373,10 @@ def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict
         side: np.mean([np.argmax(v) == g for v, g in zip(found[side]["logprob"], ours["gold"], strict=True)])
         for side in found
     }
+    if not case.shots:
+        # behind examples there is no plain pass that sees them and nothing else
+        alone = bare(name, case, folder, model, ours["tokens"])
+        figures |= {f"bare_{kind}": alone[kind] / ours["requests"][kind] for kind in KINDS}
     return figures | {
         "memory": theirs["process"]["memory"] / ours["process"]["memory"],
         "forward": ours["forward"],
@@ -361,11 +415,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--model", type=Path, default=results.ROOT / ".cache/bench/model")
+    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--tokens", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--harness", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.harness:
         run_harness(told.harness, told.model, told.out)
+        return
+    if told.bare:
+        run_bare(CASES[told.cases[0]], told.bare, told.model, told.tokens, told.out)
         return
     os.environ[THREADS] = str(told.threads)
     if told.questions:

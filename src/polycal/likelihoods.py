@@ -156,7 +156,7 @@ def masks(model: Any, depth: Tensor, end: Tensor, before: int) -> Any:
 def log_likelihoods(
     model: Any, batch: Sequence[Tree], beginning: Beginning | None = None
 ) -> tuple[dict[tuple[int, int], float], float]:
-    """Natural log-likelihood by (question, option), summed over its tokens; and seconds of the layers' pass."""
+    """Natural log-likelihood by (question, option), summed over its tokens; and seconds of the model's pass."""
     starts = np.cumsum([0, *map(len, batch)]).tolist()
     reads = [
         (start + read.node, read) for start, tree in zip(starts, batch, strict=False) for read in tree.reads
@@ -168,9 +168,7 @@ def log_likelihoods(
     }
     begun, dense = time.perf_counter(), unpadded(model, batch)
     at = (in_one_row if dense else padded)(model, batch, beginning, torch.tensor(list(index)))
-    if at.is_cuda:
-        torch.cuda.synchronize(at.device)
-    seconds = time.perf_counter() - begun
+    seconds = _since(begun, at)
     if not dense:
         # what padding took is not the model's work
         seconds *= sum(map(len, batch)) / (len(batch) * max(map(len, batch)))
@@ -181,7 +179,9 @@ def log_likelihoods(
     sums = torch.zeros(len(owner), dtype=torch.float64)
     step = max(1, (LOGITS if at.is_cuda else LOGITS // 4) // head.weight.shape[0])
     for first in range(0, len(at), step):
+        begun = time.perf_counter()
         logits = head(at[first : first + step])
+        seconds += _since(begun, logits)
         if softcap is not None:
             logits = torch.tanh(logits / softcap) * softcap
         logp = logits.float().log_softmax(-1)
@@ -189,3 +189,9 @@ def log_likelihoods(
         value = logp[(row[mine] - first).to(logp.device), token[mine].to(logp.device)]
         sums.index_add_(0, belongs[mine], value.double().cpu())
     return dict(zip(owner, sums.tolist(), strict=True)), seconds
+
+
+def _since(begun: float, made: Tensor) -> float:
+    if made.is_cuda:
+        torch.cuda.synchronize(made.device)
+    return time.perf_counter() - begun

@@ -166,7 +166,7 @@ def answer(
         "cpu_seconds": round(used, 3),
         "questions_per_second": round(len(asked) / elapsed, 3),
         "tokens_per_second": round(progress.total / elapsed, 1),
-        # the model's layers on the tokens that had to be processed, as a share of all the time
+        # the model on what had to be processed (layers at each token, head where one is predicted) in all the time
         "forward_fraction": round(busy / elapsed, 4),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
@@ -192,7 +192,7 @@ def _budget(model: Any) -> int:
 def run(
     model: Any, lead: Any, trees: Sequence[packing.Tree], budget: int, said: Callable[[int], None]
 ) -> tuple[dict[tuple[int, int], float], float, int]:
-    """Log-likelihood by (question, option) of rows behind ``lead``; seconds in the layers; the budget left.
+    """Log-likelihood by (question, option) of rows behind ``lead``; seconds in the model; the budget left.
 
     The budget halves whenever memory runs out; one row that does not fit alone is an error.
     """
