@@ -74,17 +74,16 @@ test-real: $(REAL)/.ready
 	PYTHONPATH=$(CURDIR)/$(REAL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/real
 
 # Ratios against peers, each pair taken in turn; figures are appended to benchmarks/results.csv.
-BENCH := .cache/bench/packages
+PEERS := .cache/bench/scoring/.ready .cache/bench/smoothing/.ready
 
-$(BENCH)/.ready: $(READY) benchmarks/requirements.txt
-	rm -rf $(BENCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(BENCH) \
-		--requirement benchmarks/requirements.txt
+$(PEERS): .cache/bench/%/.ready: benchmarks/%.txt $(READY)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) --requirement $<
 	touch $@
 
-bench: $(BENCH)/.ready
-	failed=0; for part in $(wildcard $(addprefix benchmarks/,scoring.py smoothing.py dryrun.py)); do \
-		PYTHONPATH=$(CURDIR)/$(BENCH) $(BIN)/python $$part --csv benchmarks/results.csv || failed=1; \
+bench: $(PEERS)
+	failed=0; for part in scoring smoothing dryrun slurm; do \
+		PYTHONPATH=$(CURDIR)/.cache/bench/$$part $(BIN)/python benchmarks/$$part.py --csv benchmarks/results.csv || failed=1; \
 	done; exit $$failed
 
 # Pins the versions that the environment holds now; a local build suffix is no released version.
