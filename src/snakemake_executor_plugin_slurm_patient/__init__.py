@@ -6,10 +6,12 @@ Slurm has forgotten is waited for without end; a lost node spends a retry and it
 a controller that does not answer spends all retries in seconds; GPUs of a job on two nodes may fall 3 and 1.
 """
 
+import re
 import subprocess
 import time
 from asyncio import to_thread
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
@@ -24,9 +26,13 @@ FAILED = {
     "CANCELLED": "it was cancelled",
     "DEADLINE": "its deadline passed",
     "FAILED": "see its log",
-    "OUT_OF_MEMORY": "give its model more memory (scoring_memory_mb, training_memory_mb)",
+    "OUT_OF_MEMORY": (
+        "raise its model's scoring_memory_mb, or training_memory_mb if it was training, and start again"
+    ),
     "TIMEOUT": "its time limit passed (scoring_minutes, training_minutes)",
 }
+# Slurm calls a job FAILED or CANCELLED whose step, not its script, was killed for memory; its daemon's word in the log tells.
+MEMORY = re.compile(r"^slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE | re.MULTILINE)
 # Seconds between two looks at all jobs, while nothing ends, and between two tries to reach the controller.
 LONGEST = 180
 STEP = 10
@@ -44,6 +50,8 @@ class Executor(SlurmExecutor):
         if active_jobs:
             async with self.status_rate_limiter:
                 states = await to_thread(self._states, [one.external_jobid for one in active_jobs])
+            if states is None:
+                self.logger.warning("The Slurm controller does not answer: waiting for it.")
             for one in active_jobs:
                 state = "UNANSWERED" if states is None else states.get(one.external_jobid, "FORGOTTEN")
                 if state == "COMPLETED":
@@ -54,11 +62,17 @@ class Executor(SlurmExecutor):
                     )
                     self._job_submission_executor.submit(self.run_job, one.job)
                 elif state in FAILED or state == "FORGOTTEN":
+                    log = Path(one.aux["slurm_logfile"])
+                    if state != "TIMEOUT" and _killed_for_memory(log):
+                        state = "OUT_OF_MEMORY"
+                    if state == "OUT_OF_MEMORY":
+                        # with as much memory it would end alike: no retry
+                        one.job.attempt = one.job.restart_times + 1
                     why = FAILED.get(state, "Slurm knows it no longer")
                     self.report_job_error(
                         one,
                         msg=f"Slurm job {one.external_jobid} ended as {state}: {why}.",
-                        aux_logs=[str(one.aux["slurm_logfile"])],
+                        aux_logs=[str(log)],
                     )
                 else:
                     yield one
@@ -114,6 +128,14 @@ class Executor(SlurmExecutor):
             pairs = (line.split("|") for line in (told or "").splitlines())
             states = {job: state.split()[0] for job, state in pairs} | states
         return states
+
+
+def _killed_for_memory(log: Path) -> bool:
+    """Whether Slurm's daemon says so in the log of a job."""
+    try:
+        return MEMORY.search(log.read_text(errors="replace")) is not None
+    except OSError:
+        return False
 
 
 def _ask(*command: str) -> str | None:

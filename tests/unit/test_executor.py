@@ -44,8 +44,15 @@ class Controller:
         return asyncio.run(collect())
 
 
-def job(number):
-    return SimpleNamespace(job=number, external_jobid=str(number), aux={"slurm_logfile": "log"})
+class Job(int):
+    """A number that may be tried three times more."""
+
+    restart_times = 3
+    attempt = 1
+
+
+def job(number, log="log"):
+    return SimpleNamespace(job=Job(number), external_jobid=str(number), aux={"slurm_logfile": log})
 
 
 def test_two_thousand_queued_jobs_are_one_question_less_and_less_often():
@@ -78,6 +85,32 @@ def test_what_each_state_leads_to():
     assert "scoring_memory_mb" in controller.reported[7]
     assert "FORGOTTEN" in controller.reported[8]
     assert controller.next_seconds_between_status_checks == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "slurmstepd-c1: error: StepId=1.0 exceeded memory limit (427745280 > 314572800), being killed",
+        "slurmstepd: error: Exceeded job memory limit",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=1.0. Some of the step tasks have been OOM Killed.",
+        "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.batch cgroup.",
+    ],
+)
+def test_a_job_killed_for_its_memory_is_known_by_its_log_and_not_tried_again(tmp_path, words):
+    log = tmp_path / "1.log"
+    log.write_text(f"SNAKEMAKE\n{words}\nsrun: error: c1: task 0: Killed\n")
+    controller, one = Controller({"1": "FAILED", "2": "FAILED"}), job(1, log)
+    controller.look([one, job(2)])
+    assert "ended as OUT_OF_MEMORY: raise its model's scoring_memory_mb" in controller.reported[1]
+    assert one.job.attempt - 1 == one.job.restart_times
+    assert "ended as FAILED: see its log" in controller.reported[2]
+
+
+def test_a_job_that_slurm_has_put_back_into_the_queue_is_waited_for():
+    states = ["PENDING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"]
+    controller = Controller({str(n): state for n, state in enumerate(states)})
+    assert controller.look([job(n) for n in range(6)]) == list(range(6))
+    assert not controller.reported
 
 
 def test_a_controller_that_does_not_answer_loses_no_job():
