@@ -616,12 +616,25 @@ def provenance_of(
         raise chain.ChainError(sentence)
 
 
+# what the libraries that write files by themselves, safetensors and PyTorch, say of a full disk
+NO_ROOM = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
+
+
+def _no_room(error: Exception) -> bool:
+    """Whether a file could not be written whole because the disk is full, or its owner's share of it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return type(error).__name__ in ("RuntimeError", "SafetensorError") and any(
+        words in str(error) for words in NO_ROOM
+    )
+
+
 def main() -> None:
     """Run a command; what is wrong with its input is said in one sentence, without a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _no_room(error):
             raise SystemExit(
                 "polycal: the disk is full; make room and start again, what was finished is kept."
             ) from None

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
+
+from polycal import cli
 
 HERE = Path(__file__).parent
 QUESTIONS = HERE.parent / "real/questions.jsonl"
@@ -52,3 +56,21 @@ def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
     assert ran.stderr.startswith("polycal: ")
     assert "the disk is full" in ran.stderr
     assert [path.name for path in disk.iterdir()] == ["filling"]
+
+
+@pytest.mark.parametrize("numbers", [10, 1_000_000], ids=["small", "large"])
+def test_a_full_disk_is_told_from_the_words_of_pytorch(numbers):
+    with pytest.raises(RuntimeError) as found:
+        torch.save({"weights": torch.zeros(numbers)}, "/dev/full")
+    assert cli._no_room(found.value)
+
+
+def test_a_full_disk_is_told_from_the_words_of_safetensors(disk):
+    with pytest.raises(safetensors.SafetensorError) as found:
+        safetensors.torch.save_file({"weights": torch.zeros(100_000)}, disk / "weights")
+    assert cli._no_room(found.value)
+
+
+def test_another_failure_is_no_full_disk():
+    assert not cli._no_room(RuntimeError("the device is lost"))
+    assert not cli._no_room(FileNotFoundError(2, "No such file or directory"))
