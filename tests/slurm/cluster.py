@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 T = TypeVar("T")
 DAEMONS = ("munged", "mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "slurmctld", "slurmd")
 CLIENTS = ("sacct", "sacctmgr", "sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
@@ -160,10 +162,11 @@ class Cluster:
         self.start_slurm()
         return self
 
-    def start_slurm(self) -> None:
-        """Start the controller and the nodes; jobs of a controller that was stopped are known again."""
+    def start_slurm(self, boot: float = 0) -> None:
+        """Start the controller, and the nodes ``boot`` seconds after it; jobs of a stopped controller are known again."""
         self._start("slurmctld", "-D", "-f", str(self.conf))
         self._await("slurmctld", "scontrol", "ping")
+        time.sleep(boot)
         for node in NODES:
             self.start_node(node)
         until("all nodes are there", lambda: set(self.nodes()) == set(NODES) and self._idle(), 30)
@@ -189,6 +192,28 @@ class Cluster:
             daemon.kill()
             daemon.wait(10)
 
+    def lose_power(self, *nodes: str) -> None:
+        """End these nodes and all that runs on them at once; without names all nodes and the controller."""
+        lost = nodes or NODES
+        # Slurm keeps what runs for a job apart from the node's daemon, which may end before it
+        running = [process for node in lost for process in self.processes(node)]
+        for name in [f"slurmd-{node}" for node in lost] + ([] if nodes else ["slurmctld"]):
+            self.stop(name, signal.SIGKILL)
+        for process in running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def processes(self, node: str) -> set[psutil.Process]:
+        """All that runs for jobs on a node: the daemons of their steps and what these have started."""
+        place = {"SLURM_CONF": str(self.conf), "SLURMD_NODENAME": node}
+        found: set[psutil.Process] = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                above = process.parent()
+                if above and above.name() == "slurmstepd" and place.items() <= process.environ().items():
+                    found |= {above, *above.children(recursive=True)}
+        return found
+
     def down(self) -> None:
         """End all jobs, then every daemon."""
         if "slurmctld" in self.daemons:
@@ -201,6 +226,16 @@ class Cluster:
         """End all jobs and wait until they are gone."""
         self.call("scancel", "-u", self.user)
         until("all jobs are gone", lambda: not self.call("squeue", "-h").strip(), 60)
+
+    def urgent(self) -> None:
+        """A job of a few seconds that takes a whole node from jobs of lower partitions."""
+        self.call("sbatch", "-p", "urgent", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 5")
+
+    def requeued(self, job: str, *changes: str) -> None:
+        """Wait until Slurm has put a job back into the queue, and let it begin now instead of in two minutes."""
+        command = ("squeue", "-h", "-j", job, "-o", "%T")
+        until(f"job {job} is in the queue again", lambda: self.call(*command).strip() == "PENDING", 60)
+        self.call("scontrol", "update", f"JobId={job}", "StartTime=now", *changes)
 
     def nodes(self) -> dict[str, str]:
         """Node name → state."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import yaml
 from cluster import Cluster, until
 from hub import Hub
@@ -22,12 +23,15 @@ from polycal import grid, records
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
 QUESTIONS = 4000
-EPOCHS = 2000
+EPOCHS = 1200
 ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own"}
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
 RECORDS = [grid.SCORES.format(**ASKED, **BASE, language=language) for language in ("en", "yo")]
 CHECKPOINT = grid.TRAINED.format(model="own", **TUNED, lr="0.001")
+
+
+needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 class Study(World):
@@ -55,6 +59,12 @@ class Study(World):
         folder.mkdir(exist_ok=True)
         (folder / PROFILE.name).write_text(yaml.safe_dump(told))
         return folder
+
+    def give(self, languages_per_job: int = 1, **resources: int) -> None:
+        """Configure what the jobs get; training is long enough for a fault to strike in the middle."""
+        model = {"path": "model", "dtype": "float32", **resources}
+        grid = {"grid.betas": ["0.1"], "languages_per_job": languages_per_job}
+        self.configure({**grid, "models.own": model, "recipes.brief.epochs": EPOCHS})
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen:
         """Start the workflow's controller, by the command ``before`` if any; its output goes to ``controller.log``."""
@@ -108,11 +118,11 @@ class Study(World):
         """What the controller said so far."""
         return (self.work / "controller.log").read_text()
 
-    def training(self) -> dict:
-        """The holder of a checkpoint's lock, after the first steps of its training."""
+    def training(self, saved: bool = False) -> dict:
+        """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""
         holder = self.working("finetune")
-        log = next(self.work.glob("logs/finetune/**/*.log"))
-        until("training has begun", lambda: " steps, " in log.read_text(), 120, why=log.read_text)
+        log, sign = next(self.work.glob("logs/finetune/**/*.log")), " saved" if saved else " steps, "
+        until("training has begun", lambda: sign in log.read_text(), 120, why=log.read_text)
         return holder
 
     def trained(self) -> dict:
@@ -139,8 +149,7 @@ class Prepared:
         self.whole = Study(self.folder / "whole", Hub())
         self.whole.work.mkdir(parents=True)
         self.whole.build()
-        # long enough for a fault to strike in the middle
-        self.whole.configure({"grid.betas": ["0.1"], "languages_per_job": 1, "recipes.brief.epochs": EPOCHS})
+        self.whole.give()
         for language in ("en", "yo"):
             path = self.whole.work / "questions" / f"{language}.jsonl"
             rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -150,6 +159,11 @@ class Prepared:
         self.whole.edit("src/polycal/lock.py", "BEAT = 20.0", "BEAT = 1.0")
         self.whole.edit("src/polycal/lock.py", "SILENCE = 180.0", "SILENCE = 15.0")
         self.whole.edit("src/polycal/lock.py", "POLL = 5.0", "POLL = 0.5")
+        self.whole.edit(
+            "src/snakemake_executor_plugin_slurm_patient/__init__.py", "LONGEST = 180", "LONGEST = 10"
+        )
+        # and training state every few seconds, so that a run that had no time to save one goes on from one
+        self.whole.edit("workflow/rules/finetune.smk", " --kept", " --save-minutes 0.05 --kept")
         self.whole.run(*RECORDS, CHECKPOINT)
         self.contents = self.whole.contents()
         self.trained = self.whole.trained()

@@ -1,0 +1,88 @@
+"""Faults that strike scoring: every record ends equal to an undisturbed run's, and none is computed twice."""
+
+import contextlib
+import os
+import signal
+import subprocess
+
+import pytest
+from cluster import until
+from endings import complete, struck
+from runs import needs_mounts
+
+
+def test_scancel_of_a_scoring_job(study, prepared, cluster):
+    study.start()
+    job = study.working("score")["job"]
+    cluster.call("scancel", job)
+    study.finish()
+    struck(study, cluster, job, "CANCELLED")
+    complete(study, prepared)
+
+
+def test_time_limit_of_a_job_that_hangs(study, prepared, cluster):
+    study.start()
+    holder = study.working("score")
+    os.kill(holder["pid"], signal.SIGSTOP)
+    cluster.call("scontrol", "update", f"JobId={holder['job']}", "EndTime=now+1")
+    said = study.finish()
+    struck(study, cluster, holder["job"], "TIMEOUT")
+    assert "ended as TIMEOUT: its time limit passed" in said
+    complete(study, prepared)
+
+
+def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, cluster):
+    study.start()
+    holder = study.working("score")
+    node = holder["place"].split()[0]
+    # the controller loses the node; what runs there runs on, and only its heartbeat shows that
+    cluster.stop(f"slurmd-{node}", signal.SIGKILL)
+    cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+    computed_before = len(study.computed())
+    until("the job is lost", lambda: f"Slurm job {holder['job']} ended as NODE_FAIL" in study.said(), 60)
+    study.finish()
+    cluster.start_node(node)
+    cluster.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
+    lost = [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == holder["job"]]
+    assert lost[0]["State"] == "NODE_FAIL"
+    assert computed_before < 2
+    complete(study, prepared)
+
+
+@pytest.mark.parametrize("partition", ["spare", "spot"], ids=["ended", "cancelled"])
+def test_preemption_of_a_scoring_job(study, prepared, cluster, partition):
+    study.profile({"slurm_partition": partition})
+    study.start()
+    job = study.working("score")["job"]
+    cluster.urgent()
+    study.finish()
+    struck(study, cluster, job, "PREEMPTED")
+    complete(study, prepared)
+
+
+@needs_mounts
+def test_disk_full_while_saving(study, prepared, cluster):
+    scores = study.work / "results/scores"
+    scores.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", scores], check=True)
+    try:
+        study.profile(retries=0)
+        study.start()
+        holder = study.working("score")
+        filler = os.open(scores / "filler", os.O_CREAT | os.O_WRONLY)
+        with contextlib.suppress(OSError):
+            while os.write(filler, bytes(4096)):
+                pass
+        os.close(filler)
+        said = study.wait()
+        struck(study, cluster, holder["job"], "FAILED")
+        assert "polycal: the disk is full; make room and start again" in said
+        (scores / "filler").unlink()
+        assert not list(scores.rglob("*.part"))
+        study.start()
+        study.finish()
+        complete(study, prepared)
+    finally:
+        study.end()
+        subprocess.run(["umount", scores], check=True)
