@@ -1,8 +1,13 @@
 """Faults that strike training: it goes on from its state and ends in the bits of an undisturbed run."""
 
+import contextlib
+import os
+import subprocess
+
 import pytest
-from endings import resumed, struck
-from runs import CHECKPOINT
+from cluster import until
+from endings import complete, recorded, resumed, runs, struck
+from runs import CHECKPOINT, RECORDS, needs_mounts
 
 
 def test_scancel_of_a_training_job(untrained, prepared, cluster):
@@ -33,3 +38,76 @@ def test_preemption_of_a_training_job(untrained, prepared, cluster, partition):
     untrained.finish()
     struck(untrained, cluster, job, "PREEMPTED")
     resumed(untrained, prepared)
+
+
+def test_preemption_and_requeue_of_a_training_job(untrained, prepared, cluster):
+    untrained.profile({"slurm_partition": "spare"}, **{"slurm-patient-no-requeue": None})
+    untrained.start(CHECKPOINT)
+    job = untrained.training()["job"]
+    cluster.urgent()
+    cluster.requeued(job)
+    untrained.finish()
+    recorded(untrained, cluster, job, "PREEMPTED")
+    assert runs(untrained, cluster) == {job: ["PREEMPTED", "COMPLETED"]}
+    resumed(untrained, prepared)
+
+
+def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
+    untrained.start(CHECKPOINT)
+    holder = untrained.training(saved=True)
+    node = holder["place"].split()[0]
+    cluster.lose_power(node)
+    cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+    untrained.finish()
+    cluster.start_node(node)
+    cluster.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
+    struck(untrained, cluster, holder["job"], "NODE_FAIL")
+    resumed(untrained, prepared)
+
+
+def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
+    # one record is scored on a node that another's job fills, so its job waits in the queue
+    full = cluster.call(
+        "sbatch", "--parsable", "-p", "spare", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 600"
+    )
+    waiting = {"score_mine_01": {"slurm_partition": "spare"}}
+    untrained.profile(jobs=3, **{"set-resources": waiting})
+    untrained.start(CHECKPOINT, *RECORDS)
+    holder = untrained.training(saved=True)
+    assert cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
+    cluster.lose_power()
+    until("the controller's silence is noticed", lambda: "does not answer" in untrained.said(), 60)
+    # Slurm takes a node's word that a job is gone only 20 s after its own start (BatchStartTimeout)
+    cluster.start_slurm(boot=22)
+    cluster.call("scancel", full.strip())
+    untrained.finish()
+    struck(untrained, cluster, holder["job"], "NODE_FAIL")
+    resumed(untrained, prepared)
+    complete(untrained, prepared)
+
+
+@needs_mounts
+def test_disk_full_while_training_state_is_saved(untrained, prepared, cluster):
+    place = untrained.work / "results/checkpoints"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=True)
+    try:
+        untrained.profile(retries=0)
+        untrained.start(CHECKPOINT)
+        holder = untrained.training(saved=True)
+        filler = os.open(place / "filler", os.O_CREAT | os.O_WRONLY)
+        with contextlib.suppress(OSError):
+            while os.write(filler, bytes(4096)):
+                pass
+        os.close(filler)
+        said = untrained.wait()
+        struck(untrained, cluster, holder["job"], "FAILED")
+        assert "polycal: the disk is full; make room and start again" in said
+        (place / "filler").unlink()
+        untrained.start(CHECKPOINT)
+        untrained.finish()
+        resumed(untrained, prepared)
+    finally:
+        untrained.end()
+        subprocess.run(["umount", place], check=True)
