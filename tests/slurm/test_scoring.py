@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from cluster import until
-from endings import complete, struck
+from endings import complete, recorded, runs, struck
 from runs import needs_mounts
 
 
@@ -58,6 +58,21 @@ def test_preemption_of_a_scoring_job(study, prepared, cluster, partition):
     cluster.urgent()
     study.finish()
     struck(study, cluster, job, "PREEMPTED")
+    complete(study, prepared)
+
+
+def test_preemption_and_requeue_of_a_scoring_job(study, prepared, cluster):
+    study.profile({"slurm_partition": "spare"}, **{"slurm-patient-no-requeue": None})
+    study.start()
+    job = study.working("score")["job"]
+    cluster.urgent()
+    # they begin again on another node, where no process of the first run can be seen
+    for one in cluster.call("squeue", "-h", "-p", "spare", "-o", "%i").split():
+        cluster.requeued(one, "Partition=cpu", "ExcNodeList=c1")
+    study.finish()
+    recorded(study, cluster, job, "PREEMPTED")
+    assert runs(study, cluster)[job] == ["PREEMPTED", "COMPLETED"]
+    assert len(runs(study, cluster)) == 2
     complete(study, prepared)
 
 
