@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from cluster import until
 from endings import complete, recorded, runs, struck
-from runs import needs_mounts
+from runs import CHECKPOINT, RECORDS, needs_mounts
 
 
 def test_scancel_of_a_scoring_job(study, prepared, cluster):
@@ -74,6 +74,23 @@ def test_preemption_and_requeue_of_a_scoring_job(study, prepared, cluster):
     assert runs(study, cluster)[job] == ["PREEMPTED", "COMPLETED"]
     assert len(runs(study, cluster)) == 2
     complete(study, prepared)
+
+
+def test_a_job_killed_for_its_memory(untrained, prepared, cluster):
+    untrained.give(scoring_memory_mb=300)
+    untrained.start(CHECKPOINT, *RECORDS)
+    said = untrained.wait()
+    assert untrained.controller.returncode == 1
+    ended = runs(untrained, cluster)
+    # the rest went on, and nothing was tried again with as little
+    assert sorted(ended.values()) == [["COMPLETED"], ["FAILED"], ["FAILED"]]
+    for job in (one for one, states in ended.items() if states == ["FAILED"]):
+        struck(untrained, cluster, job, "FAILED")
+        assert f"Slurm job {job} ended as OUT_OF_MEMORY: raise its model's scoring_memory_mb" in said
+    untrained.give(scoring_memory_mb=4000)
+    untrained.start(CHECKPOINT, *RECORDS)
+    untrained.finish()
+    complete(untrained, prepared)
 
 
 @needs_mounts
