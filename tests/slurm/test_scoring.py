@@ -1,6 +1,7 @@
 """Faults that strike scoring: every record ends equal to an undisturbed run's, and none is computed twice."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -91,6 +92,28 @@ def test_a_job_killed_for_its_memory(untrained, prepared, cluster):
     untrained.start(CHECKPOINT, *RECORDS)
     untrained.finish()
     complete(untrained, prepared)
+
+
+@pytest.mark.parametrize("together", [1, 2], ids=["in_jobs_of_their_own", "in_one_job"])
+def test_a_failing_cell_and_its_neighbour(study, prepared, cluster, together):
+    asked = study.work / "questions/yo.jsonl"
+    whole = asked.read_text()
+    long = json.loads(whole.splitlines()[0]) | {"question_id": "long", "question": "?" * 10_000}
+    asked.write_text(whole + json.dumps(long) + "\n")
+    study.give(languages_per_job=together)
+    study.profile(retries=0)
+    study.start()
+    said = study.wait()
+    assert study.controller.returncode == 1
+    assert "but the model's window holds" in said
+    assert (
+        sorted(state for [state] in runs(study, cluster).values()) == ["COMPLETED", "FAILED"][together - 1 :]
+    )
+    assert [stage for stage, _ in study.computed()].count("score") == 1
+    asked.write_text(whole)
+    study.start()
+    study.finish()
+    complete(study, prepared)
 
 
 @needs_mounts
