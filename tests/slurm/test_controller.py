@@ -1,8 +1,12 @@
 """The workflow's controller killed, interrupted, started twice, and shown files late."""
 
 import signal
+import subprocess
+import time
 
-from endings import complete, struck
+from cluster import until
+from endings import complete, runs, struck
+from runs import needs_mounts
 
 
 def test_controller_killed_and_started_again_while_jobs_run(study, prepared, cluster):
@@ -40,4 +44,24 @@ def test_two_controllers_in_one_folder(study, prepared, cluster):
     assert "works here; wait for it, or stop it there." in said
     study.controller = first
     study.finish()
+    complete(study, prepared)
+
+
+@needs_mounts
+def test_files_that_the_controller_sees_late(study, prepared, cluster):
+    scores, seen = study.work / "results/scores", study.work.parent / "seen"
+    scores.mkdir()
+    seen.mkdir()
+    study.profile(**{"latency-wait": 90})
+    # in the controller's own view of the file system another folder stands where the jobs write
+    view = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    study.start(before=["unshare", "--mount", "sh", "-c", view, str(seen), str(scores)])
+    until("both jobs ended well", lambda: list(runs(study, cluster).values()) == [["COMPLETED"]] * 2, 90)
+    until("the controller waits for files", lambda: "Waiting at most 90 seconds" in study.said(), 60)
+    # longer than Snakemake waits where nothing is said
+    time.sleep(8)
+    assert study.controller.poll() is None
+    subprocess.run(["cp", "-a", f"{scores}/.", seen], check=True)
+    study.finish()
+    assert list(runs(study, cluster).values()) == [["COMPLETED"]] * 2
     complete(study, prepared)
