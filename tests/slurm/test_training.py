@@ -75,7 +75,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
     untrained.profile(jobs=3, **{"set-resources": waiting})
     untrained.start(CHECKPOINT, *RECORDS)
     holder = untrained.training(saved=True)
-    assert cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
+    [queued] = cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
     cluster.lose_power()
     until("the controller's silence is noticed", lambda: "does not answer" in untrained.said(), 60)
     # Slurm takes a node's word that a job is gone only 20 s after its own start (BatchStartTimeout)
@@ -83,6 +83,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
     cluster.call("scancel", full.strip())
     untrained.finish()
     struck(untrained, cluster, holder["job"], "NODE_FAIL")
+    assert runs(untrained, cluster)[queued] == ["COMPLETED"]
     resumed(untrained, prepared)
     complete(untrained, prepared)
 
