@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 
-import pytest
 from cluster import until
 from endings import complete, recorded, resumed, runs, struck
 from runs import CHECKPOINT, RECORDS, needs_mounts
@@ -29,9 +28,8 @@ def test_time_limit_of_a_training_job(untrained, prepared, cluster):
     resumed(untrained, prepared)
 
 
-@pytest.mark.parametrize("partition", ["spare", "spot"], ids=["ended", "cancelled"])
-def test_preemption_of_a_training_job(untrained, prepared, cluster, partition):
-    untrained.profile({"slurm_partition": partition})
+def test_preemption_of_a_training_job(untrained, prepared, cluster):
+    untrained.profile({"slurm_partition": "spot"})
     untrained.start(CHECKPOINT)
     job = untrained.training()["job"]
     cluster.urgent()
