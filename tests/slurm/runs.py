@@ -23,7 +23,7 @@ from polycal import grid, records
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
 QUESTIONS = 4000
-EPOCHS = 900
+EPOCHS = 2000
 ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own"}
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
