@@ -118,6 +118,10 @@ class Study(World):
         """What the controller said so far."""
         return (self.work / "controller.log").read_text()
 
+    def save_often(self) -> None:
+        """Save training state every three seconds: a run that had no time to save one goes on from that."""
+        self.edit("workflow/rules/finetune.smk", " --kept", " --save-minutes 0.05 --kept")
+
     def training(self, saved: bool = False) -> dict:
         """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""
         holder = self.working("finetune")
@@ -162,8 +166,6 @@ class Prepared:
         self.whole.edit(
             "src/snakemake_executor_plugin_slurm_patient/__init__.py", "LONGEST = 180", "LONGEST = 10"
         )
-        # and training state every few seconds, so that a run that had no time to save one goes on from one
-        self.whole.edit("workflow/rules/finetune.smk", " --kept", " --save-minutes 0.05 --kept")
         self.whole.run(*RECORDS, CHECKPOINT)
         self.contents = self.whole.contents()
         self.trained = self.whole.trained()

@@ -51,6 +51,7 @@ def test_preemption_and_requeue_of_a_training_job(untrained, prepared, cluster):
 
 
 def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
+    untrained.save_often()
     untrained.start(CHECKPOINT)
     holder = untrained.training(saved=True)
     node = holder["place"].split()[0]
@@ -70,6 +71,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
         "sbatch", "--parsable", "-p", "spare", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 600"
     )
     waiting = {"score_mine_01": {"slurm_partition": "spare"}}
+    untrained.save_often()
     untrained.profile(jobs=3, **{"set-resources": waiting})
     untrained.start(CHECKPOINT, *RECORDS)
     holder = untrained.training(saved=True)
@@ -92,6 +94,7 @@ def test_disk_full_while_training_state_is_saved(untrained, prepared, cluster):
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=True)
     try:
+        untrained.save_often()
         untrained.profile(retries=0)
         untrained.start(CHECKPOINT)
         holder = untrained.training(saved=True)
