@@ -23,9 +23,12 @@ def test_time_limit_of_a_training_job(untrained, prepared, cluster):
     job = untrained.training()["job"]
     # the warning signal comes five minutes before the limit
     cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now+200")
-    untrained.finish()
+    said = untrained.finish()
     struck(untrained, cluster, job, "FAILED")
     resumed(untrained, prepared)
+    # the job's shell outlived the signal and waited for the save, however long that takes
+    assert "returned non-zero exit status 75" in said
+    assert "died with <Signals" not in said
 
 
 def test_preemption_of_a_training_job(untrained, prepared, cluster):

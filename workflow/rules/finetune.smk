@@ -31,8 +31,9 @@ rule finetune:
         cell=lambda w: grid.finetune_cell(STUDY_CONFIG, **w),
         code=version("finetune"),
     shell:
-        # bars that redraw themselves make a log unreadable
-        "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal finetune"
+        # Slurm's signal reaches this shell too; were it to die of it, the job would end and the training be killed
+        # in the middle of its save. Bars that redraw themselves make a log unreadable.
+        "trap : TERM USR1; HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal finetune"
         " --cell {params.cell:q}"
         " --code {params.code}"
         " --model {input.model:q}"
