@@ -150,7 +150,7 @@ def answer(
     work = list(packing.shared(grown)) if branching else [(packing.NOTHING, [tree for _, tree in grown])]
     progress = _Progress(name, sum(len(lead) + sum(map(len, trees)) for lead, trees in work))
     values: dict[tuple[int, int], float] = {}
-    busy, budget = 0.0, budget or _budget(model)
+    busy, budget = 0.0, budget or _budget(model, any(len(lead) for lead, _ in work))
     for lead, trees in work:
         some_values, seconds, budget = run(model, lead, trees, budget, progress)
         values |= some_values
@@ -177,10 +177,13 @@ def answer(
     return Answers(logprob, tokens, measured)
 
 
-def _budget(model: Any) -> int:
-    """Padded tokens a batch: on a CPU what stays near its caches; on a GPU, so far as memory goes."""
+def _budget(model: Any, shared: bool) -> int:
+    """Padded tokens a batch: on a CPU what stays near its caches; on a GPU, so far as memory goes.
+
+    With a ``shared`` beginning twice as many on a CPU, for which its keys and values are then read half as often.
+    """
     if model.device.type != "cuda":
-        return 512
+        return 1024 if shared else 512
     config = model.config
     # a token's activations in one layer (attention, gated feed-forward), with as much again to spare
     width = 8 * config.hidden_size + 3 * config.intermediate_size
