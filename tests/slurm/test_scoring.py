@@ -43,7 +43,6 @@ def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, clu
     until("the job is lost", lambda: f"Slurm job {holder['job']} ended as NODE_FAIL" in study.said(), 60)
     study.finish()
     cluster.start_node(node)
-    cluster.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
     until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
     lost = [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == holder["job"]]
     assert lost[0]["State"] == "NODE_FAIL"

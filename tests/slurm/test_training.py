@@ -62,7 +62,6 @@ def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     untrained.finish()
     cluster.start_node(node)
-    cluster.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
     until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
     struck(untrained, cluster, holder["job"], "NODE_FAIL")
     resumed(untrained, prepared)
