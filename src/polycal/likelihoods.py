@@ -80,22 +80,19 @@ def unpadded(model: Any, batch: Sequence[Tree]) -> bool:
 
 def in_one_row(model: Any, batch: Sequence[Tree], beginning: Beginning | None, read: Tensor) -> Tensor:
     """Hidden states [read, width] of trees one behind another, at the nodes ``read`` of that row."""
-    ids, depth = (
-        torch.from_numpy(np.concatenate(parts))[None]
-        for parts in zip(*((tree.tokens, tree.depth) for tree in batch), strict=True)
-    )
-    _, depths, end, inside = in_rows(batch)
-    length = inside.sum(1, keepdim=True)
-    place = length.cumsum(0) - length + torch.minimum(torch.arange(inside.shape[1]), length - 1)
+    ids, depth, end, inside = in_rows(batch)
+    # the number of a tree's last node goes on behind it
+    place = inside.flatten().cumsum(0).view_as(inside) - 1
     mask = None
-    if not all((tree.end == len(tree)).all() for tree in batch):
-        sees = ancestors(depths, end)[:, None]
+    if not all(tree.unbranched for tree in batch):
+        sees = ancestors(depth, end)[:, None]
         mask = torch.zeros(sees.shape, dtype=model.dtype).masked_fill_(~sees, -torch.inf)
     layout = attention.Layout(place, inside.flatten().nonzero()[:, 0], mask, beginning)
     # in the last layer, whatever follows attention is needed where it is read
-    last = attention.only_at(read, ids.shape[1], model.model.layers[-1].mlp)
+    last = attention.only_at(read, len(layout.back), model.model.layers[-1].mlp)
+    row = {"input_ids": ids[inside][None], "position_ids": depth[inside][None]}
     with attention.of_trees(model), last:
-        made = model.model(input_ids=ids, position_ids=depth, use_cache=False, layout=layout)
+        made = model.model(**row, use_cache=False, layout=layout)
     return made.last_hidden_state[0, read]
 
 

@@ -54,9 +54,14 @@ class Tree:
         return len(self.tokens)
 
     @property
+    def unbranched(self) -> bool:
+        """True where every node sees all nodes before it."""
+        return bool((self.end == len(self)).all())
+
+    @property
     def straight(self) -> bool:
         """True where no node branches and nothing stands before the first: an ordinary sequence."""
-        return bool(self.depth[0] == 0 and (self.end == len(self)).all())
+        return bool(self.depth[0] == 0) and self.unbranched
 
     def behind(self, length: int) -> "Tree":
         """What is left of the tree behind its first ``length`` nodes, which must not branch or be read."""
@@ -127,9 +132,8 @@ def trunk(trees: Sequence[Tree]) -> int:
     first = trees[0]
     length = min(min(r.node for r in tree.reads) for tree in trees)
     for tree in trees:
-        length = min(
-            length, int((tree.end == len(tree)).argmin()) if (tree.end < len(tree)).any() else length
-        )
+        if not tree.unbranched:
+            length = min(length, int((tree.end == len(tree)).argmin()))
         differs = first.tokens[:length] != tree.tokens[:length]
         length = int(differs.argmax()) if differs.any() else length
     return length

@@ -144,12 +144,11 @@ class _SmoothedSum(torch.autograd.Function):
             for (first, last), then in zip(spans, tops, strict=True):
                 w = weight[first:last].to(exact)
                 e = block[len(y) * first : len(y) * last].view(len(y), -1)
-                fade = torch.exp2(then - top)[:, None]
+                fade = torch.exp2((then if linear else top) - top)[:, None]
                 if softcap is not None:
                     squared = torch.div(e, BITS * softcap, out=scratch[0, : e.numel()].view_as(e)).square_()
                     e.sub_(top[:, None]).exp2_().sub_((beta / v) * mass[:, None])
                     e.addcmul_(e, squared, value=-1)  # times the slope of the cap, 1 − tanh²
-                    fade = torch.ones_like(fade)
                 if grad_hidden is not None:
                     grad_hidden[part].addcmul_(fade, e @ w)
                 if grad_weight is not None:
