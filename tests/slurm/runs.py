@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,19 @@ CHECKPOINT = grid.TRAINED.format(model="own", **TUNED, lr="0.001")
 
 
 needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+@contextlib.contextmanager
+def filled(place: Path) -> Iterator[None]:
+    """No room at all on the file system of a folder."""
+    filler = place / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 class Study(World):
@@ -60,11 +73,24 @@ class Study(World):
         (folder / PROFILE.name).write_text(yaml.safe_dump(told))
         return folder
 
-    def give(self, languages_per_job: int = 1, **resources: int) -> None:
-        """Configure what the jobs get; training is long enough for a fault to strike in the middle."""
+    def give(self, settings: dict | None = None, **resources: int) -> None:
+        """Configure what the jobs get; training is long enough for a fault to strike, but where ``settings`` differ."""
         model = {"path": "model", "dtype": "float32", **resources}
-        grid = {"grid.betas": ["0.1"], "languages_per_job": languages_per_job}
-        self.configure({**grid, "models.own": model, "recipes.brief.epochs": EPOCHS})
+        usual = {"grid.betas": ["0.1"], "languages_per_job": 1, "recipes.brief.epochs": EPOCHS}
+        self.configure({**usual, "models.own": model, **(settings or {})})
+
+    @contextlib.contextmanager
+    def small_disk(self, folder: str, megabytes: int) -> Iterator[Path]:
+        """A file system of its own for a folder that is to be; at the end nothing runs that could use it."""
+        place = self.work / folder
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+        subprocess.run(mount, check=True)
+        try:
+            yield place
+        finally:
+            self.end()
+            subprocess.run(["umount", str(place)], check=True)
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen:
         """Start the workflow's controller, by the command ``before`` if any; its output goes to ``controller.log``."""

@@ -62,9 +62,8 @@ def lay(prepared, cluster):
 
 def ask(study, gpus, nodes):
     """Write into the study what its model is trained on."""
-    size = {"training_gpus": gpus, "training_nodes": nodes, "training_memory_mb": 3000}
-    model = {"path": "model", "dtype": "float32", **size}
-    study.configure({"models.own": model, "grid.betas": list(BETAS), "languages_per_job": 1, **RECIPE})
+    asked = {"grid.betas": list(BETAS), **RECIPE}
+    study.give(asked, training_gpus=gpus, training_nodes=nodes, training_memory_mb=3000)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """Faults that strike scoring: every record ends equal to an undisturbed run's, and none is computed twice."""
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 
 import pytest
 from cluster import until
 from endings import complete, recorded, runs, struck
-from runs import CHECKPOINT, RECORDS, needs_mounts
+from runs import CHECKPOINT, RECORDS, filled, needs_mounts
 
 
 def test_scancel_of_a_scoring_job(study, prepared, cluster):
@@ -99,7 +97,7 @@ def test_a_failing_cell_and_its_neighbour(study, prepared, cluster, together):
     whole = asked.read_text()
     long = json.loads(whole.splitlines()[0]) | {"question_id": "long", "question": "?" * 10_000}
     asked.write_text(whole + json.dumps(long) + "\n")
-    study.give(languages_per_job=together)
+    study.give({"languages_per_job": together})
     study.profile(retries=0)
     study.start()
     said = study.wait()
@@ -117,26 +115,15 @@ def test_a_failing_cell_and_its_neighbour(study, prepared, cluster, together):
 
 @needs_mounts
 def test_disk_full_while_saving(study, prepared, cluster):
-    scores = study.work / "results/scores"
-    scores.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", scores], check=True)
-    try:
-        study.profile(retries=0)
+    study.profile(retries=0)
+    with study.small_disk("results/scores", 2) as scores:
         study.start()
         holder = study.working("score")
-        filler = os.open(scores / "filler", os.O_CREAT | os.O_WRONLY)
-        with contextlib.suppress(OSError):
-            while os.write(filler, bytes(4096)):
-                pass
-        os.close(filler)
-        said = study.wait()
-        struck(study, cluster, holder["job"], "FAILED")
-        assert "polycal: the disk is full; make room and start again" in said
-        (scores / "filler").unlink()
+        with filled(scores):
+            said = study.wait()
+            struck(study, cluster, holder["job"], "FAILED")
+            assert "polycal: the disk is full; make room and start again" in said
         assert not list(scores.rglob("*.part"))
         study.start()
         study.finish()
         complete(study, prepared)
-    finally:
-        study.end()
-        subprocess.run(["umount", scores], check=True)

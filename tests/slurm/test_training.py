@@ -1,12 +1,8 @@
 """Faults that strike training: it goes on from its state and ends in the bits of an undisturbed run."""
 
-import contextlib
-import os
-import subprocess
-
 from cluster import until
 from endings import complete, recorded, resumed, runs, struck
-from runs import CHECKPOINT, RECORDS, needs_mounts
+from runs import CHECKPOINT, RECORDS, filled, needs_mounts
 
 
 def test_scancel_of_a_training_job(untrained, prepared, cluster):
@@ -92,26 +88,15 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
 
 @needs_mounts
 def test_disk_full_while_training_state_is_saved(untrained, prepared, cluster):
-    place = untrained.work / "results/checkpoints"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=True)
-    try:
-        untrained.save_often()
-        untrained.profile(retries=0)
+    untrained.save_often()
+    untrained.profile(retries=0)
+    with untrained.small_disk("results/checkpoints", 8) as place:
         untrained.start(CHECKPOINT)
         holder = untrained.training(saved=True)
-        filler = os.open(place / "filler", os.O_CREAT | os.O_WRONLY)
-        with contextlib.suppress(OSError):
-            while os.write(filler, bytes(4096)):
-                pass
-        os.close(filler)
-        said = untrained.wait()
-        struck(untrained, cluster, holder["job"], "FAILED")
-        assert "polycal: the disk is full; make room and start again" in said
-        (place / "filler").unlink()
+        with filled(place):
+            said = untrained.wait()
+            struck(untrained, cluster, holder["job"], "FAILED")
+            assert "polycal: the disk is full; make room and start again" in said
         untrained.start(CHECKPOINT)
         untrained.finish()
         resumed(untrained, prepared)
-    finally:
-        untrained.end()
-        subprocess.run(["umount", place], check=True)
