@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy over a large vocabulary, without ever holding the logits of all tokens.
+"""Label-smoothed cross-entropy over a large vocabulary, without holding the logits of more than half the tokens.
 
 The target distribution of a token is (1 − β) on its label plus β/V on each of the V rows of the output
 weight (Szegedy et al. 2016, section 7). With logits z = W h the smoothed loss is
@@ -29,6 +29,8 @@ from transformers.utils import ModelOutput
 # large that the block would be too low for the products to be worth their traffic with W and its gradient.
 BLOCK = 2**23
 LEAST_ROWS = 128
+# Up to so many tokens share one block, 32 MB at a vocabulary of 256,000: every further block reads W twice more.
+FEW = 32
 # A tile of the block is about this many numbers (2 MB), and not narrower than that.
 TILE = 2**19
 LEAST_COLUMNS = 1024
@@ -53,8 +55,8 @@ class TokenStatistics(ModelOutput):
 
 def _sizes(n: int, v: int) -> tuple[int, int]:
     """Tokens in a block and columns in a tile for [n, v] logits; blocks are cut evenly."""
-    blocks = -(-n // max(LEAST_ROWS, BLOCK // v))
-    rows = max(1, -(-n // max(1, blocks)))
+    blocks = max(-(-n // max(LEAST_ROWS, BLOCK // v)), 2 if n > FEW else 1)
+    rows = max(1, -(-n // blocks))
     return rows, min(v, max(LEAST_COLUMNS, TILE // rows))
 
 
