@@ -90,12 +90,14 @@ class _SmoothedSum(torch.autograd.Function):
 
         rows, columns = _sizes(n, v)
         spans = [(first, min(first + columns, v)) for first in range(0, v, columns)]
-        block = torch.empty(rows * v, **new)
+        # below the tokens of a tile stands a row of ones, by which the product for the gradient of W adds what each row
+        # of W gets alike: filling that gradient first would go over the largest thing in memory twice more
+        block = torch.empty((rows + 1) * v, **new)
         scratch = torch.empty(2, rows * columns, **new)
         # the uniform part without a soft-cap: mean row of W, and what each row of W gets of all tokens
         linear = softcap is None
         row_sum, bias_sum = torch.zeros(weight.shape[1], **new), torch.zeros((), **new)
-        uniform = hidden.sum(0, dtype=exact) * (-beta / v if linear else 0)
+        uniform = hidden.sum(0, dtype=exact) * (-beta / v)
 
         for start in range(0, n, rows):
             part = slice(start, start + rows)
@@ -107,15 +109,17 @@ class _SmoothedSum(torch.autograd.Function):
             top = torch.full((len(y),), torch.finfo(exact).min, **new)
             mass, moment, total, own = (torch.zeros_like(top) for _ in range(4))
             tops = []
+            tall = len(y) + 1
+            tiles = [block[tall * first : tall * last].view(tall, -1) for first, last in spans]
 
-            for first, last in spans:
+            for (first, last), tile in zip(spans, tiles, strict=True):
                 w = weight[first:last].to(exact)
-                z = torch.mm(scaled, w.T, out=block[len(y) * first : len(y) * last].view(len(y), -1))
+                z = torch.mm(scaled, w.T, out=tile[:-1])
                 if bias is not None:
                     z += bias[first:last].to(exact) * unit
                 if softcap is not None:
                     total += z.tanh_().mul_(BITS * softcap).sum(1)
-                elif start == 0:
+                elif start == 0 and beta > 0:
                     row_sum += w.sum(0)
                     bias_sum += 0 if bias is None else bias[first:last].sum(dtype=exact)
                 inside = (y >= first) & (y < last)
@@ -143,9 +147,9 @@ class _SmoothedSum(torch.autograd.Function):
             # sum by mass, and moving powers from the top of their tile to the last, costs a number a token instead
             # of a pass over the block, and loses nothing where logits are huge.
             share = h / mass[:, None]
-            for (first, last), then in zip(spans, tops, strict=True):
+            for (first, last), tile, then in zip(spans, tiles, tops, strict=True):
                 w = weight[first:last].to(exact)
-                e = block[len(y) * first : len(y) * last].view(len(y), -1)
+                e = tile[:-1]
                 fade = torch.exp2((then if linear else top) - top)[:, None]
                 if softcap is not None:
                     squared = torch.div(e, BITS * softcap, out=scratch[0, : e.numel()].view_as(e)).square_()
@@ -154,8 +158,14 @@ class _SmoothedSum(torch.autograd.Function):
                 if grad_hidden is not None:
                     grad_hidden[part].addcmul_(fade, e @ w)
                 if grad_weight is not None:
-                    into = grad_weight[first:last]
-                    torch.addmm(uniform if start == 0 else into, e.T, share * fade, out=into)
+                    into, shares = grad_weight[first:last], share * fade
+                    if start > 0:
+                        into.addmm_(e.T, shares)
+                    elif linear and beta > 0:
+                        tile[-1] = 1
+                        torch.mm(tile.T, torch.cat((shares, uniform[None])), out=into)
+                    else:
+                        torch.mm(e.T, shares, out=into)
                 if grad_bias is not None:
                     grad_bias[first:last].addmv_(e.T, fade[:, 0] / mass)
             at_label = (beta - 1) * (

@@ -127,7 +127,7 @@ def test_logits_of_all_tokens_are_never_held(n, v, dtype, softcap):
     assert columns < v / 2
     with Watched() as seen:
         own(hidden, weight, labels, 0.1, softcap)
-    assert seen.numbers <= rows * v
+    assert seen.numbers <= (rows + 1) * v < n * v
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_blocks_are_even_and_bounded(n, v):
 def test_without_autograd_no_gradient_is_computed():
     hidden, weight, labels = inputs()
     given = hidden[4:], weight.requires_grad_(), labels[4:], 0.1
-    products = {"addmm", "addmm_"}
+    gradients = {"cat", "index_put_"}
     with Watched() as learning:
         smoothing.token_statistics(*given)
     with torch.no_grad(), Watched() as looking:
         found = smoothing.token_statistics(*given)
-    assert learning.operations & products
-    assert not looking.operations & products
+    assert learning.operations >= gradients
+    assert not looking.operations & gradients
     assert not found.loss_sum.requires_grad
 
 
