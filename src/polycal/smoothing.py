@@ -1,4 +1,4 @@
-"""Label-smoothed cross-entropy over a large vocabulary, without holding the logits of more than half the tokens.
+"""Label-smoothed cross-entropy over a large vocabulary, holding the logits of all tokens only where they are few.
 
 The target distribution of a token is (1 − β) on its label plus β/V on each of the V rows of the output
 weight (Szegedy et al. 2016, section 7). With logits z = W h the smoothed loss is
@@ -97,7 +97,7 @@ class _SmoothedSum(torch.autograd.Function):
         # the uniform part without a soft-cap: mean row of W, and what each row of W gets of all tokens
         linear = softcap is None
         row_sum, bias_sum = torch.zeros(weight.shape[1], **new), torch.zeros((), **new)
-        uniform = hidden.sum(0, dtype=exact) * (-beta / v)
+        uniform = hidden.sum(0, dtype=exact) * (-beta / v if linear else 0)
 
         for start in range(0, n, rows):
             part = slice(start, start + rows)
@@ -159,13 +159,11 @@ class _SmoothedSum(torch.autograd.Function):
                     grad_hidden[part].addcmul_(fade, e @ w)
                 if grad_weight is not None:
                     into, shares = grad_weight[first:last], share * fade
-                    if start > 0:
-                        into.addmm_(e.T, shares)
-                    elif linear and beta > 0:
+                    if start == 0:
                         tile[-1] = 1
                         torch.mm(tile.T, torch.cat((shares, uniform[None])), out=into)
                     else:
-                        torch.mm(e.T, shares, out=into)
+                        into.addmm_(e.T, shares)
                 if grad_bias is not None:
                     grad_bias[first:last].addmv_(e.T, fade[:, 0] / mass)
             at_label = (beta - 1) * (

@@ -141,16 +141,16 @@ def test_blocks_are_even_and_bounded(n, v):
     assert 1 <= columns <= v
 
 
-def test_without_autograd_no_gradient_is_computed():
+def test_without_autograd_no_gradient_is_computed(small_tiles):
     hidden, weight, labels = inputs()
     given = hidden[4:], weight.requires_grad_(), labels[4:], 0.1
-    gradients = {"cat", "index_put_"}
+    products = {"addmm", "addmm_"}
     with Watched() as learning:
         smoothing.token_statistics(*given)
     with torch.no_grad(), Watched() as looking:
         found = smoothing.token_statistics(*given)
-    assert learning.operations >= gradients
-    assert not looking.operations & gradients
+    assert learning.operations & products
+    assert not looking.operations & products
     assert not found.loss_sum.requires_grad
 
 
