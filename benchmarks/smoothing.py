@@ -130,7 +130,7 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
 
     def ours(beta: float) -> torch.Tensor:
         model.forward = own[beta]
-        return model(**given).loss_sum / tokens
+        return model(**given, num_items_in_batch=tokens).loss
 
     def trl(beta: float) -> torch.Tensor:
         model.forward = fused

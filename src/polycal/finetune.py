@@ -73,16 +73,15 @@ class SmoothedTrainer(SFTTrainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of one micro-batch, and its statistics for the log."""
-        found = model(**inputs)
+        count = 1 if self.reduction == "sum" else max(int(num_items_in_batch), 1)
+        # DeepSpeed takes the mean over ranks, and so does the log
+        found = model(**inputs, num_items_in_batch=count / self.args.world_size)
         one = torch.stack(
             [found.nll.double().sum(), found.entropy.double().sum(), found.correct.double().sum()]
         )
         one = torch.cat([one.new_tensor([len(found.nll)]), one])
         self.seen = one if self.seen is None else self.seen + one
-        count = 1 if self.reduction == "sum" else max(int(num_items_in_batch), 1)
-        # DeepSpeed takes the mean over ranks, and so does the log
-        loss = found.loss_sum / count * self.args.world_size
-        return (loss, found) if return_outputs else loss
+        return (found.loss, found) if return_outputs else found.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the unsmoothed loss and entropy (nats) and the accuracy a target, of the same pass."""

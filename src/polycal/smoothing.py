@@ -9,8 +9,8 @@ and without a soft-cap mean(z) = h · mean row of W, so that smoothing needs no 
 A final soft-cap c, z = c tanh(W h / c) as in Gemma2, breaks that linearity: mean(z) is then summed tile by
 tile together with the log-sum-exp.
 
-Gradients are taken in the forward pass and only scaled in the backward pass, which suits a loss that is a
-scalar. A block of tokens keeps its logits until its gradients are taken, so that three products with W do,
+Gradients are taken in the forward pass, already divided by the number of target tokens: going over the
+gradient of W once more in the backward pass is needed only where something else scales the loss. A block of tokens keeps its logits until its gradients are taken, so that three products with W do,
 and each tile of the block is worked on while it is in the cache. Inside, logits are in units of log 2: the
 power of two is several times faster than the exponential.
 """
@@ -44,10 +44,10 @@ BACKEND = "tiled PyTorch"
 
 @dataclass
 class TokenStatistics(ModelOutput):
-    """Sum of the smoothed loss (scalar), and for each of N target tokens, without gradient: unsmoothed
-    negative log-likelihood and entropy in nats [N], and whether the label is a top token [N]."""
+    """Smoothed loss (scalar), and for each of N target tokens, without gradient: unsmoothed negative
+    log-likelihood and entropy in nats [N], and whether the label is a top token [N]."""
 
-    loss_sum: Tensor | None = None
+    loss: Tensor | None = None
     nll: Tensor | None = None
     entropy: Tensor | None = None
     correct: Tensor | None = None
@@ -70,6 +70,7 @@ class _SmoothedSum(torch.autograd.Function):
         labels: Tensor,
         beta: float,
         softcap: float | None,
+        count: Tensor | float,
         learns: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, v = len(hidden), len(weight)
@@ -85,19 +86,21 @@ class _SmoothedSum(torch.autograd.Function):
             )
         ]
         grad_hidden, grad_weight, grad_bias = grads
-        smooth, nll, entropy = (torch.zeros(n, **new) for _ in range(3))
+        nll, entropy = (torch.zeros(n, **new) for _ in range(2))
         correct = torch.zeros(n, dtype=torch.bool, device=hidden.device)
 
         rows, columns = _sizes(n, v)
         spans = [(first, min(first + columns, v)) for first in range(0, v, columns)]
-        # below the tokens of a tile stands a row of ones, by which the product for the gradient of W adds what each row
-        # of W gets alike: filling that gradient first would go over the largest thing in memory twice more
+        # Below the tokens of a tile stands a row of ones. By it the products for the gradients also yield the sum of the
+        # rows of W and add what each of them gets alike, which would go over the largest things in memory once more.
         block = torch.empty((rows + 1) * v, **new)
         scratch = torch.empty(2, rows * columns, **new)
-        # the uniform part without a soft-cap: mean row of W, and what each row of W gets of all tokens
         linear = softcap is None
-        row_sum, bias_sum = torch.zeros(weight.shape[1], **new), torch.zeros((), **new)
-        uniform = hidden.sum(0, dtype=exact) * (-beta / v if linear else 0)
+        uniform = linear and beta > 0
+        hidden_sum, row_sum = hidden.sum(0, dtype=exact), torch.zeros(weight.shape[1], **new)
+        even = -beta / v * hidden_sum[None] / count
+        # over tokens: logits of the labels, and mean logits
+        own_sum, mean_sum = torch.zeros((), **new), torch.zeros((), **new)
 
         for start in range(0, n, rows):
             part = slice(start, start + rows)
@@ -119,9 +122,8 @@ class _SmoothedSum(torch.autograd.Function):
                     z += bias[first:last].to(exact) * unit
                 if softcap is not None:
                     total += z.tanh_().mul_(BITS * softcap).sum(1)
-                elif start == 0 and beta > 0:
+                elif uniform and start == 0 and grad_hidden is None:
                     row_sum += w.sum(0)
-                    bias_sum += 0 if bias is None else bias[first:last].sum(dtype=exact)
                 inside = (y >= first) & (y < last)
                 own = torch.where(inside, z[here, (y - first).clamp(0, last - first - 1)], own)
                 # Σ 2^(z − top) and Σ 2^(z − top) (z − top), moved along when a tile has a higher top
@@ -130,14 +132,14 @@ class _SmoothedSum(torch.autograd.Function):
                 below = torch.sub(z, higher[:, None], out=scratch[0, : z.numel()].view_as(z))
                 # a soft-cap's slope needs the logits once more; without one the powers take their place
                 e = torch.exp2(below, out=z if linear else scratch[1, : z.numel()].view_as(z))
-                moment = (moment + fall) * fade + torch.linalg.vecdot(e, below)
+                moment = (moment + fall) * fade + below.mul_(e).sum(1)
                 mass = mass * fade + e.sum(1)
                 top = higher
                 tops.append(top)
 
-            mean = (scaled @ row_sum + bias_sum * BITS if linear else total) / v
             nll[part] = mass.log() - (own - top) / BITS
-            smooth[part] = nll[part] + beta * (own - mean) / BITS
+            own_sum += own.sum()
+            mean_sum += total.sum() / v
             entropy[part] = mass.log() - moment / mass / BITS
             correct[part] = own >= top
             if not any(learned):
@@ -145,7 +147,9 @@ class _SmoothedSum(torch.autograd.Function):
 
             # The slope of the loss at z is (2^(z − top) − even) / mass less (1 − β) at the label. Dividing h and the
             # sum by mass, and moving powers from the top of their tile to the last, costs a number a token instead
-            # of a pass over the block, and loses nothing where logits are huge.
+            # of a pass over the block, and loses nothing where logits are huge. The gradient of W is linear in h,
+            # where the division by the count costs nothing.
+            h = h / count
             share = h / mass[:, None]
             for (first, last), tile, then in zip(spans, tiles, tops, strict=True):
                 w = weight[first:last].to(exact)
@@ -155,15 +159,20 @@ class _SmoothedSum(torch.autograd.Function):
                     squared = torch.div(e, BITS * softcap, out=scratch[0, : e.numel()].view_as(e)).square_()
                     e.sub_(top[:, None]).exp2_().sub_((beta / v) * mass[:, None])
                     e.addcmul_(e, squared, value=-1)  # times the slope of the cap, 1 − tanh²
+                with_ones = e
+                if uniform and start == 0:
+                    with_ones = tile
+                    tile[-1] = 1
                 if grad_hidden is not None:
-                    grad_hidden[part].addcmul_(fade, e @ w)
+                    pulls = with_ones @ w
+                    grad_hidden[part].addcmul_(fade, pulls[: len(y)])
+                    row_sum += pulls[len(y) :].sum(0)
                 if grad_weight is not None:
                     into, shares = grad_weight[first:last], share * fade
-                    if start == 0:
-                        tile[-1] = 1
-                        torch.mm(tile.T, torch.cat((shares, uniform[None])), out=into)
-                    else:
+                    if start > 0:
                         into.addmm_(e.T, shares)
+                    else:
+                        torch.mm(with_ones.T, torch.cat((shares, even))[: len(with_ones)], out=into)
                 if grad_bias is not None:
                     grad_bias[first:last].addmv_(e.T, fade[:, 0] / mass)
             at_label = (beta - 1) * (
@@ -171,33 +180,44 @@ class _SmoothedSum(torch.autograd.Function):
             )
             if grad_hidden is not None:
                 grad_hidden[part].div_(mass[:, None]).addcmul_(at_label[:, None], weight[y].to(exact))
-                if linear:
-                    grad_hidden[part] -= beta / v * row_sum
             if grad_weight is not None:
                 grad_weight.index_put_((y,), at_label[:, None] * h, accumulate=True)
             if grad_bias is not None:
                 grad_bias.index_put_((y,), at_label, accumulate=True)
-                if linear:
-                    grad_bias -= beta / v * len(y)
 
+        if uniform:
+            bias_sum = 0 if bias is None else bias.sum(dtype=exact)
+            mean_sum = BITS / v * (hidden_sum @ row_sum + n * bias_sum)
+            if grad_hidden is not None:
+                grad_hidden -= beta / v * row_sum
+            if grad_bias is not None:
+                grad_bias -= beta / v * n
+        for grad in (grad_hidden, grad_bias):
+            if grad is not None:
+                grad /= count
+        loss = (nll.sum() + beta * (own_sum - mean_sum) / BITS) / count
         ctx.grads = grads
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         ctx.mark_non_differentiable(nll, entropy, correct)
-        return smooth.sum(), nll, entropy, correct
+        return loss, nll, entropy, correct
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.grads is None:
             raise RuntimeError("the smoothed loss can go backward once: compute it again for a second time")
-        # scaled in place: a second gradient of W would be the largest thing in memory
         grads, ctx.grads = ctx.grads, None
+        if float(outer[0]) != 1:
+            # in place: a second gradient of W would be the largest thing in memory
+            for grad in grads:
+                if grad is not None:
+                    grad *= outer[0]
         return (
             *(
-                None if grad is None else grad.mul_(outer[0]).to(dtype)
+                None if grad is None else grad.to(dtype)
                 for grad, dtype in zip(grads, ctx.dtypes, strict=True)
             ),
-            *(None,) * 4,
+            *(None,) * 5,
         )
 
 
@@ -209,17 +229,20 @@ def token_statistics(
     *,
     bias: Tensor | None = None,
     softcap: float | None = None,
+    num_items: Tensor | float = 1,
 ) -> TokenStatistics:
-    """The smoothed loss summed over tokens, with what is logged, from one pass.
+    """The smoothed loss, summed over tokens and divided by ``num_items``, with what is logged, from one pass.
 
     ``hidden`` [N, D] and ``weight`` [V, D] in any floating type (the work is done in float32 at least, also
     under autocast), ``labels`` [N] of 0 … V−1, ``bias`` [V]. Under ``torch.no_grad`` no gradient is computed;
-    otherwise the sum goes backward once. Raises ValueError for a wrong shape or type, a β outside [0, 1) and
+    otherwise the loss goes backward once. Raises ValueError for a wrong shape or type, a β outside [0, 1) and
     a soft-cap that is not above 0.
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     with torch.autocast(hidden.device.type, enabled=False):
-        found = _SmoothedSum.apply(hidden, weight, bias, labels, beta, softcap, torch.is_grad_enabled())
+        found = _SmoothedSum.apply(
+            hidden, weight, bias, labels, beta, softcap, num_items, torch.is_grad_enabled()
+        )
     return TokenStatistics(*found)
 
 
@@ -246,10 +269,12 @@ def smoothed_cross_entropy(
     targets = labels[wanted]
     if len(targets) and not (int(targets.min()) >= 0 and int(targets.max()) < len(weight)):
         raise ValueError(f"labels must lie in 0 … {len(weight) - 1} or be {ignore_index}")
-    found = token_statistics(hidden[wanted], weight, targets, beta, bias=bias, softcap=softcap)
     count = max(len(targets), 1) if num_items is None else num_items
-    assert found.loss_sum is not None
-    return found.loss_sum / count
+    found = token_statistics(
+        hidden[wanted], weight, targets, beta, bias=bias, softcap=softcap, num_items=count
+    )
+    assert found.loss is not None
+    return found.loss
 
 
 def _check(
@@ -280,12 +305,19 @@ class SmoothedHead(nn.Linear):
     """
 
     def forward(
-        self, hidden: Tensor, labels: Tensor | None = None, beta: float = 0.0, softcap: float | None = None
+        self,
+        hidden: Tensor,
+        labels: Tensor | None = None,
+        beta: float = 0.0,
+        softcap: float | None = None,
+        num_items: Tensor | float = 1,
     ) -> Any:
         """Logits [..., V]; with ``labels`` [N] for ``hidden`` [N, D], the TokenStatistics."""
         if labels is None:
             return super().forward(hidden)
-        return token_statistics(hidden, self.weight, labels, beta, bias=self.bias, softcap=softcap)
+        return token_statistics(
+            hidden, self.weight, labels, beta, bias=self.bias, softcap=softcap, num_items=num_items
+        )
 
 
 # What models of other families multiply or divide their logits by; the loss here knows none of it.
@@ -296,7 +328,8 @@ def install(model: Any, beta: float) -> None:
     """Let a causal language model of transformers compute the smoothed loss of labelled batches in its head.
 
     Afterwards ``model(input_ids, attention_mask, labels=…)`` returns TokenStatistics of the target tokens
-    (labels are shifted here; −100 is no target) and builds no logits; without labels nothing changes.
+    (labels are shifted here; −100 is no target) and builds no logits; without labels nothing changes. The
+    loss is summed over them and divided by ``num_items_in_batch``, where that is given.
     Raises ValueError for a model that scales its logits or whose head is no linear layer.
     """
     config = model.config.get_text_config()
@@ -309,16 +342,25 @@ def install(model: Any, beta: float) -> None:
     softcap = getattr(config, "final_logit_softcapping", None)
     plain = model.forward
 
-    def forward(self: Any, *args: Any, labels: Tensor | None = None, **more: Any) -> Any:
+    def forward(
+        self: Any,
+        *args: Any,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | float = 1,
+        **more: Any,
+    ) -> Any:
         if labels is None:
             return plain(*args, **more)
-        more.pop("num_items_in_batch", None)
         more["use_cache"] = False
         hidden = self.base_model(*args, **more).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         wanted = targets != -100
         return self.get_output_embeddings()(
-            hidden[wanted], labels=targets[wanted], beta=beta, softcap=softcap
+            hidden[wanted],
+            labels=targets[wanted],
+            beta=beta,
+            softcap=softcap,
+            num_items=num_items_in_batch,
         )
 
     model.forward = MethodType(forward, model)

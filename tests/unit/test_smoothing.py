@@ -151,7 +151,7 @@ def test_without_autograd_no_gradient_is_computed(small_tiles):
         found = smoothing.token_statistics(*given)
     assert learning.operations & products
     assert not looking.operations & products
-    assert not found.loss_sum.requires_grad
+    assert not found.loss.requires_grad
 
 
 @pytest.mark.parametrize("frozen", ["hidden", "weight"])
@@ -235,6 +235,21 @@ def test_parts_of_a_global_batch_add_up_to_its_mean():
     )
 
 
+@pytest.mark.parametrize("count", [7, 7.0, torch.tensor(7)])
+def test_gradients_are_divided_by_the_count_and_scaled_as_the_loss_is(count, small_tiles):
+    hidden, weight, labels = inputs(v=1501)
+    bias = torch.linspace(-1, 1, len(weight))
+    given = [t.double().requires_grad_() for t in (hidden, weight, bias)]
+    z = given[0] @ given[1].T + given[2]
+    reference = torch.nn.functional.cross_entropy(z, labels, label_smoothing=0.2, reduction="sum")
+    exact = torch.autograd.grad(3 * reference / 7, given)
+    h, w, b = learned = [t.requires_grad_() for t in (hidden, weight, bias)]
+    loss = 3 * smoothed_cross_entropy(h, w, labels, 0.2, bias=b, num_items=count)
+    assert far(loss, 3 * reference / 7) <= 1e-6
+    for grad, wanted in zip(torch.autograd.grad(loss, learned), exact, strict=True):
+        assert far(grad, wanted) <= 1e-5
+
+
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_bias_and_statistics(softcap, small_tiles):
     hidden, weight, labels = inputs(v=1501)
@@ -247,11 +262,11 @@ def test_bias_and_statistics(softcap, small_tiles):
     z = z if softcap is None else softcap * torch.tanh(z / softcap)
     logp = z.log_softmax(-1)
     reference = torch.nn.functional.cross_entropy(z, labels[wanted], label_smoothing=0.2, reduction="sum")
-    assert far(found.loss_sum, reference) <= 1e-6
+    assert far(found.loss, reference) <= 1e-6
     assert far(found.nll, -logp.gather(1, labels[wanted, None])[:, 0]) <= 1e-6
     assert far(found.entropy, -(logp.exp() * logp).sum(1)) <= 1e-5
     assert torch.equal(found.correct, z.argmax(1) == labels[wanted])
-    (grad,) = torch.autograd.grad(found.loss_sum, bias)
+    (grad,) = torch.autograd.grad(found.loss, bias)
     (exact,) = torch.autograd.grad(reference, bias)
     assert far(grad, exact) <= 1e-5
 
@@ -287,10 +302,8 @@ def test_installed_in_a_model_it_gives_the_gradients_of_full_logits(make):
     exact = torch.autograd.grad(reference, list(model.parameters()))
     smoothing.install(model, 0.1)
     found = model(input_ids=ids, labels=labels)
-    assert far(found.loss_sum, reference) <= 1e-5
-    for grad, wanted in zip(
-        torch.autograd.grad(found.loss_sum, list(model.parameters())), exact, strict=True
-    ):
+    assert far(found.loss, reference) <= 1e-5
+    for grad, wanted in zip(torch.autograd.grad(found.loss, list(model.parameters())), exact, strict=True):
         assert torch.allclose(grad, wanted, rtol=1e-3, atol=1e-5)
 
 
