@@ -10,8 +10,9 @@ A final soft-cap c, z = c tanh(W h / c) as in Gemma2, breaks that linearity: mea
 tile together with the log-sum-exp.
 
 Gradients are taken in the forward pass, already divided by the number of target tokens: going over the
-gradient of W once more in the backward pass is needed only where something else scales the loss. A block of tokens keeps its logits until its gradients are taken, so that three products with W do,
-and each tile of the block is worked on while it is in the cache. Inside, logits are in units of log 2: the
+gradient of W once more in the backward pass is needed only where something else scales the loss. A block of tokens keeps its logits until its gradients are taken, so that three products with W do; a block of
+all tokens keeps three tiles in four and computes the others again, which costs less than going over W and its
+gradient for a second block. Each tile is worked on while it is in the cache. Inside, logits are in units of log 2: the
 power of two is several times faster than the exponential.
 """
 
@@ -29,7 +30,7 @@ from transformers.utils import ModelOutput
 # large that the block would be too low for the products to be worth their traffic with W and its gradient.
 BLOCK = 2**23
 LEAST_ROWS = 128
-# Up to so many tokens share one block, 32 MB at a vocabulary of 256,000: every further block reads W twice more.
+# Up to so many tokens keep all their logits, 32 MB at a vocabulary of 256,000.
 FEW = 32
 # A tile of the block is about this many numbers (2 MB), and not narrower than that.
 TILE = 2**19
@@ -53,11 +54,16 @@ class TokenStatistics(ModelOutput):
     correct: Tensor | None = None
 
 
-def _sizes(n: int, v: int) -> tuple[int, int]:
-    """Tokens in a block and columns in a tile for [n, v] logits; blocks are cut evenly."""
-    blocks = max(-(-n // max(LEAST_ROWS, BLOCK // v)), 2 if n > FEW else 1)
+def _sizes(n: int, v: int) -> tuple[int, int, int]:
+    """For [n, v] logits: tokens in a block, columns in a tile, and columns kept beside the last tile.
+
+    Blocks are cut evenly. A block of all tokens, if they are not few, keeps three tiles in four.
+    """
+    blocks = max(1, -(-n // max(LEAST_ROWS, BLOCK // v)))
     rows = max(1, -(-n // blocks))
-    return rows, min(v, max(LEAST_COLUMNS, TILE // rows))
+    columns = min(v, max(LEAST_COLUMNS, TILE // rows))
+    others = -(-v // columns) - 1
+    return rows, columns, columns * (3 * others // 4 if blocks == 1 and n > FEW else others)
 
 
 class _SmoothedSum(torch.autograd.Function):
@@ -89,11 +95,11 @@ class _SmoothedSum(torch.autograd.Function):
         nll, entropy = (torch.zeros(n, **new) for _ in range(2))
         correct = torch.zeros(n, dtype=torch.bool, device=hidden.device)
 
-        rows, columns = _sizes(n, v)
+        rows, columns, kept = _sizes(n, v)
         spans = [(first, min(first + columns, v)) for first in range(0, v, columns)]
         # Below the tokens of a tile stands a row of ones. By it the products for the gradients also yield the sum of the
         # rows of W and add what each of them gets alike, which would go over the largest things in memory once more.
-        block = torch.empty((rows + 1) * v, **new)
+        block = torch.empty((rows + 1) * min(kept + columns, v), **new)
         scratch = torch.empty(2, rows * columns, **new)
         linear = softcap is None
         uniform = linear and beta > 0
@@ -102,28 +108,34 @@ class _SmoothedSum(torch.autograd.Function):
         # over tokens: logits of the labels, and mean logits
         own_sum, mean_sum = torch.zeros((), **new), torch.zeros((), **new)
 
+        # what the product has to be: logits in units of log 2, or the argument of tanh
+        unit = BITS if softcap is None else 1 / softcap
+
+        def logits(scaled: Tensor, first: int, last: int, tile: Tensor) -> Tensor:
+            z = torch.mm(scaled, weight[first:last].to(exact).T, out=tile[:-1])
+            if bias is not None:
+                z += bias[first:last].to(exact) * unit
+            return z if softcap is None else z.tanh_().mul_(BITS * softcap)
+
         for start in range(0, n, rows):
             part = slice(start, start + rows)
             h, y = hidden[part].to(exact), labels[part]
-            # what the product has to be: logits in units of log 2, or the argument of tanh
-            unit = BITS if softcap is None else 1 / softcap
             scaled = h * unit
             here = torch.arange(len(y), device=y.device)
             top = torch.full((len(y),), torch.finfo(exact).min, **new)
             mass, moment, total, own = (torch.zeros_like(top) for _ in range(4))
             tops = []
             tall = len(y) + 1
-            tiles = [block[tall * first : tall * last].view(tall, -1) for first, last in spans]
+            # tiles that are not kept share the place behind those that are
+            places = [(at := min(first, kept), at + last - first) for first, last in spans]
+            tiles = [block[tall * first : tall * last].view(tall, -1) for first, last in places]
 
             for (first, last), tile in zip(spans, tiles, strict=True):
-                w = weight[first:last].to(exact)
-                z = torch.mm(scaled, w.T, out=tile[:-1])
-                if bias is not None:
-                    z += bias[first:last].to(exact) * unit
+                z = logits(scaled, first, last, tile)
                 if softcap is not None:
-                    total += z.tanh_().mul_(BITS * softcap).sum(1)
+                    total += z.sum(1)
                 elif uniform and start == 0 and grad_hidden is None:
-                    row_sum += w.sum(0)
+                    row_sum += weight[first:last].sum(0, dtype=exact)
                 inside = (y >= first) & (y < last)
                 own = torch.where(inside, z[here, (y - first).clamp(0, last - first - 1)], own)
                 # Σ 2^(z − top) and Σ 2^(z − top) (z − top), moved along when a tile has a higher top
@@ -151,10 +163,16 @@ class _SmoothedSum(torch.autograd.Function):
             # where the division by the count costs nothing.
             h = h / count
             share = h / mass[:, None]
-            for (first, last), tile, then in zip(spans, tiles, tops, strict=True):
+            for (first, last), tile, then in reversed(list(zip(spans, tiles, tops, strict=True))):
                 w = weight[first:last].to(exact)
                 e = tile[:-1]
-                fade = torch.exp2((then if linear else top) - top)[:, None]
+                # back from the last tile, which still stands behind those that were kept
+                again = kept <= first and last < v
+                if again:
+                    logits(scaled, first, last, tile)
+                    if linear:
+                        e.sub_(top[:, None]).exp2_()
+                fade = torch.exp2((then if linear and not again else top) - top)[:, None]
                 if softcap is not None:
                     squared = torch.div(e, BITS * softcap, out=scratch[0, : e.numel()].view_as(e)).square_()
                     e.sub_(top[:, None]).exp2_().sub_((beta / v) * mass[:, None])

@@ -65,8 +65,19 @@ def test_float32_against_float64(beta, softcap):
 @pytest.mark.parametrize("beta", BETAS)
 def test_cut_over_tokens_and_vocabulary_it_is_as_exact(beta, softcap, small_tiles):
     given = inputs(v=2503)
-    assert smoothing._sizes(16, 2503) == (4, 700)
+    assert smoothing._sizes(16, 2503) == (4, 700, 2100)
     for found, wanted in zip(own(*given, beta, softcap), plain(*given, beta, softcap), strict=True):
+        assert far(found, wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("v", [699, 1400, 1401, 4903])
+def test_tiles_that_are_not_kept_are_as_exact(v, softcap, monkeypatch):
+    for name, value in {"FEW": 2, "TILE": 1, "LEAST_COLUMNS": 700}.items():
+        monkeypatch.setattr(smoothing, name, value)
+    assert smoothing._sizes(16, v) == (16, min(v, 700), {699: 0, 1400: 0, 1401: 700, 4903: 3500}[v])
+    given = inputs(v=v)
+    for found, wanted in zip(own(*given, 0.1, softcap), plain(*given, 0.1, softcap), strict=True):
         assert far(found, wanted) <= 1e-5
 
 
@@ -121,20 +132,20 @@ class Watched(TorchDispatchMode):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("n", "v"), [(400, 70001), (128, 20011), (48, 70001)])
 def test_logits_of_all_tokens_are_never_held(n, v, dtype, softcap):
-    hidden, weight, labels = inputs(n=n, d=4, v=v, dtype=dtype)
-    rows, columns = smoothing._sizes(n, v)
-    assert rows <= n / 2
+    hidden, weight, labels = inputs(n=n + 1, d=4, v=v, dtype=dtype)  # one of them is no target
+    rows, columns, kept = smoothing._sizes(n, v)
     assert columns < v / 2
     with Watched() as seen:
         own(hidden, weight, labels, 0.1, softcap)
-    assert seen.numbers <= (rows + 1) * v < n * v
+    assert seen.numbers <= (rows + 1) * min(kept + columns, v) <= 0.85 * n * v
 
 
 @pytest.mark.parametrize(
     ("n", "v"), [(1, 32000), (128, 256000), (512, 32000), (4096, 128256), (5, 3), (0, 7)]
 )
 def test_blocks_are_even_and_bounded(n, v):
-    rows, columns = smoothing._sizes(n, v)
+    rows, columns, kept = smoothing._sizes(n, v)
+    assert 0 <= kept < v
     assert rows * v <= max(smoothing.BLOCK, smoothing.LEAST_ROWS * v)
     assert 1 <= rows <= max(n, 1)
     assert rows * (-(-n // rows)) - n < max(1, -(-n // rows))
