@@ -10,9 +10,10 @@ A final soft-cap c, z = c tanh(W h / c) as in Gemma2, breaks that linearity: mea
 tile together with the log-sum-exp.
 
 Gradients are taken in the forward pass, already divided by the number of target tokens: going over the
-gradient of W once more in the backward pass is needed only where something else scales the loss. A block of tokens keeps its logits until its gradients are taken, so that three products with W do; a block of
-all tokens keeps three tiles in four and computes the others again, which costs less than going over W and its
-gradient for a second block. Each tile is worked on while it is in the cache. Inside, logits are in units of log 2: the
+gradient of W once more in the backward pass is needed only where something else scales the loss. A block of
+tokens keeps its logits until its gradients are taken, so that three products with W do; a block of all tokens
+keeps three tiles in four and computes the others again, which costs less than going over W and its gradient
+for a second block. Each tile is worked on while it is in the cache. Inside, logits are in units of log 2: the
 power of two is several times faster than the exponential.
 """
 
