@@ -105,7 +105,7 @@ class _SmoothedSum(torch.autograd.Function):
         linear = softcap is None
         uniform = linear and beta > 0
         hidden_sum, row_sum = hidden.sum(0, dtype=exact), torch.zeros(weight.shape[1], **new)
-        even = -beta / v * hidden_sum[None] / count
+        alike = -beta / v * hidden_sum[None] / count
         # over tokens: logits of the labels, and mean logits
         own_sum, mean_sum = torch.zeros((), **new), torch.zeros((), **new)
 
@@ -124,7 +124,7 @@ class _SmoothedSum(torch.autograd.Function):
             scaled = h * unit
             here = torch.arange(len(y), device=y.device)
             top = torch.full((len(y),), torch.finfo(exact).min, **new)
-            mass, moment, total, own = (torch.zeros_like(top) for _ in range(4))
+            mass, moment, own = (torch.zeros_like(top) for _ in range(3))
             tops = []
             tall = len(y) + 1
             # tiles that are not kept share the place behind those that are
@@ -134,7 +134,7 @@ class _SmoothedSum(torch.autograd.Function):
             for (first, last), tile in zip(spans, tiles, strict=True):
                 z = logits(scaled, first, last, tile)
                 if softcap is not None:
-                    total += z.sum(1)
+                    mean_sum += z.sum() / v
                 elif uniform and start == 0 and grad_hidden is None:
                     row_sum += weight[first:last].sum(0, dtype=exact)
                 inside = (y >= first) & (y < last)
@@ -152,7 +152,6 @@ class _SmoothedSum(torch.autograd.Function):
 
             nll[part] = mass.log() - (own - top) / BITS
             own_sum += own.sum()
-            mean_sum += total.sum() / v
             entropy[part] = mass.log() - moment / mass / BITS
             correct[part] = own >= top
             if not any(learned):
@@ -191,7 +190,7 @@ class _SmoothedSum(torch.autograd.Function):
                     if start > 0:
                         into.addmm_(e.T, shares)
                     else:
-                        torch.mm(with_ones.T, torch.cat((shares, even))[: len(with_ones)], out=into)
+                        torch.mm(with_ones.T, torch.cat((shares, alike))[: len(with_ones)], out=into)
                 if grad_bias is not None:
                     grad_bias[first:last].addmv_(e.T, fade[:, 0] / mass)
             at_label = (beta - 1) * (
