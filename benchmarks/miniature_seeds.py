@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from polycal import config, grid, miniature, pretraining
+from polycal.miniature import base_models, pretraining
+from polycal.study import config, grid
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,9 +39,9 @@ def main() -> None:
                 made = Path(folder) / "model"
                 passed = True
                 try:
-                    miniature.build_model(cell, made, {})
+                    base_models.build_model(cell, made, {})
                     reached = json.loads((made / "gate.json").read_text())["gate"]
-                except miniature.GateError as error:
+                except base_models.GateError as error:
                     print(error)
                     passed, reached = False, {"": {}}
             seconds = round(time.process_time() - begun, 1)

@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 
 import results
-from polycal import prompts, records
+from polycal.artifacts import records
+from polycal.scoring import prompts
 
 # torch wants the standard library's statistics, not the benchmark beside this one
 sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
@@ -304,16 +305,16 @@ def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -
     """The plain pass's process: layers over ``tokens`` tokens, the head at each node where something is read."""
     import torch
 
-    from polycal import packing, scoring
+    from polycal.scoring import multiple_choice, token_trees
 
     torch.set_num_threads(int(os.environ[THREADS]))
-    network, tokenizer = scoring.load(model, "float32", "sdpa", "cpu")
+    network, tokenizer = multiple_choice.load(model, "float32", "sdpa", "cpu")
     settings = {"candidates": case.candidates, "shots": case.shots}
-    _, asked = scoring.ask({"settings": settings}, questions)
+    _, asked = multiple_choice.ask({"settings": settings}, questions)
     read = 0
     for one in asked:
-        found, _, _ = scoring.candidates_of(tokenizer, [one], 2**31)
-        read += len({r.node for r in packing.grow(found).reads})
+        found, _, _ = multiple_choice.candidates_of(tokenizer, [one], 2**31)
+        read += len({r.node for r in token_trees.grow(found).reads})
     rows, length = PLAIN
     ids = torch.randint(tokenizer.vocab_size, PLAIN)
     times = tokens / (rows * length)

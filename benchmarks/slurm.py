@@ -31,7 +31,7 @@ import results
 
 sys.path.insert(0, str(dryrun.ROOT / "tests/slurm"))
 
-from cluster import Cluster, missing, until
+from helpers.cluster import Cluster, missing, until
 
 PROFILE = dryrun.ROOT / "profiles/slurm/profile.v9+.yaml"
 VERSIONS = ("snakemake", "snakemake-executor-plugin-slurm")

@@ -105,7 +105,7 @@ def trl_trainer(model: torch.nn.Module, beta: float, folder: str) -> object:
 
 def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: str) -> dict[str, Step]:
     """Every side's step: loss and gradients; the mean loss is returned."""
-    from polycal import smoothing
+    from polycal.losses import label_smoothing
 
     device = model.get_output_embeddings().weight.device
     cap = CAP if softcap else None
@@ -118,7 +118,7 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
     fused = model.forward
     own = {}
     for beta in (0.0, BETA):
-        smoothing.install(model, beta)
+        label_smoothing.install(model, beta)
         own[beta] = model.forward
 
     def hidden() -> torch.Tensor:

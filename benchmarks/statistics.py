@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import results
-from polycal import calibration, records
+from polycal.artifacts import records
+from polycal.metrics import calibration
 
 MODELS = ("mistral", "llama", "gemma2")
 DATA = ("alpaca", "tulu", "openhermes")
@@ -136,10 +137,10 @@ def main() -> None:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     told = parser.parse_args()
     if told.measure:
-        from polycal import statistics
+        from polycal.analysis import measure
 
         files = sorted(told.measure.glob("*.parquet"))
-        statistics.measure(files, settings=settings(told.draws), out=told.measure / "tables", note={})
+        measure.measure(files, settings=settings(told.draws), out=told.measure / "tables", note={})
         return
     with tempfile.TemporaryDirectory() as name:
         start = time.perf_counter()

@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from cluster import Cluster, missing
-from runs import Prepared
+from helpers.cluster import Cluster, missing
+from helpers.runs import Prepared
 
 LACKING = missing()
 

@@ -4,9 +4,9 @@ import signal
 import subprocess
 import time
 
-from cluster import until
-from endings import complete, runs, struck
-from runs import needs_mounts
+from helpers.cluster import until
+from helpers.endings import complete, runs, struck
+from helpers.runs import needs_mounts
 
 
 def test_controller_killed_and_started_again_while_jobs_run(study, prepared, cluster):

@@ -12,19 +12,20 @@ import sys
 import numpy as np
 import psutil
 import pytest
-from cluster import until
-from runs import TUNED, Study
+from helpers.cluster import until
+from helpers.runs import TUNED, Study
 from safetensors.numpy import load_file
 
-from polycal import grid, provenance
+from polycal.artifacts import manifests
+from polycal.study import grid
 
 # what the executor leaves of a job's environment, and a rank that is asked to stop
 JOB = """#!/bin/sh
 for name in $(env | grep ^SLURM_ | cut -d= -f1 | grep -v -x SLURM_JOB_ID); do unset $name; done
 PATH={bin}:$PATH exec {python} -c "
 import pathlib, sys
-from polycal import launch
-sys.exit(launch.over_nodes([sys.executable, '{rank}'], 2, 2, pathlib.Path('{folder}')))"
+from polycal.training import launcher
+sys.exit(launcher.over_nodes([sys.executable, '{rank}'], 2, 2, pathlib.Path('{folder}')))"
 """
 RANK = """
 import os, signal, sys, time
@@ -96,14 +97,18 @@ def ranks(job):
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             said = process.environ()
-            if "RANK" in said and said.get("SLURM_JOB_ID") == job and "polycal.finetune" in process.cmdline():
+            if (
+                "RANK" in said
+                and said.get("SLURM_JOB_ID") == job
+                and "polycal.training.finetune" in process.cmdline()
+            ):
                 found.append(said)
     return sorted(found, key=lambda one: int(one["RANK"]))
 
 
 def weights(study, cell):
     path = study.work / cell
-    return load_file(path.parent / provenance.read(path)["folder"] / "model.safetensors")
+    return load_file(path.parent / manifests.read(path)["folder"] / "model.safetensors")
 
 
 def equal_to_rounding(study, other, cell):
@@ -114,7 +119,7 @@ def equal_to_rounding(study, other, cell):
 
 
 def content(study, cell):
-    return provenance.read(study.work / cell)["content"]
+    return manifests.read(study.work / cell)["content"]
 
 
 def test_two_processes_on_one_node(lay, alone, together, cluster):
@@ -144,7 +149,7 @@ def test_two_jobs_on_the_same_two_nodes_at_once(alone, together):
         assert shares[job].count("GRES=gpu:fake:1") in (1, 2)
     assert len({first["MASTER_PORT"] for first, _ in places.values()}) == 2
     for cell in CELLS:
-        assert provenance.read(study.work / cell)["ranks"] == 2
+        assert manifests.read(study.work / cell)["ranks"] == 2
         equal_to_rounding(study, alone, cell)
     assert not list(study.work.glob("results/**/.rendezvous-*"))
 
@@ -170,14 +175,14 @@ def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
     fewer.run(CELLS[0])
     assert "was made by 2 rank(s)" in fewer.logs()
     assert "this run has 1 at stage 2: the cell starts again" in fewer.logs()
-    assert provenance.read(fewer.work / CELLS[0])["resumed_at"] is None
+    assert manifests.read(fewer.work / CELLS[0])["resumed_at"] is None
     assert content(fewer, CELLS[0]) == content(alone, CELLS[0])
 
     study.finish()
     [first, _] = cluster.jobs(study.begun)
     assert (first["JobIDRaw"], first["NodeList"]) == (job, "g[1-2]")
     assert first["State"].startswith("CANCELLED")
-    made = provenance.read(study.work / CELLS[0])
+    made = manifests.read(study.work / CELLS[0])
     assert 0 < made["resumed_at"] < made["steps"]
     assert made["content"] == content(together[0], CELLS[0])
     assert sorted(study.computed().values()) == [1]

@@ -5,9 +5,9 @@ import os
 import signal
 
 import pytest
-from cluster import until
-from endings import complete, recorded, runs, struck
-from runs import CHECKPOINT, RECORDS, filled, needs_mounts
+from helpers.cluster import until
+from helpers.endings import complete, recorded, runs, struck
+from helpers.runs import CHECKPOINT, RECORDS, filled, needs_mounts
 
 
 def test_scancel_of_a_scoring_job(study, prepared, cluster):

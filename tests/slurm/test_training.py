@@ -1,8 +1,8 @@
 """Faults that strike training: it goes on from its state and ends in the bits of an undisturbed run."""
 
-from cluster import until
-from endings import complete, recorded, resumed, runs, struck
-from runs import CHECKPOINT, RECORDS, filled, needs_mounts
+from helpers.cluster import until
+from helpers.endings import complete, recorded, resumed, runs, struck
+from helpers.runs import CHECKPOINT, RECORDS, filled, needs_mounts
 
 
 def test_scancel_of_a_training_job(untrained, prepared, cluster):

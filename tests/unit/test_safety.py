@@ -5,11 +5,12 @@ import pickle
 import re
 from pathlib import Path
 
-import models
 import pytest
+from helpers import models
 
-from polycal import checkpoints, scoring
-from polycal.config import NAME, ConfigError, resolve
+from polycal.artifacts import checkpoints
+from polycal.scoring import multiple_choice
+from polycal.study.config import NAME, ConfigError, resolve
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src/polycal").glob("*.py"))
@@ -77,11 +78,11 @@ def test_pickled_weights_beside_safetensors_are_never_opened(tmp_path, monkeypat
     for name in ("pytorch_model.bin", "training_args.bin", "model.pt"):
         (tmp_path / "model" / name).write_bytes(pickle.dumps(Bomb()))
     checkpoint = checkpoints.read(tmp_path / "model")
-    scoring.load(checkpoint.folder, "float32", "sdpa", "cpu")
+    multiple_choice.load(checkpoint.folder, "float32", "sdpa", "cpu")
     assert not (tmp_path / "hurt").exists()
     (tmp_path / "model/model.safetensors").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="no weights"):
         checkpoints.read(tmp_path / "model")
     with pytest.raises(OSError, match="safetensors"):
-        scoring.load(tmp_path / "model", "float32", "sdpa", "cpu")
+        multiple_choice.load(tmp_path / "model", "float32", "sdpa", "cpu")
     assert not (tmp_path / "hurt").exists()

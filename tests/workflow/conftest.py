@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from hub import Hub
-from world import World
+from helpers.hub import Hub
+from helpers.world import World
 
-from polycal import lock
+from polycal.store import locks
 
 OTHER = "f" * 40
 """Another commit of the instruction set, with the same rows."""
@@ -17,7 +17,7 @@ def prepared(tmp_path_factory):
     """Computed by the first of pytest's processes that needs it; the others read it."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
-    with lock.hold("prepared", folder / "whole"):
+    with locks.hold("prepared", folder / "whole"):
         if not (folder / "whole").exists():
             world = World(folder / "half", Hub()).build()
             assert world.run() == {

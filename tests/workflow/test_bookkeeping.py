@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 import yaml
 from conftest import OTHER
-from hub import COMMIT
+from helpers.hub import COMMIT
 
-from polycal import provenance
-from polycal import state as states
+from polycal.artifacts import manifests
+from polycal.training import resume_state as states
 
 SCORING = ("src/polycal/scoring.py", "\nimport", "\nEDITED = 1\nimport")
 AGAIN = ("src/polycal/scoring.py", "EDITED = 1", "EDITED = 2")
@@ -145,7 +145,7 @@ def test_prune_removes_what_no_study_needs_and_nothing_else(world):
     world.configure({"recipes.brief.epochs": 1})
     world.run()
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
-    state = manifest.parent / provenance.read(manifest)["fingerprint"][:12] / "state/step-1"
+    state = manifest.parent / manifests.read(manifest)["fingerprint"][:12] / "state/step-1"
     state.mkdir(parents=True)
     (state / "optimizer").write_text("large")
     listed = world.polycal("prune", "--study", study)
@@ -165,7 +165,7 @@ def test_prune_removes_what_no_study_needs_and_nothing_else(world):
 def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(world):
     study = ",".join(world.configurations())
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
-    planned, other = provenance.read(manifest)["fingerprint"], "f" * 64
+    planned, other = manifests.read(manifest)["fingerprint"], "f" * 64
     for fingerprint in (planned, other):
         place = states.aside(manifest.parent / fingerprint[:12] / "state", 3)
         (place / "optimizer.pt").write_bytes(bytes(2_000_000))

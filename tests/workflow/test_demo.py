@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from polycal import records
+from polycal.artifacts import records
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ["en", "yo"]

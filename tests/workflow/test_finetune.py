@@ -6,14 +6,17 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-import models
 import pytest
 import torch
-import training
+from helpers import models, training
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
-from polycal import batches, chat, checkpoints, finetune, records, scoring, smoothing
+from polycal.artifacts import checkpoints, records
+from polycal.data import chat_templates
+from polycal.losses import label_smoothing
+from polycal.scoring import multiple_choice
+from polycal.training import batches, finetune
 
 SETTINGS = {**training.SETTINGS, "micro_batch": 2}
 
@@ -75,7 +78,7 @@ def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduct
         given / architecture, dtype=torch.float32, attn_implementation="eager"
     )
     talks = records.read_conversations(given / "rows.parquet", "train")["messages"].to_pylist()
-    rows, _ = chat.tokenize(tokenizer, talks, "tulu", 64)
+    rows, _ = chat_templates.tokenize(tokenizer, talks, "tulu", 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 1, 4)
     for line, numbers in zip(curve, batches.order(6, "2", 4, "0").reshape(4, 4), strict=True):
@@ -126,7 +129,7 @@ def gathered(folder):
     from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator as Kind
 
     name, heads, times = "_PartitionedParameterCoordinator__all_gather_params", set(), []
-    real, forward = getattr(Kind, name), smoothing.SmoothedHead.forward
+    real, forward = getattr(Kind, name), label_smoothing.SmoothedHead.forward
 
     def counted(self, params, *words, **named):
         times.extend(p.ds_id for p in params if p.ds_status == ZeroParamStatus.NOT_AVAILABLE)
@@ -137,9 +140,14 @@ def gathered(folder):
         return forward(self, *words, **named)
 
     setattr(Kind, name, counted)
-    smoothing.SmoothedHead.forward = noted
+    label_smoothing.SmoothedHead.forward = noted
     # blocks of one token and tiles of 16 columns: a gather a chunk would be some hundred
-    smoothing.BLOCK, smoothing.LEAST_ROWS, smoothing.TILE, smoothing.LEAST_COLUMNS = 1, 1, 16, 16
+    label_smoothing.BLOCK, label_smoothing.LEAST_ROWS, label_smoothing.TILE, label_smoothing.LEAST_COLUMNS = (
+        1,
+        1,
+        16,
+        16,
+    )
     said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch=1, zero_stage=3)
     (head,) = heads
     return said["steps"], sum(float(line["targets"]) for line in curve), times.count(head)
@@ -171,7 +179,7 @@ def test_the_same_cell_gives_the_same_bytes_and_can_be_scored(given):
     again, _, _ = train(given, "again", dropout="0.1")
     other, _, _ = train(given, "other", "0.2", dropout="0.1")
     assert first["content"] == again["content"] != other["content"]
-    model, tokenizer = scoring.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
+    model, tokenizer = multiple_choice.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
     assert tokenizer("é").input_ids == models.tokenizer()("é").input_ids
     assert model.config.vocab_size == 259
 
@@ -185,12 +193,12 @@ def test_targets_are_the_assistants_tokens_and_its_end():
         {"role": "user", "content": "ok"},
         {"role": "assistant", "content": "no"},
     ]
-    rows, counts = chat.tokenize(tokenizer, [talk, [], talk[:2]], "tulu", 999)
+    rows, counts = chat_templates.tokenize(tokenizer, [talk, [], talk[:2]], "tulu", 999)
     assert dict(counts) == {"empty": 1, "no assistant turn": 1}
     tokens, targets = rows.row(0)
     assert tokenizer.decode(tokens[targets]) == "yo ọ̀</s>no</s>"
     assert tokenizer.decode(tokens) == (
         "<s><|system|>\ns\n<|user|>\nhi\n<|assistant|>\nyo ọ̀</s>\n<|user|>\nok\n<|assistant|>\nno</s>"
     )
-    with pytest.raises(chat.ChatError, match="'tuulu' does not exist; known: tulu"):
-        chat.tokenize(tokenizer, [talk], "tuulu", 9)
+    with pytest.raises(chat_templates.ChatError, match="'tuulu' does not exist; known: tulu"):
+        chat_templates.tokenize(tokenizer, [talk], "tuulu", 9)

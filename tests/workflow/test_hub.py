@@ -10,13 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pandas as pd
 import pytest
 import yaml
-from hub import COMMIT, Hub, files
+from helpers import models
+from helpers.hub import COMMIT, Hub, files
 
-from polycal import checkpoints, records
+from polycal.artifacts import checkpoints, records
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ROOT / "tests/fixtures/hub"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from polycal import records
+from polycal.artifacts import records
 
 ROWS = 200_000
 WATCHED = """
 import sys, threading, time
 from pathlib import Path
 import datasets, pyarrow.dataset
-from polycal import instructions
+from polycal.data import instructions
 
 def private():
     lines = Path("/proc/self/status").read_text().splitlines()

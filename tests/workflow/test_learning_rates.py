@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pytest
 import yaml
+from helpers import models
 
-from polycal import records
+from polycal.artifacts import records
 
 ROOT = Path(__file__).parents[2]
 CELL = "model=tiny/data=talks/recipe=brief/beta=0.1/seed=1"

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pandas as pd
 import pytest
 import yaml
+from helpers import models
 
-from polycal import config, grid, records
+from polycal.artifacts import records
+from polycal.study import config, grid
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "config/own"

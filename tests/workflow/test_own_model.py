@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import models
 import pandas as pd
 import pytest
 import yaml
+from helpers import models
 
 ROOT = Path(__file__).parents[2]
 ASKED = {"en": ["tree", "house", "river"], "zh": ["树", "房子", "河"], "yo": ["igi", "ilé", "odò"]}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from polycal import grid
-from polycal.config import load, merge, resolve
+from polycal.study import grid
+from polycal.study.config import load, merge, resolve
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import jsonschema
 import pyarrow.parquet as pq
 import pytest
-from hub import Hub
-from world import ROOT, World
+from helpers.hub import Hub
+from helpers.world import ROOT, World
 
-from polycal import backing, records
+from polycal.artifacts import records
+from polycal.report import provenance_section
 
 FAKE = "hf_" + "n0t4R3al" * 5
 SCRIPT = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
@@ -163,7 +164,7 @@ def test_nothing_that_a_study_leaves_holds_a_planted_secret(work):
 
 def test_every_product_has_a_manifest_that_keeps_to_the_published_schema(work):
     schema = json.loads((ROOT / "workflow/schemas/manifest.schema.json").read_text())
-    steps = backing.behind(work / STUDY)
+    steps = provenance_section.behind(work / STUDY)
     notes = [dict(step.product.note) for step in steps]
     notes.append(json.loads((work / STUDY / "provenance/present.json").read_text()))
     for note in notes:
@@ -174,7 +175,7 @@ def test_every_product_has_a_manifest_that_keeps_to_the_published_schema(work):
     shown = notes[-1]["files"]
     assert {"report.html", "tables/table1.md", "provenance/sources.json"} <= set(shown)
     assert any(name.endswith(".svg") for name in shown)
-    total = next(cost for cost in backing.costs(steps) if cost["stage"] == "all")
+    total = next(cost for cost in provenance_section.costs(steps) if cost["stage"] == "all")
     assert total["gpu"] == 0
     assert total["cpu"] > 0
     spent = sum(note["cost"]["wall_seconds"] for note in notes[:-1] if note.get("table", "cells") == "cells")

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import training
+from helpers import training
 from safetensors.numpy import load_file
 
 

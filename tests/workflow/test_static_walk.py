@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from polycal import versions
+from polycal.store import code_versions
 
-PATHS_ONLY = versions.reached(("grid",))
+PATHS_ONLY = code_versions.reached(("grid",))
 """What a study sums up turns a grid into paths; which files are read stands in the fingerprint by content."""
 SUMMARIES = ("measure", "diversity", "tokens", "present")
 
@@ -24,7 +24,7 @@ MINIATURE = {
 
 def unseen(stage, imported, bare):
     """Modules that a stage imported, but that neither its version nor the bare command covers."""
-    covered = versions.reached(versions.STAGES[stage].modules)
+    covered = code_versions.reached(code_versions.STAGES[stage].modules)
     return imported - bare - covered - (PATHS_ONLY if stage in SUMMARIES else set())
 
 
@@ -37,7 +37,7 @@ def bare():
 
 
 def test_the_bare_command_imports_no_stage(bare):
-    assert not bare & {name for stage in versions.STAGES.values() for name in stage.modules}
+    assert not bare & {name for stage in code_versions.STAGES.values() for name in stage.modules}
 
 
 def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
@@ -53,9 +53,9 @@ def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_pat
         ran = world.polycal(command, "--cell", json.dumps(cell), *words)
         assert ran.returncode == 0 or "Raise miniature.steps" in ran.stderr, ran.stderr
     seen = world.imported()
-    assert set(seen) == set(versions.STAGES)
+    assert set(seen) == set(code_versions.STAGES)
     for stage, imported in seen.items():
-        assert set(versions.STAGES[stage].modules) <= imported, f"{stage}: the watch saw too little"
+        assert set(code_versions.STAGES[stage].modules) <= imported, f"{stage}: the watch saw too little"
         assert not unseen(stage, imported, bare), stage
 
 
@@ -70,11 +70,13 @@ def test_an_import_that_the_static_walk_cannot_see_is_found(world, bare):
 def test_every_file_of_the_package_that_is_no_module_belongs_to_a_stage():
     named = {
         path
-        for stage in versions.STAGES.values()
+        for stage in code_versions.STAGES.values()
         for pattern in stage.files
-        for path in versions.PACKAGE.glob(pattern)
+        for path in code_versions.PACKAGE.glob(pattern)
     }
     there = {
-        p for p in versions.PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")
+        p
+        for p in code_versions.PACKAGE.rglob("*")
+        if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")
     }
     assert there == named

@@ -5,9 +5,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from polycal import checkpoints, diversity, grid, sources, tokens, versions
-from polycal.config import NAME, ConfigError, Model, resolve
-from polycal.statistics import names as tables_of
+from polycal.analysis import embedding_diversity, next_token_metrics
+from polycal.artifacts import checkpoints
+from polycal.data import sources
+from polycal.store import code_versions
+from polycal.study import grid
+from polycal.study.config import NAME, ConfigError, Model, resolve
+from polycal.analysis.measure import names as tables_of
 
 
 def resolved(raw):
@@ -20,17 +24,17 @@ def resolved(raw):
 
 def version(stage):
     """The class of a stage's code, after acceptances."""
-    return versions.code_class(stage)[0]
+    return code_versions.code_class(stage)[0]
 
 
 def only_controller():
     """Let one Snakemake at a time work in this folder; a killed one is no hindrance, as its own lock would be."""
-    from polycal import lock
+    from polycal.store import locks
 
-    folder = lock.hold("snakemake", Path("results/snakemake"), leave=True)
+    folder = locks.hold("snakemake", Path("results/snakemake"), leave=True)
     try:
         folder.__enter__()
-    except lock.LockError as error:
+    except locks.LockError as error:
         raise WorkflowError(str(error)) from None
     atexit.register(folder.__exit__, None, None, None)
 
@@ -78,8 +82,8 @@ NEXT_TOKENS = grid.next_tokens(PRODUCTS, grid.heldout(STUDY_CONFIG))
 MEASURED = tables_of(grid.measure_settings(STUDY_CONFIG))
 TABLES = [
     *MEASURED,
-    *(diversity.TABLES if EMBEDDED else []),
-    *(tokens.TABLES if NEXT_TOKENS else []),
+    *(embedding_diversity.TABLES if EMBEDDED else []),
+    *(next_token_metrics.TABLES if NEXT_TOKENS else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
 SPOKEN = grid.spoken(STUDY_CONFIG)

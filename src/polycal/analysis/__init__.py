@@ -1,0 +1,1 @@
+"""Numbers from score records, embeddings and next-token scores."""

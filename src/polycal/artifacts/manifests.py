@@ -1,0 +1,49 @@
+"""What a result says of itself: JSON beside weights and pages, metadata inside Parquet files."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.errors import PolycalError
+
+
+class Stamp(Protocol):
+    """Gives what a result records beside its own facts: settings, code, inputs, machine and the cost so far.
+
+    A stage calls its stamp once, when it writes a result, and adds the answer to the result's metadata. Stamps come
+    from ``polycal.store``; the stages import nothing of it, so that an edit of the bookkeeping changes no code version.
+    """
+
+    fingerprint: str
+    """sha256 of all that determines the result: settings, code version and checksums of the inputs."""
+
+    def __call__(self, **usage: float) -> dict[str, Any]:
+        """The run record with its cost.
+
+        ``usage`` replaces measured parts of the cost (gpus, cpu_seconds, peak_memory_bytes) where other
+        processes than this one did the work.
+        """
+        ...
+
+
+class ManifestError(PolycalError):
+    """A file whose manifest cannot be read; the message says which and why."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The manifest of a record, table or JSON file; empty if polycal did not write the file.
+
+    Raises ManifestError for a file that is missing or broken.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"polycal", "{}")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such file.") from None
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise ManifestError(f"{path}: broken or cut off: {' '.join(str(error).split())[:200]}") from None

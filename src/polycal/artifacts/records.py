@@ -1,0 +1,239 @@
+"""The records that pass between stages: conversations, questions, scores, embeddings and next tokens.
+
+Each is a Parquet file with a fixed schema. Reading checks what a later stage relies on and names the
+row that breaks it; writing is atomic. A file's metadata holds one JSON object under the key
+``polycal``: whatever the writing stage says of itself, and ``content``, the checksum of the rows.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.errors import PolycalError
+
+CONVERSATION = pa.schema(
+    [
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("source", pa.string()),
+        ("language", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+QUESTION = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("group", pa.string()),
+        ("question", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("gold", pa.int32()),
+        ("split", pa.string()),
+    ]
+)
+SCORE = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("group", pa.string()),
+        ("gold", pa.int32()),
+        ("option_logprob", pa.list_(pa.float32())),
+        ("option_tokens", pa.list_(pa.int32())),
+        ("option_bytes", pa.list_(pa.int32())),
+        ("prompt_sha256", pa.string()),
+    ]
+)
+EMBEDDING = pa.schema([("question_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
+TOKEN_SCORE = pa.schema(
+    [
+        ("conversation", pa.int32()),
+        ("language", pa.string()),
+        ("position", pa.int32()),
+        ("logprob", pa.float32()),
+        ("top_logprob", pa.float32()),
+        ("correct", pa.bool_()),
+        ("entropy", pa.float32()),
+        ("square", pa.float32()),
+    ]
+)
+UNCONDITIONAL = "option_logprob_unconditional"
+OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
+
+
+class RecordError(PolycalError):
+    """A record that breaks its contract; the message names file, row and what would be right."""
+
+
+def write(
+    path: str | os.PathLike[str],
+    rows: pa.Table | Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
+    metadata: Mapping[str, Any] | None = None,
+) -> str:
+    """Write ``rows`` to ``path`` atomically and return the checksum of their content.
+
+    ``schema`` is one of CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING, TOKEN_SCORE. The same rows
+    give the same bytes for the same metadata: nothing of the clock enters on its own.
+    """
+    path = Path(path)
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
+    table = table.cast(schema)
+    content = checksum(table)
+    note = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
+    table = table.replace_schema_metadata({b"polycal": note.encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        pq.write_table(table, aside, compression="zstd")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return content
+
+
+def checksum(table: pa.Table) -> str:
+    """sha256 over the rows as JSON lines: independent of row groups, compression and library version."""
+    digest = hashlib.sha256()
+    for batch in table.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            digest.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
+            digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def content(path: str | os.PathLike[str]) -> str:
+    """The checksum of a Parquet file's rows as they stand, to be held against the one in its metadata.
+
+    Raises RecordError where the file is truncated.
+    """
+    try:
+        return checksum(pq.ParquetFile(path).read())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(
+            f"{path}: truncated or not a Parquet file; delete it to have it made again."
+        ) from error
+
+
+def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the writing stage said of a file, with ``content``; reads the footer only.
+
+    Raises RecordError where the file is truncated or not one of polycal's.
+    """
+    try:
+        found = (pq.read_schema(path).metadata or {}).get(b"polycal")
+    except (pa.ArrowInvalid, OSError) as error:
+        if not Path(path).exists():
+            raise RecordError(f"{path}: no such file.") from error
+        raise RecordError(
+            f"{path}: truncated or not a Parquet file; delete it to have it made again."
+        ) from error
+    if found is None:
+        raise RecordError(f"{path}: not written by polycal (no 'polycal' key in its metadata).")
+    return json.loads(found)
+
+
+def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
+    try:
+        # A single file, never its folder's Hive partitions: the cell stands in the metadata.
+        table = pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: no such file.") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError(
+            f"{path}: truncated or not a Parquet file; delete it to have it made again."
+        ) from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise RecordError(
+            f"{path}: not a {kind} record: column {missing[0]!r} is missing (found {', '.join(table.column_names)})."
+        )
+    extra = [name for name in table.column_names if name in OPTIONAL]
+    wanted = pa.schema(list(schema) + [pa.field(name, OPTIONAL[name]) for name in extra])
+    try:
+        return table.select(wanted.names).cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise RecordError(f"{path}: a column has the wrong type: {error}") from error
+
+
+def read_conversations(path: str | os.PathLike[str], split: str | None = None) -> pa.Table:
+    """Conversations of one file, all or those of one split (train, heldout)."""
+    table = _read(path, CONVERSATION, "conversation")
+    return table if split is None else table.filter(pa.compute.equal(table["split"], split))
+
+
+def read_questions(path: str | os.PathLike[str], split: str | None = None) -> list[dict[str, Any]]:
+    """Questions of one file, checked: at least two options, none empty, gold among them, ids unique.
+
+    ``split`` is test or examples; None gives both. Raises RecordError naming the row.
+    """
+    rows = _read(path, QUESTION, "question").to_pylist()
+    check_questions(rows, path)
+    return [row for row in rows if split is None or row["split"] == split]
+
+
+def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Raise RecordError for the first question that breaks the contract; ``path`` is for the message."""
+    seen: set[tuple[str, str]] = set()
+    for number, row in enumerate(rows):
+        where = f"{path}: row {number} (question_id {row['question_id']!r})"
+        options = row["options"] or []
+        if len(options) < 2:
+            raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
+        for place, option in enumerate(options):
+            if option is None or not option.strip():
+                raise RecordError(f"{where}: option {place} is empty; options must be without gaps.")
+        if row["gold"] is None or not 0 <= row["gold"] < len(options):
+            raise RecordError(f"{where}: gold is {row['gold']}, but must be 0 to {len(options) - 1}.")
+        if row["split"] not in ("test", "examples"):
+            raise RecordError(f"{where}: split is {row['split']!r}, but must be 'test' or 'examples'.")
+        if (row["split"], row["question_id"]) in seen:
+            raise RecordError(f"{where}: this id stands twice in split {row['split']!r}; ids must be unique.")
+        seen.add((row["split"], row["question_id"]))
+
+
+def read_scores(path: str | os.PathLike[str]) -> pa.Table:
+    """Scores of one language, checked: as many log-probabilities, tokens and bytes as options, all finite."""
+    table = _read(path, SCORE, "score")
+    lengths = pa.compute.list_value_length(table["option_logprob"])
+    for name in ("option_tokens", "option_bytes"):
+        wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
+        if True in wrong:
+            raise RecordError(f"{path}: row {wrong.index(True)}: {name} and option_logprob differ in length.")
+    gold = pa.compute.and_(
+        pa.compute.greater_equal(table["gold"], 0), pa.compute.less(table["gold"], lengths)
+    )
+    if False in (found := gold.to_pylist()):
+        raise RecordError(f"{path}: row {found.index(False)}: gold lies outside the options.")
+    flat = pa.compute.list_flatten(table["option_logprob"])
+    if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
+        raise RecordError(f"{path}: a log-probability is missing or not finite.")
+    return table
+
+
+def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
+    """Embeddings of one file, checked: at least one, all of one width and finite."""
+    table = _read(path, EMBEDDING, "embedding")
+    if not table.num_rows:
+        raise RecordError(f"{path}: holds no embedding.")
+    if len(pa.compute.unique(pa.compute.list_value_length(table["embedding"]))) > 1:
+        raise RecordError(f"{path}: embeddings differ in width; all must come from one model.")
+    _finite(path, pa.compute.list_flatten(table["embedding"]), "embedding")
+    return table
+
+
+def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
+    """Next tokens of one file, checked: at least one, every number finite."""
+    table = _read(path, TOKEN_SCORE, "next-token")
+    if not table.num_rows:
+        raise RecordError(f"{path}: holds no token.")
+    for name in ("logprob", "top_logprob", "entropy", "square"):
+        _finite(path, table[name], name)
+    return table
+
+
+def _finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
+    if values.null_count or not pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py():
+        raise RecordError(f"{path}: a value of {name} is missing or not finite; the model overflowed.")

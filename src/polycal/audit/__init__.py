@@ -1,0 +1,1 @@
+"""Compare the results on disk with what a configuration asks for."""

@@ -1,0 +1,1 @@
+"""Read models, instruction data and benchmarks from where they are."""

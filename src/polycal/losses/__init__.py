@@ -1,0 +1,1 @@
+"""The label-smoothed cross entropy; usable without the rest of polycal."""

@@ -1,0 +1,1 @@
+"""Calibration metrics in NumPy; usable without the rest of polycal."""

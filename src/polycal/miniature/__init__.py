@@ -1,0 +1,1 @@
+"""A synthetic world with known answers, and tiny models trained on it."""

@@ -1,0 +1,1 @@
+"""What a model predicts: candidate answers, next tokens, prompt embeddings."""

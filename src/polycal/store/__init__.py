@@ -1,0 +1,1 @@
+"""Run stages: cache, locks, code versions and provenance."""

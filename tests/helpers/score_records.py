@@ -1,0 +1,110 @@
+"""Score files of a small invented study, whose true answers are known."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.artifacts import records
+
+LANGUAGES = {"en": "high", "de": "high", "hi": "mid", "yo": "low"}
+SHARPNESS = {"none": 1.0, "0": 2.5, "0.1": 1.8}
+
+SETTINGS: dict[str, Any] = {
+    "bins": 15,
+    "binning": "width",
+    "normalise": {"letters": "sum", "texts": "token"},
+    "draws": 200,
+    "seed": 0,
+    "resource": LANGUAGES,
+    "sensitivity": {"bins": [10, 15], "binning": ["width", "mass"], "normalise": ["sum", "token", "byte"]},
+}
+
+
+def cell(beta: str = "none", language: str = "en", **other: Any) -> dict[str, Any]:
+    """A score cell of one model: its base where ``beta`` is none, else tuned on Alpaca."""
+    tuned = beta != "none"
+    return {
+        "stage": "score",
+        "model": "llama",
+        "data": "alpaca" if tuned else "none",
+        "recipe": "paper" if tuned else "none",
+        "beta": beta,
+        "seed": "42" if tuned else "none",
+        "benchmark": "mmlu-prox",
+        "protocol": "texts-0shot",
+        "language": language,
+        "settings": {"candidates": "texts"},
+        **other,
+    }
+
+
+def score_row(name: str, logprob: list[float], gold: int, **other: Any) -> dict[str, Any]:
+    """A row of a Score file; candidates of one token and four bytes unless told."""
+    return {
+        "question_id": name,
+        "group": "g",
+        "gold": gold,
+        "option_logprob": logprob,
+        "option_tokens": [1] * len(logprob),
+        "option_bytes": [4] * len(logprob),
+        "prompt_sha256": "x",
+        **other,
+    }
+
+
+def write(path: Path, cell: dict[str, Any], rows: list[dict[str, Any]]) -> Path:
+    records.write(path, rows, records.SCORE, {"cell": cell})
+    return path
+
+
+def study(
+    folder: Path,
+    n: int = 150,
+    seeds: tuple[str, ...] = ("42",),
+    languages: tuple[str, ...] = tuple(LANGUAGES),
+) -> list[Path]:
+    """A base and two tuned models, in every language: sharper than the truth, smoothing a little less so."""
+    shared = np.random.default_rng(0)
+    options = shared.integers(3, 6, n)
+    truth = [shared.normal(0, 1.5, count) for count in options]
+    gold = [int((score + shared.gumbel(size=len(score))).argmax()) for score in truth]
+    files = []
+    for beta, sharpness in SHARPNESS.items():
+        for seed in seeds if beta != "none" else ("none",):
+            for language in languages:
+                rng = np.random.default_rng(zlib.crc32(f"{beta} {seed} {language}".encode()))
+                rows = []
+                for place, score in enumerate(truth):
+                    tokens = rng.integers(1, 4, len(score))
+                    found = sharpness * (score + 0.5 * rng.normal(size=len(score))) - 4
+                    rows.append(
+                        score_row(
+                            f"q{place}",
+                            (found * tokens).tolist(),
+                            gold[place],
+                            option_tokens=tokens.tolist(),
+                            option_bytes=(3 * tokens + 1).tolist(),
+                        )
+                    )
+                path = folder / f"{beta}_{seed}_{language}.parquet"
+                files.append(write(path, cell(beta, language, seed=seed), rows))
+    return files
+
+
+def write_truth(folder: Path, n: int = 150) -> dict[str, str]:
+    """The true distributions of ``study``: by benchmark, the folder of a file a language."""
+    shared = np.random.default_rng(0)
+    options = shared.integers(3, 6, n)
+    rows = []
+    for place, count in enumerate(options):
+        weight = np.exp(shared.normal(0, 1.5, count))
+        rows.append({"question_id": f"q{place}", "truth": (weight / weight.sum()).tolist()})
+    for language in LANGUAGES:
+        path = folder / f"{language}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    return {"mmlu-prox": str(folder)}

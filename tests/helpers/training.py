@@ -1,0 +1,76 @@
+"""A cell so small that its training takes seconds, run as polycal runs it: in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers import models
+from polycal.artifacts import records
+
+SETTINGS = {
+    "epochs": "2",
+    "batch": 4,
+    "micro_batch": 1,
+    "warmup": "0.25",
+    "dropout": "0",
+    "weight_decay": "0",
+    "clip": "1",
+    "max_length": 64,
+    "reduction": "mean",
+    "precision": "float32",
+    "schedule": "linear",
+    "gradient_checkpointing": False,
+    "chat_template": "tulu",
+    "attention": "eager",
+}
+
+
+def prepare(folder: Path) -> None:
+    """A model that ZeRO-3 partitions, and six conversations of very different length, no multiple of a batch of four."""
+    # DeepSpeed partitions no parameter of less than 100,000 numbers: embedding and head have more
+    models.save("llama", folder / "llama", vocabulary=4000)
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": "q" * n},
+                {"role": "assistant", "content": "ab" * n * n},
+            ],
+            "source": "s",
+            "language": "en",
+            "split": "heldout" if n == 7 else "train",
+        }
+        for n in range(1, 8)
+    ]
+    records.write(folder / "rows.parquet", rows, records.CONVERSATION)
+
+
+def start(folder: Path, name: str, *, ranks: int = 1, zero: int = 2, minutes: float = 10, **settings: object):
+    """Start ``polycal finetune`` of one cell with ``settings``; its outputs lie in ``folder``/``name``."""
+    told = {**SETTINGS, **settings}
+    cell = {"stage": "finetune", "model": "llama", "beta": "0.1", "seed": "0", "lr": "1e-2", "settings": told}
+    (folder / name).mkdir(exist_ok=True)
+    words = [
+        sys.executable,
+        "-c",
+        "from polycal.cli import main; main()",
+        "finetune",
+        "--cell",
+        json.dumps(cell),
+    ]
+    words += ["--model", str(folder / "llama"), "--instructions", str(folder / "rows.parquet")]
+    words += ["--out", str(folder / name / "manifest.json"), "--zero-stage", str(zero), "--ranks", str(ranks)]
+    words += ["--save-minutes", str(minutes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def train(folder: Path, name: str, **how: object) -> tuple[dict, str]:
+    """Run it to its end: the manifest and what was printed."""
+    run = start(folder, name, **how)
+    said, _ = run.communicate(timeout=600)
+    assert run.returncode == 0, said
+    return json.loads((folder / name / "manifest.json").read_text()), said

@@ -1,0 +1,120 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from helpers.score_records import cell, score_row, write
+
+from polycal.analysis import score_arrays
+from polycal.artifacts import records
+from polycal.metrics import calibration
+
+
+@pytest.fixture
+def path(tmp_path):
+    rows = [
+        score_row("a", [-1.0, -4.0], 0, option_tokens=[1, 4], option_bytes=[2, 8]),
+        score_row("b", [-3.0, -3.0, -6.0], 2, option_tokens=[1, 3, 2], option_bytes=[3, 6, 6]),
+    ]
+    return write(tmp_path / "scores.parquet", cell(), rows)
+
+
+def test_arrays_are_padded_beyond_the_options(path):
+    found = score_arrays.read(path)
+    assert found.logprob.tolist() == [[-1.0, -4.0, -math.inf], [-3.0, -3.0, -6.0]]
+    assert found.options.tolist() == [2, 3]
+    assert found.gold.tolist() == [0, 2]
+    assert found.candidates == "texts"
+    assert found.cell["language"] == "en"
+
+
+@pytest.mark.parametrize("normalise", ["sum", "token", "byte"])
+def test_distributions_are_those_of_calibration(path, normalise):
+    found = score_arrays.read(path)
+    rows = records.read_scores(path).to_pylist()
+    expected = calibration.option_probabilities(
+        [row["option_logprob"] for row in rows],
+        normalise,
+        option_tokens=[row["option_tokens"] for row in rows],
+        option_bytes=[row["option_bytes"] for row in rows],
+    )
+    assert np.exp(found.log_probabilities(normalise)) == pytest.approx(expected, abs=1e-15)
+
+
+def test_outcomes_are_those_of_the_metrics(path):
+    found = score_arrays.read(path)
+    log_p = found.log_probabilities("token")
+    p = np.exp(log_p)
+    outcome = score_arrays.outcomes(log_p, found.gold, found.options)
+    assert outcome.correct.mean() == calibration.accuracy(p, found.gold)
+    assert outcome.brier.mean() == pytest.approx(calibration.brier(p, found.gold), abs=1e-15)
+    assert outcome.nll.mean() == pytest.approx(calibration.nll(p, found.gold), abs=1e-15)
+    assert outcome.entropy.mean() == pytest.approx(calibration.entropy(p), abs=1e-15)
+    normalised = calibration.entropy(p, normalised=True, options=found.options)
+    assert outcome.entropy_normalised.mean() == pytest.approx(normalised, abs=1e-15)
+
+
+def test_equal_candidates_are_counted_and_the_first_is_chosen(path):
+    found = score_arrays.read(path)
+    outcome = score_arrays.outcomes(found.log_probabilities("sum"), found.gold, found.options)
+    assert outcome.ties == 1
+    assert outcome.correct.tolist() == [1.0, 0.0]
+
+
+def test_nll_stays_finite_where_the_probability_underflows():
+    log_p = np.array([[0.0, -2000.0]])
+    outcome = score_arrays.outcomes(log_p, np.array([1]), np.array([2]))
+    assert outcome.nll.tolist() == [2000.0]
+    assert outcome.entropy.tolist() == [0.0]
+
+
+def test_pmi_takes_the_candidates_own_probability_off(tmp_path):
+    extra = "option_logprob_unconditional"
+    row = {**score_row("a", [-1.0, -2.0], 0), extra: [-1.0, -4.0]}
+    schema = records.SCORE.append(pa.field(extra, records.OPTIONAL[extra]))
+    path = tmp_path / "scores.parquet"
+    records.write(path, [row], schema, {"cell": cell()})
+    found = score_arrays.read(path)
+    assert found.normalisations(["sum"]) == ["sum", "pmi"]
+    p = np.exp(found.log_probabilities("pmi"))[0]
+    assert p == pytest.approx(np.exp([0.0, 2.0]) / np.exp([0.0, 2.0]).sum())
+
+
+def test_pmi_needs_its_column(path):
+    with pytest.raises(score_arrays.MeasureError, match="needs option_logprob_unconditional"):
+        score_arrays.read(path).log_probabilities("pmi")
+    with pytest.raises(score_arrays.MeasureError, match="normalise is 'word'"):
+        score_arrays.read(path).log_probabilities("word")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "holds no question"),
+        ([score_row("a", [-1.0], 0)], "row 0: a single option"),
+        ([score_row("a", [-1.0, -2.0], 0)] * 2, "'a' stands twice"),
+        ([score_row("a", [-1.0, -2.0], 0, option_tokens=[0, 1])], "row 0: option_tokens must be at least 1"),
+        ([score_row("a", [-1.0, -2.0], 0, option_bytes=[1, 0])], "row 0: option_bytes must be at least 1"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, rows, words):
+    path = write(tmp_path / "scores.parquet", cell(), rows)
+    with pytest.raises(score_arrays.MeasureError, match=words) as error:
+        score_arrays.read(path)
+    assert str(path) in str(error.value)
+
+
+def test_nan_is_refused(tmp_path):
+    path = write(tmp_path / "scores.parquet", cell(), [score_row("a", [-1.0, math.nan], 0)])
+    with pytest.raises(records.RecordError, match="not finite"):
+        score_arrays.read(path)
+
+
+def test_a_file_without_a_cell_is_refused(tmp_path):
+    path = tmp_path / "scores.parquet"
+    records.write(path, [score_row("a", [-1.0, -2.0], 0)], records.SCORE, {})
+    with pytest.raises(score_arrays.MeasureError, match="holds no cell"):
+        score_arrays.cell_of(path)
+    records.write(path, [score_row("a", [-1.0, -2.0], 0)], records.SCORE, {"cell": {"model": "m"}})
+    with pytest.raises(score_arrays.MeasureError, match="lacks 'data'"):
+        score_arrays.cell_of(path)

@@ -1,0 +1,76 @@
+"""A disk that is really full: each fetching stage says so in a sentence and leaves nothing half-made."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from polycal.cli import app
+
+HERE = Path(__file__).parent
+QUESTIONS = HERE.parent / "real/questions.jsonl"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of one megabyte with four kilobytes left."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted as root")
+    (place / "filling").write_bytes(bytes((1 << 20) - 4096))
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("stage", ["fetch-instructions", "fetch-benchmark"])
+def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
+    talk = {
+        "messages": [{"role": "user", "content": "Q" * 5000}, {"role": "assistant", "content": "A" * 5000}]
+    }
+    (tmp_path / "talks.jsonl").write_text(f"{json.dumps(talk)}\n" * 20)
+    cell = {
+        "fetch-instructions": {
+            "data": "mine",
+            "source": {"path": str(tmp_path / "talks.jsonl")},
+            "settings": {"format": "messages", "seed": "0", "heldout": "0", "language": "en"},
+        },
+        "fetch-benchmark": {
+            "benchmark": "mine",
+            "language": "en",
+            "source": {"path": str(QUESTIONS)},
+            "settings": {"format": "file"},
+        },
+    }[stage]
+    out = disk / "made.parquet"
+    command = [sys.executable, "-c", "from polycal.cli import main; main()", stage]
+    told = json.dumps({"stage": stage.replace("-", "_"), **cell})
+    ran = subprocess.run([*command, "--cell", told, "--out", str(out)], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.startswith("polycal: ")
+    assert "the disk is full" in ran.stderr
+    assert [path.name for path in disk.iterdir()] == ["filling"]
+
+
+@pytest.mark.parametrize("numbers", [10, 1_000_000], ids=["small", "large"])
+def test_a_full_disk_is_told_from_the_words_of_pytorch(numbers):
+    with pytest.raises(RuntimeError) as found:
+        torch.save({"weights": torch.zeros(numbers)}, "/dev/full")
+    assert app._no_room(found.value)
+
+
+def test_a_full_disk_is_told_from_the_words_of_safetensors(disk):
+    with pytest.raises(safetensors.SafetensorError) as found:
+        safetensors.torch.save_file({"weights": torch.zeros(100_000)}, disk / "weights")
+    assert app._no_room(found.value)
+
+
+def test_another_failure_is_no_full_disk():
+    assert not app._no_room(RuntimeError("the device is lost"))
+    assert not app._no_room(FileNotFoundError(2, "No such file or directory"))

@@ -1,0 +1,305 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from polycal.artifacts import records
+from polycal.artifacts.records import RecordError
+from polycal.data import benchmarks
+
+HUB = Path(__file__).parents[2] / "fixtures/hub"
+
+
+def fetch(
+    path: Path, language: str, out: Path, kind: str = "file", limit: int | None = None, **note: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    cell = {
+        "stage": "fetch_benchmark",
+        "benchmark": "b",
+        "language": language,
+        "source": {"path": str(path)},
+        "settings": {"format": kind, "limit": limit},
+    }
+    benchmarks.fetch(cell, out, note)
+    return records.read_questions(out), records.metadata(out)
+
+
+def hub_copy(tmp_path: Path, name: str, language: str, **changes: Any) -> Path:
+    """A fixture with its test rows changed: ``row=(number, values)`` or ``table=function of the table``."""
+    folder = tmp_path / "repository"
+    for file in (HUB / name / language).glob("*.parquet"):
+        table = pq.read_table(file)
+        if file.name.startswith("test"):
+            if "row" in changes:
+                number, values = changes["row"]
+                rows = table.to_pylist()
+                rows[number].update(values)
+                table = pa.Table.from_pylist(rows, schema=table.schema)
+            if "table" in changes:
+                table = changes["table"](table)
+        (folder / language).mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / language / file.name)
+    (folder / "README.md").write_text((HUB / name / "README.md").read_text())
+    return folder
+
+
+def test_mmlu_prox_becomes_questions(tmp_path: Path) -> None:
+    questions, metadata = fetch(HUB / "MMLU-ProX", "zh", tmp_path / "zh.parquet", "mmlu-prox", stage="s")
+    by_id = {(q["split"], q["question_id"]): q for q in questions}
+    first = by_id["test", "3290"]
+    assert first["options"] == ["数字4", "数字5", "数字6", "数字7", "数字8"]
+    assert (first["group"], first["question"], first["gold"]) == ("economics", "2加3等于多少?", 1)
+    # answer_index says 1 here, answer says A.
+    assert by_id["test", "3293"]["gold"] == 0
+    assert by_id["test", "3294"]["question"] == by_id["test", "3294"]["question"].strip()
+    assert {len(q["options"]) for q in questions} == set(range(3, 11))
+    assert metadata["dropped"] == {
+        "test": [{"question_id": "3299", "reason": "option_8 is empty"}],
+        "examples": [],
+    }
+    assert metadata["questions"] == {"test": 23, "examples": 6}
+    assert sum(metadata["options"].values()) == len(questions)
+    assert metadata["stage"] == "s"
+    assert metadata["language"] == "zh"
+    assert set(metadata["files"]) == {
+        "zh/test-00000-of-00001.parquet",
+        "zh/validation-00000-of-00001.parquet",
+    }
+
+
+def test_global_mmlu_becomes_questions(tmp_path: Path) -> None:
+    questions, metadata = fetch(HUB / "Global-MMLU", "yo", tmp_path / "yo.parquet", "global-mmlu")
+    assert questions[0] == {
+        "question_id": "elementary_mathematics/test/0",
+        "group": "elementary_mathematics",
+        "question": "Kí ni àròpọ̀ 2 àti 3?",
+        "options": ["Nọ́mbà 4", "Nọ́mbà 5", "Nọ́mbà 6", "Nọ́mbà 7"],
+        "gold": 1,
+        "split": "test",
+    }
+    assert metadata["questions"] == {"test": 24, "examples": 6}
+    assert metadata["options"] == {"4": 30}
+
+
+def test_a_null_at_the_end_is_a_gap_in_global_mmlu(tmp_path: Path) -> None:
+    folder = hub_copy(tmp_path, "Global-MMLU", "fr", row=(3, {"option_d": None}))
+    _, metadata = fetch(folder, "fr", tmp_path / "fr.parquet", "global-mmlu")
+    lost = [{"question_id": "elementary_mathematics/test/3", "reason": "option_d is empty"}]
+    assert metadata["dropped"]["test"] == lost
+    assert metadata["questions"]["test"] == 23
+
+
+def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fetch(HUB / "MMLU-ProX", "en", tmp_path / name, "mmlu-prox")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        (
+            "MMLU-ProX",
+            {"row": (2, {"answer": "J"})},
+            r"\(en, test\): row 2: answer is 'J'; with 7 options it must be",
+        ),
+        ("MMLU-ProX", {"row": (2, {"answer": "3"})}, r"row 2: answer is '3'; .* letters A, B, C, D, E, F, G"),
+        ("MMLU-ProX", {"row": (2, {"answer": None})}, "row 2: answer is None"),
+        ("MMLU-ProX", {"row": (5, {"question": " "})}, "row 5: question is empty; must be a text"),
+        ("MMLU-ProX", {"row": (5, {"question_id": 3290})}, "row 5: question_id 3290 stands in row 0 already"),
+        (
+            "MMLU-ProX",
+            {"row": (5, {f"option_{n}": None for n in range(1, 10)})},
+            r"row 5: 1 option\(s\); a question needs at least two",
+        ),
+        (
+            "MMLU-ProX",
+            {"table": lambda t: t.drop_columns("option_7")},
+            "column 'option_7' is missing .found question_id",
+        ),
+        (
+            "MMLU-ProX",
+            {"table": lambda t: t.set_column(12, "answer", pa.array(range(t.num_rows)))},
+            r"row 0: answer is 0; with \d+ options",
+        ),
+        (
+            "MMLU-ProX",
+            {"table": lambda t: t.set_column(2, "option_0", pa.array([0.5] * t.num_rows))},
+            r"row 0: option_0 is 0.5 \(float\); must be a text",
+        ),
+        (
+            "Global-MMLU",
+            {"table": lambda t: t.rename_columns({"sample_id": "sampleid"})},
+            "'sample_id' is missing",
+        ),
+        (
+            "Global-MMLU",
+            {"table": lambda t: t.slice(0, 0)},
+            "no test question; a benchmark needs at least one",
+        ),
+    ],
+)
+def test_a_repository_that_is_not_as_its_card_says_is_refused(
+    tmp_path: Path, name: str, changes: dict[str, Any], sentence: str
+) -> None:
+    folder = hub_copy(tmp_path, name, "en", **changes)
+    out = tmp_path / "out.parquet"
+    with pytest.raises(RecordError, match=sentence):
+        fetch(folder, "en", out, name.lower())
+    assert not out.exists()
+
+
+def test_a_language_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no configuration 'xx'; the data set has en, sw, zh"):
+        fetch(HUB / "MMLU-ProX", "xx", tmp_path / "out", "mmlu-prox")
+    folder = hub_copy(tmp_path, "Global-MMLU", "en")
+    with pytest.raises(RecordError, match=r"split 'validation' is missing \(found test, dev\)"):
+        fetch(folder, "en", tmp_path / "out", "mmlu-prox")
+    (folder / "en" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(RecordError, match="truncated or not a Parquet file"):
+        fetch(folder, "en", tmp_path / "out", "global-mmlu")
+
+
+OWN = [
+    {"question_id": "1", "question": "2 + 2?", "options": ["4", "5"], "gold": 0},
+    {"question_id": "2", "question": "2 + 3?", "options": ["4", "5", "6"], "gold": 1, "group": "sums"},
+    {"question_id": "1", "question": "1 + 1?", "options": ["2", "3"], "answer": "A", "split": "examples"},
+]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+def test_a_file_of_ones_own_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"en.{suffix}"
+    write_own(path, OWN)
+    questions, metadata = fetch(path, "en", tmp_path / "out.parquet")
+    assert [(q["question_id"], q["group"], q["gold"], q["split"]) for q in questions] == [
+        ("1", "all", 0, "test"),
+        ("2", "sums", 1, "test"),
+        ("1", "all", 0, "examples"),
+    ]
+    assert questions[1]["options"] == ["4", "5", "6"]
+    assert list(metadata["files"]) == [f"en.{suffix}"]
+
+
+def write_own(path: Path, rows: list[dict[str, Any]]) -> None:
+    if path.suffix == ".parquet":
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        pq.write_table(pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows]), path)
+    elif path.suffix == ".csv":
+        import csv
+
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows([{**row, "options": json.dumps(row["options"])} for row in rows])
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        path.write_text(json.dumps(rows))
+
+
+def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
+    write_own(tmp_path / "q-en.jsonl", OWN[:1])
+    write_own(tmp_path / "q-yo.jsonl", OWN[1:2])
+    pattern = tmp_path / "q-{language}.jsonl"
+    assert fetch(pattern, "en", tmp_path / "out")[0][0]["question_id"] == "1"
+    assert fetch(pattern, "yo", tmp_path / "out")[0][0]["question_id"] == "2"
+    with pytest.raises(RecordError, match=r"q-fr.jsonl: no such file; it has to hold the questions in 'fr'"):
+        fetch(pattern, "fr", tmp_path / "out")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    write_own(folder / "en.csv", OWN)
+    assert len(fetch(folder, "en", tmp_path / "out")[0]) == 3
+    with pytest.raises(RecordError, match=r"0 files named 'yo'; exactly one of yo.parquet, yo.csv"):
+        fetch(folder, "yo", tmp_path / "out")
+    both = tmp_path / "all.parquet"
+    write_own(both, [{**OWN[0], "language": "en"}, {**OWN[1], "language": "yo"}])
+    assert [q["question_id"] for q in fetch(both, "yo", tmp_path / "out")[0]] == ["2"]
+    write_own(both, OWN)
+    # Otherwise every language would silently get the same questions.
+    with pytest.raises(RecordError, match="column 'language' is missing"):
+        fetch(both, "yo", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"gold": 2}, "row 1: gold is 2; must be a whole number from 0 to 1"),
+        ({"gold": -1}, "row 1: gold is -1"),
+        ({"gold": "first"}, "row 1: gold is 'first'"),
+        ({"gold": True}, "row 1: gold is True"),
+        ({"gold": None}, "row 1: neither 'gold' .* nor 'answer'"),
+        (
+            {"gold": None, "answer": "C"},
+            "row 1: answer is 'C'; with 2 options it must be one of the letters A, B",
+        ),
+        ({"options": ["4", None]}, "row 1: options is .*none of them empty"),
+        ({"options": ["4"]}, r"row 1: 1 option\(s\)"),
+        ({"options": "4 or 5"}, "row 1: options is not a JSON list"),
+        ({"split": "train"}, "row 1: split is 'train'; must be 'test' or 'examples'"),
+        ({"question_id": "1"}, "row 1: question_id '1' stands in row 0 already; ids must be unique"),
+        ({"question_id": None}, "row 1: question_id is None"),
+    ],
+)
+def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
+    path = tmp_path / "en.jsonl"
+    good = {"question_id": "2", "question": "2 + 3?", "options": ["4", "5"], "gold": 1}
+    write_own(path, [OWN[0], {**good, **row}])
+    with pytest.raises(RecordError, match=f"en.jsonl: {sentence}"):
+        fetch(path, "en", tmp_path / "out")
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    path.write_text(json.dumps(OWN[0]) + "\n{broken\n")
+    with pytest.raises(RecordError, match="line 2: not valid JSON"):
+        fetch(path, "en", tmp_path / "out")
+    path.write_text("[1]")
+    with pytest.raises(RecordError, match="row 0: must be a JSON object, not int"):
+        fetch(path, "en", tmp_path / "out")
+    path.write_text(json.dumps(OWN)[:-20])
+    with pytest.raises(RecordError, match="element 2: truncated or not valid JSON"):
+        fetch(path, "en", tmp_path / "out")
+    path = tmp_path / "en.csv"
+    path.write_text("question_id,question,options,gold\n1,2,3\n")
+    with pytest.raises(RecordError, match="line 2: must have 4 cells"):
+        fetch(path, "en", tmp_path / "out")
+    path = tmp_path / "en.xlsx"
+    path.write_text("")
+    with pytest.raises(RecordError, match=r"ends in .parquet, .csv, .jsonl, .json"):
+        fetch(path, "en", tmp_path / "out")
+
+
+def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> None:
+    chosen = {}
+    for language in ("en", "sw", "zh"):
+        questions, metadata = fetch(HUB / "MMLU-ProX", language, tmp_path / language, "mmlu-prox", limit=20)
+        ids = {q["question_id"] for q in questions if q["split"] == "test"}
+        chosen[language] = ids | {d["question_id"] for d in metadata["dropped"]["test"]}
+        assert len(chosen[language]) == 20
+        assert metadata["questions"]["examples"] == 6
+    assert chosen["en"] == chosen["sw"] == chosen["zh"]
+    found = benchmarks.check_parallel([tmp_path / language for language in chosen])
+    assert found["shared"] == 20 - len(found["dropped"].get("zh", {}).get("test", []))
+
+
+def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
+    files = []
+    for language in ("en", "sw", "zh"):
+        files.append(tmp_path / f"{language}.parquet")
+        fetch(HUB / "MMLU-ProX", language, files[-1], "mmlu-prox")
+    assert benchmarks.check_parallel(files) == {
+        "languages": 3,
+        "shared": 23,
+        "dropped": {"zh": {"test": ["3299"]}},
+    }
+    folder = hub_copy(tmp_path, "MMLU-ProX", "sw", row=(4, {"question_id": 9999}))
+    fetch(folder, "sw", files[1], "mmlu-prox")
+    with pytest.raises(RecordError, match=r"sw: test question '3294' is missing \(2 differ\)"):
+        benchmarks.check_parallel(files)
+    with pytest.raises(RecordError, match="sw: test question '3294' is missing"):
+        benchmarks.check_parallel([files[1], files[0], files[2]])

@@ -1,0 +1,220 @@
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polycal.artifacts import records
+from polycal.artifacts.records import RecordError
+from polycal.data import instructions, language_id
+
+HUB = Path(__file__).parents[2] / "fixtures/hub"
+
+
+def fetch(path: Path, kind: str, out: Path, **settings: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    given = {"format": kind, "rows": None, "seed": "0", "heldout": "0.1", "sources": None, **settings}
+    cell = {"stage": "fetch_instructions", "data": "d", "source": {"path": str(path)}, "settings": given}
+    instructions.fetch(cell, out, {"stage": "fetch_instructions"})
+    return records.read_conversations(out).to_pylist(), records.metadata(out)
+
+
+def asked(rows: list[dict[str, Any]], start: str) -> dict[str, Any]:
+    return next(row for row in rows if any(m["content"].startswith(start) for m in row["messages"]))
+
+
+def test_alpaca_with_and_without_input(tmp_path: Path) -> None:
+    rows, metadata = fetch(HUB / "alpaca", "alpaca", tmp_path / "out.parquet")
+    assert asked(rows, "Add the two")["messages"][0]["content"].startswith("Add the two numbers.\n\n")
+    assert asked(rows, "Write the number 3 in")["messages"] == [
+        {"role": "user", "content": "Write the number 3 in words."},
+        {"role": "assistant", "content": "This is number 3, written out."},
+    ]
+    assert metadata["rows"] == 24
+    assert metadata["skipped"] == {"no assistant turn": 1}
+    assert metadata["conversations"] == len(rows) == 23
+    assert metadata["by_source"] == {"d": 23}
+    assert metadata["by_split"] == {"heldout": 2, "train": 21}
+    assert metadata["stage"] == "fetch_instructions"
+    assert list(metadata["files"]) == ["data/train-00000-of-00001-0123456789abcdef.parquet"]
+
+
+def test_tulu_with_its_languages_sources_and_odd_turns(tmp_path: Path) -> None:
+    rows, metadata = fetch(HUB / "tulu-3-sft-mixture", "messages", tmp_path / "out.parquet")
+    assert metadata["skipped"] == {"no assistant turn": 2, "empty conversation": 1}
+    assert metadata["trimmed"] == 1
+    danke = asked(rows, "Bitte erzähle")
+    assert [m["role"] for m in danke["messages"]] == ["user", "assistant"]
+    assert [m["role"] for m in asked(rows, "请告诉我")["messages"]] == ["user", "assistant"] * 2
+    assert asked(rows, "Answer with a number")["messages"][0]["role"] == "system"
+    by_language = metadata["by_language"]
+    assert {code: by_language[code] for code in ("sw", "yo", "ig", "zh", "de")} == dict.fromkeys(
+        ("sw", "yo", "ig", "zh", "de"), 1
+    )
+    assert by_language["unknown"] == 1
+    assert Counter(row["language"] or "unknown" for row in rows) == by_language
+    assert metadata["language_from"] == {"identified": 20, "unknown": 1}
+    assert metadata["identifier"] == language_id.identifier()
+    assert 0.9 < metadata["identified"]["yo"]["confidence"] <= 1
+    assert metadata["by_source"]["personas"] == 16
+    assert len(metadata["files"]) == 2
+
+
+def test_the_reformatted_alpaca_is_json_lines(tmp_path: Path) -> None:
+    rows, metadata = fetch(HUB / "tulu_stanford_alpaca", "messages", tmp_path / "out.parquet")
+    assert len(rows) == 6
+    assert metadata["by_source"] == {"stanford_alpaca": 6}
+
+
+def test_openhermes_is_one_array_with_keys_that_come_and_go(tmp_path: Path) -> None:
+    rows, metadata = fetch(HUB / "OpenHermes-2.5", "openhermes", tmp_path / "out.parquet")
+    first = asked(rows, "Which of the two")
+    assert [m["role"] for m in first["messages"]] == ["system", "user", "assistant"]
+    assert first["source"] == "airoboros2.2"
+    tagged = asked(rows, "Hello!")
+    # The column system_prompt leads where the conversation has no system turn of its own.
+    assert tagged["messages"][0] == {"role": "system", "content": "You are a friendly helper."}
+    assert tagged["language"] == "en"
+    # Half an emoji cannot be written.
+    assert tagged["messages"][2]["content"] == "I am a helper ?"
+    assert metadata["skipped"] == {"no assistant turn": 1, "empty conversation": 1}
+    assert metadata["language_from"] == {"tagged": 1, "identified": 21}
+    assert metadata["by_source"]["unknown"] == 10
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+def test_a_file_of_ones_own(tmp_path: Path, suffix: str) -> None:
+    talks = [
+        [{"role": "user", "content": f"Q {n}"}, {"role": "assistant", "content": f"A, {n}"}] for n in range(5)
+    ]
+    rows = [{"messages": talk, "language": "yo"} for talk in talks]
+    path = tmp_path / f"own.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == "csv":
+        import csv
+
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["messages", "language"])
+            writer.writeheader()
+            writer.writerows([{**row, "messages": json.dumps(row["messages"])} for row in rows])
+    else:
+        lines = [json.dumps(row) for row in rows]
+        path.write_text("\n".join(lines) if suffix == "jsonl" else f"[{','.join(lines)}]")
+    found, metadata = fetch(path, "messages", tmp_path / "out.parquet")
+    assert sorted(row["messages"][1]["content"] for row in found) == [f"A, {n}" for n in range(5)]
+    assert metadata["by_language"] == {"yo": 5}
+    assert list(metadata["files"]) == [path.name]
+
+
+def test_a_declared_language_is_not_identified(tmp_path: Path) -> None:
+    rows, metadata = fetch(HUB / "alpaca", "alpaca", tmp_path / "out.parquet", language="en")
+    assert {row["language"] for row in rows} == {"en"}
+    assert metadata["language_from"] == {"declared": 23}
+    assert metadata["identifier"] is None
+
+
+def test_the_seed_decides_the_order_and_a_sample_grows_into_a_larger_one(tmp_path: Path) -> None:
+    def texts(**settings: Any) -> list[str]:
+        rows, _ = fetch(HUB / "alpaca", "alpaca", tmp_path / "out.parquet", **settings)
+        return [row["messages"][-1]["content"] for row in rows]
+
+    everything = texts()
+    assert everything == texts()
+    assert everything != texts(seed="1")
+    assert sorted(everything) == sorted(texts(seed="1"))
+    assert texts(rows=5) == everything[:5]
+    assert texts(rows=10) == everything[:10]
+    assert len(texts(rows=1000)) == 23
+
+
+def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fetch(HUB / "tulu-3-sft-mixture", "messages", tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_only_the_sources_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    rows, metadata = fetch(HUB / "OpenHermes-2.5", "openhermes", out, sources=["metamath", "platypus"])
+    assert {row["source"] for row in rows} == {"metamath"}
+    assert metadata["skipped"] == {"other source": 14, "empty conversation": 1}
+    assert metadata["rows"] == 24
+    with pytest.raises(RecordError, match=r"no row comes from \['metamth'\]; the sources are .*'metamath'"):
+        fetch(HUB / "OpenHermes-2.5", "openhermes", tmp_path / "none", sources=["metamth"])
+    assert not (tmp_path / "none").exists()
+
+
+@given(total=st.integers(0, 5000), seed=st.integers(0, 2**64))
+def test_shuffled_is_a_permutation(total: int, seed: int) -> None:
+    order = instructions.shuffled(total, str(seed))
+    assert np.array_equal(np.sort(order), np.arange(total))
+    assert np.array_equal(order, instructions.shuffled(total, str(seed)))
+
+
+def test_shuffled_is_the_same_everywhere() -> None:
+    # default_rng(0).random(8) as numpy documents it: .637 .270 .041 .017 .813 .913 .607 .729
+    assert instructions.shuffled(8, "0").tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
+
+
+@given(total=st.integers(0, 10**6), share=st.decimals("0", "0.9", places=2))
+def test_held_out_leaves_something_of_both(total: int, share: Any) -> None:
+    count = instructions.heldout_count(total, str(share))
+    assert abs(count - float(share) * total) <= 1
+    if share and total >= 2:
+        assert 1 <= count < total
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"messages": "hello"}, r"messages is not a JSON list"),
+        ({"messages": {"role": "user"}}, "messages is dict; must be a list of role and content"),
+        (
+            {"messages": [{"role": "user", "text": "x"}]},
+            r"messages\[0\] must have the keys 'role' and 'content'",
+        ),
+        (
+            {"messages": [{"role": "user", "content": 3}]},
+            r"messages\[0\].content is 3 \(int\); must be a text",
+        ),
+        ({"message": []}, "column 'messages' is missing .found message.; is 'message' meant"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
+    path = tmp_path / "own.jsonl"
+    good = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
+    path.write_text(json.dumps(good) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(RecordError, match=f"own.jsonl: row 1: {sentence}"):
+        fetch(path, "messages", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+def test_a_repository_of_another_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecordError, match=r"alpaca \(train\): column 'messages' is missing \(found instruction"
+    ):
+        fetch(HUB / "alpaca", "messages", tmp_path / "out")
+    with pytest.raises(RecordError, match="column 'conversations' is missing"):
+        fetch(HUB / "tulu_stanford_alpaca", "openhermes", tmp_path / "out")
+
+
+def test_rows_with_other_roles_are_counted(tmp_path: Path) -> None:
+    talk = [
+        {"role": "user", "content": "Q"},
+        {"role": "tool", "content": "{}"},
+        {"role": "assistant", "content": "A"},
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps({"messages": talk}) + "\n" + json.dumps({"messages": talk[::2]}))
+    _, metadata = fetch(path, "messages", tmp_path / "out")
+    assert metadata["skipped"] == {"role 'tool'": 1}
+    path.write_text(json.dumps({"messages": talk}))
+    with pytest.raises(RecordError, match=r"no conversation is left \(role 'tool': 1\)"):
+        fetch(path, "messages", tmp_path / "out")

@@ -1,0 +1,115 @@
+"""What failed attempts cost is counted in the result that comes in the end."""
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from polycal.audit.lineage import Product, Step
+from polycal.report import provenance_section
+from polycal.store import attempts, manifest_schema, provenance
+from polycal.store.attempts import Attempt
+
+KEY = "f" * 64
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tmp_path / "results/.kept"
+
+
+def attempt_that_died(shelf, seconds, **told):
+    """What an attempt leaves that was killed after so many seconds."""
+    left = Attempt(shelf, KEY)
+    left.stop.set()
+    left.file.write_text(json.dumps({"began": time.time() - 1000, "gpus": 0, "job": None, **told}))
+    os.utime(left.file, (time.time() - 1000 + seconds,) * 2)
+
+
+def test_a_first_attempt_that_succeeds_leaves_nothing(shelf):
+    with Attempt(shelf, KEY) as attempt:
+        assert attempt.earlier == {}
+        assert attempt.file.exists()
+    assert not list(shelf.parent.rglob("*.json"))
+
+
+def test_failed_and_killed_attempts_are_counted_once_by_the_one_that_succeeds(shelf, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(provenance.METER, "wall", time.time() - 60)
+    with pytest.raises(SystemExit), Attempt(shelf, KEY):
+        raise SystemExit(3)
+    attempt_that_died(shelf, 100, gpus=4)
+    with Attempt(shelf, KEY) as attempt:
+        said = attempt.earlier["attempts"]
+    assert said["failed"] == 2
+    assert said["wall_seconds"] == pytest.approx(160, abs=5)
+    assert said["gpu_seconds"] == pytest.approx(2 * 60 + 4 * 100, abs=20)
+    assert manifest_schema.Attempts.model_validate(said)
+    assert Attempt(shelf, KEY).earlier == {}
+    assert Attempt(shelf, "0" * 64).earlier == {}
+
+
+def test_an_attempt_shows_that_it_lives(shelf, monkeypatch):
+    monkeypatch.setattr(attempts, "BEAT", 0.01)
+    with Attempt(shelf, KEY) as attempt:
+        os.utime(attempt.file, (0, 0))
+        end = time.monotonic() + 5
+        while attempt.file.stat().st_mtime == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert attempt.file.stat().st_mtime > time.time() - 60
+
+
+# what sacct 22.05 say of ElapsedRaw,AllocTRES: a job on GPUs, a job on none, a job that never ran
+SAID = {
+    "37|billing=2,cpu=2,gres/gpu:fake=2,gres/gpu=2,mem=1000M,node=1": (37, 74),
+    "5|billing=1,cpu=1,mem=500M,node=1": (5, 0),
+    "0|": (0, 0),
+    "": None,
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_a_killed_attempt_cost_slurm_tells_first(shelf, tmp_path, monkeypatch, said):
+    sacct = tmp_path / "bin/sacct"
+    sacct.parent.mkdir()
+    sacct.write_text(f"#!/bin/sh\necho '{said}'\n")
+    sacct.chmod(sacct.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(sacct.parent), prepend=os.pathsep)
+    assert attempts.accounted("7") == SAID[said]
+    attempt_that_died(shelf, 100, gpus=1, job="7")
+    seconds, devices = SAID[said] or (100, 100)
+    told = Attempt(shelf, KEY).earlier["attempts"]
+    assert told["wall_seconds"] == pytest.approx(seconds, abs=1)
+    assert told["gpu_seconds"] == pytest.approx(devices, abs=1)
+
+
+def test_without_a_shelf_nothing_is_noted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Attempt(None, KEY) as attempt:
+        assert attempt.earlier == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cost_of_a_study_counts_failed_attempts():
+    cost = {
+        "wall_seconds": 10,
+        "cpu_seconds": 8,
+        "gpu_seconds": 10,
+        "peak_memory_bytes": 1,
+        "queue_seconds": None,
+    }
+    lost = {"attempts": {"failed": 2, "wall_seconds": 90, "gpu_seconds": 180}}
+    notes = [
+        {"stage": "finetune", "fingerprint": "a", "cost": cost, **lost},
+        {"stage": "score", "fingerprint": "b", "cost": cost},
+    ]
+    *_, total = provenance_section.costs([Step(Product(note["stage"], note, Path())) for note in notes])
+    assert (total["failed"], total["lost"]) == (2, 90 / 3600)
+    assert total["wall"] == pytest.approx(110 / 3600)
+    assert total["gpu"] == pytest.approx(200 / 3600)
+    assert total["cpu"] == pytest.approx(16 / 3600)

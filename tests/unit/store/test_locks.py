@@ -1,0 +1,151 @@
+"""One writer a cell, with real processes: contention, a killed holder, a live one, and one out of sight."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from polycal.store import locks
+
+COUNT = """
+import sys, time
+from pathlib import Path
+from polycal.store import locks
+locks.POLL = 0.01
+for _ in range(int(sys.argv[2])):
+    with locks.hold("count", Path(sys.argv[1])):
+        path = Path(sys.argv[1])
+        number = int(path.read_text()) if path.exists() else 0
+        time.sleep(0.005)
+        path.write_text(str(number + 1))
+"""
+HOLD = """
+import sys, time
+from pathlib import Path
+from polycal.store import locks
+locks.BEAT = 0.05
+with locks.hold("hold", Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(locks, "POLL", 0.02)
+    monkeypatch.setattr(locks, "SILENCE", 0.5)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Starts a process that holds the lock of ``out`` for so many seconds."""
+    started = []
+
+    def start(seconds):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, tmp_path / "out", str(seconds)], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_writers_take_turns(tmp_path):
+    command = [sys.executable, "-c", COUNT, tmp_path / "out", "15"]
+    writers = [subprocess.Popen(command) for _ in range(4)]
+    assert [one.wait(60) for one in writers] == [0] * 4
+    assert (tmp_path / "out").read_text() == "60"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_killed_holder_is_followed_at_once_and_by_one(tmp_path, holder, capsys):
+    process = holder(60)
+    process.kill()
+    process.wait()
+    command = [sys.executable, "-c", COUNT, tmp_path / "out", "5"]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [one.communicate(timeout=60)[0] for one in writers]
+    assert (tmp_path / "out").read_text() == "20"
+    assert "".join(said).count("took over the lock") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_live_holder_is_waited_for(tmp_path, holder, capsys):
+    begun = time.monotonic()
+    process = holder(1)
+    with locks.hold("next", tmp_path / "out"):
+        assert time.monotonic() - begun >= 1
+    assert f"process {process.pid}" in capsys.readouterr().out
+
+
+def elsewhere(tmp_path):
+    path = tmp_path / ".out.lock"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "place": "another node"}))
+
+
+def test_a_holder_elsewhere_is_followed_after_its_heartbeat_stops(tmp_path, holder, capsys):
+    process = holder(60)
+    elsewhere(tmp_path)
+    process.send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    with locks.hold("next", tmp_path / "out"):
+        assert time.monotonic() - begun >= 0.5
+        assert "no sign of life" in capsys.readouterr().out
+        # one that wakes up again leaves without a result
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(10) == locks.TRY_AGAIN
+        assert "is another's" in process.stdout.read()
+
+
+def test_a_holder_elsewhere_is_waited_for_while_its_heart_beats(tmp_path, holder):
+    holder(1.5)
+    elsewhere(tmp_path)
+    begun = time.monotonic()
+    with locks.hold("next", tmp_path / "out"):
+        assert time.monotonic() - begun >= 1
+
+
+def test_a_file_that_names_no_holder_is_waited_for_until_it_is_old(tmp_path):
+    (tmp_path / ".out.lock").write_text("")
+    begun = time.monotonic()
+    with locks.hold("next", tmp_path / "out"):
+        assert time.monotonic() - begun >= 0.5
+
+
+def test_locks_work_where_the_file_system_has_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with locks.hold("one", tmp_path / "out"):
+        assert (tmp_path / ".out.lock").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_is_let_go_after_an_error(tmp_path):
+    with pytest.raises(ZeroDivisionError), locks.hold("one", tmp_path / "out", tmp_path / "more"):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_would_rather_leave_does_so_where_the_holder_lives(tmp_path, holder):
+    process = holder(60)
+    with pytest.raises(locks.LockError, match=f"process {process.pid} on .* works here"):
+        locks.hold("next", tmp_path / "out", leave=True).__enter__()
+    elsewhere(tmp_path)
+    with pytest.raises(locks.LockError, match="works here"):
+        locks.hold("next", tmp_path / "out", leave=True).__enter__()
+    process.kill()
+    with locks.hold("next", tmp_path / "out", leave=True):
+        pass

@@ -1,0 +1,80 @@
+"""Which learning rate is scored."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from polycal.artifacts import checkpoints
+from polycal.cli import app
+from polycal.training import lr_selection
+
+RATES = ["5e-6", "1e-5", "0.0001"]
+
+
+def given(folder, losses, rates=RATES):
+    manifests = []
+    for rate, loss in zip(rates, losses, strict=True):
+        path = folder / f"lr={rate}" / "manifest.json"
+        path.parent.mkdir()
+        (path.parent / "config.json").write_text("{}")
+        files = {"config.json": {"bytes": 2, "sha256": "0"}}
+        said = {
+            "cell": {"lr": rate},
+            "heldout_nll": loss,
+            "folder": ".",
+            "content": f"c{rate}",
+            "files": files,
+        }
+        path.write_text(json.dumps(said))
+        manifests.append(path)
+    return manifests
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([1.2, 1.1, 1.3], "1e-5"),
+        # of equal losses the lower rate, whichever way the rates stand as text or in the list
+        ([1.2, 1.1, 1.1], "1e-5"),
+        ([1.1, 1.2, 1.1], "5e-6"),
+    ],
+)
+def test_the_lowest_held_out_loss_is_scored(tmp_path, losses, best):
+    manifests = given(tmp_path, losses)
+    out = tmp_path / "selected.json"
+    lr_selection.select({"learning_rates": RATES}, manifests, out, {"fingerprint": "f"})
+    said = json.loads(out.read_text())
+    assert (said["lr"], said["manifest"]) == (best, f"lr={best}/manifest.json")
+    assert said["heldout_nll"] == dict(zip(RATES, losses, strict=True))
+    assert f"at {best}, against" in said["why"]
+    # what scoring reads is the chosen checkpoint
+    assert checkpoints.read(out).content == f"c{best}"
+
+
+@pytest.mark.parametrize(
+    ("losses", "rates", "sentence"),
+    [
+        ([1.0, None, 1.0], RATES, r"lr=1e-5/manifest\.json: no held-out loss to choose by"),
+        ([1.0, 1.0, float("nan")], RATES, r"lr=0\.0001/manifest\.json: the held-out loss is nan"),
+        ([1.0, 1.0, 1.0], ["5e-6", "0.0001", "1e-5"], r"trained with learning rate 0\.0001, but 1e-5"),
+    ],
+)
+def test_nothing_is_chosen_where_a_loss_is_missing(tmp_path, losses, rates, sentence):
+    manifests = given(tmp_path, losses, rates)
+    with pytest.raises(lr_selection.SelectionError, match=sentence):
+        lr_selection.select({"learning_rates": RATES}, manifests, tmp_path / "selected.json", {})
+    assert not (tmp_path / "selected.json").exists()
+
+
+def test_the_command_keeps_its_choice_and_sees_another_loss(tmp_path):
+    manifests = given(tmp_path, [1.2, 1.1, 1.3])
+    out, kept = tmp_path / "selected.json", tmp_path / "results/.kept"
+    cell = json.dumps({"stage": "select_lr", "learning_rates": RATES})
+    words = ["select-lr", *map(str, manifests), "--cell", cell, "--out", str(out), "--kept", str(kept)]
+    assert CliRunner().invoke(app.app, words).exit_code == 0
+    assert "nothing computed" in CliRunner().invoke(app.app, words).output
+    said = json.loads(manifests[0].read_text())
+    manifests[0].write_text(json.dumps({**said, "heldout_nll": 0.5}))
+    assert CliRunner().invoke(app.app, words).exit_code == 0
+    assert json.loads(out.read_text())["lr"] == "5e-6"
