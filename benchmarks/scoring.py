@@ -235,7 +235,7 @@ def polycal(name: str, case: Case, folder: Path, model: Path, file: str | None =
         "float32",
     ]
     words += ["--questions", folder / (file or f"{name}.parquet")]
-    whole = process(*words, "--candidates", case.candidates, "--shots", str(case.shots))
+    whole = process(*words, "--candidates", case.candidates, "--num-fewshot", str(case.shots))
     said, table = records.metadata(out), records.read_scores(out)
     rows = table.to_pylist()
     return {
@@ -309,7 +309,7 @@ def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -
 
     torch.set_num_threads(int(os.environ[THREADS]))
     network, tokenizer = multiple_choice.load(model, "float32", "sdpa", "cpu")
-    settings = {"candidates": case.candidates, "shots": case.shots}
+    settings = {"candidates": case.candidates, "num_fewshot": case.shots}
     _, asked = multiple_choice.ask({"settings": settings}, questions)
     read = 0
     for one in asked:

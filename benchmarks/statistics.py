@@ -95,7 +95,7 @@ def settings(draws: int) -> dict:
         "bins": 15,
         "binning": "width",
         "normalise": {"letters": "sum", "texts": "token"},
-        "draws": draws,
+        "bootstrap_samples": draws,
         "seed": 0,
         "resource": {name: LEVELS[place % 3] for place, name in enumerate(names)},
         "sensitivity": {

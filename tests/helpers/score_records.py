@@ -17,7 +17,7 @@ SETTINGS: dict[str, Any] = {
     "bins": 15,
     "binning": "width",
     "normalise": {"letters": "sum", "texts": "token"},
-    "draws": 200,
+    "bootstrap_samples": 200,
     "seed": 0,
     "resource": LANGUAGES,
     "sensitivity": {"bins": [10, 15], "binning": ["width", "mass"], "normalise": ["sum", "token", "byte"]},

@@ -101,8 +101,8 @@ class World:
             "benchmarks": {"mine": {"path": "questions", "format": "file", "languages": ["en", "yo"]}},
             "recipes": {
                 "brief": {
-                    "learning_rates": ["1e-3"], "epochs": 2, "batch": 4, "micro_batch": 4, "warmup": 0,
-                    "clip": 1, "max_length": 64, "precision": "float32",
+                    "learning_rates": ["1e-3"], "epochs": 2, "global_batch_size": 4, "micro_batch_size": 4, "warmup_ratio": 0,
+                    "max_grad_norm": 1, "max_length": 64, "precision": "float32",
                 }
             },
             "protocols": {"letters-0shot": {"candidates": "letters"}},
@@ -110,7 +110,7 @@ class World:
                 "models": ["own"], "data": ["talks"], "recipes": ["brief"], "betas": [0, 0.1], "seeds": [1],
                 "benchmarks": ["mine"], "protocols": ["letters-0shot"],
             },
-            "measure": {"draws": 20},
+            "measure": {"bootstrap_samples": 20},
             "languages_per_job": 4,
         }  # fmt: skip
         for key, value in changes.items():

@@ -39,7 +39,7 @@ time.sleep(300)
 
 BETAS = ("0.1", "0.2")
 CELLS = [grid.TRAINED.format(model="own", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS]
-RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch": 2}
+RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch_size": 2}
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
 
 FURTHER = {
     "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
-    "heldout": {"data": ["talks"]},
+    "next_token": {"data": ["talks"]},
     "data.talks.heldout": 0.3,
 }
 """Prompts embedded and next tokens predicted, as only some studies ask."""

@@ -27,9 +27,9 @@ def study(folder):
     told["recipes"]["mini"]["epochs"] = 1
     told["grid"] |= {
         "models": ["llama-mini"], "data": ["alpaca-mini"], "betas": [0, 0.1], "benchmarks": ["global-mmlu-mini"],
-        "also": [],
+        "extra": [],
     }  # fmt: skip
-    told["measure"] = {"draws": 50}
+    told["measure"] = {"bootstrap_samples": 50}
     folder.mkdir()
     (folder / "study.yaml").write_text(yaml.safe_dump(told))
     return folder

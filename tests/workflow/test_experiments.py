@@ -17,7 +17,7 @@ CUT = {
     "miniature": {"languages": ["en", "de", "fr", "zh", "yo"], "questions": 60, "rows": 64},
     "benchmarks": {"global-mmlu-mini": {"languages": ["en", "fr", "yo"]}},
     "recipes": {"mini": {"epochs": 1}},
-    "measure": {"draws": 50},
+    "measure": {"bootstrap_samples": 50},
 }
 
 

@@ -18,7 +18,7 @@ from polycal.losses import label_smoothing
 from polycal.scoring import multiple_choice
 from polycal.training import batches, finetune
 
-SETTINGS = {**training.SETTINGS, "micro_batch": 2}
+SETTINGS = {**training.SETTINGS, "micro_batch_size": 2}
 
 
 def talk(asked, said, split="train"):
@@ -106,13 +106,13 @@ def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduct
 
 
 def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
-    first, out, curve = train(given, "whole", "0.1", micro_batch=4, zero_stage=0)
+    first, out, curve = train(given, "whole", "0.1", micro_batch_size=4, zero_stage=0)
     weights = load_file(checkpoints.read(out).folder / "model.safetensors")
     # a process of its own: ZeRO-3 partitions every model that its process loads from then on
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         found = [
-            train(given, "split", "0.1", micro_batch=1, zero_stage=2),
-            pool.submit(partial(train, given, "zero3", "0.1", micro_batch=2, zero_stage=3)).result(),
+            train(given, "split", "0.1", micro_batch_size=1, zero_stage=2),
+            pool.submit(partial(train, given, "zero3", "0.1", micro_batch_size=2, zero_stage=3)).result(),
         ]
     for said, place, other in found:
         assert [float(a["nll"]) for a in other] == pytest.approx([float(a["nll"]) for a in curve], rel=1e-5)
@@ -148,7 +148,7 @@ def gathered(folder):
         16,
         16,
     )
-    said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch=1, zero_stage=3)
+    said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch_size=1, zero_stage=3)
     (head,) = heads
     return said["steps"], sum(float(line["targets"]) for line in curve), times.count(head)
 

@@ -51,7 +51,7 @@ STUDY = {
     },
     "recipes": {
         "brief": {
-            "learning_rates": ["1e-2"], "epochs": 1, "batch": 8, "micro_batch": 8, "warmup": 0,
+            "learning_rates": ["1e-2"], "epochs": 1, "global_batch_size": 8, "micro_batch_size": 8, "warmup_ratio": 0,
             "max_length": 128, "precision": "float32",
         }
     },
@@ -59,10 +59,10 @@ STUDY = {
     "grid": {
         "models": ["tiny"], "data": ["alpaca", "stanford", "tulu3", "aya", "openhermes"],
         "recipes": ["brief"], "betas": [0.1], "seeds": [42], "benchmarks": ["prox", "global"],
-        "protocols": ["letters-0shot"], "also": [{"data": ["openhermes"], "betas": [0]}],
+        "protocols": ["letters-0shot"], "extra": [{"data": ["openhermes"], "betas": [0]}],
     },
     "languages_per_job": 3,
-    "measure": {"draws": 20},
+    "measure": {"bootstrap_samples": 20},
 }  # fmt: skip
 
 

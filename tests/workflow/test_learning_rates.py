@@ -24,7 +24,7 @@ def study(tmp_path):
     asked = [{"question_id": n, "question": f"{n}?", "options": ["a", "b"], "gold": n % 2} for n in range(6)]
     (tmp_path / "questions").mkdir()
     (tmp_path / "questions/en.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
-    recipe = {"learning_rates": ["1e-2", "1e-9"], "epochs": 2, "batch": 4, "micro_batch": 4, "warmup": 0}
+    recipe = {"learning_rates": ["1e-2", "1e-9"], "epochs": 2, "global_batch_size": 4, "micro_batch_size": 4, "warmup_ratio": 0}
     return tmp_path, {
         "study": "chosen",
         "models": {"tiny": {"path": "model", "dtype": "float32"}},
@@ -36,7 +36,7 @@ def study(tmp_path):
             "models": ["tiny"], "data": ["talks"], "recipes": ["brief"], "betas": [0.1], "seeds": [1],
             "benchmarks": ["asked"], "protocols": ["letters-0shot"],
         },
-        "measure": {"draws": 20},
+        "measure": {"bootstrap_samples": 20},
     }  # fmt: skip
 
 

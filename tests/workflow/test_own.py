@@ -64,7 +64,7 @@ def folder(tmp_path):
         "benchmarks": {"other": {"path": "not-there", "format": "mmlu-prox", "languages": ["en"]}},
         "recipes": {
             "brief": {
-                "learning_rates": [0.01], "epochs": 1, "batch": 4, "micro_batch": 4, "warmup": 0,
+                "learning_rates": [0.01], "epochs": 1, "global_batch_size": 4, "micro_batch_size": 4, "warmup_ratio": 0,
                 "max_length": 128, "precision": "float32",
             }
         },
@@ -72,10 +72,10 @@ def folder(tmp_path):
         "grid": {
             "models": ["other"], "data": ["other"], "recipes": ["brief"], "betas": [0.1], "seeds": [1],
             "benchmarks": ["other"], "protocols": ["letters-0shot"],
-            "also": [{"protocols": ["letters-0shot"], "data": []}],
+            "extra": [{"protocols": ["letters-0shot"], "data": []}],
         },
         "languages_per_job": 2,
-        "measure": {"draws": 20},
+        "measure": {"bootstrap_samples": 20},
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     return tmp_path

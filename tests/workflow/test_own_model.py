@@ -48,7 +48,7 @@ def study(tmp_path):
             "benchmarks": ["mine"],
             "protocols": ["letters-0shot", "texts-0shot"],
         },
-        "measure": {"draws": 50},
+        "measure": {"bootstrap_samples": 50},
     }
     return tmp_path, config
 

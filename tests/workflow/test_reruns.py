@@ -64,7 +64,7 @@ SETTINGS = {
     "β 0.1 to 0.15": (
         {"grid.betas": [0, 0.15]}, {"finetune": 1, "score": 1, **BELOW}, {"finetune": 1, "score": 2, **BELOW}),
     "two values swapped": (
-        {"recipes.brief.epochs": 1, "recipes.brief.clip": 2}, TRAINING, {"finetune": 2, "score": 4, **BELOW}),
+        {"recipes.brief.epochs": 1, "recipes.brief.max_grad_norm": 2}, TRAINING, {"finetune": 2, "score": 4, **BELOW}),
     "number of bins": ({"measure.bins": 7}, BELOW, BELOW),
     "GPUs, ZeRO stage and memory": (
         {"models.own": {"path": "model", "dtype": "float32", "training_gpus": 4, "zero_stage": 3, "scoring_gpus": 2,

@@ -115,7 +115,7 @@ def test_the_split_of_a_global_batch_changes_a_result_by_rounding_only(given):
     first = None
     for ranks, micro, zero in SPLITS:
         name = f"split-{ranks}-{zero}"
-        training.train(given, name, ranks=ranks, zero=zero, micro_batch=micro)
+        training.train(given, name, ranks=ranks, zero=zero, micro_batch_size=micro)
         losses, trained = curve(given, name), weights(given, name)
         if first is None:
             first = losses, trained

@@ -16,7 +16,7 @@ SUMMARIES = ("measure", "diversity", "tokens", "present")
 MINIATURE = {
     "model": "llama",
     "settings": {
-        "seed": 0, "languages": ["en", "yo"], "questions": 8, "rows": 8, "steps": 1, "batch": 2,
+        "seed": 0, "languages": ["en", "yo"], "questions": 8, "rows": 8, "steps": 1, "batch_size": 2,
         "learning_rate": "1e-3",
     },
 }  # fmt: skip

@@ -89,7 +89,7 @@ class Study:
                 known.update(dict.fromkeys(column.to_pylist()))
             last = column
         self.resamples = {
-            name: bootstrap.Resamples(name, known, self.settings["draws"], self.settings["seed"])
+            name: bootstrap.Resamples(name, known, self.settings["bootstrap_samples"], self.settings["seed"])
             for name, known in sorted(ids.items())
         }
 

@@ -217,7 +217,7 @@ def _linked(
 ) -> list[dict[str, Any]]:
     shared = sorted(set.intersection(*(set(change.index) for change in changes)))
     count = len(shared)
-    pick = np.random.default_rng([settings["seed"], count]).integers(0, count, (settings["draws"], count))
+    pick = np.random.default_rng([settings["seed"], count]).integers(0, count, (settings["bootstrap_samples"], count))
     stacked = {
         name: np.stack([change.loc[shared, name] for change in changes]) for name in (*MEASURES, "ece")
     }

@@ -129,7 +129,7 @@ def _cell(
     conversation, cluster = np.unique(table["conversation"].to_numpy(), return_inverse=True)
     # one stream a held-out set and language, so that differences between checkpoints are paired
     resamples = bootstrap.Resamples(
-        f"{cell['benchmark']} {language}", map(str, conversation), settings["draws"], settings["seed"]
+        f"{cell['benchmark']} {language}", map(str, conversation), settings["bootstrap_samples"], settings["seed"]
     )
     estimate = bootstrap.estimates(found, **how)
     drawn = draws(found, cluster, resamples.weights, **how)

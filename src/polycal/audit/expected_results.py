@@ -152,7 +152,7 @@ def _asked(
 
 
 def _next_tokens(config: Config) -> Iterator[Task]:
-    for names in _models(config) if config.heldout else ():
+    for names in _models(config) if config.next_token else ():
         for heldout in grid.heldout(config):
             reads = {
                 "model": grid.checkpoint(config, **names),

@@ -321,7 +321,7 @@ def score(
     out: Annotated[list[Path], typer.Option(help="Record to write; once for each file of questions.")],
     cells: Annotated[str | None, typer.Option(help="JSON list: all that determines each record.")] = None,
     candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
-    shots: Annotated[int, typer.Option(min=0, help="Examples before a question, without --cells.")] = 0,
+    num_fewshot: Annotated[int, typer.Option(min=0, help="Examples before a question, without --cells.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
     attention: Annotated[
         str, typer.Option(help="sdpa, eager or flash_attention_2, without --cells.")
@@ -346,7 +346,7 @@ def score(
 
     asking: dict[str, Any] = {
         "candidates": candidates,
-        "shots": shots,
+        "num_fewshot": num_fewshot,
         "pmi": pmi,
         "chat_template": chat_template,
     }
@@ -571,7 +571,7 @@ def present(
     from polycal.study import grid
 
     told = json.loads(cell)
-    found, steps = study_tables.read(study, told["languages"]), provenance_section.behind(study)
+    found, nodes = study_tables.read(study, told["languages"]), provenance_section.behind(study)
 
     def make(note: dict[str, Any]) -> list[Path]:
         for folder in ("tables", "figures"):
@@ -584,15 +584,15 @@ def present(
         )
         paths = [Path(p) for p in grid.scores(told["grid"])]
         data = [Path(p) for p in grid.conversations(told["grid"])]
-        print(f"present: {page.write(found, study, paths, shown, told, data, steps)}", flush=True)
-        sealed = provenance_section.seal(study, note, steps, told)
+        print(f"present: {page.write(found, study, paths, shown, told, data, nodes)}", flush=True)
+        sealed = provenance_section.seal(study, note, nodes, told)
         return [*sealed, *(p for folder in ("tables", "figures") for p in sorted((study / folder).iterdir()))]
 
     _obtain(
         "present",
         told,
         _code("present", code),
-        provenance_section.reads(study, steps),
+        provenance_section.reads(study, nodes),
         {"report.html": study / "report.html"},
         kept_folder,
         make,
@@ -627,14 +627,14 @@ def provenance_of(
     """The way of a result back to its sources, every checksum on it taken again; fails on a broken link."""
     from polycal.audit import lineage
 
-    catalogue = lineage.Catalogue(file)
-    steps = lineage.trace(catalogue, catalogue.owner(file))
+    index = lineage.ArtifactIndex(file)
+    nodes = lineage.trace(index, index.owner(file))
     if as_json:
-        print(json.dumps(lineage.as_json(catalogue, steps), indent=1, sort_keys=True, ensure_ascii=False))
+        print(json.dumps(lineage.as_json(index, nodes), indent=1, sort_keys=True, ensure_ascii=False))
     else:
-        print(lineage.as_text(steps))
-    if sentence := lineage.broken(steps):
-        raise lineage.ChainError(sentence)
+        print(lineage.as_text(nodes))
+    if sentence := lineage.broken(nodes):
+        raise lineage.LineageError(sentence)
 
 
 # what the libraries that write files by themselves, safetensors and PyTorch, say of a full disk

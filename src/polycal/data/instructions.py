@@ -46,10 +46,10 @@ class Skip(Exception):
     """A row that cannot be trained on; its message is the reason under which it is counted."""
 
 
-def fetch(cell: Mapping[str, Any], out: Path, stamp: Stamp) -> None:
+def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the Conversations of a data set to ``out``.
 
-    The order is a shuffle by ``settings["seed"]``, from which ``balance`` may choose (see ``mixture``); ``rows`` takes the first so many of it (a smaller sample is
+    The order is a shuffle by ``settings["seed"]``, from which ``language_mixture`` may choose (see ``mixture``); ``rows`` takes the first so many of it (a smaller sample is
     part of a larger one), and of these the share ``heldout`` goes to the split of that name. The metadata
     counts conversations by source, language and split, and skipped rows by reason. Raises SourceError
     where the set cannot be had, RecordError for missing columns and values of a wrong kind.
@@ -68,7 +68,7 @@ def fetch(cell: Mapping[str, Any], out: Path, stamp: Stamp) -> None:
             if total == 0:
                 raise RecordError(f"{split.name}: {_nothing(settings, counts)}")
             order = shuffled(total, settings["seed"])
-            if settings.get("balance") in ("english_only", "balanced"):
+            if settings.get("language_mixture") in ("english_only", "balanced"):
                 spoken = [
                     row["language"] for row in map(_Tally(settings.get("language")).finish, _read(adapted))
                 ]
@@ -126,7 +126,7 @@ def mixture(order: np.ndarray, spoken: Sequence[str | None], settings: Mapping[s
     RecordError where a language has too few.
     """
     names = np.array([name or "" for name in spoken], dtype=object)[order]
-    if settings["balance"] == "english_only":
+    if settings["language_mixture"] == "english_only":
         wanted = {"en": settings.get("rows") or int((names == "en").sum()) or 1}
     else:
         chosen = settings.get("languages") or sorted(set(names) - {""})
@@ -137,7 +137,7 @@ def mixture(order: np.ndarray, spoken: Sequence[str | None], settings: Mapping[s
         there = np.flatnonzero(names == code)
         if len(there) < max(count, 1):
             raise RecordError(
-                f"balance {settings['balance']!r} asks for {max(count, 1)} rows in {code!r}, but the set holds"
+                f"language_mixture {settings['language_mixture']!r} asks for {max(count, 1)} rows in {code!r}, but the set holds"
                 f" {len(there)}; lower rows or name other languages."
             )
         kept[there[:count]] = True

@@ -306,7 +306,7 @@ def build_model(cell: Mapping[str, Any], folder: Path, stamp: Stamp) -> None:
     torch.set_num_threads(1)
     world = World(settings["seed"], settings["languages"])
     known = pretraining.tokenizer(documents.vocabulary(world), architecture)
-    tokens = pretraining.batches(world, known, settings["steps"], settings["batch"])
+    tokens = pretraining.batches(world, known, settings["steps"], settings["batch_size"])
     model = pretraining.untrained(architecture, len(known), settings["seed"])
     pretraining.train(model, tokens, float(settings["learning_rate"]), lambda said: print(said, flush=True))
     model.eval()

@@ -241,14 +241,14 @@ def ask(
     settings = cell["settings"]
     labels = _labels(cell)
     rows = records.read_questions(questions, "test")[:first]
-    pool = records.read_questions(examples or questions, "examples") if settings["shots"] else []
-    given = {g: prompts.examples_of(pool, g, settings["shots"]) for g in sorted({r["group"] for r in rows})}
+    pool = records.read_questions(examples or questions, "examples") if settings["num_fewshot"] else []
+    given = {g: prompts.examples_of(pool, g, settings["num_fewshot"]) for g in sorted({r["group"] for r in rows})}
     how = (settings["candidates"], labels, settings.get("chat_template"))
     return rows, [prompts.prompt(row, given[row["group"]], *how) for row in rows]
 
 
 def _labels(cell: Cell) -> prompts.Labels:
-    return prompts.labels(cell["settings"].get("frame", "english"), str(cell.get("language")))
+    return prompts.labels(cell["settings"].get("prompt_language", "english"), str(cell.get("language")))
 
 
 def score(

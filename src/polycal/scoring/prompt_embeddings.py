@@ -40,7 +40,7 @@ def embed(
     """Embed the prompts of each file of questions with one model, loaded once; ``done(i)`` follows each record.
 
     ``cells[i]["settings"]``: pooling (last, mean), questions (the first so many, None for all), and how the
-    protocol asks (candidates, shots, frame, chat_template), with dtype and attention. Raises RecordError, PromptError,
+    protocol asks (candidates, num_fewshot, prompt_language, chat_template), with dtype and attention. Raises RecordError, PromptError,
     CheckpointError, or EmbeddingError for a prompt beyond the model's window.
     """
     asked = []
@@ -61,7 +61,7 @@ def embed(
             if len(row) > window:
                 raise EmbeddingError(
                     f"{questions[number]}: the prompt of question {name!r} has {len(row)} tokens, but the model's"
-                    f" window holds {window}; leave it out or ask with fewer shots."
+                    f" window holds {window}; leave it out or ask with a smaller num_fewshot."
                 )
         vectors = vectors_of(network, tokens, settings["pooling"])
         columns = [pa.array(ids), pa.array(list(vectors), pa.list_(pa.float32()))]

@@ -84,7 +84,7 @@ def labels(frame: str, language: str) -> Labels:
         return ENGLISH
     if language not in LABELS:
         raise PromptError(
-            f"frame 'local' has no labels for language {language!r}; known: {', '.join(sorted(LABELS))}"
+            f"prompt_language 'local' has no labels for language {language!r}; known: {', '.join(sorted(LABELS))}"
         )
     return LABELS[language]
 
@@ -159,6 +159,6 @@ def examples_of(pool: Sequence[Question], group: str, shots: int) -> list[Questi
     found = sorted((e for e in pool if e["group"] == group), key=lambda e: str(e["question_id"]))
     if len(found) < shots:
         raise PromptError(
-            f"group {group!r} has {len(found)} examples, but {shots} are asked for; lower shots or give more examples"
+            f"group {group!r} has {len(found)} examples, but {shots} are asked for; lower num_fewshot or give more examples"
         )
     return found[:shots]

@@ -87,7 +87,7 @@ class Trained(Manifest):
     ranks: int = Field(ge=1)
     zero_stage: int = Field(ge=0, le=3)
     steps: int = Field(ge=1)
-    batch: int = Field(ge=1)
+    global_batch_size: int = Field(ge=1)
 
 
 class Pretrained(Manifest):

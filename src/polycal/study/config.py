@@ -134,6 +134,29 @@ class Source(Strict):
         return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
 
+class ModelPlanning(Strict):
+    """Sizes of a model that only the cost estimate reads."""
+
+    parameters: float | None = Field(None, gt=0, description="Number of parameters.")
+    vocabulary: int | None = Field(None, gt=0, description="Rows of the output embedding.")
+    hidden: int | None = Field(None, gt=0, description="Width of the hidden states.")
+    layers: int | None = Field(None, gt=0, description="Number of layers.")
+
+
+class DataPlanning(Strict):
+    """Sizes of a data set that only the cost estimate reads."""
+
+    size: int | None = Field(None, gt=0, description="Number of conversations.")
+    tokens: float | None = Field(None, gt=0, description="Mean number of tokens per conversation.")
+
+
+class BenchmarkPlanning(Strict):
+    """Sizes of a benchmark that only the cost estimate reads."""
+
+    questions: int | None = Field(None, gt=0, description="Test questions per language.")
+    tokens: float | None = Field(None, gt=0, description="Mean number of tokens per question.")
+
+
 class Model(Source):
     """A base model."""
 
@@ -141,10 +164,9 @@ class Model(Source):
         "sdpa", description="Attention implementation; Gemma2 trains with eager."
     )
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Weights' type when scoring.")
-    parameters: float | None = Field(None, gt=0, description="Number of parameters, for planning.")
-    vocabulary: int | None = Field(None, gt=0, description="Rows of the output embedding, for planning.")
-    hidden: int | None = Field(None, gt=0, description="Width of the hidden states, for planning.")
-    layers: int | None = Field(None, gt=0, description="Number of layers, for planning.")
+    planning: ModelPlanning = Field(
+        default_factory=lambda: ModelPlanning(), description="What the cost estimate assumes of the model."
+    )
     training_gpus: int = Field(
         0, ge=0, description="GPUs of a fine-tuning job on each node, one process a GPU; 0 trains on the CPU."
     )
@@ -184,7 +206,7 @@ class Data(Source):
     heldout: Share = Field("0.02", description="Share of conversations held out of training.")
     seed: Number = Field("0", description="Seed of shuffling and sub-sampling.")
     # the sets' own words, such as ai2-adapt-dev/tulu_v3.9_aya_100k or LMSys Chatbot Arena
-    balance: Literal["english_only", "natural", "balanced"] | None = Field(
+    language_mixture: Literal["english_only", "natural", "balanced"] | None = Field(
         None,
         description="Mixture of languages: English alone, as the set has them (as null), or as many rows of each.",
     )
@@ -195,8 +217,9 @@ class Data(Source):
         None, description="Only conversations of these sources, as the set names them; null takes all."
     )
     config: str | None = Field(None, description="Configuration of the hub data set, where it has several.")
-    size: int | None = Field(None, gt=0, description="Number of conversations, for planning.")
-    tokens: float | None = Field(None, gt=0, description="Mean tokens of a conversation, for planning.")
+    planning: DataPlanning = Field(
+        default_factory=lambda: DataPlanning(), description="What the cost estimate assumes of the data set."
+    )
 
 
 class Benchmark(Source):
@@ -209,8 +232,10 @@ class Benchmark(Source):
     limit: int | None = Field(
         None, gt=0, description="Only the first questions of each language; null takes all."
     )
-    questions: int | None = Field(None, gt=0, description="Test questions of a language, for planning.")
-    tokens: float | None = Field(None, gt=0, description="Mean tokens of a question, for planning.")
+    planning: BenchmarkPlanning = Field(
+        default_factory=lambda: BenchmarkPlanning(),
+        description="What the cost estimate assumes of the benchmark.",
+    )
 
 
 class Language(Strict):
@@ -222,35 +247,32 @@ class Language(Strict):
 
 
 class Recipe(Strict):
-    """Training settings; all but ``like`` and ``learning_rates`` are part of a cell."""
+    """Training settings; all but ``extends`` and ``learning_rates`` are part of a cell."""
 
     learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique)] = Field(
         description="Each is trained; with several, the best on held-out data is scored."
     )
     epochs: Positive = Field(description="Passes over the data.")
-    batch: int = Field(128, gt=0, description="Conversations a step, over all ranks.")
-    micro_batch: int = Field(1, gt=0, description="Conversations that one rank processes at once.")
-    warmup: Share = Field(description="Share of the steps over which the learning rate rises linearly.")
+    global_batch_size: int = Field(128, gt=0, description="Conversations a step, over all ranks.")
+    micro_batch_size: int = Field(1, gt=0, description="Conversations that one rank processes at once.")
+    warmup_ratio: Share = Field(description="Share of the steps over which the learning rate rises linearly.")
     dropout: Share = Field(
         "0", description="Dropout of the attention weights, the only one these models have."
     )
     weight_decay: Share = Field("0", description="AdamW's weight decay.")
-    clip: Positive = Field("1", description="Largest norm of the gradient.")
+    max_grad_norm: Positive = Field("1", description="Largest norm of the gradient.")
     max_length: int = Field(4096, gt=1, description="Conversations are cut to this many tokens.")
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="Loss over the target tokens of a global batch."
     )
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="Type of the computation.")
-    schedule: Literal["linear"] = Field(
-        "linear", description="Learning rate after warm-up: linear decay to zero."
-    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     chat_template: Name = Field("tulu", description="How a conversation is written as one text.")
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.batch % self.micro_batch:
-            raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
+        if self.global_batch_size % self.micro_batch_size:
+            raise ValueError(f"global_batch_size {self.global_batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}")
         return self
 
 
@@ -260,8 +282,8 @@ class Protocol(Strict):
     candidates: Literal["letters", "texts"] = Field(
         description="What is scored: the option's letter or its text."
     )
-    shots: int = Field(0, ge=0, le=32, description="Examples before the question, from the same group.")
-    frame: Literal["english", "local"] = Field(
+    num_fewshot: int = Field(0, ge=0, le=32, description="Examples before the question, from the same group.")
+    prompt_language: Literal["english", "local"] = Field(
         "english", description="Language of the words around a question."
     )
     chat_template: Name | None = Field(
@@ -290,18 +312,18 @@ class Block(Strict):
 class Grid(Block):
     """What runs."""
 
-    also: list[dict[str, Any]] = Field(
+    extra: list[dict[str, Any]] = Field(
         default_factory=list,
         description="Further products; each names the lists in which it differs from the grid.",
     )
 
     def blocks(self) -> list[Block]:
-        """The grid's own product first, then each of ``also``."""
-        mine = self.model_dump(exclude={"also"})
-        return [Block(**mine), *(Block(**{**mine, **other}) for other in self.also)]
+        """The grid's own product first, then each of ``extra``."""
+        mine = self.model_dump(exclude={"extra"})
+        return [Block(**mine), *(Block(**{**mine, **other}) for other in self.extra)]
 
     @model_validator(mode="after")
-    def _also(self) -> Self:
+    def _extra(self) -> Self:
         self.blocks()
         return self
 
@@ -331,7 +353,7 @@ class Measure(Strict):
     normalise: Normalise = Field(
         default_factory=lambda: Normalise(), description="Log-likelihood to probability."
     )
-    draws: int = Field(1000, gt=1, description="Bootstrap draws.")
+    bootstrap_samples: int = Field(1000, gt=1, description="Bootstrap draws.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
     sensitivity: Sensitivity = Field(default_factory=lambda: Sensitivity(), description="Other conventions.")
 
@@ -379,7 +401,7 @@ class Miniature(Strict):
     questions: int = Field(300, gt=0, description="Test questions a benchmark and language.")
     rows: int = Field(1000, gt=0, description="Conversations an instruction set.")
     steps: int = Field(1200, gt=0, description="Pre-training steps.")
-    batch: int = Field(32, gt=0, description="Documents a pre-training step.")
+    batch_size: int = Field(32, gt=0, description="Documents a pre-training step.")
     learning_rate: Positive = Field("6e-3", description="Pre-training learning rate.")
 
 
@@ -397,7 +419,7 @@ class Config(Strict):
     languages_per_job: int = Field(1, gt=0, description="Languages that one scoring job takes in turn.")
     measure: Measure = Field(default_factory=lambda: Measure(), description="How records become numbers.")
     embeddings: Embeddings | None = Field(None, description="Embed prompts; null does not.")
-    heldout: NextToken | None = Field(
+    next_token: NextToken | None = Field(
         None, description="Score next tokens of held-out conversations; null does not."
     )
     planning: Planning = Field(default_factory=lambda: Planning(), description="What a plan assumes.")
@@ -406,7 +428,7 @@ class Config(Strict):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for number, block in enumerate(self.grid.blocks()):
-            at = "grid" if number == 0 else f"grid.also[{number - 1}]"
+            at = "grid" if number == 0 else f"grid.extra[{number - 1}]"
             for key in ("models", "data", "recipes", "benchmarks", "protocols"):
                 for name in getattr(block, key):
                     _must_know(f"{at}.{key}", name, getattr(self, key), f"the catalogue {key!r}")
@@ -416,9 +438,9 @@ class Config(Strict):
             for code in spoken:
                 _must_know(f"{at}.benchmarks", code, self.languages, "the catalogue 'languages'")
             asked = spoken & set(block.languages) if block.languages else spoken
-            for name in [p for p in block.protocols if self.protocols[p].frame == "local"]:
+            for name in [p for p in block.protocols if self.protocols[p].prompt_language == "local"]:
                 for code in sorted(asked):
-                    _must_know(f"{at}.protocols: {name} with frame local", code, LABELS, "the labels")
+                    _must_know(f"{at}.protocols: {name} with prompt_language local", code, LABELS, "the labels")
             for name in block.protocols:
                 form, pmi = self.protocols[name].candidates, self.protocols[name].pmi
                 if getattr(self.measure.normalise, form) == "pmi" and not pmi:
@@ -437,8 +459,8 @@ class Config(Strict):
                     f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r}; name"
                     " a pair that it scores"
                 )
-        for name in self.heldout.data if self.heldout else []:
-            _must_know("heldout.data", name, self.data, "the catalogue 'data'")
+        for name in self.next_token.data if self.next_token else []:
+            _must_know("next_token.data", name, self.data, "the catalogue 'data'")
         used = [s for c in (self.models, self.data, self.benchmarks) for s in c.values()]
         if self.miniature is None and any(s.miniature for s in used):
             raise ValueError("miniature: a miniature source is named, but the key 'miniature' is missing")
@@ -461,7 +483,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 def resolve(raw: Mapping[str, Any]) -> Config:
     """The configuration behind a merged mapping; raises ConfigError, a line for each thing that is wrong.
 
-    ``like: NAME`` in a recipe or protocol takes over what that one says; a chain of them is followed.
+    ``extends: NAME`` in a recipe or protocol takes over what that one says; a chain of them is followed.
     """
     _refuse_secrets(raw, "")
     merged = dict(raw)
@@ -494,15 +516,15 @@ def _refuse_secrets(value: Any, key: str) -> None:
 
 def _inherit(catalogue: str, name: str, entries: Mapping[str, Any], seen: list[str]) -> Any:
     entry = entries[name]
-    if not isinstance(entry, Mapping) or "like" not in entry:
+    if not isinstance(entry, Mapping) or "extends" not in entry:
         return entry
-    parent = str(entry["like"])
+    parent = str(entry["extends"])
     if parent in [*seen, name]:
-        raise ConfigError(f"{catalogue}.{name}.like: {parent!r} leads back to itself.")
+        raise ConfigError(f"{catalogue}.{name}.extends: {parent!r} leads back to itself.")
     if parent not in entries:
-        raise ConfigError(f"{catalogue}.{name}.like: {parent!r} is not there{_nearest(parent, entries)}.")
+        raise ConfigError(f"{catalogue}.{name}.extends: {parent!r} is not there{_nearest(parent, entries)}.")
     inherited = _inherit(catalogue, parent, entries, [*seen, name])
-    return {**inherited, **{key: value for key, value in entry.items() if key != "like"}}
+    return {**inherited, **{key: value for key, value in entry.items() if key != "extends"}}
 
 
 def _sentence(error: Any) -> str:

@@ -26,7 +26,7 @@ def schema() -> dict[str, Any]:
     found = Config.model_json_schema()
     for name in INHERITS:
         entry = found["$defs"][name]
-        entry["properties"] = {"like": LIKE, **entry["properties"]}
+        entry["properties"] = {"extends": LIKE, **entry["properties"]}
         # what is not said may come from the other entry
         entry.pop("required", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

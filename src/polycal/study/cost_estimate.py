@@ -46,7 +46,7 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
     ZeRO-2 shares gradients and optimizer over the GPUs, ZeRO-3 the weights too. Activations are those of one
     micro-batch of the longest conversations; the loss holds no logits.
     """
-    if model.parameters is None or model.hidden is None or model.layers is None:
+    if model.planning.parameters is None or model.planning.hidden is None or model.planning.layers is None:
         return None
     ranks = model.training_world
     shared = {
@@ -55,18 +55,18 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
         "optimizer": model.zero_stage >= 2,
     }
     found = {
-        part: bytes_ * model.parameters / (ranks if shared[part] else 1) / GB
+        part: bytes_ * model.planning.parameters / (ranks if shared[part] else 1) / GB
         for part, bytes_ in STATES.items()
     }
-    units = recipe.micro_batch * recipe.max_length * model.hidden / GB
-    kept = 2 * model.layers + LAYER if recipe.gradient_checkpointing else LAYER * model.layers
+    units = recipe.micro_batch_size * recipe.max_length * model.planning.hidden / GB
+    kept = 2 * model.planning.layers + LAYER if recipe.gradient_checkpointing else LAYER * model.planning.layers
     return {**found, "activations": kept * units}
 
 
 def _fetching(config: Config) -> Iterator[Line]:
     blocks = config.grid.blocks()
     models = sorted({name for block in blocks for name in block.models})
-    sizes = [config.models[name].parameters for name in models]
+    sizes = [config.models[name].planning.parameters for name in models]
     yield Line(
         "fetch", "models", len(models), 0.0, None, _total([None if n is None else 2 * n / GB for n in sizes])
     )
@@ -82,7 +82,7 @@ def _training(config: Config) -> Iterator[Line]:
         chosen = config.models[model]
         one = training_hours(config, chosen, config.data[data], config.recipes[recipe])
         hours = None if one is None else one / chosen.training_world
-        disk = None if chosen.parameters is None else jobs * STATES["weights"] * chosen.parameters / GB
+        disk = None if chosen.planning.parameters is None else jobs * STATES["weights"] * chosen.planning.parameters / GB
         total = None if one is None else jobs * one
         yield Line(
             "finetune",
@@ -97,13 +97,13 @@ def _training(config: Config) -> Iterator[Line]:
 
 def training_hours(config: Config, model: Model, data: Data, recipe: Recipe) -> float | None:
     """GPU-hours of one fine-tuning job; None where a size is unknown."""
-    rows = min(filter(None, (data.rows, data.size)), default=None)
-    if model.parameters is None or rows is None or data.tokens is None:
+    rows = min(filter(None, (data.rows, data.planning.size)), default=None)
+    if model.planning.parameters is None or rows is None or data.planning.tokens is None:
         return None
-    tokens = rows * (1 - float(data.heldout)) * min(data.tokens, recipe.max_length) * float(recipe.epochs)
+    tokens = rows * (1 - float(data.heldout)) * min(data.planning.tokens, recipe.max_length) * float(recipe.epochs)
     again = 4 / 3 if recipe.gradient_checkpointing else 1
     speed = config.planning.gpu_tflops * 1e12 * config.planning.training_share
-    return 6 * model.parameters * tokens * again / speed / HOUR
+    return 6 * model.planning.parameters * tokens * again / speed / HOUR
 
 
 def _scoring(config: Config) -> Iterator[Line]:
@@ -114,18 +114,18 @@ def _scoring(config: Config) -> Iterator[Line]:
     for model in sorted({cell.model for cell in asked}):
         chosen, disk = config.models[model], 0.0
         hours: dict[tuple[object, ...], float] = {}
-        complete = chosen.parameters is not None
+        complete = chosen.planning.parameters is not None
         for cell in (c for c in asked if c.model == model):
             benchmark = config.benchmarks[cell.benchmark]
-            count = min(filter(None, (benchmark.limit, benchmark.questions)), default=None)
+            count = min(filter(None, (benchmark.limit, benchmark.planning.questions)), default=None)
             job = (*list(vars(cell).values())[:7], jobs_of[cell.benchmark, cell.language])
             hours.setdefault(job, config.planning.load_seconds / HOUR)
-            if count is None or benchmark.tokens is None or chosen.parameters is None:
+            if count is None or benchmark.planning.tokens is None or chosen.planning.parameters is None:
                 complete = False
                 continue
-            tokens = count * benchmark.tokens * (1 + config.protocols[cell.protocol].shots)
+            tokens = count * benchmark.planning.tokens * (1 + config.protocols[cell.protocol].num_fewshot)
             speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
-            hours[job] += 2 * chosen.parameters * tokens / speed / HOUR
+            hours[job] += 2 * chosen.planning.parameters * tokens / speed / HOUR
             disk += count * ROW / GB
         gpus = max(chosen.scoring_gpus, 1)
         longest = max(hours.values()) if complete else None
@@ -169,7 +169,7 @@ def table(config: Config) -> str:
     lines.append(_row("all", "", sum(line.jobs for line in found), sums[0], None, sums[1]))
     if sums[0] is None:
         lines.append(
-            "?: unknown; give 'parameters' of the model, 'size' and 'tokens' of data, 'questions' and 'tokens' of benchmarks."
+            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data, 'questions' and 'tokens' of benchmarks."
         )
     for model, recipe in sorted(
         {(m, r) for b in config.grid.blocks() if b.data for m in b.models for r in b.recipes}

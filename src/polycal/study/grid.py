@@ -171,7 +171,7 @@ def fetch_instructions_cell(config: Config, data: str) -> str:
             "rows",
             "heldout",
             "seed",
-            "balance",
+            "language_mixture",
             "languages",
             "sources",
             "config",
@@ -239,14 +239,14 @@ def embed_cells(config: Config, **names: str) -> str:
 
 def diversity_cell(config: Config) -> str:
     """What determines the tables of diversity, beside the embeddings and the study's ECE."""
-    settings = config.measure.model_dump(include={"draws", "seed"})
+    settings = config.measure.model_dump(include={"bootstrap_samples", "seed"})
     told = {"settings": settings, "grid": products(config), "embeddings": embedding(config)}
     return canonical_json({"stage": "diversity", **told})
 
 
 def heldout(config: Config) -> list[str]:
     """The data sets whose held-out conversations are read; none where the study scores no next tokens."""
-    return config.heldout.data if config.heldout else []
+    return config.next_token.data if config.next_token else []
 
 
 def next_tokens(blocks: Sequence[Product], heldout: Sequence[str]) -> list[str]:
@@ -260,10 +260,10 @@ def next_tokens(blocks: Sequence[Product], heldout: Sequence[str]) -> list[str]:
 
 def next_token_cell(config: Config, **names: str) -> str:
     """What determines a record of next tokens."""
-    assert config.heldout is not None
+    assert config.next_token is not None
     model = config.models[names["model"]]
     settings = {
-        **config.heldout.model_dump(exclude={"data"}),
+        **config.next_token.model_dump(exclude={"data"}),
         "dtype": model.dtype,
         "attention": model.attention,
     }
@@ -273,7 +273,7 @@ def next_token_cell(config: Config, **names: str) -> str:
 
 def tokens_cell(config: Config) -> str:
     """What determines the tables of next tokens, beside the records."""
-    settings = config.measure.model_dump(include={"bins", "binning", "draws", "seed"})
+    settings = config.measure.model_dump(include={"bins", "binning", "bootstrap_samples", "seed"})
     told = {"settings": settings, "grid": products(config), "heldout": heldout(config)}
     return canonical_json({"stage": "tokens", **told})
 

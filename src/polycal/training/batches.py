@@ -136,4 +136,4 @@ def held_out(rows: Rows, micro: int, rank: int, ranks: int) -> Iterable[list[int
 
 def settings_split(settings: dict[str, Any], ranks: int) -> Split:
     """The split of a cell's settings on ``ranks`` ranks; raises BatchError where it does not come out even."""
-    return Split(int(settings["batch"]), int(settings["micro_batch"]), ranks)
+    return Split(int(settings["global_batch_size"]), int(settings["micro_batch_size"]), ranks)

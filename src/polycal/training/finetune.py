@@ -222,7 +222,7 @@ def finetune(
         raise FinetuneError(
             f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
         )
-    order = batches.order(len(rows), settings["epochs"], settings["batch"], cell["seed"])
+    order = batches.order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
     folder = out.parent / stamp.fingerprint[:12]
     transformers.set_seed(int(cell["seed"]))
     trainer = _trainer(cell, checkpoint.folder, tokenizer, rows, order, folder / "state", zero_stage)
@@ -237,13 +237,13 @@ def finetune(
     if saving.stopped:
         raise SystemExit(TRY_AGAIN)
 
-    steps = len(order) // settings["batch"]
+    steps = len(order) // settings["global_batch_size"]
     facts = _engine(trainer, zero_stage, steps)
     trainer.save_model(str(folder / "weights"))
     # the trainer's arguments, a pickle that nothing here reads
     (folder / "weights" / "training_args.bin").unlink(missing_ok=True)
     heldout, _ = _rows(tokenizer, instructions, "heldout", settings)
-    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch"], tokenizer.eos_token_id)
+    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch_size"], tokenizer.eos_token_id)
     if not trainer.is_world_process_zero():
         return
     curve = [entry for entry in trainer.state.log_history if "nll" in entry]
@@ -256,8 +256,8 @@ def finetune(
             "folder": f"{folder.name}/weights",
             **checkpoints.describe(folder / "weights"),
             **facts,
-            "batch": settings["batch"],
-            "micro_batch": settings["micro_batch"],
+            "global_batch_size": settings["global_batch_size"],
+            "micro_batch_size": settings["micro_batch_size"],
             "ranks": trainer.args.world_size,
             "conversations": len(rows),
             "filled": int((order == batches.NO_ROW).sum()),
@@ -354,15 +354,15 @@ def _arguments(cell: Mapping[str, Any], state: Path, zero_stage: int) -> SFTConf
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     return SFTConfig(
         output_dir=str(state),
-        per_device_train_batch_size=settings["micro_batch"],
+        per_device_train_batch_size=settings["micro_batch_size"],
         gradient_accumulation_steps=batches.settings_split(settings, ranks).accumulation,
         # all epochs stand in the order, one after the other
         num_train_epochs=1,
         learning_rate=float(cell["lr"]),
-        lr_scheduler_type=settings["schedule"],
-        warmup_steps=float(settings["warmup"]),  # below one it is a share of all steps
+        lr_scheduler_type="linear",
+        warmup_steps=float(settings["warmup_ratio"]),  # below one it is a share of all steps
         weight_decay=float(settings["weight_decay"]),
-        max_grad_norm=float(settings["clip"]),
+        max_grad_norm=float(settings["max_grad_norm"]),
         optim="adamw_torch",
         bf16=settings["precision"] == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
@@ -380,7 +380,7 @@ def _arguments(cell: Mapping[str, Any], state: Path, zero_stage: int) -> SFTConf
             "zero_optimization": zero,
             "train_micro_batch_size_per_gpu": "auto",
             "gradient_accumulation_steps": "auto",
-            "gradient_clipping": float(settings["clip"]),
+            "gradient_clipping": float(settings["max_grad_norm"]),
             "zero_allow_untested_optimizer": True,
             "bf16": {"enabled": "auto"},
             "steps_per_print": 10**9,

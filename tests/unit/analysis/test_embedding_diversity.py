@@ -85,7 +85,7 @@ def test_a_language_that_loses_diversity_and_gains_error_is_found(tmp_path):
             files.append(path)
             cells.append({**cell, "ece": 0.1 if beta == "none" else 0.1 + 0.1 * np.log(2 + number)})
     measure.write(pd.DataFrame(cells), tmp_path / "cells.parquet", {})
-    settings = {"draws": 100, "seed": 0}
+    settings = {"bootstrap_samples": 100, "seed": 0}
     embedding_diversity.measure(
         files, tmp_path / "cells.parquet", settings=settings, out=tmp_path / "out", note={}
     )
@@ -102,7 +102,7 @@ def test_other_questions_and_missing_cells_are_named(tmp_path):
     one, cell = write(tmp_path, "none", "en", X[:20])
     two, _ = write(tmp_path, "0", "en", X[:20], ids=range(1, 21))
     measure.write(pd.DataFrame([{**cell, "ece": 0.1}]), tmp_path / "cells.parquet", {})
-    told = {"settings": {"draws": 10, "seed": 0}, "out": tmp_path / "out", "note": {}}
+    told = {"settings": {"bootstrap_samples": 10, "seed": 0}, "out": tmp_path / "out", "note": {}}
     with pytest.raises(embedding_diversity.DiversityError, match="embed different questions"):
         embedding_diversity.measure([one, two], tmp_path / "cells.parquet", **told)
     two, _ = write(tmp_path, "0", "en", X[:20])

@@ -32,7 +32,7 @@ def test_all_tables_are_there_with_their_note(measured):
     note = json.loads(pq.read_schema(measured[1] / "means.parquet").metadata[b"polycal"])
     assert note["code"] == "abc"
     assert note["table"] == "means"
-    assert note["settings"]["draws"] == 200
+    assert note["settings"]["bootstrap_samples"] == 200
 
 
 def test_one_row_a_cell_with_values_of_calibration(measured):

@@ -109,7 +109,7 @@ def test_a_wrong_choice_names_what_is_allowed(path, key, allowed):
         ("data.alpaca-mini", "heldout", 1, "must lie in [0, 1)"),
         ("recipes.mini", "learning_rates", [0], "must lie in [1e-12, 1e12]"),
         ("recipes.mini", "learning_rates", ["1e-3", 0.001], "holds '0.001' twice"),
-        ("protocols.texts-0shot", "shots", 33, "input should be less than or equal to 32"),
+        ("protocols.texts-0shot", "num_fewshot", 33, "input should be less than or equal to 32"),
         ("measure", "bins", 0, "input should be greater than 0"),
         ("", "languages_per_job", 0, "input should be greater than 0"),
         ("grid", "models", [], "list should have at least 1 item"),

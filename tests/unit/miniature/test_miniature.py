@@ -132,7 +132,7 @@ def test_any_text_comes_back_from_the_tokenizer(architecture):
 
 def test_a_base_that_learned_nothing_stops_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(base_models, "GATE_QUESTIONS", 20)
-    settings = {**SETTINGS, "steps": 2, "batch": 4, "learning_rate": "1e-3"}
+    settings = {**SETTINGS, "steps": 2, "batch_size": 4, "learning_rate": "1e-3"}
     with pytest.raises(
         base_models.GateError, match=r"llama: accuracy on mmlu-prox is 0\.\d+, .*70% is needed"
     ):

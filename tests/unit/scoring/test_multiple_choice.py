@@ -44,7 +44,7 @@ def questions(tmp_path):
 
 
 def cell(candidates, shots, attention="eager"):
-    settings = {"candidates": candidates, "shots": shots, "dtype": "float32", "attention": attention}
+    settings = {"candidates": candidates, "num_fewshot": shots, "dtype": "float32", "attention": attention}
     return {"stage": "score", "model": "tiny", "language": "xx", "settings": settings}
 
 

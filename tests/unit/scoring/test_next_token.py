@@ -95,7 +95,7 @@ def record(path, beta, shift=0.0, count=40):
     return path
 
 
-SETTINGS = {"bins": 15, "binning": "width", "draws": 100, "seed": 0}
+SETTINGS = {"bins": 15, "binning": "width", "bootstrap_samples": 100, "seed": 0}
 
 
 def test_cells_by_language_and_over_all_and_their_contrasts(tmp_path):

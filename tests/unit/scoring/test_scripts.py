@@ -121,7 +121,7 @@ def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path)
         {**row, "question_id": "long", "question": "Is it so, and nothing else than that?", "split": "test"}
     )
     records.write(tmp_path / "questions.parquet", rows, records.QUESTION)
-    settings = {"candidates": "texts", "shots": 3, "dtype": "float32", "attention": "eager"}
+    settings = {"candidates": "texts", "num_fewshot": 3, "dtype": "float32", "attention": "eager"}
     multiple_choice.score(
         [{"language": "xx", "settings": settings}],
         checkpoint=checkpoints.read(folder),

@@ -15,8 +15,8 @@ BASE = {
         for code, level in [("en", "high"), ("fr", "high"), ("yo", "low")]
     },
     "recipes": {
-        "r": {"learning_rates": [5e-06], "epochs": 2, "warmup": 0.02, "batch": 8},
-        "long": {"like": "r", "epochs": 4},
+        "r": {"learning_rates": [5e-06], "epochs": 2, "warmup_ratio": 0.02, "global_batch_size": 8},
+        "long": {"extends": "r", "epochs": 4},
     },
     "protocols": {"p": {"candidates": "letters"}},
     "grid": {
@@ -67,7 +67,7 @@ def test_a_spelling_keeps_value_and_spells_itself_alike(value):
         ({"grid": {"models": ["n"]}}, r"grid\.models: 'n' is not in the catalogue 'models'"),
         ({"grid": {"languages": ["fre"]}}, r"grid\.languages: 'fre' .* did you mean 'fr'\?"),
         ({"grid": {"modles": ["m"]}}, r"grid\.modles: unknown key; did you mean 'models'\?"),
-        ({"grid": {"also": [{"data": ["x"]}]}}, r"grid\.also\[0\]\.data: 'x' is not in"),
+        ({"grid": {"extra": [{"data": ["x"]}]}}, r"grid\.extra\[0\]\.data: 'x' is not in"),
         ({"benchmarks": {"b": {"languages": ["en", "en"]}}}, r"benchmarks\.b\.languages: holds 'en' twice"),
         ({"benchmarks": {"b": {"languages": ["xx"]}}}, r"'xx' is not in the catalogue 'languages'"),
         ({"models": {"a b": {"path": "m"}}}, r"letters, digits, dot, underscore and hyphen"),
@@ -79,11 +79,11 @@ def test_a_spelling_keeps_value_and_spells_itself_alike(value):
         ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: holds 'a/b' twice"),
         ({"models": {"m": {"hub": "x/y"}}}, r"models\.m: needs exactly one of hub, path, miniature"),
         ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision belong together"),
-        ({"recipes": {"r": {"micro_batch": 3}}}, r"recipes\.r: batch 8 is not a multiple of micro_batch 3"),
-        ({"recipes": {"r": {"like": "r"}}}, r"recipes\.r\.like: 'r' leads back to itself"),
+        ({"recipes": {"r": {"micro_batch_size": 3}}}, r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3"),
+        ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' leads back to itself"),
         (
-            {"recipes": {"r": {"like": "lnog"}}},
-            r"recipes\.r\.like: 'lnog' is not there; did you mean 'long'\?",
+            {"recipes": {"r": {"extends": "lnog"}}},
+            r"recipes\.r\.extends: 'lnog' is not there; did you mean 'long'\?",
         ),
         ({"data": {"d": {"format": "alpacca"}}}, r"data\.d\.format: 'alpacca' is refused"),
     ],
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_named(change, sentence):
 
 def test_a_recipe_takes_over_what_it_does_not_say():
     recipes = resolve(BASE).recipes
-    assert (recipes["long"].epochs, recipes["long"].batch, recipes["long"].learning_rates) == (
+    assert (recipes["long"].epochs, recipes["long"].global_batch_size, recipes["long"].learning_rates) == (
         "4",
         8,
         ["5e-6"],
@@ -109,7 +109,7 @@ def test_broken_yaml_names_the_file(tmp_path):
 
 
 def test_the_grid_is_bases_and_products_once():
-    config = resolve(merge(BASE, {"grid": {"also": [{"betas": ["0.1", 0.2], "languages": ["yo"]}]}}))
+    config = resolve(merge(BASE, {"grid": {"extra": [{"betas": ["0.1", 0.2], "languages": ["yo"]}]}}))
     cells = grid.cells(grid.products(config))
     # three languages of the base and of β 0 and 0.1, and one language of β 0.2
     assert len(cells) == 3 * 3 + 1
@@ -128,10 +128,10 @@ def test_jobs_group_languages_and_every_record_has_one_path():
 
 
 def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job():
-    local = {"protocols": {"p": {"candidates": "letters", "frame": "local"}}}
-    assert resolve(merge(BASE, local)).protocols["p"].frame == "local"
+    local = {"protocols": {"p": {"candidates": "letters", "prompt_language": "local"}}}
+    assert resolve(merge(BASE, local)).protocols["p"].prompt_language == "local"
     more = {"benchmarks": {"b": {"languages": ["en", "am"]}}, "languages": {"am": BASE["languages"]["yo"]}}
-    with pytest.raises(ConfigError, match=r"grid\.protocols: p with frame local: 'am' is not in the labels"):
+    with pytest.raises(ConfigError, match=r"grid\.protocols: p with prompt_language local: 'am' is not in the labels"):
         resolve(merge(merge(BASE, local), more))
 
 
@@ -158,8 +158,8 @@ def test_secrets_are_refused_without_being_shown(key, value):
 
 
 def test_a_key_that_speaks_of_tokens_is_no_secret():
-    told = merge(BASE, {"heldout": {"data": ["d"]}})
-    assert resolve(told).heldout.data == ["d"]
+    told = merge(BASE, {"next_token": {"data": ["d"]}})
+    assert resolve(told).next_token.data == ["d"]
     with pytest.raises(ConfigError, match="looks like a secret"):
         resolve(merge(BASE, {"models": {"m": {"hf_token": "x"}}}))
 

@@ -67,5 +67,5 @@ def test_what_is_unknown_is_said_and_not_guessed():
         app.app, ["plan"] + [word for name in FILES for word in ("--configfile", str(ROOT / "config" / name))]
     )
     assert found.exit_code == 0
-    assert "?: unknown; give 'parameters' of the model" in found.output
+    assert "?: unknown; give, under 'planning', 'parameters' of the model" in found.output
     assert "finetune  gemma2-mini on alpaca-mini, mini" in found.output
