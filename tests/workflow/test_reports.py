@@ -192,7 +192,7 @@ def test_a_copied_results_folder_tells_the_whole_chain_and_notices_an_edit(work,
     told = world.polycal("provenance", str(table))
     assert told.returncode == 0, told.stderr
     assert "from hub someone/talks at 0123456789abcdef" in told.stdout
-    assert "note only" in told.stdout
+    assert "manifest only" in told.stdout
     as_json = json.loads(world.polycal("provenance", "--json", str(table)).stdout)
     assert all(step["problems"] == [] for step in as_json["steps"])
     record = next(copy.glob("scores/**/language=yo/scores.parquet"))

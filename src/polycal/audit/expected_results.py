@@ -12,8 +12,8 @@ from typing import Any
 
 from polycal.analysis import embedding_diversity, known_truth, measure, next_token_metrics
 from polycal.artifacts import checkpoints, manifests
+from polycal.audit import lineage
 from polycal.data import sources
-from polycal.report import provenance_section
 from polycal.store import cache
 from polycal.study import grid
 from polycal.study.config import Config
@@ -183,7 +183,7 @@ def _study(config: Config) -> Iterator[Task]:
     parts = ("report.html", "tables/table1.md", "tables/table1.csv", "figures", "provenance/landing.yaml")
     page = tuple(f"{folder}/{part}" for part in parts)
     cell = json.loads(grid.present_cell(config))
-    yield Task("present", page, cell, shown, page[0], f"{folder}/provenance/{provenance_section.PRESENT}")
+    yield Task("report", page, cell, shown, page[0], f"{folder}/provenance/report.json")
 
 
 class Notes:
@@ -217,7 +217,7 @@ def reads(task: Task, notes: Notes, believe: bool = False) -> dict[str, str]:
         case "fetch_model" | "fetch_instructions" | "fetch_benchmark":
             if believe and (known := _unchanged(task, notes)) is not None:
                 return known
-            return sources.reads(task.cell)
+            return sources.input_checksums(task.cell)
         case "finetune" | "score" | "embed" | "next_token":
             others = {role: str(notes[path]["content"]) for role, path in inputs.items() if role != "model"}
             return {"model": str(notes.weights(inputs["model"])["content"]), **others}
@@ -234,9 +234,9 @@ def reads(task: Task, notes: Notes, believe: bool = False) -> dict[str, str]:
         case "diversity":
             contents = {path: str(notes[path]["content"]) for role, path in inputs.items() if role != "cells"}
             return {**contents, "cells": embedding_diversity.content(Path(inputs["cells"]))}
-        case "present":
+        case "report":
             study = Path(task.out).parent
-            return provenance_section.reads(study, provenance_section.behind(study))
+            return lineage.input_checksums(study, lineage.results_behind(study))
         case _:
             return {role: str(notes[path]["content"]) for role, path in inputs.items()}
 
@@ -247,11 +247,11 @@ def _unchanged(task: Task, notes: Notes) -> dict[str, str] | None:
     if "hub" in source or not out.exists():
         return None
     kind = {"fetch_model": "models", "fetch_instructions": "data"}.get(task.stage, "benchmarks")
-    place, note = sources.local(source, kind), notes[task.note]
+    place, note = sources.local_path(source, kind), notes[task.note]
     if kind == "models":
         files, known = checkpoints.parts(place), set(note.get("files", {}))
     else:
-        files, known = sources.own_files(place, task.cell.get("language", "")), set(note.get("reads", {}))
+        files, known = sources.local_files(place, task.cell.get("language", "")), set(note.get("reads", {}))
     names = {path.name for path in files}
     same = names == {Path(name).name for name in known}
     made = out.stat().st_mtime

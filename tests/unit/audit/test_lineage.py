@@ -10,7 +10,8 @@ from helpers.score_records import score_row
 
 from polycal.artifacts import checkpoints, files, records
 from polycal.audit import lineage
-from polycal.store import cache, manifest_schema, provenance
+from polycal.audit.artifact_index import SOURCES, ArtifactIndex, LineageError
+from polycal.store import cache, manifest_checks
 from polycal.study import config_reference
 
 COST = {
@@ -22,11 +23,23 @@ RECORD = (
 )
 
 
-def note(stage, cell, reads):
-    code = provenance.versions.code_class(stage)[0]
+def manifest_of(stage, cell, reads):
+    code = "0123456789ab"
     cell = {"stage": stage, **cell}
-    said = provenance.note(stage, cell, cache.fingerprint(cell, code, reads), reads)
-    return {**said, "cost": COST}
+    run = {
+        "commit": "c" * 40, "dirty": False, "lock": None, "host": "h", "python": "3.12", "job": None,
+        "started": "2026-01-01T10:00:00+00:00", "cost": COST,
+    }  # fmt: skip
+    return {
+        "stage": stage,
+        "cell": cell,
+        "fingerprint": cache.fingerprint(cell, code, reads),
+        "code": code,
+        "code_version": code,
+        "acceptances": [],
+        "reads": reads,
+        **run,
+    }
 
 
 def weights(folder, text):
@@ -41,7 +54,7 @@ def root(tmp_path):
     """Base model, instructions and questions; a checkpoint; its record; a table; the study's pages."""
     root = tmp_path / "whole"
     base = weights(root / "resources/models/m/abc", "base")
-    told = note("fetch_model", {"model": "m"}, {})
+    told = manifest_of("fetch_model", {"model": "m"}, {})
     told |= {"source": {"hub": "a/m", "revision": "c" * 40}, "revision": "c" * 40, "folder": "abc", **base}
     files.write_json(root / "resources/models/m/manifest.json", told)
     source = {"source": {"path": "/data/talks"}, "files": {}}
@@ -57,7 +70,7 @@ def root(tmp_path):
         root / "resources/instructions/d.parquet",
         rows,
         records.CONVERSATION,
-        {**note("fetch_instructions", {"data": "d"}, {"talks": "1" * 64}), **source},
+        {**manifest_of("fetch_instructions", {"data": "d"}, {"talks": "1" * 64}), **source},
     )
     asked = [
         {
@@ -73,38 +86,49 @@ def root(tmp_path):
         root / "resources/benchmarks/b/en.parquet",
         asked,
         records.QUESTION,
-        {**note("fetch_benchmark", {"benchmark": "b"}, {}), **source},
+        {**manifest_of("fetch_benchmark", {"benchmark": "b"}, {}), **source},
     )
     tuned = weights(root / TRAINING / "0123/weights", "tuned")
-    told = note("finetune", {"model": "m", "data": "d"}, {"model": base["content"], "instructions": talks})
-    told |= {"folder": "0123/weights", "ranks": 1, "zero_stage": 2, "steps": 3, "batch": 4, **tuned}
+    told = manifest_of(
+        "finetune", {"model": "m", "data": "d"}, {"model": base["content"], "instructions": talks}
+    )
+    told |= {
+        "folder": "0123/weights",
+        "ranks": 1,
+        "zero_stage": 2,
+        "steps": 3,
+        "global_batch_size": 4,
+        **tuned,
+    }
     files.write_json(root / TRAINING / "manifest.json", told)
-    told = note("score", {"model": "m", "data": "d"}, {"model": tuned["content"], "questions": questions})
+    told = manifest_of(
+        "score", {"model": "m", "data": "d"}, {"model": tuned["content"], "questions": questions}
+    )
     told |= {"checkpoint": tuned["content"], "device": "cpu", "questions": 1}
     content = records.write(root / RECORD, [score_row("q", [-1.0, -2.0], 0)], records.SCORE, told)
-    told = {**note("measure", {}, {RECORD: content}), "table": "cells", "settings": {}}
+    told = {**manifest_of("measure", {}, {RECORD: content}), "table": "cells", "settings": {}}
     study = root / "results/studies/s"
     records.write(study / "cells.parquet", [score_row("q", [-1.0], 0)], records.SCORE, told)
     page = study / "tables/table1.md"
     page.parent.mkdir()
     page.write_text("| 0.5 |\n")
-    told = note("present", {}, {"cells.parquet": files.sha256(study / "cells.parquet")})
-    files = {"tables/table1.md": {"bytes": 8, "sha256": files.sha256(page)}}
-    files.write_json(study / "provenance/present.json", {**told, "folder": "..", "files": files})
+    told = manifest_of("report", {}, {"cells.parquet": files.sha256(study / "cells.parquet")})
+    shown = {"tables/table1.md": {"bytes": 8, "sha256": files.sha256(page)}}
+    files.write_json(study / "provenance/report.json", {**told, "folder": "..", "files": shown})
     return root
 
 
 def steps_of(file):
-    catalogue = lineage.Catalogue(file)
-    return lineage.trace(catalogue, catalogue.owner(file))
+    index = ArtifactIndex(file)
+    return lineage.trace(index, index.owner(file))
 
 
 def test_a_table_leads_to_every_source_and_the_chain_holds(root):
     file = root / "results/studies/s/tables/table1.md"
     steps = steps_of(file)
     assert lineage.broken(steps) is None
-    assert [step.product.path for step in steps] == [
-        "results/studies/s/provenance/present.json",
+    assert [step.artifact.path for step in steps] == [
+        "results/studies/s/provenance/report.json",
         "results/studies/s/cells.parquet",
         RECORD,
         f"{TRAINING}/manifest.json",
@@ -115,10 +139,10 @@ def test_a_table_leads_to_every_source_and_the_chain_holds(root):
     text = lineage.as_text(steps)
     assert "from hub a/m at " + "c" * 40 in text
     assert text.count(" checked") == 7
-    told = lineage.as_json(lineage.Catalogue(file), steps)
+    told = lineage.as_json(ArtifactIndex(file), steps)
     assert told["file"] == "results/studies/s/tables/table1.md"
     for step in told["steps"]:
-        jsonschema.validate(step["note"], manifest_schema.schema())
+        jsonschema.validate(step["note"], manifest_checks.json_schema())
 
 
 @pytest.mark.parametrize(
@@ -127,25 +151,25 @@ def test_a_table_leads_to_every_source_and_the_chain_holds(root):
 def test_records_checkpoints_and_weights_have_a_chain_too(root, file):
     steps = steps_of(root / file)
     assert lineage.broken(steps) is None
-    assert {step.product.stage for step in steps} >= {"fetch_instructions", "fetch_model"}
+    assert {step.artifact.stage for step in steps} >= {"fetch_instructions", "fetch_model"}
 
 
 def test_a_model_of_the_miniature_leads_to_its_pre_training(root):
     gate = root / "resources/miniature/models/m/gate.json"
     base = weights(gate.parent, "base")
-    told = {**note("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
+    told = {**manifest_of("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
     files.write_json(gate, told)
     manifest = root / "resources/models/m/manifest.json"
-    told = note("fetch_model", {"model": "m"}, {"model": base["content"]})
+    told = manifest_of("fetch_model", {"model": "m"}, {"model": base["content"]})
     told |= {"source": {"miniature": "m"}, "revision": None, "folder": "../../miniature/models/m", **base}
     files.write_json(manifest, told)
     steps = steps_of(root / RECORD)
     assert lineage.broken(steps) is None
-    read = {step.product.path: [one.product.path for one in step.reads] for step in steps}
+    read = {step.artifact.path: [one.artifact.path for one in step.reads] for step in steps}
     assert read["resources/models/m/manifest.json"] == ["resources/miniature/models/m/gate.json"]
     assert "resources/models/m/manifest.json" in read[f"{TRAINING}/manifest.json"]
     gate.unlink()
-    assert "which nothing here made" in str(lineage.broken(steps_of(manifest)))
+    assert "which no result here contains" in str(lineage.broken(steps_of(manifest)))
 
 
 def _other_rows(root):
@@ -174,10 +198,10 @@ def _drop_host(root):
 BREAKS = {
     "the table was edited": (
         lambda root: (root / "results/studies/s/tables/table1.md").write_text("| 0.9 |\n"),
-        r"present\.json: tables/table1\.md is not the file that was written",
+        r"report\.json: tables/table1\.md is not the file that was written",
     ),
     "rows of a record were edited": (_other_rows, r"scores\.parquet: its content is not what was written"),
-    "a record is gone": (lambda root: (root / RECORD).unlink(), r"cells\.parquet: it read results/scores/.* nothing here"),
+    "a record is gone": (lambda root: (root / RECORD).unlink(), r"cells\.parquet: it read results/scores/.* no result here"),
     "a record is cut off": (lambda root: (root / RECORD).write_bytes(b"PAR1"), r"cells\.parquet: it read results/scores"),
     "weights were edited": (
         lambda root: (root / TRAINING / "0123/weights/model.safetensors").write_text("mine"),
@@ -188,16 +212,16 @@ BREAKS = {
         r"lr=0\.1/manifest\.json: model\.safetensors is missing",
     ),
     "a note was edited": (_edit_note, r"manifest\.json: its fingerprint is not that of its cell, code and reads"),
-    "a note lacks a key": (_drop_host, r"manifest\.json: its note breaks the schema at \w+: Field required"),
+    "a note lacks a key": (_drop_host, r"manifest\.json: its manifest breaks the schema at \w+: Field required"),
     "the questions are others": (
         lambda root: (root / "resources/benchmarks/b/en.parquet").unlink(),
-        r"scores\.parquet: it read questions .* nothing here made",
+        r"scores\.parquet: it read questions .* which no result here contains",
     ),
     "the measured table was made again": (
         lambda root: (root / "results/studies/s/cells.parquet").write_bytes(
             (root / "resources/instructions/d.parquet").read_bytes()
         ),
-        r"present\.json: it shows another cells\.parquet than the one here",
+        r"report\.json: it shows another cells\.parquet than the one here",
     ),
 }  # fmt: skip
 
@@ -206,29 +230,31 @@ BREAKS = {
 def test_a_broken_link_is_named(root, how):
     act, said = BREAKS[how]
     act(root)
-    sentence = lineage.broken(steps_of(root / "results/studies/s/provenance/present.json"))
-    with pytest.raises(lineage.ChainError, match=said):
-        raise lineage.ChainError(str(sentence))
+    sentence = lineage.broken(steps_of(root / "results/studies/s/provenance/report.json"))
+    with pytest.raises(LineageError, match=said):
+        raise LineageError(str(sentence))
 
 
 def test_a_copied_results_folder_is_enough_with_the_notes_of_its_sources(root, tmp_path):
     steps = steps_of(root / RECORD)
-    notes = {s.product.path: dict(s.product.note) for s in steps if s.product.path.startswith("resources")}
-    files.write_json(root / "results/studies/s/provenance" / lineage.SOURCES, notes)
+    notes = {
+        s.artifact.path: dict(s.artifact.manifest) for s in steps if s.artifact.path.startswith("resources")
+    }
+    files.write_json(root / "results/studies/s/provenance" / SOURCES, notes)
     copy = tmp_path / "elsewhere/copied"
     shutil.copytree(root / "results", copy)
     shutil.rmtree(root)
     steps = steps_of(copy / "studies/s/tables/table1.md")
     assert lineage.broken(steps) is None
-    assert lineage.as_text(steps).count("note only") == len(notes) == 3
+    assert lineage.as_text(steps).count("manifest only") == len(notes) == 3
 
 
 def test_files_that_no_note_speaks_of_are_refused(root, tmp_path):
     stray = root / "results/studies/s/tables/mine.md"
     stray.write_text("0.7")
-    with pytest.raises(lineage.ChainError, match=r"mine\.md: no manifest here speaks of it"):
+    with pytest.raises(LineageError, match=r"mine\.md: no manifest here mentions it"):
         steps_of(stray)
-    with pytest.raises(lineage.ChainError, match=r"gone\.md: no such file"):
+    with pytest.raises(LineageError, match=r"gone\.md: no such file"):
         steps_of(tmp_path / "gone.md")
 
 
@@ -242,23 +268,6 @@ def test_the_schema_refuses_what_the_models_refuse(root):
         {"cost": {**COST, "gpu_seconds": -1}},
         {"commit": "main"},
     ):
-        assert manifest_schema.problems({**said, **broken})
+        assert manifest_checks.problems({**said, **broken})
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**said, **broken}, schema)
-
-
-def test_a_meter_counts_laps_and_what_a_job_waited_once(monkeypatch, tmp_path):
-    squeue = tmp_path / "squeue"
-    squeue.write_text("#!/bin/sh\necho '2026-01-01T10:00:00|2026-01-01T10:01:30'\n")
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    provenance.queue_seconds.cache_clear()
-    meter = provenance.Meter()
-    first, second = meter.lap(), meter.lap()
-    provenance.queue_seconds.cache_clear()
-    assert (first["queue_seconds"], second["queue_seconds"]) == (90.0, 0.0)
-    assert first["wall_seconds"] > second["wall_seconds"] >= 0
-    assert first["cpu_seconds"] > 0
-    assert (first["gpus"], first["gpu_seconds"]) == (0, 0.0)
-    manifest_schema.Cost.model_validate(first)

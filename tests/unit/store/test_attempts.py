@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from polycal.audit.lineage import Product, Step
+from polycal.audit.artifact_index import Artifact
+from polycal.audit.lineage import LineageNode
 from polycal.report import provenance_section
 from polycal.store import attempts, manifest_schema, provenance
 from polycal.store.attempts import Attempt
@@ -108,7 +109,7 @@ def test_the_cost_of_a_study_counts_failed_attempts():
         {"stage": "finetune", "fingerprint": "a", "cost": cost, **lost},
         {"stage": "score", "fingerprint": "b", "cost": cost},
     ]
-    *_, total = provenance_section.costs([Step(Product(note["stage"], note, Path())) for note in notes])
+    *_, total = provenance_section.costs([LineageNode(Artifact(note["stage"], note, Path())) for note in notes])
     assert (total["failed"], total["lost"]) == (2, 90 / 3600)
     assert total["wall"] == pytest.approx(110 / 3600)
     assert total["gpu"] == pytest.approx(200 / 3600)

@@ -1,0 +1,164 @@
+"""All results of a results folder, found by path or by content checksum.
+
+A link between two results is a checksum: a result records the checksums of its inputs, and the result with that
+content is the one it read. No configuration and no repository is needed, so a copied results folder is enough. A copy
+lacks the downloads and questions; their manifests are copied into the study's provenance folder.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polycal.artifacts import records
+from polycal.errors import PolycalError
+
+RESULT_FOLDERS = {"checkpoints", "scores", "studies"}
+MANIFEST_NAMES = {
+    "manifest.json",
+    "selected.json",
+    "gate.json",
+    "data.json",
+    "parallel.json",
+    "report.json",
+}
+SOURCES = "sources.json"
+"""File with the manifests of a study's sources outside of the results folder, by path."""
+STAGES_WITH_FILES = ("fetch_model", "finetune", "miniature_model", "miniature_data", "report")
+"""Stages whose manifest lists further files, relative to the manifest's ``folder``."""
+
+
+class LineageError(PolycalError):
+    """A file without a manifest, or a broken link between results; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A result with its manifest; ``here`` is False if only the manifest was copied along."""
+
+    path: str
+    """Relative to the folder that holds results and resources."""
+    manifest: Mapping[str, Any]
+    file: Path
+    here: bool = True
+
+    @property
+    def stage(self) -> str:
+        """The stage that made it."""
+        return str(self.manifest["stage"])
+
+    def folder(self) -> Path:
+        """The folder of the files that its manifest lists."""
+        return Path(os.path.normpath(self.file.parent / str(self.manifest.get("folder", "."))))
+
+
+class ArtifactIndex:
+    """The results of a results folder and of the resources beside it, by path and by content."""
+
+    def __init__(self, file: Path) -> None:
+        """Read all manifests of the results folder that ``file`` is in; outside of one, those of its own folder."""
+        self.file = file.absolute()
+        results = next((p for p in self.file.parents if RESULT_FOLDERS & set(_folder_names(p))), None)
+        inside_resources = next((p for p in self.file.parents if p.name == "resources"), None)
+        self.base = (results or inside_resources or self.file).parent
+        resources = self.base / "resources"
+        artifacts = list(_artifacts(results, self.base)) if results else []
+        artifacts += _artifacts(resources, self.base) if resources.is_dir() else []
+        if not artifacts:
+            artifacts = list(_artifacts(self.base, self.base))
+        here = {artifact.path for artifact in artifacts}
+        artifacts += [a for a in self._copied_manifests(results) if a.path not in here]
+        self._by_content: dict[str, list[Artifact]] = {}
+        self._by_file: dict[Path, Artifact] = {}
+        for artifact in artifacts:
+            for checksum in _checksums(artifact):
+                self._by_content.setdefault(checksum, []).append(artifact)
+            self._by_file[artifact.file] = artifact
+            if artifact.stage in STAGES_WITH_FILES:
+                listed = artifact.manifest.get("files", ())
+                self._by_file |= {artifact.folder() / name: artifact for name in listed}
+
+    def _copied_manifests(self, results: Path | None) -> Iterator[Artifact]:
+        for path in sorted(results.glob(f"studies/*/provenance/{SOURCES}")) if results else ():
+            for name, manifest in json.loads(path.read_text()).items():
+                yield Artifact(name, manifest, self.base / name, here=False)
+
+    def owner(self, file: Path) -> Artifact:
+        """The result that ``file`` is or belongs to. Raises LineageError if no manifest mentions the file."""
+        if not file.exists():
+            raise LineageError(f"{file}: no such file.")
+        artifact = self._by_file.get(Path(os.path.normpath(file.absolute())))
+        if artifact is None:
+            raise LineageError(
+                f"{file}: no manifest here mentions it; give a table, figure, record or checkpoint of a results folder."
+            )
+        return artifact
+
+    def inputs(self, artifact: Artifact) -> tuple[list[Artifact], list[str]]:
+        """The results that ``artifact`` read, and a sentence for each input that no result here provides."""
+        manifest = artifact.manifest
+        if artifact.stage.startswith("fetch_") and "miniature" not in manifest["source"]:
+            return [], []
+        inputs: dict[str, Artifact] = {}
+        missing: list[str] = []
+        for role, checksum in manifest["reads"].items():
+            if artifact.stage == "report":
+                read = self._by_file.get(artifact.folder() / role)
+            else:
+                read = self._with_content(artifact, role, checksum)
+            if read is not None:
+                inputs[read.path] = read
+            elif artifact.stage != "report" or role.endswith(".parquet"):
+                missing.append(f"it read {role} {checksum[:12]}, which no result here contains")
+        return list(inputs.values()), missing
+
+    def _with_content(self, artifact: Artifact, role: str, checksum: str) -> Artifact | None:
+        """The result with this content: if several have it, the one whose path or cell matches best.
+
+        What is fetched from the miniature has the content that the miniature made. All other stages read what
+        was fetched.
+        """
+        cell = artifact.manifest["cell"].items()
+        fetched = artifact.stage.startswith("fetch_")
+        same_content = self._by_content.get(checksum.partition(" ")[0], ())
+        return max(
+            (other for other in same_content if other.stage.startswith("miniature_") or not fetched),
+            key=lambda other: (
+                other.path.endswith(role),
+                not other.stage.startswith("miniature_"),
+                sum(pair in cell for pair in _text_values(other.manifest["cell"])),
+            ),
+            default=None,
+        )
+
+
+def _folder_names(path: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(path) if entry.is_dir()]
+
+
+def _text_values(cell: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in cell.items() if isinstance(value, str)]
+
+
+def _artifacts(folder: Path, base: Path) -> Iterator[Artifact]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "weights")
+        for path in (Path(parent) / name for name in sorted(names)):
+            if path.suffix != ".parquet" and path.name not in MANIFEST_NAMES:
+                continue
+            try:
+                manifest = (
+                    records.metadata(path) if path.suffix == ".parquet" else json.loads(path.read_text())
+                )
+            except (records.RecordError, json.JSONDecodeError):
+                continue  # not written by polycal, or incomplete: nothing can have read this content
+            if isinstance(manifest, dict) and "stage" in manifest and "fingerprint" in manifest:
+                yield Artifact(path.relative_to(base).as_posix(), manifest, path)
+
+
+def _checksums(artifact: Artifact) -> list[str]:
+    if artifact.stage == "miniature_data":
+        return [file["sha256"] for file in artifact.manifest.get("files", {}).values()]
+    return [artifact.manifest["content"]] if "content" in artifact.manifest else []
