@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from polycal.analysis.score_arrays import Outcomes
-from polycal.metrics import calibration
+from polycal.metrics import calibration, smooth_calibration
 
 Array = NDArray[np.float64]
 
@@ -199,7 +199,7 @@ def _mass_draws(confidence: Array, difference: Array, weights: Array, bins: int)
 
 def smooth_draws(found: Outcomes, weights: Array) -> Array:
     """Smooth ECE of every draw, [R], on a coarser grid: it serves the spread alone."""
-    first, second, share = calibration.smooth_cells(found.confidence, DRAW_GRID)
+    first, second, share = smooth_calibration.linear_binning(found.confidence, DRAW_GRID)
     residual = found.confidence - found.correct
     n, row = len(residual), np.arange(len(residual))
     spread = sparse.csr_array(
@@ -210,7 +210,7 @@ def smooth_draws(found: Outcomes, weights: Array) -> Array:
         shape=(DRAW_GRID, n),
     )
     with np.errstate(invalid="ignore"):
-        return calibration.smooth_error((spread @ weights.T).T / weights.sum(1, keepdims=True))
+        return smooth_calibration.smooth_ece_on_grid((spread @ weights.T).T / weights.sum(1, keepdims=True))
 
 
 def noise_floor(

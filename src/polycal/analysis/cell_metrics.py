@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from polycal.analysis import bootstrap, score_arrays
 from polycal.analysis.score_arrays import CELL, Answers, MeasureError, Outcomes
 from polycal.artifacts import records
-from polycal.metrics import calibration, diagnostics, recalibration
-from polycal.metrics.calibration import Array
+from polycal.metrics import calibration, diagnostics, recalibration, selective_prediction, smooth_calibration
+from polycal.metrics.arrays import Array
 
 Found = TypeVar("Found")
 
@@ -139,7 +139,7 @@ def measure_cell(study: Study, found: Answers, log_p: Array) -> Measured:
     outcome = score_arrays.outcomes(log_p, found.gold, found.options)
     estimate = bootstrap.estimates(outcome, bins=bins, binning=binning)
     drawn = bootstrap.draws(outcome, weights, bins=bins, binning=binning)
-    smooth = calibration.smooth_ece(outcome.confidence, outcome.correct)
+    smooth = smooth_calibration.smooth_ece(outcome.confidence, outcome.correct)
     smooth_draws = bootstrap.smooth_draws(outcome, weights[: bootstrap.COSTLY_DRAWS])
     floor, floor_high = bootstrap.noise_floor(
         outcome.confidence, resamples.take(resamples.uniform, places), bins=bins, binning=binning
@@ -185,15 +185,14 @@ def battery(p: Array, found: Answers, outcome: Outcomes, bins: int) -> dict[str,
         "debiased_ece": diagnostics.debiased_ece(*pair, bins=bins),
         "debiased_rms": diagnostics.debiased_rms(*pair, bins=bins),
         "adaptive_rms": diagnostics.adaptive_calibration_error(*pair),
-        "adaptive_rms_last_dropped": diagnostics.adaptive_calibration_error(*pair, drop_last=True),
         "classwise_ece": diagnostics.classwise_ece(p, found.gold, options=found.options, bins=bins),
         "platt_ece": recalibration.platt_ece(*pair),
         "brier_reliability": parts.reliability,
         "brier_resolution": parts.resolution,
         "brier_uncertainty": parts.uncertainty,
-        "auroc": diagnostics.auroc(*pair),
-        "accuracy_coverage_area": diagnostics.accuracy_coverage_area(*pair),
-        "selective_accuracy": diagnostics.selective_accuracy(*pair),
+        "auroc": selective_prediction.auroc(*pair),
+        "accuracy_coverage_area": selective_prediction.accuracy_coverage_area(*pair),
+        "selective_accuracy": selective_prediction.selective_accuracy(*pair),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from polycal.analysis import bootstrap
 from polycal.analysis.cell_metrics import LEVELS, SERIES, Measured, bounded
 from polycal.analysis.score_arrays import CELL
-from polycal.metrics.calibration import Array
+from polycal.metrics.arrays import Array
 
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 UNSMOOTHED = {"beta": "0"}

@@ -19,7 +19,7 @@ from polycal.analysis.score_arrays import CELL, cell_of
 from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
-from polycal.metrics.calibration import Array
+from polycal.metrics.arrays import Array
 
 TABLES = ("diversity", "spectra", "subsamples", "diversity_links")
 SUBSETS, SMALLEST = 8, 16

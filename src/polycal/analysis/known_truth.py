@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from polycal.analysis.cell_metrics import Study
 from polycal.analysis.score_arrays import CELL, Answers, MeasureError
 from polycal.metrics import calibration
-from polycal.metrics.calibration import Array
+from polycal.metrics.arrays import Array
 
 TRUE = {
     "model": "truth",

@@ -27,7 +27,7 @@ from polycal.analysis import known_truth as truth
 from polycal.analysis.cell_metrics import Study
 from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics import calibration
+from polycal.metrics import smooth_calibration
 
 TABLES = ("cells", "reliability", "means", "contrasts", "sensitivity", "claims", "cures")
 TRUTH = "truth"
@@ -116,7 +116,7 @@ def summary(files: Iterable[Path]) -> pd.DataFrame:
         outcome = score_arrays.outcomes(log_p, found.gold, found.options)
         estimate = bootstrap.estimates(outcome, bins=DEFAULT["bins"], binning=DEFAULT["binning"])
         named = dict(zip(bootstrap.METRICS, estimate.tolist(), strict=True))
-        smooth = calibration.smooth_ece(outcome.confidence, outcome.correct)
+        smooth = smooth_calibration.smooth_ece(outcome.confidence, outcome.correct)
         rows.append({"file": str(path), **found.cell, "n": len(found.gold), **named, "smooth_ece": smooth})
     return pd.DataFrame(rows)
 

@@ -20,7 +20,7 @@ from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
 from polycal.metrics import calibration
-from polycal.metrics.calibration import Array
+from polycal.metrics.arrays import Array
 
 TABLES = ("next_token", "next_token_reliability", "next_token_contrasts")
 PROTOCOL = "next-token"

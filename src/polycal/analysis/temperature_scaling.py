@@ -20,8 +20,8 @@ from polycal.analysis import bootstrap, score_arrays
 from polycal.analysis.cell_metrics import Study, bounded
 from polycal.analysis.contrasts import ECE, UNSMOOTHED, cut
 from polycal.analysis.score_arrays import CELL, Answers
-from polycal.metrics import calibration, recalibration
-from polycal.metrics.calibration import Array, Integers
+from polycal.metrics import calibration, chebyshev, recalibration
+from polycal.metrics.arrays import Array, Integers
 
 CURES = ("none", "english", "language", "resource")
 HELD_OUT = 0.2
@@ -131,7 +131,7 @@ def split(study: Study, source: Answers, log_p: Array) -> Language | None:
     chosen = np.fromiter((held_out(name) for name in source.question_id), bool, len(source.gold))
     if chosen.all() or not chosen.any():
         return None
-    below, correct = recalibration.relative(log_p), (log_p.argmax(1) == source.gold).astype(np.float64)
+    below, correct = recalibration.log_ratios(log_p), (log_p.argmax(1) == source.gold).astype(np.float64)
 
     def half(kept: NDArray[np.bool_]) -> Half:
         return Half(below[kept], source.gold[kept], correct[kept], source.options[kept], weights[:, kept])
@@ -146,14 +146,14 @@ def fit(halves: Sequence[Half]) -> tuple[float, Array]:
     below = np.concatenate(
         [
             np.pad(
-                half.below, ((0, 0), (0, width - half.below.shape[1])), constant_values=recalibration.LEAST
+                half.below, ((0, 0), (0, width - half.below.shape[1])), constant_values=recalibration.MIN_LOG_RATIO
             )
             for half in halves
         ]
     )
     gold = np.concatenate([half.gold for half in halves])
     temperature = recalibration.fit_temperature(below, gold)
-    table = recalibration.tabulate(below, gold, recalibration.fit_nodes(temperature))
+    table = recalibration.tabulate_slopes(below, gold, recalibration.slope_nodes(temperature))
     weights = np.concatenate([half.weights for half in halves], axis=1)
     return temperature, recalibration.refit_temperatures(weights @ table, temperature)
 
@@ -179,10 +179,10 @@ def refitted_draws(test: Half, temperatures: Array, *, bins: int, binning: calib
     low, high = place.min(), place.max()
     middle, reach = (low + high) / 2, max((high - low) / 2, 1e-9)
     count = NODES if reach > NARROW else FEW_NODES
-    mix = recalibration.chebyshev_mix((place - middle) / reach, count)
+    mix = chebyshev.interpolation_weights((place - middle) / reach, count)
     found = [
         outcomes_at(test, float(np.exp(middle + reach * node)))
-        for node in recalibration.chebyshev_nodes(count)
+        for node in chebyshev.nodes(count)
     ]
     return bootstrap.varying_draws(mix, found, test.weights, bins=bins, binning=binning)
 

@@ -1,58 +1,63 @@
-"""Recalibration by a number or two fitted afterwards: temperature and Platt scaling.
+"""Recalibration by one or two parameters fitted to answers: temperature scaling and Platt scaling.
 
-Pure functions on arrays. A temperature divides the log-probabilities of the options, so it changes how sure
-a model is and never what it answers.
+A temperature divides the log-probabilities of the options. It changes the confidence, and never the chosen
+option.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from polycal.metrics.calibration import Array, Binning, Integers, checked, ece
+from polycal.metrics import chebyshev
+from polycal.metrics.arrays import Array, Integers, checked_confidence
+from polycal.metrics.calibration import Binning, ece
 
-COLDEST, HOTTEST = 0.01, 100.0
-"""Range of a fitted temperature: without bound it is 0 where all answers are right, infinite where none is."""
-LEAST = -1e5
-"""Of a log-probability below the largest: nothing at any temperature in the range, and finite."""
-NODES = 17
-REACH = 1.5
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+"""Range of a fitted temperature. Without it the fit is 0 if all answers are right, and infinite if none is."""
+MIN_LOG_RATIO = -1e5
+"""Finite stand-in for log 0: its exponential is zero at every temperature in the range."""
+SLOPE_NODES = 17
+"""Number of inverse temperatures at which slopes are tabulated."""
+LOG_REACH = 1.5
+"""The tabulated temperatures are within a factor of e^1.5 of the first fit."""
 
 
-def relative(log_p: Array) -> Array:
-    """log p less the row's largest, [N, K]: zero for the chosen option, -1e5 for none and beyond the options."""
-    return np.maximum(log_p - log_p.max(-1, keepdims=True), LEAST)
+def log_ratios(log_p: Array) -> Array:
+    """log(p / largest p of the row), [N, K]: 0 for the chosen option, −1e5 for p = 0 and beyond the options."""
+    return np.maximum(log_p - log_p.max(-1, keepdims=True), MIN_LOG_RATIO)
 
 
-def slope(below: Array, gold: Integers, inverse: float) -> Array:
+def nll_slope(log_ratio: Array, gold: Integers, inverse: float) -> Array:
     """Derivative of each row's negative log-likelihood in the inverse temperature, [N].
 
-    ``below`` [N, K] from ``relative``. With p ∝ exp(inverse · below): E_p[below] − below_gold, which rises
-    with ``inverse``: the fit is convex.
+    ``log_ratio`` [N, K] comes from ``log_ratios``. With p ∝ exp(inverse · log_ratio) the derivative is
+    E_p[log_ratio] − log_ratio_gold. It increases with ``inverse``, so the fit is convex.
     """
-    weight = np.exp(inverse * below)
-    mean = np.einsum("nk,nk->n", weight, below) / weight.sum(1)
-    return mean - below[np.arange(len(gold)), gold]
+    weight = np.exp(inverse * log_ratio)
+    mean = np.einsum("nk,nk->n", weight, log_ratio) / weight.sum(1)
+    return mean - log_ratio[np.arange(len(gold)), gold]
 
 
-def fit_temperature(below: Array, gold: Integers) -> float:
+def fit_temperature(log_ratio: Array, gold: Integers) -> float:
     """The temperature of least negative log-likelihood, in [0.01, 100] (Guo et al. 2017, section 4.2).
 
-    The zero of the summed slope in the log of the inverse temperature, by regula falsi to float64 rounding.
+    ``log_ratio`` [N, K] comes from ``log_ratios``, ``gold`` [N] holds indices of options. The zero of the summed
+    slope, as a function of the log of the inverse temperature, is found by regula falsi to float64 rounding.
     """
 
     def total(log_inverse: float) -> float:
-        return float(slope(below, gold, float(np.exp(log_inverse))).sum())
+        return float(nll_slope(log_ratio, gold, float(np.exp(log_inverse))).sum())
 
-    low, high = float(np.log(1 / HOTTEST)), float(np.log(1 / COLDEST))
+    low, high = float(np.log(1 / MAX_TEMPERATURE)), float(np.log(1 / MIN_TEMPERATURE))
     below_zero, above_zero = total(low), total(high)
     if below_zero >= 0:
-        return HOTTEST
+        return MAX_TEMPERATURE
     if above_zero <= 0:
-        return COLDEST
+        return MIN_TEMPERATURE
     point = 0.0
     for _ in range(100):
         value = total(point)
         if value > 0:
-            # Illinois: an end that stays where it is counts half the next time.
+            # Illinois rule: halve the value at the end that does not move.
             high, above_zero, below_zero = point, value, below_zero / 2
         else:
             low, below_zero, above_zero = point, value, above_zero / 2
@@ -63,59 +68,51 @@ def fit_temperature(below: Array, gold: Integers) -> float:
     return float(np.exp(-point))
 
 
-def chebyshev_nodes(count: int) -> Array:
-    """Zeros of the Chebyshev polynomial of degree ``count``, in (-1, 1)."""
-    return np.cos(np.pi * (np.arange(count) + 0.5) / count)
+def slope_nodes(temperature: float) -> Array:
+    """Inverse temperatures around 1 / ``temperature`` at which slopes are tabulated, [SLOPE_NODES]."""
+    return np.exp(-np.log(temperature) + LOG_REACH * chebyshev.nodes(SLOPE_NODES))
 
 
-def chebyshev_mix(place: Array, count: int) -> Array:
-    """[R, count] weights that give the interpolant at ``place`` [R] from values at ``chebyshev_nodes(count)``."""
-    order = np.arange(count)
-    basis = np.cos(order[:, None] * np.arccos(chebyshev_nodes(count)))
-    basis[0] /= 2
-    return np.cos(order * np.arccos(np.clip(place, -1.0, 1.0))[:, None]) @ basis * (2 / count)
-
-
-def fit_nodes(temperature: float) -> Array:
-    """Inverse temperatures, [NODES], at which slopes are tabulated to refit resamples near ``temperature``."""
-    return np.exp(-np.log(temperature) + REACH * chebyshev_nodes(NODES))
-
-
-def tabulate(below: Array, gold: Integers, nodes: Array) -> Array:
-    """``slope`` at each node, [N, NODES]."""
-    return np.column_stack([slope(below, gold, float(node)) for node in nodes])
+def tabulate_slopes(log_ratio: Array, gold: Integers, nodes: Array) -> Array:
+    """``nll_slope`` at each inverse temperature of ``nodes``, [N, SLOPE_NODES]."""
+    return np.column_stack([nll_slope(log_ratio, gold, float(node)) for node in nodes])
 
 
 def refit_temperatures(total: Array, temperature: float) -> Array:
-    """Temperatures of R resamples from their summed slopes [R, NODES] at ``fit_nodes(temperature)``, [R].
+    """Temperatures of R resamples, [R], from their summed slopes ``total`` [R, SLOPE_NODES].
 
-    The slope is a smooth function of the log temperature, so its Chebyshev interpolant has the same zero to
-    about 1e-6. A temperature more than a factor e^1.5 from the first fit, or outside its range, is cut there.
+    Slopes are those at ``slope_nodes(temperature)``. The slope is a smooth function of the log temperature, so the
+    zero of its Chebyshev interpolant is exact to about 1e-6. A result is clipped to a factor of e^1.5 around
+    ``temperature``, and to the range of a fitted temperature.
     """
+
+    def interpolated(x: Array) -> Array:
+        return (chebyshev.interpolation_weights(x, SLOPE_NODES) * total).sum(1)
+
     low, high = np.full(len(total), -1.0), np.full(len(total), 1.0)
     for _ in range(10):
         middle = (low + high) / 2
-        above = (chebyshev_mix(middle, NODES) * total).sum(1) > 0
+        above = interpolated(middle) > 0
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    # Straight between the ends of what is left: its error is the square of their distance.
-    one, two = ((chebyshev_mix(end, NODES) * total).sum(1) for end in (low, high))
-    crossing = (one <= 0) & (two > 0)
-    share = np.divide(-one, two - one, out=np.full(len(total), 0.5), where=crossing)
-    place = low + (high - low) * share
-    return np.clip(temperature * np.exp(-REACH * place), COLDEST, HOTTEST)
+    # One step of linear interpolation in the last bracket: its error is quadratic in the bracket's width.
+    at_low, at_high = interpolated(low), interpolated(high)
+    crossing = (at_low <= 0) & (at_high > 0)
+    share = np.divide(-at_low, at_high - at_low, out=np.full(len(total), 0.5), where=crossing)
+    zero = low + (high - low) * share
+    return np.clip(temperature * np.exp(-LOG_REACH * zero), MIN_TEMPERATURE, MAX_TEMPERATURE)
 
 
-def platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
+def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     """Slope and intercept of a logistic regression of correctness on the log-odds of confidence (Platt 1999).
 
-    By Newton's method, with a ridge of 1e-10 as in HELM (C = 1e10) and confidences cut to [1e-12, 1 − 1e-12].
-    Raises ValueError where all answers are right or all wrong, where no finite fit exists.
+    The fit is by Newton's method, with a ridge of 1e-10 as in HELM (C = 1e10) and confidences clipped to
+    [1e-12, 1 − 1e-12]. Raises ValueError for empty, unequal or out-of-range input, and if all answers are right or
+    all are wrong, because no finite fit exists then.
     """
-    p, y = checked(confidence, correct)
+    p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
         raise ValueError("correct must hold right and wrong answers for Platt scaling")
-    clipped = np.clip(p, 1e-12, 1 - 1e-12)
-    design = np.column_stack([np.log(clipped / (1 - clipped)), np.ones(len(p))])
+    design = np.column_stack([_log_odds(p), np.ones(len(p))])
     ridge = np.array([1e-10, 0.0])
 
     def loss(theta: Array) -> float:
@@ -141,17 +138,22 @@ def platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
 def platt_ece(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10, binning: Binning = "mass"
 ) -> float:
-    """ECE after Platt scaling fitted on the same answers, in [0, 1] (HELM's platt_ece_10_bin).
+    """ECE after Platt scaling fitted on the same answers, in [0, 1] (``platt_ece_10_bin`` of HELM).
 
-    Zero where all answers are right or all wrong, as there.
+    As in HELM, zero if all answers are right or all are wrong. Raises ValueError for empty, unequal or out-of-range
+    input and for a wrong ``bins`` or ``binning``.
     """
-    p, y = checked(confidence, correct)
+    p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
         return 0.0
-    a, b = platt(p, y)
+    slope, intercept = fit_platt(p, y)
+    return ece(_logistic(slope * _log_odds(p) + intercept), y, bins=bins, binning=binning)
+
+
+def _log_odds(p: Array) -> Array:
     clipped = np.clip(p, 1e-12, 1 - 1e-12)
-    return ece(_logistic(a * np.log(clipped / (1 - clipped)) + b), y, bins=bins, binning=binning)
+    return np.log(clipped / (1 - clipped))
 
 
-def _logistic(z: Array) -> NDArray[np.float64]:
+def _logistic(z: Array) -> Array:
     return np.exp(-np.logaddexp(0, -z))

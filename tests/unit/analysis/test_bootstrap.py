@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from polycal.analysis import bootstrap, score_arrays
-from polycal.metrics import calibration
+from polycal.metrics import calibration, smooth_calibration
 
 N = 80
 
@@ -50,7 +50,7 @@ def test_smooth_draws_are_close_to_the_metric(resamples):
     found = outcome()
     drawn = bootstrap.smooth_draws(found, resamples.weights)
     for value, weights in zip(drawn, resamples.weights.astype(int), strict=True):
-        exact = calibration.smooth_ece(
+        exact = smooth_calibration.smooth_ece(
             np.repeat(found.confidence, weights), np.repeat(found.correct, weights)
         )
         assert value == pytest.approx(exact, abs=2e-3)

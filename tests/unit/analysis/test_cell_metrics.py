@@ -3,7 +3,7 @@ import pytest
 from helpers.score_records import SETTINGS, study
 
 from polycal.analysis import cell_metrics, score_arrays
-from polycal.metrics import calibration
+from polycal.metrics import calibration, probability_scores
 
 
 def test_wilson_of_published_values():
@@ -20,7 +20,7 @@ def test_points_are_the_metrics_under_each_convention(tmp_path):
     p = np.exp(found.log_probabilities("byte"))
     expected = calibration.ece(p.max(1), p.argmax(1) == found.gold, bins=10, binning="mass")
     assert table["byte", "ece", "mass", 10] == expected
-    assert table["byte", "accuracy", "none", 0] == calibration.accuracy(p, found.gold)
+    assert table["byte", "accuracy", "none", 0] == probability_scores.accuracy(p, found.gold)
 
 
 def test_threads_keep_the_order_and_the_values(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from helpers.score_records import LANGUAGES, SETTINGS, cell, score_row, study, w
 
 from polycal.analysis import bootstrap, cell_metrics, measure, score_arrays
 from polycal.artifacts import records
-from polycal.metrics import calibration
+from polycal.metrics import calibration, probability_scores, smooth_calibration
 
 CELL = list(score_arrays.CELL)
 
@@ -44,13 +44,13 @@ def test_one_row_a_cell_with_values_of_calibration(measured):
         confidence, correct = p.max(1), p.argmax(1) == source.gold
         row = found.loc[cell_metrics.key(source.cell)]
         assert row["n"] == 150
-        assert row["accuracy"] == calibration.accuracy(p, source.gold)
+        assert row["accuracy"] == probability_scores.accuracy(p, source.gold)
         assert row["ece"] == pytest.approx(calibration.ece(confidence, correct), abs=1e-14)
         assert row["rms"] == pytest.approx(calibration.rms_calibration_error(confidence, correct), abs=1e-14)
-        assert row["brier"] == pytest.approx(calibration.brier(p, source.gold), abs=1e-14)
-        assert row["nll"] == pytest.approx(calibration.nll(p, source.gold), abs=1e-13)
-        assert row["entropy"] == pytest.approx(calibration.entropy(p), abs=1e-14)
-        assert row["smooth_ece"] == calibration.smooth_ece(confidence, correct)
+        assert row["brier"] == pytest.approx(probability_scores.brier(p, source.gold), abs=1e-14)
+        assert row["nll"] == pytest.approx(probability_scores.nll(p, source.gold), abs=1e-13)
+        assert row["entropy"] == pytest.approx(probability_scores.entropy(p), abs=1e-14)
+        assert row["smooth_ece"] == smooth_calibration.smooth_ece(confidence, correct)
         assert row["gap"] == pytest.approx(row["confidence"] - row["accuracy"], abs=1e-15)
 
 

@@ -7,7 +7,7 @@ from helpers.score_records import cell, score_row, write
 
 from polycal.analysis import score_arrays
 from polycal.artifacts import records
-from polycal.metrics import calibration
+from polycal.metrics import probability_scores
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_arrays_are_padded_beyond_the_options(path):
 def test_distributions_are_those_of_calibration(path, normalise):
     found = score_arrays.read(path)
     rows = records.read_scores(path).to_pylist()
-    expected = calibration.option_probabilities(
+    expected = probability_scores.option_probabilities(
         [row["option_logprob"] for row in rows],
         normalise,
         option_tokens=[row["option_tokens"] for row in rows],
@@ -46,11 +46,11 @@ def test_outcomes_are_those_of_the_metrics(path):
     log_p = found.log_probabilities("token")
     p = np.exp(log_p)
     outcome = score_arrays.outcomes(log_p, found.gold, found.options)
-    assert outcome.correct.mean() == calibration.accuracy(p, found.gold)
-    assert outcome.brier.mean() == pytest.approx(calibration.brier(p, found.gold), abs=1e-15)
-    assert outcome.nll.mean() == pytest.approx(calibration.nll(p, found.gold), abs=1e-15)
-    assert outcome.entropy.mean() == pytest.approx(calibration.entropy(p), abs=1e-15)
-    normalised = calibration.entropy(p, normalised=True, options=found.options)
+    assert outcome.correct.mean() == probability_scores.accuracy(p, found.gold)
+    assert outcome.brier.mean() == pytest.approx(probability_scores.brier(p, found.gold), abs=1e-15)
+    assert outcome.nll.mean() == pytest.approx(probability_scores.nll(p, found.gold), abs=1e-15)
+    assert outcome.entropy.mean() == pytest.approx(probability_scores.entropy(p), abs=1e-15)
+    normalised = probability_scores.entropy(p, normalised=True, options=found.options)
     assert outcome.entropy_normalised.mean() == pytest.approx(normalised, abs=1e-15)
 
 

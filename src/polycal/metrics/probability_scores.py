@@ -1,0 +1,107 @@
+"""Scores of distributions over options: accuracy, entropy, Brier score, negative log-likelihood.
+
+Arguments are those of ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1, and ``gold``
+[N] of 0 … K−1.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from polycal.metrics.arrays import Array, checked_distributions, checked_options, checked_probabilities
+
+Normalise = Literal["sum", "token", "byte"]
+
+
+def accuracy(probabilities: ArrayLike, gold: ArrayLike) -> float:
+    """Share of questions whose most probable option is the gold one, in [0, 1]. Ties go to the first option.
+
+    Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+    """
+    p, g = checked_distributions(probabilities, gold)
+    return float(np.mean(p.argmax(1) == g))
+
+
+def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: ArrayLike | None = None) -> float:
+    """Mean Shannon entropy in nats, in [0, log K].
+
+    ``normalised`` divides each row's entropy by the log of its number of options; the mean is then in [0, 1].
+    Without ``options`` [N], the options of a row end with its last positive entry (and are two at least), so
+    give them if an option's probability can be exactly zero. Raises ValueError if ``probabilities`` are not
+    distributions, if a row is positive beyond its options, and for a normalised entropy over fewer than two.
+    """
+    p = checked_probabilities(probabilities)
+    logs = np.log(p, out=np.zeros_like(p), where=p > 0)
+    values = -(p * logs).sum(1)
+    if normalised:
+        if options is None:
+            count = p.shape[1] - (p[:, ::-1] > 0).argmax(1)
+            values = values / np.log(np.maximum(count, 2))
+        else:
+            count = checked_options(p, options)
+            if (count < 2).any():
+                raise ValueError("options must be at least 2 for a normalised entropy")
+            values = values / np.log(count)
+    return float(values.mean()) + 0.0
+
+
+def brier(probabilities: ArrayLike, gold: ArrayLike) -> float:
+    """Mean over questions of Σ_k (p_k − [k = gold])², in [0, 2] (Brier 1950, eq. 2).
+
+    Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+    """
+    p, g = checked_distributions(probabilities, gold)
+    target = np.zeros_like(p)
+    target[np.arange(len(p)), g] = 1.0
+    return float(((p - target) ** 2).sum(1).mean())
+
+
+def nll(probabilities: ArrayLike, gold: ArrayLike) -> float:
+    """Mean negative log-likelihood of the gold option in nats; infinite if its probability is zero.
+
+    Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+    """
+    p, g = checked_distributions(probabilities, gold)
+    with np.errstate(divide="ignore"):
+        return float(-np.log(p[np.arange(len(p)), g]).mean()) + 0.0
+
+
+def option_probabilities(
+    option_logprob: Sequence[ArrayLike] | Array,
+    normalise: Normalise = "sum",
+    *,
+    option_tokens: Sequence[ArrayLike] | None = None,
+    option_bytes: Sequence[ArrayLike] | None = None,
+) -> Array:
+    """Distributions over each question's own options, [N, K], from log-likelihoods in nats.
+
+    ``sum`` takes the log-likelihoods as they are. ``token`` and ``byte`` first divide them by the candidate's
+    length in tokens or bytes (the softmax of mean log-likelihoods is the normalised inverse perplexity).
+    Questions can have different numbers of options; K is the largest, and a row is zero beyond its own options.
+    Raises ValueError if there is no question or no option, if a log-likelihood is not finite, and if lengths
+    are missing, differ in number from the options, or are below 1.
+    """
+    lengths = {"sum": None, "token": option_tokens, "byte": option_bytes}
+    if normalise not in lengths:
+        raise ValueError(f"normalise is {normalise!r}, but must be 'sum', 'token' or 'byte'")
+    if normalise != "sum" and lengths[normalise] is None:
+        raise ValueError(f"normalise {normalise!r} needs option_{normalise}s")
+    rows = [np.asarray(row, dtype=np.float64) for row in option_logprob]
+    if not rows or min(map(len, rows)) < 1:
+        raise ValueError("option_logprob must hold at least one question, each with at least one option")
+    if (given := lengths[normalise]) is not None:
+        divisors = [np.asarray(length, dtype=np.float64) for length in given]
+        if [len(row) for row in rows] != [len(length) for length in divisors]:
+            raise ValueError(f"option_{normalise}s and option_logprob differ in their numbers of options")
+        if any((length < 1).any() for length in divisors):
+            raise ValueError(f"option_{normalise}s must be at least 1")
+        rows = [row / length for row, length in zip(rows, divisors, strict=True)]
+    scores = np.full((len(rows), max(map(len, rows))), -np.inf)
+    for number, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise ValueError(f"row {number}: a log-likelihood is not finite")
+        scores[number, : len(row)] = row
+    scores = np.exp(scores - scores.max(1, keepdims=True))
+    return scores / scores.sum(1, keepdims=True)

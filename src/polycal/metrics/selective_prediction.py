@@ -1,0 +1,51 @@
+"""How well confidence ranks right answers above wrong ones.
+
+Arguments are those of ``polycal.metrics.arrays``. Every function raises ValueError for empty, unequal, non-finite
+or out-of-range input. Equal confidences count by their mean correctness, so their order does not matter.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from polycal.metrics.arrays import Array, checked_confidence
+
+
+def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Probability that a right answer is more confident than a wrong one, in [0, 1] (Mann & Whitney 1947).
+
+    Ties count half. NaN if all answers are right or all are wrong.
+    """
+    p, y = checked_confidence(confidence, correct)
+    ranked = np.sort(p)
+    rank = (np.searchsorted(ranked, p, side="left") + np.searchsorted(ranked, p, side="right") + 1) / 2
+    right, wrong = y.sum(), (1 - y).sum()
+    if not right or not wrong:
+        return float("nan")
+    return float((rank @ y - right * (right + 1) / 2) / (right * wrong))
+
+
+def selective_accuracy(confidence: ArrayLike, correct: ArrayLike, coverage: float = 0.1) -> float:
+    """Accuracy over the ⌊coverage · N⌋ + 1 most confident answers, in [0, 1] (``selective_acc@10`` of HELM).
+
+    Also raises ValueError if ``coverage`` is outside [0, 1].
+    """
+    if not 0 <= coverage <= 1:
+        raise ValueError(f"coverage is {coverage}, but must lie in [0, 1]")
+    curve = accuracy_by_coverage(confidence, correct)
+    return float(curve[min(int(coverage * len(curve)), len(curve) - 1)])
+
+
+def accuracy_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Mean over k = 1 … N of the accuracy of the k most confident answers, in [0, 1].
+
+    This is ``selective_cov_acc_area`` of HELM.
+    """
+    return float(accuracy_by_coverage(confidence, correct).mean())
+
+
+def accuracy_by_coverage(confidence: ArrayLike, correct: ArrayLike) -> Array:
+    """Accuracy of the k most confident answers for k = 1 … N, [N]."""
+    p, y = checked_confidence(confidence, correct)
+    _, group, size = np.unique(-p, return_inverse=True, return_counts=True)
+    expected = np.bincount(group, weights=y) / size
+    return np.cumsum(np.repeat(expected, size)) / np.arange(1, len(p) + 1)
