@@ -1,7 +1,7 @@
 """Words that several packages must spell alike."""
 
-LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""Answer letters, in the order of the options."""
+LETTERS = "ABCDEFGHIJ"
+"""Answer letters, in the order of the options; MMLU-ProX has up to ten."""
 
 IGNORE_INDEX = -100
 """Label of a position that is no target (PyTorch's default in cross entropy)."""

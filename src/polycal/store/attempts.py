@@ -1,13 +1,12 @@
-"""Attempts at a result that came to nothing: noted while they run, counted in the result that comes in the end.
+"""Attempts at a result that failed: recorded while they run, counted in the cost of the result that follows.
 
-The caller holds the result's lock, so what is noted here and not ended has died: killed, out of time or memory, with
-its node. How long such an attempt ran tells Slurm's accounting, else its own last sign of life.
+The caller holds the lock of the result. An attempt that is recorded and has not ended is therefore dead: killed, out
+of time or memory, or lost with its node. How long it ran is known from Slurm's accounting, else from its last heartbeat.
 """
 
 import json
 import os
 import shutil
-import subprocess
 import threading
 import time
 import uuid
@@ -15,91 +14,72 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files
-from polycal.store import provenance
+from polycal.store import provenance, slurm
 
-# Seconds between two signs of life.
-BEAT = 20.0
+HEARTBEAT_SECONDS = 20.0
 
 
 class Attempt:
-    """One attempt at the result ``key``, from the last result of this process on; as a context it ends with it.
+    """One attempt at the result with fingerprint ``key``; as a context manager it ends with the block.
 
-    ``earlier`` is what the attempts before it came to, as a note says it: empty where there were none. Without a folder
-    of kept work nothing is noted.
+    It begins where this process finished its last result. ``earlier`` is the summary of failed attempts as a run
+    record holds it, empty where there are none. Without a cache nothing is recorded.
     """
 
-    def __init__(self, shelf: Path | None, key: str) -> None:
-        self.folder = shelf.parent / ".attempts" / key if shelf is not None else None
-        self.earlier = _together(self.folder) if self.folder else {}
+    def __init__(self, cache: Path | None, key: str) -> None:
+        self.folder = cache.parent / ".attempts" / key if cache is not None else None
+        self.earlier = _summary(self.folder) if self.folder else {}
         self.stop = threading.Event()
         if self.folder is None:
             return
         self.file = self.folder / f"{uuid.uuid4().hex}.json"
-        self.told: dict[str, Any] = {"began": provenance.METER.wall, "gpus": _gpus()}
-        self.told["job"] = os.environ.get("SLURM_JOB_ID")
-        files.write_json(self.file, self.told)
-        threading.Thread(target=self._beat, daemon=True).start()
+        self.record: dict[str, Any] = {"began": provenance.METER.since, "gpus": _gpus()}
+        self.record["job"] = os.environ.get("SLURM_JOB_ID")
+        files.write_json(self.file, self.record)
+        threading.Thread(target=self._heartbeat, daemon=True).start()
 
-    def done(self) -> None:
-        """The result is there, and its note speaks of the earlier attempts."""
+    def succeeded(self) -> None:
+        """The result is there, and its run record contains the earlier attempts."""
         self.stop.set()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def failed(self) -> None:
-        """There is no result; what was spent stays noted."""
+        """There is no result; the time spent stays recorded."""
         self.stop.set()
         if self.folder is not None:
-            files.write_json(self.file, {**self.told, "ended": time.time()})
+            files.write_json(self.file, {**self.record, "ended": time.time()})
 
     def __enter__(self) -> "Attempt":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.done() if kind is None else self.failed()
+        self.succeeded() if kind is None else self.failed()
 
-    def _beat(self) -> None:
-        while not self.stop.wait(BEAT):
+    def _heartbeat(self) -> None:
+        while not self.stop.wait(HEARTBEAT_SECONDS):
             if self.file.exists():
                 os.utime(self.file, (time.time(),) * 2)
 
 
-def _together(folder: Path) -> dict[str, Any]:
-    """How many attempts failed, and their wall and GPU seconds."""
-    found = [_spent(path) for path in sorted(folder.glob("*.json"))]
-    if not found:
+def _summary(folder: Path) -> dict[str, Any]:
+    """The number of failed attempts, and their wall and GPU seconds."""
+    spent = [_spent(path) for path in sorted(folder.glob("*.json"))]
+    if not spent:
         return {}
-    seconds, devices = (round(sum(values), 3) for values in zip(*found, strict=True))
-    return {"attempts": {"failed": len(found), "wall_seconds": seconds, "gpu_seconds": devices}}
+    wall, gpu = (round(sum(values), 3) for values in zip(*spent, strict=True))
+    return {"attempts": {"failed": len(spent), "wall_seconds": wall, "gpu_seconds": gpu}}
 
 
 def _spent(path: Path) -> tuple[float, float]:
     """Wall and GPU seconds of a failed attempt."""
-    told = json.loads(path.read_text())
-    if "ended" not in told and told["job"] and (known := accounted(told["job"])):
-        return known
-    seconds = max(told.get("ended", path.stat().st_mtime) - told["began"], 0.0)
-    return seconds, seconds * told["gpus"]
+    record = json.loads(path.read_text())
+    if "ended" not in record and record["job"] and (accounted := slurm.accounted_seconds(record["job"])):
+        return accounted
+    seconds = max(record.get("ended", path.stat().st_mtime) - record["began"], 0.0)
+    return seconds, seconds * record["gpus"]
 
 
 def _gpus() -> int:
-    """The devices that the process may use: those are paid for, whether it came to use them or not."""
-    return len([one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()])
-
-
-def accounted(job: str) -> tuple[float, float] | None:
-    """Wall and GPU seconds of a job in Slurm's accounting; None where that does not tell."""
-    command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}"]
-    try:
-        asked = subprocess.run(
-            [*command, "--format=ElapsedRaw,AllocTRES"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-        elapsed, allotted = asked.stdout.split()[0].split("|")
-        devices = dict(one.split("=") for one in allotted.split(",") if one).get("gres/gpu", "0")
-        return float(elapsed), float(elapsed) * int(devices)
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+    """The devices that the process may use: they are paid for even if the process never used them."""
+    return len([device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device.strip()])

@@ -1,10 +1,9 @@
-"""Work that is done stays done: results kept under a fingerprint of everything that determines them.
+"""The cache of results: each under a hash of everything that determines it, its fingerprint.
 
-Snakemake deletes an output before it runs a job, and plans jobs for reasons that change no result (a
-regrouped batch, lost metadata, a touched file). A stage therefore keeps what it makes in
-``.kept/<fingerprint>/``, outside of all declared outputs, as hard links where the file system has them,
-and hands it out when the same fingerprint is asked for again. Anything that would change the result
-changes the fingerprint, so nothing stale is ever handed out.
+Snakemake deletes an output before it runs a job, and plans jobs for reasons that change no result (other languages
+per job, lost metadata, a touched file). Each stage therefore caches its result in ``CACHE/xx/FINGERPRINT/``, outside of
+all declared outputs, as hard links where the file system has them. A job whose fingerprint is unchanged restores the
+cached result; a changed setting, code version or input changes the fingerprint.
 """
 
 import hashlib
@@ -13,151 +12,114 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files
-from polycal.store import code_versions, provenance
+from polycal.store import acceptances, code_versions, provenance
+
+COMPLETE = "complete.json"
+"""Written last into an entry: the sha256 of each of its files. An entry without it is not used."""
 
 
-def canonical(value: Any) -> str:
-    """One spelling of a JSON value: sorted keys, no spaces, nothing that could end a script in a page."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # within JSON it can only stand in a string; Snakemake's report puts parameters into a script as they are
-    return text.replace("<", "\\u003c")
+def fingerprint(cell: Mapping[str, Any], code: str, inputs: Mapping[str, str]) -> str:
+    """sha256 of a cell, its stage's accepted code version, and the content checksums of its inputs."""
+    text = files.canonical_json({"cell": cell, "code": code, "reads": inputs})
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fingerprint(cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) -> str:
-    """sha256 over a cell, the class of its stage's code, and the content checksums of what it reads."""
-    return hashlib.sha256(canonical({"cell": cell, "code": code, "reads": reads}).encode()).hexdigest()
+def equivalent_fingerprints(
+    stage: str, cell: Mapping[str, Any], code: str, inputs: Mapping[str, str]
+) -> list[str]:
+    """The fingerprint of a result, then those with code versions that are accepted as giving the same result."""
+    return [fingerprint(cell, version, inputs) for version in acceptances.equivalent_versions(stage, code)]
 
 
-def equivalents(stage: str, cell: Mapping[str, Any], code: str, reads: Mapping[str, str]) -> list[str]:
-    """The fingerprint of a result, then those of the versions that are accepted as giving the same."""
-    return [fingerprint(cell, version, reads) for version in code_versions.members(stage, code)]
+def entry_dir(cache: Path, key: str) -> Path:
+    """The folder of the result with fingerprint ``key``."""
+    return cache / key[:2] / key
 
 
-def obtain(
+def restore(
+    cache: Path,
     stage: str,
     cell: Mapping[str, Any],
     code: str,
-    reads: Mapping[str, str],
+    inputs: Mapping[str, str],
     outputs: Mapping[str, Path],
-    kept: Path | None,
-    make: Callable[[dict[str, Any]], Iterable[Path] | None],
-    folder: Path = Path(),
+    folder: Path,
 ) -> bool:
-    """Hand a kept result out, or let ``make(note)`` write ``outputs`` and keep them. True where it was made.
+    """Restore the cached result of a fingerprint, or of an equivalent one, and print so; False if there is none.
 
-    ``outputs`` maps a role to the file to be written; ``kept`` is the folder of kept work, None keeps none.
-    Further files that ``make`` names, all below ``folder``, are kept and handed out with them.
+    ``outputs`` maps the names of files in the cache to where they belong. Further files of the entry are restored
+    under their names below ``folder``.
     """
-    key = fingerprint(cell, code, reads)
-    if kept is not None and handed_out(kept, stage, cell, code, reads, outputs, folder):
-        return False
-    begun = time.monotonic()
-    for path in outputs.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    further = make(provenance.note(stage, cell, key, reads)) or ()
-    if kept is not None:
-        keep(kept, key, {**outputs, **{path.relative_to(folder).as_posix(): path for path in further}})
-        journal(kept, "computed", stage, cell, key, seconds=round(time.monotonic() - begun, 3))
-    return True
-
-
-def handed_out(
-    kept: Path,
-    stage: str,
-    cell: Mapping[str, Any],
-    code: str,
-    reads: Mapping[str, str],
-    outputs: Mapping[str, Path],
-    folder: Path = Path(),
-) -> bool:
-    """Hand out the result of this fingerprint, or one accepted as equal, and say so; False where none is kept."""
-    for key in equivalents(stage, cell, code, reads):
-        if hand_out(kept, key, outputs, folder):
-            journal(kept, "handed out", stage, cell, key)
-            print(f"{stage}: kept result {key[:12]} handed out, nothing computed", flush=True)
+    for key in equivalent_fingerprints(stage, cell, code, inputs):
+        if restore_entry(cache, key, outputs, folder):
+            log_event(cache, "restored", stage, cell, key)
+            print(f"{stage}: cached result {key[:12]} restored, nothing computed", flush=True)
             return True
     return False
 
 
-def place(kept: Path, key: str) -> Path:
-    """The folder of the work kept under ``key``."""
-    return kept / key[:2] / key
-
-
-def hand_out(kept: Path, key: str, outputs: Mapping[str, Path], folder: Path = Path()) -> bool:
-    """Link the results kept under ``key`` to ``outputs``; False, and nothing written, unless all are whole.
-
-    Files kept beyond ``outputs`` go by their names below ``folder``.
-    """
-    shelf = place(kept, key)
+def restore_entry(cache: Path, key: str, outputs: Mapping[str, Path], folder: Path = Path()) -> bool:
+    """Link the files of entry ``key`` to ``outputs``; False, and nothing written, unless all have their checksum."""
+    entry = entry_dir(cache, key)
     try:
-        whole = json.loads((shelf / "complete.json").read_text())
+        checksums = json.loads((entry / COMPLETE).read_text())
     except (OSError, json.JSONDecodeError):
         return False
-    if not set(outputs) <= set(whole):
+    if not set(outputs) <= set(checksums):
         return False
-    for role, sha256 in whole.items():
-        if not (shelf / role).is_file() or files.sha256(shelf / role) != sha256:
+    for name, sha256 in checksums.items():
+        if not (entry / name).is_file() or files.sha256(entry / name) != sha256:
             return False
-    for role in whole:
-        _link(shelf / role, outputs.get(role, folder / role))
+    for name in checksums:
+        _link(entry / name, outputs.get(name, folder / name))
     return True
 
 
-def keep(kept: Path, key: str, outputs: Mapping[str, Path]) -> None:
-    """Keep ``outputs`` under ``key``; what stood there before is replaced, ``complete.json`` comes last."""
-    folder = place(kept, key)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "complete.json").unlink(missing_ok=True)
-    for role, path in outputs.items():
-        _link(path, folder / role)
-        # The same file stands under two names: an edit in place would spoil both.
-        os.chmod(folder / role, 0o444)
-    write_json(folder / "complete.json", {role: files.sha256(folder / role) for role in outputs})
+def store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
+    """Cache ``outputs`` (name → file) under ``key``, replacing what is there; ``complete.json`` is written last."""
+    entry = entry_dir(cache, key)
+    entry.mkdir(parents=True, exist_ok=True)
+    (entry / COMPLETE).unlink(missing_ok=True)
+    for name, path in outputs.items():
+        _link(path, entry / name)
+        # Both names are the same file: an edit in place would change the cached result too.
+        os.chmod(entry / name, 0o444)
+    files.write_json(entry / COMPLETE, {name: files.sha256(entry / name) for name in outputs})
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make ``target`` the same file as ``source``, atomically; a copy where links are not to be had."""
+    """Make ``target`` the same file as ``source``, atomically; a copy where the file system has no links."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         try:
-            os.link(source, aside)
+            os.link(source, part)
         except OSError:
-            shutil.copy2(source, aside)
-        os.replace(aside, target)
+            shutil.copy2(source, part)
+        os.replace(part, target)
     finally:
         # Renaming one link of a file onto another link of it does nothing and leaves both.
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
-def journal(kept: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **more: Any) -> None:
-    """Say in ``.events`` beside ``kept`` what happened; one file an event, so that nodes need no lock."""
+def log_event(
+    cache: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **facts: Any
+) -> None:
+    """Write what happened to ``.events`` beside the cache; one file per event, so that nodes need no lock."""
     at = time.time_ns()
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
-    job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **more}
-    write_json(kept.parent / ".events" / f"{at}-{key[:12]}.json", {**entry, **job})
-    remember(kept.parent, stage)
+    job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **facts}
+    files.write_json(cache.parent / ".events" / f"{at}-{key[:12]}.json", {**entry, **job})
+    record_code_parts(cache.parent, stage)
 
 
-def remember(results: Path, stage: str) -> None:
-    """Note in ``.versions`` what the present version of a stage is made of, so that ``why`` can name a change."""
+def record_code_parts(results: Path, stage: str) -> None:
+    """Write to ``.versions`` what a stage's present version consists of, so that ``status`` can name a change."""
     path = results / ".versions" / f"{stage}-{code_versions.code_version(stage)}.json"
     if not path.exists():
-        write_json(path, code_versions.parts(stage))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, aside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        aside.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        files.write_json(path, code_versions.parts(stage))

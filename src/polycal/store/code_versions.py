@@ -1,205 +1,280 @@
-"""Code versions: which version of polycal and of its runtime a stage's results were made with.
+"""Code versions: which code of polycal and which runtime made a result.
 
-A stage's version is a hash over the syntax trees of every module of this package that it imports,
-transitively, the data files it reads, and the locked versions of the distributions it names. Comments,
-docstrings and formatting are not in the syntax tree as hashed here, so they change no version.
+The version of a stage is a hash of three things: the syntax trees of all modules that its entry point imports,
+transitively; the data files that it reads; and the locked versions of the distributions that it names. Comments,
+docstrings and formatting are not part of a syntax tree as it is hashed here, so they change no version.
+
+In the hash of a module each import of a polycal module is replaced by the hash of that module (a Merkle tree).
+Moving a module therefore changes no version, and importing a name from another module does.
 """
 
 import ast
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from polycal.errors import PolycalError
+from polycal.store import stages
 
-PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent.parent
+PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = PACKAGE.parents[1]
 LOCK = ROOT / "envs" / "cpu.lock"
-ACCEPTED = ROOT / "config" / "accepted.yaml"
 
-TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
-INFERENCE = ("tokenizers", "torch", "transformers")
-NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
-DRAWING = ("jinja2", "matplotlib", "pandas", "seaborn")
-ENTRY = ("stage", "old", "new", "because", "author", "commit", "date")
-"""Keys of an acceptance."""
+UNHASHED = frozenset({"store.stages", "study.paths"})
+"""Tables of names that enter no version: a further stage or output path changes no existing result."""
 
 
 class VersionError(PolycalError):
-    """A job that was planned with another version of the code than the one that runs."""
-
-
-class AcceptanceError(VersionError):
-    """An acceptance that cannot stand; the message says which and why."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage's results depend on, beside its cell and inputs: modules, distributions, data files."""
-
-    modules: tuple[str, ...]
-    runtime: tuple[str, ...] = ()
-    files: tuple[str, ...] = field(default=())
-
-
-STAGES = {
-    "miniature_data": Stage(("miniature", "sources"), ("numpy",)),
-    "miniature_model": Stage(("miniature",), INFERENCE),
-    "fetch_model": Stage(("sources",), ("huggingface_hub",)),
-    "fetch_instructions": Stage(("instructions",), ("datasets", "pyarrow", "pycld2")),
-    "fetch_benchmark": Stage(("benchmarks",), ("datasets", "pyarrow")),
-    "check_parallel": Stage(("benchmarks",), ("pyarrow",)),
-    "finetune": Stage(("finetune",), TRAINING),
-    "select_lr": Stage(("selection",)),
-    "score": Stage(("scoring",), INFERENCE),
-    "measure": Stage(("statistics",), NUMBERS),
-    "embed": Stage(("embeddings",), INFERENCE),
-    "diversity": Stage(("diversity",), NUMBERS),
-    "next_token": Stage(("nexttoken",), INFERENCE),
-    "tokens": Stage(("tokens",), NUMBERS),
-    "present": Stage(("evidence", "further", "tables", "figures", "report"), DRAWING, ("templates/*",)),
-}
+    """Code whose version cannot be computed, or a job that was planned with another version than the one that runs."""
 
 
 def code_version(stage: str) -> str:
-    """The version of a stage as it stands: 12 hexadecimal digits. Raises KeyError for an unknown stage."""
+    """The present version of a stage: 12 hexadecimal digits. Raises VersionError for an unknown stage."""
     return _version(stage, LOCK)
 
 
-@functools.cache
-def _version(stage: str, lock: Path) -> str:
-    return hashlib.sha256(json.dumps(_parts(stage, lock), sort_keys=True).encode()).hexdigest()[:12]
-
-
 def parts(stage: str) -> dict[str, dict[str, str]]:
-    """What a stage's version is made of: ``modules`` and ``files`` with their hashes, ``runtime`` with its pins."""
-    return _parts(stage, LOCK)
+    """What the present version of a stage consists of.
 
-
-@functools.cache
-def _parts(stage: str, lock: Path) -> dict[str, dict[str, str]]:
-    known, pins = STAGES[stage], locked(lock)
-    read = [path for pattern in known.files for path in sorted(PACKAGE.glob(pattern))]
+    ``modules`` maps each imported module to a hash of its own code, ``files`` each data file to its sha256, and
+    ``runtime`` each named distribution to its locked version.
+    """
+    declared = _declared(stage)
     return {
-        "modules": {name: _tree(name)[1] for name in sorted(reached(known.modules))},
-        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in read},
-        "runtime": {name: pins.get(name, "unlocked") for name in known.runtime},
+        "modules": {name: _own_hash(name) for name in sorted(import_closure(declared.modules))},
+        "files": _data_files(declared),
+        "runtime": _pins(declared, LOCK),
     }
 
 
-def reached(modules: tuple[str, ...]) -> set[str]:
-    """Names of all modules of the package that ``modules`` import, themselves included."""
+def import_closure(modules: Iterable[str]) -> set[str]:
+    """All modules that ``modules`` import, transitively, themselves included; names are without ``polycal.``."""
     seen: set[str] = set()
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name not in seen:
+        if name not in seen and name not in UNHASHED:
             seen.add(name)
-            todo += _tree(name)[0]
+            todo += [target for _, _, target in _imports(name)]
     return seen
 
 
 @functools.cache
-def _tree(name: str) -> tuple[tuple[str, ...], str]:
-    """The package's modules that module ``name`` imports, and the hash of its syntax tree."""
-    tree = ast.parse((PACKAGE / f"{name}.py").read_bytes())
-    imports: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module == "polycal" or node.level):
-            imports |= (
-                {alias.name for alias in node.names} if node.module in ("polycal", None) else {node.module}
-            )
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("polycal."):
-            imports.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.Import):
-            imports |= {a.name.split(".")[1] for a in node.names if a.name.startswith("polycal.")}
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (
-            ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    here = tuple(sorted(m for m in imports if (PACKAGE / f"{m}.py").exists()))
-    return here, hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def _version(stage: str, lock: Path) -> str:
+    declared = _declared(stage)
+    found = {
+        "modules": [_deep_hash(name) for name in declared.modules],
+        "files": _data_files(declared),
+        "runtime": _pins(declared, lock),
+    }
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _declared(stage: str) -> stages.Stage:
+    if stage not in stages.STAGES:
+        raise VersionError(f"{stage}: no such stage; known: {', '.join(stages.STAGES)}.")
+    return stages.STAGES[stage]
+
+
+def _data_files(declared: stages.Stage) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for pattern in declared.data_files:
+        matching = sorted(path for path in PACKAGE.glob(pattern) if path.is_file())
+        if not matching:
+            raise VersionError(f"stage {declared.name}: no file matches {pattern!r} in {PACKAGE}.")
+        for path in matching:
+            hashes[path.relative_to(PACKAGE).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
+
+
+def _pins(declared: stages.Stage, lock: Path) -> dict[str, str]:
+    pins = locked(lock) if declared.runtime else {}
+    if missing := [name for name in declared.runtime if name not in pins]:
+        raise VersionError(f"stage {declared.name}: {lock} has no version of {missing[0]!r}; pin it there.")
+    return {name: pins[name] for name in declared.runtime}
 
 
 @functools.cache
 def locked(lock: Path) -> dict[str, str]:
-    """Distribution → version of a lock file; empty where there is none."""
-    if not lock.exists():
-        return {}
-    pairs = (line.split("==") for line in lock.read_text().splitlines() if "==" in line and line[0] != "#")
+    """Distribution → version of a lock file. Raises VersionError where the file is missing."""
+    try:
+        lines = lock.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise VersionError(f"{lock}: no such file; a code version needs the lock file.") from None
+    pairs = (line.split("==") for line in lines if "==" in line and line[0] != "#")
     return {name.strip().lower(): version.split(";")[0].strip() for name, version in pairs}
 
 
-def acceptances(stage: str | None = None) -> list[dict[str, Any]]:
-    """Reviewed entries of ``config/accepted.yaml``, all or those of a stage; each has the keys of ``ENTRY``.
+@functools.cache
+def _own_hash(name: str) -> str:
+    """The hash of a module's code, with the names of the modules that it imports but not their content."""
+    return hashlib.sha256(ast.dump(_tree(name)).encode()).hexdigest()
 
-    Raises AcceptanceError for an entry that lacks one, or a version that is accepted twice.
+
+_DEEP: dict[str, str] = {}
+"""Module → hash of its code and of all that it imports."""
+
+
+def _deep_hash(name: str, above: tuple[str, ...] = ()) -> str:
+    """The hash of a module's code with each import replaced by the hash of what it imports.
+
+    ``above`` are the modules on the way to this one. Raises VersionError where modules import each other in a circle.
     """
-    try:
-        found = yaml.safe_load(ACCEPTED.read_text()) or []
-    except FileNotFoundError:
-        return []
-    except yaml.YAMLError as error:
-        raise AcceptanceError(f"{ACCEPTED}: not valid YAML: {' '.join(str(error).split())}.") from None
-    seen: set[tuple[str, str]] = set()
-    for number, entry in enumerate(found if isinstance(found, list) else [found]):
-        where = f"{ACCEPTED}: entry {number}"
-        if not isinstance(entry, Mapping) or (missing := [key for key in ENTRY if not entry.get(key)]):
-            lacks = repr(missing[0]) if isinstance(entry, Mapping) else "a mapping"
-            raise AcceptanceError(f"{where} lacks {lacks}; it needs {', '.join(ENTRY)}.")
-        if (one := (str(entry["stage"]), str(entry["new"]))) in seen:
-            raise AcceptanceError(
-                f"{where}: version {one[1]} of {one[0]} is accepted twice; it may stand once."
-            )
-        seen.add(one)
-    return [dict(entry) for entry in found if stage in (None, entry["stage"])]
+    if name in above:
+        raise VersionError(f"modules import each other in a circle: {' → '.join([*above, name])}.")
+    if name not in _DEEP:
+        _DEEP[name] = _hash_with_imports(name, above)
+    return _DEEP[name]
 
 
-def code_class(stage: str, version: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """The version that stands for ``version`` (default: the present one) and the acceptances relied on.
+def _hash_with_imports(name: str, above: tuple[str, ...]) -> str:
+    def target_hash(target: str) -> str:
+        return "unhashed" if target in UNHASHED else _deep_hash(target, (*above, name))
 
-    Each acceptance says that a newer version gives the results of an older one, so the oldest reached
-    stands for all of them.
-    """
-    table = {entry["new"]: entry for entry in acceptances(stage)}
-    now = version or code_version(stage)
-    used: list[dict[str, Any]] = []
-    while now in table and table[now] not in used:
-        used.append(table[now])
-        now = table[now]["old"]
-    return now, used
+    def marks(node: ast.stmt) -> list[list[str]]:
+        """What replaces an import: each local name with the hash of what it is."""
+        return sorted([bound, attribute, target_hash(target)] for bound, attribute, target in _names(node, name))
 
+    class Inner(ast.NodeTransformer):
+        """Replaces the imports inside functions and classes."""
 
-def members(stage: str, known: str) -> list[str]:
-    """All versions that acceptances make one with the class ``known``, itself first."""
-    others = {entry[side] for entry in acceptances(stage) for side in ("old", "new")} - {known}
-    return [known, *sorted(other for other in others if code_class(stage, other)[0] == known)]
+        def generic_visit(self, node: ast.AST) -> ast.AST:
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and (found := marks(node)):
+                return ast.Expr(ast.Constant(json.dumps(found)))
+            return super().generic_visit(node)
 
-
-def relied_on(stage: str, version: str) -> list[dict[str, Any]]:
-    """The acceptances by which a result of ``version`` counts as one of the present version."""
-    now, then = code_class(stage)[1], code_class(stage, version)[1]
-    return [entry for entry in [*now, *then] if (entry in now) != (entry in then)]
+    # the order of imports at the top follows the names of modules, so it is not part of the hash
+    tree = _tree(name)
+    top = sorted(mark for node in tree.body for mark in marks(node))
+    tree.body = [node for node in tree.body if not marks(node)]
+    text = ast.dump(Inner().visit(tree)) + json.dumps(top)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def standing() -> list[str]:
-    """The acceptances that the present versions of all stages stand on, as words."""
-    return [f"{stage}: {entry['old']} → {entry['new']}" for stage in STAGES for entry in code_class(stage)[1]]
+@functools.cache
+def _source(name: str) -> bytes:
+    return _file(name).read_bytes()
 
 
-def without_effect() -> list[tuple[dict[str, Any], str]]:
-    """Acceptances that join nothing to the present version of their stage, and why."""
+def _tree(name: str) -> ast.Module:
+    """The syntax tree of a module without docstrings."""
+    tree = ast.parse(_source(name))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (
+            ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _file(name: str) -> Path:
+    """The file of a module, of a package its ``__init__``."""
+    base = PACKAGE.joinpath(*name.split("."))
+    return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+
+
+def _is_module(name: str) -> bool:
+    base = PACKAGE.joinpath(*name.split("."))
+    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+
+
+def _is_package(name: str) -> bool:
+    return not name or (PACKAGE.joinpath(*name.split(".")) / "__init__.py").is_file()
+
+
+@functools.cache
+def _imports(name: str) -> tuple[tuple[str, str, str], ...]:
+    """(local name, attribute or "", module) of each import of a polycal module in module ``name``."""
+    if not _is_module(name):
+        raise VersionError(f"polycal.{name}: no such module in {PACKAGE}.")
+    found = {names for node in ast.walk(ast.parse(_source(name))) for names in _names(node, name)}
+    for module in {target for _, _, target in found} | {name}:
+        _check_packages(module)
+    return tuple(sorted(found))
+
+
+def _names(node: ast.AST, name: str) -> list[tuple[str, str, str]]:
+    """The same of one statement in module ``name``; empty for a statement that imports nothing of polycal."""
+    if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "polycal"):
+        package = _absolute(node, name)
+        resolved = [(alias, _resolve(package, alias.name, name, node.lineno)) for alias in node.names]
+        return [(alias.asname or alias.name, attribute, module) for alias, (module, attribute) in resolved]
     found = []
-    for entry in acceptances():
-        stage = entry["stage"]
-        if stage not in STAGES:
-            found.append((entry, f"there is no stage {stage!r}"))
-        elif code_class(stage, entry["new"])[0] != code_class(stage)[0]:
-            found.append((entry, f"{stage} is at version {code_version(stage)}, which is another by now"))
+    for alias in node.names if isinstance(node, ast.Import) else ():
+        if alias.name.split(".")[0] == "polycal":
+            module = alias.name.removeprefix("polycal").removeprefix(".")
+            if not module or not _is_module(module):
+                raise VersionError(f"{_file(name)}:{node.lineno}: import {alias.name} is no module.")
+            found.append((alias.asname or alias.name, "", module))
     return found
+
+
+def _absolute(node: ast.ImportFrom, name: str) -> str:
+    """The package or module that an import names, without ``polycal.``; relative imports are resolved."""
+    module = node.module or ""
+    if not node.level:
+        return module.removeprefix("polycal").removeprefix(".")
+    inside = name.split(".") if _is_package(name) else name.split(".")[:-1]
+    base = inside[: len(inside) - node.level + 1]
+    return ".".join([*base, *([module] if module else [])])
+
+
+def _resolve(package: str, attribute: str, name: str, line: int) -> tuple[str, str]:
+    """The module that ``from polycal.PACKAGE import ATTRIBUTE`` reads, and the attribute unless it is the module."""
+    where = f"{_file(name)}:{line}: from polycal{'.' if package else ''}{package} import {attribute}"
+    if attribute == "*":
+        raise VersionError(f"{where}: name what is imported.")
+    submodule = f"{package}.{attribute}" if package else attribute
+    if _is_module(submodule):
+        return submodule, ""
+    if package and _is_package(package):
+        exported = {bound: (module, inner) for bound, inner, module in _imports(package)}
+        if attribute not in exported:
+            raise VersionError(f"{where} resolves to nothing.")
+        return exported[attribute]
+    if not package or not _is_module(package) or attribute not in _defined(package):
+        raise VersionError(f"{where} resolves to nothing.")
+    return package, attribute
+
+
+@functools.cache
+def _defined(name: str) -> frozenset[str]:
+    """All names that a module binds anywhere."""
+    bound: set[str] = set()
+    for node in ast.walk(ast.parse(_source(name))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return frozenset(bound)
+
+
+def _check_packages(module: str) -> None:
+    """Python runs the ``__init__`` of each package on the way: it may hold a docstring and re-exports only."""
+    for package in _packages(module):
+        for node in ast.parse(_source(package)).body:
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            exports = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            if not (docstring or exports or isinstance(node, (ast.Import, ast.ImportFrom))):
+                raise VersionError(
+                    f"{_file(package)}:{node.lineno}: code in the __init__ of a package enters no version;"
+                    " move it to a module."
+                )
+
+
+def _packages(module: str) -> Iterator[str]:
+    names = module.split(".")
+    for depth in range(1, len(names) + 1):
+        if _is_package(package := ".".join(names[:depth])):
+            yield package
+
+
+def forget() -> None:
+    """Forget all that was read: for tests that edit source files while they run."""
+    for cached in (_version, _own_hash, _source, _imports, _defined, locked):
+        cached.cache_clear()
+    _DEEP.clear()

@@ -1,15 +1,15 @@
-"""One writer a cell: a lock file beside each output, on whatever nodes the jobs run.
+"""Locks: one writer per output, on whatever nodes the jobs run. A lock is a file beside the output.
 
-A finished file is linked to the lock's name, which is atomic on network file systems too. A waiter takes a lock
-over only where the holder is known to be gone: its process on the same node, its job by Slurm's word, or its
-heartbeat (the file's time) has stood still by the waiter's own clock. A job that Slurm calls running is waited for
-however silent it is; one whose node Slurm has lost may still run there, so its heartbeat decides.
+A complete file is linked to the name of the lock, which is atomic on network file systems too. A waiting process
+takes a lock over only if the holder is known to be gone: its process no longer exists on this node, Slurm reports its
+job as ended, or its heartbeat (the time of the file) has not changed for ``STALE_AFTER_SECONDS`` by the waiter's
+own clock. A job that Slurm reports as running is waited for even without a heartbeat. A job whose node Slurm has
+lost may still run there, so its heartbeat decides.
 """
 
 import contextlib
 import json
 import os
-import subprocess
 import threading
 import time
 import uuid
@@ -20,32 +20,28 @@ from pathlib import Path
 import psutil
 
 from polycal.errors import PolycalError
+from polycal.store import slurm
+from polycal.vocabulary import TRY_AGAIN
 
-# Seconds. A network file system may show a heartbeat a minute late.
-BEAT = 20.0
-SILENCE = 180.0
-POLL = 5.0
-
-# Slurm has ended every process of a job in one of these states; NODE_FAIL is none of them.
-ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
-ALIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "CONFIGURING", "RESIZING"}
-# sysexits' EX_TEMPFAIL: to be tried again
-TRY_AGAIN = 75
+# Tests set these; a network file system may show a heartbeat a minute late.
+HEARTBEAT_SECONDS = float(os.environ.get("POLYCAL_LOCK_HEARTBEAT_SECONDS", "20"))
+STALE_AFTER_SECONDS = float(os.environ.get("POLYCAL_LOCK_STALE_AFTER_SECONDS", "180"))
+POLL_SECONDS = float(os.environ.get("POLYCAL_LOCK_POLL_SECONDS", "5"))
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. ``place`` tells one process number from the same number elsewhere."""
+    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it."""
 
     token: str
     stage: str
-    place: str
+    host: str
     pid: int
     started: float
     job: str | None
 
     def __str__(self) -> str:
-        where = f"process {self.pid} on {self.place.split()[0]}"
+        where = f"process {self.pid} on {self.host.split()[0]}"
         return f"Slurm job {self.job} ({where})" if self.job else where
 
 
@@ -54,35 +50,36 @@ class LockError(PolycalError):
 
 
 @contextlib.contextmanager
-def hold(stage: str, *outputs: Path, leave: bool = False) -> Iterator[None]:
-    """Be the only writer of ``outputs``; waits while another lives, in one order, so that none waits in a circle.
+def acquire(stage: str, *outputs: Path, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on all ``outputs``, waiting if necessary.
 
-    With ``leave``, raises LockError as soon as the other is known to live.
+    Locks are taken in sorted order to avoid deadlock. Without ``wait``, raises LockError as soon as another process is
+    known to hold one and to be alive.
     """
     with contextlib.ExitStack() as held:
         for path in sorted({one.with_name(f".{one.name}.lock") for one in outputs}):
-            held.enter_context(_hold(path, stage, leave))
+            held.enter_context(_hold(path, stage, wait))
         yield
 
 
 @contextlib.contextmanager
-def _hold(path: Path, stage: str, leave: bool = False) -> Iterator[None]:
+def _hold(path: Path, stage: str, wait: bool = True) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = _myself(stage)
-    _acquire(path, mine, leave)
+    _wait_for(path, mine, wait)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, mine, stop), daemon=True)
-    beat.start()
+    heartbeat = threading.Thread(target=_heartbeat, args=(path, mine, stop), daemon=True)
+    heartbeat.start()
     try:
         yield
     finally:
         stop.set()
-        beat.join()
+        heartbeat.join()
         if _token(path) == mine.token:
             path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path, mine: Holder, leave: bool) -> None:
+def _wait_for(path: Path, mine: Holder, wait: bool) -> None:
     first, seen, since, said = "", "", time.monotonic(), ""
     while not _claim(path, mine):
         holder, sign = _read(path)
@@ -93,7 +90,7 @@ def _acquire(path: Path, mine: Holder, leave: bool) -> None:
             continue
         first = first or sign
         gone = _gone(holder, mine, time.monotonic() - since)
-        if leave and not gone and (sign != first or (holder and holder.place == mine.place)):
+        if not wait and not gone and (sign != first or (holder and holder.host == mine.host)):
             raise LockError(f"{holder or path} works here; wait for it, or stop it there.")
         if gone and _take_over(path, sign, mine):
             print(f"{mine.stage}: took over the lock of {holder or path}: {gone}", flush=True)
@@ -102,7 +99,7 @@ def _acquire(path: Path, mine: Holder, leave: bool) -> None:
             if said != str(holder):
                 said = str(holder)
                 print(f"{mine.stage}: {said} writes {path.name[1:-5]}; waiting for it", flush=True)
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
 
 
 def _claim(path: Path, mine: Holder, over: bool = False) -> bool:
@@ -164,15 +161,15 @@ def _token(path: Path) -> str | None:
 
 def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
     """Why a lock is abandoned; empty where its holder lives or may live."""
-    if holder is not None and holder.place == mine.place:
+    if holder is not None and holder.host == mine.host:
         return "" if _lives(holder) else "its process is gone"
     if holder is not None and holder.job and holder.job != mine.job:
-        state = _state(holder.job)
-        if state in ENDED:
+        state = slurm.job_state(holder.job)
+        if state in slurm.ENDED:
             return f"Slurm says {state}"
-        if state in ALIVE:
+        if state in slurm.ALIVE:
             return ""
-    return f"no sign of life for {silent:.0f} s" if silent > SILENCE else ""
+    return f"no sign of life for {silent:.0f} s" if silent > STALE_AFTER_SECONDS else ""
 
 
 def _lives(holder: Holder) -> bool:
@@ -183,31 +180,21 @@ def _lives(holder: Holder) -> bool:
         return False
 
 
-def _state(job: str) -> str:
-    """What Slurm calls a job; empty where it does not know or does not answer."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
-
-
 def _myself(stage: str) -> Holder:
     node = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
     boot = Path("/proc/sys/kernel/random/boot_id")
     space = Path("/proc/self/ns/pid")
-    place = [node]
-    place += [boot.read_text().strip()] if boot.exists() else []
-    place += [str(os.stat(space).st_ino)] if space.exists() else []
+    host = [node]
+    host += [boot.read_text().strip()] if boot.exists() else []
+    host += [str(os.stat(space).st_ino)] if space.exists() else []
     me = psutil.Process()
     job = os.environ.get("SLURM_JOB_ID")
-    return Holder(uuid.uuid4().hex[:12], stage, " ".join(place), me.pid, me.create_time(), job)
+    return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), me.pid, me.create_time(), job)
 
 
-def _beat(path: Path, mine: Holder, stop: threading.Event) -> None:
+def _heartbeat(path: Path, mine: Holder, stop: threading.Event) -> None:
     """Show that the holder lives, and end it where it has lost the lock, before it writes beside another."""
-    while not stop.wait(BEAT):
+    while not stop.wait(HEARTBEAT_SECONDS):
         try:
             lost = _token(path) != mine.token
             if not lost:

@@ -71,7 +71,7 @@ class Fetched(Manifest):
     content: Sha256 = Field(description="Checksum of what later stages read of it.")
 
 
-class Model(Fetched):
+class ModelManifest(Fetched):
     """A base model."""
 
     folder: str = Field(description="Where its files lie, beside the manifest unless absolute.")
@@ -99,7 +99,7 @@ class Pretrained(Manifest):
     gate: dict[str, dict[str, float]] = Field(description="What it reached on each benchmark.")
 
 
-class Files(Manifest):
+class FilesManifest(Manifest):
     """Files that a stage made together: the miniature's data; tables, figures and report of a study."""
 
     files: dict[str, File]
@@ -122,13 +122,13 @@ class Scores(Manifest):
     questions: int = Field(ge=0)
 
 
-class Rows(Manifest):
+class RowsManifest(Manifest):
     """Vectors of prompts or scores of next tokens: rows with a checksum."""
 
     content: Sha256
 
 
-class Table(Rows):
+class TableManifest(RowsManifest):
     """A table of numbers over such rows."""
 
     table: str
@@ -140,56 +140,3 @@ class Measured(Manifest):
     content: Sha256
     table: str
     settings: dict[str, Any]
-
-
-STAGES: dict[str, type[Manifest]] = {
-    "miniature_data": Files,
-    "miniature_model": Pretrained,
-    "fetch_model": Model,
-    "fetch_instructions": Fetched,
-    "fetch_benchmark": Fetched,
-    "finetune": Trained,
-    "select_lr": Selected,
-    "score": Scores,
-    "measure": Measured,
-    "embed": Rows,
-    "next_token": Rows,
-    "diversity": Table,
-    "tokens": Table,
-    "present": Files,
-}
-
-
-def problems(note: Any) -> list[str]:
-    """Where a manifest breaks its model, a sentence each; none for a good one."""
-    stage = note.get("stage") if isinstance(note, dict) else None
-    try:
-        STAGES.get(str(stage), Manifest).model_validate(note)
-    except pydantic.ValidationError as error:
-        return [
-            f"its note breaks the schema at {'.'.join(map(str, one['loc'])) or 'the top'}: {one['msg']}"
-            for one in error.errors(include_input=False, include_url=False)
-        ]
-    return []
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of every manifest: what all say, then what each stage says."""
-    models: list[type[BaseModel]] = [Manifest, *STAGES.values()]
-    definitions: dict[str, Any] = {}
-    for model in models:
-        own = model.model_json_schema(ref_template="#/$defs/{model}")
-        definitions |= {**own.pop("$defs", {}), model.__name__: own}
-    rules = [
-        {
-            "if": {"properties": {"stage": {"const": stage}}},
-            "then": {"$ref": f"#/$defs/{model.__name__}"},
-        }
-        for stage, model in STAGES.items()
-    ]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What a result of polycal says of itself",
-        "allOf": [{"$ref": "#/$defs/Manifest"}, *rules],
-        "$defs": definitions,
-    }

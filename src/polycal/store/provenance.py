@@ -1,9 +1,7 @@
-"""Where a result comes from: the note that every record and manifest carries."""
+"""The run record: which code, inputs, machine and job made a result, and what it cost."""
 
 import datetime
 import functools
-import hashlib
-import json
 import os
 import platform
 import resource
@@ -11,37 +9,49 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from polycal.errors import PolycalError
-from polycal.store import code_versions
+from polycal.artifacts import files
+from polycal.store import acceptances, code_versions, slurm
 
 
-class NoteError(PolycalError):
-    """A file whose note cannot be read; the message says which and why."""
+@dataclass(frozen=True)
+class RunStamp:
+    """The stamp that a stage gets (``polycal.artifacts.manifests.Stamp``): a run record that ends with the cost."""
+
+    record: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all that determines the result."""
+        return str(self.record["fingerprint"])
+
+    def __call__(self, **usage: float) -> dict[str, Any]:
+        """The run record with the cost since the last stamp of this process."""
+        return {**self.record, "cost": METER.read(**usage)}
 
 
-def note(stage: str, cell: Mapping[str, Any], fingerprint: str, reads: Mapping[str, str]) -> dict[str, Any]:
-    """What made a result, as plain JSON: cell, code, commit, lock, host, job, and checksums of what was read.
+def run_record(
+    stage: str, cell: Mapping[str, Any], fingerprint: str, inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """What makes a result, as plain JSON: cell, code, commit, lock file, host, job, and checksums of its inputs.
 
-    ``code`` is the class that the fingerprint stands on, ``code_version`` the version that really ran;
-    they differ only by the acceptances listed. Nothing of the environment enters but the Slurm job's id.
+    ``code`` is the accepted version that the fingerprint contains, ``code_version`` the one that runs. They differ
+    only by the acceptances listed. Of the environment only the Slurm job's id is recorded.
     """
-    known, accepted = code_versions.code_class(stage)
+    accepted, entries = acceptances.accepted_version(stage)
     commit, dirty = repository()
     return {
         "stage": stage,
         "cell": dict(cell),
         "fingerprint": fingerprint,
-        "code": known,
+        "code": accepted,
         "code_version": code_versions.code_version(stage),
-        "acceptances": accepted,
-        "reads": dict(sorted(reads.items())),
+        "acceptances": entries,
+        "reads": dict(sorted(inputs.items())),
         "commit": commit,
         "dirty": dirty,
         "lock": lock_sha256(),
@@ -50,30 +60,6 @@ def note(stage: str, cell: Mapping[str, Any], fingerprint: str, reads: Mapping[s
         "job": os.environ.get("SLURM_JOB_ID"),
         "started": now(),
     }
-
-
-def read(path: Path) -> dict[str, Any]:
-    """What a record, table or manifest says of itself; empty where it was not written by polycal.
-
-    Raises NoteError for a file that is missing or broken.
-    """
-    try:
-        if path.suffix == ".parquet":
-            return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"polycal", "{}")))
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
-    except FileNotFoundError:
-        raise NoteError(f"{path}: no such file.") from None
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise NoteError(f"{path}: broken or cut off: {' '.join(str(error).split())[:200]}") from None
-
-
-def closed(note: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's note with what the job cost; of several results the first also bears imports and loading.
-
-    A note that no job began stays as it is: nothing of the clock enters on its own.
-    """
-    return {**note, "cost": METER.lap()} if "started" in note else dict(note)
 
 
 def now() -> str:
@@ -85,8 +71,8 @@ def now() -> str:
 def repository() -> tuple[str | None, bool | None]:
     """Commit of the working tree that runs, and whether tracked files differ from it; None outside of git."""
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(code_versions.ROOT), *words]
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(code_versions.ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
@@ -98,66 +84,49 @@ def repository() -> tuple[str | None, bool | None]:
 @functools.cache
 def lock_sha256() -> str | None:
     """Checksum of the lock file that the installation follows; None where there is none."""
-    if not code_versions.LOCK.exists():
-        return None
-    return hashlib.sha256(code_versions.LOCK.read_bytes()).hexdigest()
+    return files.sha256(code_versions.LOCK) if code_versions.LOCK.exists() else None
 
 
 class Meter:
-    """What a process spends, lap by lap; the first lap begins with the process, imports included."""
+    """What a process uses; the first reading covers the process from its start, imports included."""
 
     def __init__(self) -> None:
-        self.wall, self.cpu, self.first = psutil.Process().create_time(), 0.0, True
+        self.since, self.cpu_before, self.first = psutil.Process().create_time(), 0.0, True
 
-    def lap(self) -> dict[str, Any]:
-        """Cost since the last lap.
+    def read(
+        self, gpus: float | None = None, cpu_seconds: float | None = None, peak_memory_bytes: float | None = None
+    ) -> dict[str, Any]:
+        """The cost since the last reading.
 
         ``wall_seconds``; ``cpu_seconds`` of this process and its ended children; ``gpus`` and ``gpu_seconds``,
         wall time on every rank's device, 0 on a CPU; ``peak_memory_bytes`` of the process so far;
-        ``queue_seconds`` that Slurm let the job wait, counted once a job, None where Slurm does not tell.
+        ``queue_seconds`` of the Slurm job, counted in the first reading only, None where Slurm does not know.
+        Arguments replace what is measured here, where other processes did the work.
         """
         own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        wall, cpu = time.time(), sum(u.ru_utime + u.ru_stime for u in (own, children))
-        gpus, seconds = _gpus(), max(wall - self.wall, 0.0)
-        waited = queue_seconds(os.environ.get("SLURM_JOB_ID"))
-        spent = {
-            "wall_seconds": round(seconds, 3),
-            "cpu_seconds": round(cpu - self.cpu, 3),
-            "gpus": gpus,
-            "gpu_seconds": round(seconds * gpus, 3),
-            "peak_memory_bytes": own.ru_maxrss * 1024,
-            "queue_seconds": waited if self.first or waited is None else 0.0,
+        now, cpu = time.time(), sum(usage.ru_utime + usage.ru_stime for usage in (own, children))
+        wall = max(now - self.since, 0.0)
+        devices = _gpus() if gpus is None else int(gpus)
+        queued = slurm.queue_seconds(os.environ.get("SLURM_JOB_ID"))
+        cost = {
+            "wall_seconds": round(wall, 3),
+            "cpu_seconds": round(cpu - self.cpu_before if cpu_seconds is None else cpu_seconds, 3),
+            "gpus": devices,
+            "gpu_seconds": round(wall * devices, 3),
+            "peak_memory_bytes": int(peak_memory_bytes or own.ru_maxrss * 1024),
+            "queue_seconds": queued if self.first or queued is None else 0.0,
         }
-        self.wall, self.cpu, self.first = wall, cpu, False
-        return spent
+        self.since, self.cpu_before, self.first = now, cpu, False
+        return cost
 
 
 METER = Meter()
-"""Of this process: stages ask it for a lap when they write a result."""
+"""The meter of this process."""
 
 
 def _gpus() -> int:
-    """Devices that the job computes on: one a rank where CUDA is in use."""
+    """Devices that the job computes on: one per rank where CUDA is in use."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return 0
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-@functools.cache
-def queue_seconds(job: str | None) -> float | None:
-    """Seconds between a Slurm job's submission and its start, from squeue, else sacct; None where neither tells."""
-    if job is None:
-        return None
-    asked = (
-        ["squeue", "--noheader", f"--jobs={job}", "--format=%V|%S"],
-        ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=Submit,Start"],
-    )
-    for command in asked:
-        try:
-            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-            submitted, begun = map(datetime.datetime.fromisoformat, said.split()[0].split("|"))
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-            continue
-        return max((begun - submitted).total_seconds(), 0.0)
-    return None

@@ -1,0 +1,130 @@
+"""The commands that compare results with a configuration, and follow a result back to its sources."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polycal.cli import configfile as configuration
+from polycal.cli.configfile import Configfile
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add status, accept, verify, prune and provenance."""
+    for command in (status, accept, verify, prune, provenance):
+        app.command()(command)
+
+
+def status(
+    target: Annotated[
+        list[str] | None, typer.Argument(help="File, folder or stage; default: everything the study needs.")
+    ] = None,
+    configfile: Configfile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the jobs as JSON.")] = False,
+) -> None:
+    """Which jobs would run for a target, and why."""
+    from polycal.audit import expected_results, staleness, verify
+
+    planned = expected_results.expected_results(configuration.load(configfile))
+    statuses = staleness.select(
+        staleness.statuses(planned, expected_results.Manifests(), scheduled=True), target or []
+    )
+    if as_json:
+        print(json.dumps(staleness.as_json(statuses), indent=1, ensure_ascii=False))
+        return
+    print(staleness.as_text(statuses), end="")
+    if unknown := staleness.unknown_to_snakemake(statuses):
+        print(
+            f"Snakemake has no metadata of {unknown} existing files and compares their times only:"
+            " run 'polycal verify --register' first"
+        )
+    for entry in verify.unused_acceptances():
+        print(f"acceptance without effect: {entry}")
+
+
+def accept(
+    stage: Annotated[
+        str, typer.Argument(help="Stage whose present version gives the results of an older one.")
+    ],
+    because: Annotated[str, typer.Option(help="Why the change alters no result.")],
+    configfile: Configfile = None,
+    old: Annotated[str | None, typer.Option(help="The older version, if there are several.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who says so; default: git's user.")] = None,
+) -> None:
+    """Record that a change of code alters no result, so that nothing is computed again for it."""
+    from polycal.audit import accept as accepting
+    from polycal.audit import expected_results
+    from polycal.store import acceptances
+
+    planned = expected_results.expected_results(configuration.load(configfile))
+    entry = accepting.accept(stage, because, planned, expected_results.Manifests(), old, author)
+    print(
+        f"{stage}: results of version {entry['old']} count as results of {entry['new']};"
+        f" written to {acceptances.ACCEPTED}"
+    )
+
+
+def verify(
+    configfile: Configfile = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Give Snakemake metadata of results that came without it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the state of every result as JSON.")] = False,
+) -> None:
+    """Compare every record and checkpoint with the configuration; fails unless all are current."""
+    from polycal.audit import expected_results
+    from polycal.audit import verify as verifying
+
+    verified = verifying.verify(expected_results.expected_results(configuration.load(configfile)))
+    if as_json:
+        states = {s.result.out: {"state": s.state, "reasons": s.reasons} for s in verified.statuses}
+        report = {
+            "results": states,
+            "foreign": verified.foreign,
+            "unused_acceptances": verified.unused_acceptances,
+        }
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+    else:
+        print(verifying.as_text(verified), end="")
+    if register:
+        print(f"{verifying.register(verified, configfile or [])} jobs registered with Snakemake")
+    if not verified.complete:
+        raise typer.Exit(1)
+
+
+def prune(
+    study: Annotated[
+        list[str] | None,
+        typer.Option(help="A study whose results are needed: its overlays, separated by commas; repeat."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False,
+) -> None:
+    """List cached results, weights and training state that no study needs; default: those of the paper's grid."""
+    from polycal.audit import expected_results
+    from polycal.audit import prune as pruning
+
+    overlays = [[Path(file) for file in names.split(",")] for names in study or []] or [[]]
+    plans = [expected_results.expected_results(configuration.load(files)) for files in overlays]
+    unneeded = pruning.find_unneeded(plans)
+    print(pruning.as_text(unneeded), end="")
+    if remove:
+        print(f"removed, {pruning.remove(unneeded) / 1e6:.1f} MB freed")
+
+
+def provenance(
+    file: Annotated[Path, typer.Argument(help="Table, figure, report, record or checkpoint.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The whole chain with all manifests.")] = False,
+) -> None:
+    """Follow a result back to its sources and check every checksum on the way; fails on a broken link."""
+    from polycal.audit import lineage
+    from polycal.audit.artifact_index import ArtifactIndex
+
+    index = ArtifactIndex(file)
+    nodes = lineage.trace(index, index.owner(file))
+    if as_json:
+        print(json.dumps(lineage.as_json(index, nodes), indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        print(lineage.as_text(nodes))
+    if sentence := lineage.broken(nodes):
+        raise lineage.LineageError(sentence)

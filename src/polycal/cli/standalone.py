@@ -1,0 +1,118 @@
+"""Stages for use without a workflow: score any model folder and any file of questions, print metrics of records."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from polycal.artifacts import records
+from polycal.cli import stage_commands
+from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
+from polycal.store.run import Job, run
+from polycal.store.stages import STAGES
+
+COMMANDS = ("score", "measure")
+"""Stages whose command has options of its own here."""
+
+CHOICES = {
+    "candidates": ("letters", "texts"),
+    "dtype": ("float32", "bfloat16"),
+    "attention": ("sdpa", "eager", "flash_attention_2"),
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add score and measure."""
+    app.command(help=STAGES["score"].help)(score)
+    app.command(help=STAGES["measure"].help)(measure)
+
+
+def score(
+    model: Annotated[Path, typer.Option(help="Model folder or manifest.")],
+    questions: Annotated[list[Path], typer.Option(help="File of questions; repeat per language.")],
+    out: Annotated[list[Path], typer.Option(help="Record to write; one per file of questions.")],
+    cells: Annotated[str | None, typer.Option(help="JSON list: all that determines each record.")] = None,
+    candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
+    num_fewshot: Annotated[int, typer.Option(min=0, help="Examples per question, without --cells.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
+    attention: Annotated[
+        str, typer.Option(help="sdpa, eager or flash_attention_2, without --cells.")
+    ] = "sdpa",
+    pmi: Annotated[
+        bool, typer.Option(help="Score candidates after a neutral context too, without --cells.")
+    ] = False,
+    chat_template: Annotated[str | None, typer.Option(help="Chat format, without --cells.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="Questions that examples are taken from.")] = None,
+    token_budget: Annotated[
+        int | None, typer.Option(min=1, help="Padded tokens per batch; default: from the free memory.")
+    ] = None,
+    code: Code = None,
+    cache_dir: CacheDir = None,
+) -> None:
+    """The stage ``score``; without ``--cells`` on files of one's own."""
+    stage = STAGES["score"]
+    options = {"token_budget": token_budget}
+    if cells:
+        given = {"cells": cells, "model": model, "questions": questions, "examples": examples, "out": out}
+        run(stage_commands.job(stage, {**given, "code": code, "cache_dir": cache_dir, **options}))
+        return
+    if len(questions) != len(out):
+        raise UsageError(f"{len(questions)} --questions but {len(out)} --out; give one of each per language.")
+    settings = {
+        "candidates": candidates,
+        "num_fewshot": num_fewshot,
+        "pmi": pmi,
+        "chat_template": chat_template,
+        "dtype": dtype,
+        "attention": attention,
+    }
+    for key, allowed in CHOICES.items():
+        if settings[key] not in allowed:
+            raise UsageError(f"--{key}: {settings[key]!r} is refused: must be {' or '.join(allowed)}.")
+    described = [_cell(model, file, settings) for file in questions]
+    with tempfile.TemporaryDirectory() as folder:
+        inputs: dict[str, Any] = {
+            "model": model,
+            "questions": [_as_record(file, Path(folder) / str(n)) for n, file in enumerate(questions)],
+        }
+        if examples is not None:
+            inputs["examples"] = _as_record(examples, Path(folder) / "examples")
+        run(Job(stage, described, inputs, out, cache_dir, code, options))
+
+
+def _cell(model: Path, questions: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    name = model.parent.name if model.is_file() else model.name
+    names = {"model": name, "benchmark": questions.parent.name, "language": questions.stem}
+    return {"stage": "score", **names, "settings": settings}
+
+
+def _as_record(file: Path, folder: Path) -> Path:
+    """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``."""
+    from polycal.data import own_questions
+
+    if own_questions.is_record(file):
+        return file
+    record = folder / f"{file.stem}.parquet"
+    records.write(record, own_questions.read(file), records.QUESTION)
+    return record
+
+
+def measure(
+    files: Annotated[list[Path] | None, typer.Argument(help="Score records, without --cell.")] = None,
+    cell: Annotated[str | None, typer.Option(help="JSON of all that determines the tables.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the tables, with --cell.")] = None,
+    code: Code = None,
+    cache_dir: CacheDir = None,
+    partial: Partial = False,
+) -> None:
+    """The stage ``measure``; without ``--cell`` the metrics of the given records are printed."""
+    if cell and out:
+        given = {"cell": cell, "out": out, "code": code, "cache_dir": cache_dir, "partial": partial}
+        run(stage_commands.job(STAGES["measure"], given))
+        return
+    if cell or out or not files:
+        raise UsageError("give score records to print their metrics, or --cell and --out to write tables.")
+    from polycal.analysis import summary
+
+    print(summary.summary(files).round(4).to_string(index=False))

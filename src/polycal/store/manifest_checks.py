@@ -1,0 +1,44 @@
+"""Checks of manifests against their schema, and the schema as a published JSON document."""
+
+from typing import Any
+
+import pydantic
+from pydantic import BaseModel
+
+from polycal.store.manifest_schema import Manifest
+from polycal.store.stages import STAGES
+
+
+def problems(manifest: Any) -> list[str]:
+    """Where a manifest breaks the model of its stage, one sentence each; empty for a valid one."""
+    stage = STAGES.get(str(manifest.get("stage"))) if isinstance(manifest, dict) else None
+    try:
+        (stage.manifest if stage else Manifest).model_validate(manifest)
+    except pydantic.ValidationError as error:
+        return [
+            f"its manifest breaks the schema at {'.'.join(map(str, one['loc'])) or 'the top'}: {one['msg']}"
+            for one in error.errors(include_input=False, include_url=False)
+        ]
+    return []
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of every manifest: what all contain, then what those of each stage contain."""
+    models: list[type[BaseModel]] = [Manifest, *(stage.manifest for stage in STAGES.values())]
+    definitions: dict[str, Any] = {}
+    for model in models:
+        own = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= {**own.pop("$defs", {}), model.__name__: own}
+    rules = [
+        {
+            "if": {"properties": {"stage": {"const": stage.name}}},
+            "then": {"$ref": f"#/$defs/{stage.manifest.__name__}"},
+        }
+        for stage in STAGES.values()
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "The manifest of a result of polycal",
+        "allOf": [{"$ref": "#/$defs/Manifest"}, *rules],
+        "$defs": definitions,
+    }

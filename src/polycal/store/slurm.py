@@ -1,0 +1,61 @@
+"""Questions to Slurm: the state of a job, its time in the queue, and what it used. All answers may be "unknown"."""
+
+import datetime
+import functools
+import subprocess
+from collections.abc import Sequence
+
+ENDED = frozenset(
+    {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
+)
+"""States in which Slurm has ended every process of a job. NODE_FAIL is not one: the node may still run it."""
+
+ALIVE = frozenset(
+    {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "CONFIGURING", "RESIZING"}
+)
+"""States in which a job may have running processes."""
+
+
+def _ask(command: Sequence[str], timeout: float) -> str:
+    """The output of a Slurm command; empty where it is missing, fails or does not answer in ``timeout`` seconds."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return ran.stdout.strip() if ran.returncode == 0 else ""
+
+
+def job_state(job: str) -> str:
+    """The state of a job, such as RUNNING; empty where Slurm does not know it or does not answer."""
+    return _ask(["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"], 60)
+
+
+def accounted_seconds(job: str) -> tuple[float, float] | None:
+    """Wall seconds and GPU seconds of a job from Slurm's accounting; None where that has no record."""
+    command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}"]
+    answer = _ask([*command, "--format=ElapsedRaw,AllocTRES"], 30)
+    try:
+        elapsed, allocated = answer.split()[0].split("|")
+        gpus = dict(entry.split("=") for entry in allocated.split(",") if entry).get("gres/gpu", "0")
+        return float(elapsed), float(elapsed) * int(gpus)
+    except (ValueError, IndexError):
+        return None
+
+
+@functools.cache
+def queue_seconds(job: str | None) -> float | None:
+    """Seconds between a job's submission and its start, from squeue, else from sacct; None where unknown."""
+    if job is None:
+        return None
+    questions = (
+        ["squeue", "--noheader", f"--jobs={job}", "--format=%V|%S"],
+        ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=Submit,Start"],
+    )
+    for command in questions:
+        try:
+            answer = _ask(command, 30).split()[0].split("|")
+            submitted, started = map(datetime.datetime.fromisoformat, answer)
+        except (ValueError, IndexError):
+            continue
+        return max((started - submitted).total_seconds(), 0.0)
+    return None

@@ -1,0 +1,298 @@
+"""The registry of stages: everything that is said about a stage, once.
+
+The command line, the manifest schema, the titles of the report, code versions, ``polycal verify`` and the tests
+read this table. To add a stage, add an entry here, the path of its output to ``polycal.study.paths``, a rule to
+``workflow/rules`` and the module with its entry function (docs/architecture.md shows an example).
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from polycal.store import manifest_schema as schema
+
+TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
+INFERENCE = ("tokenizers", "torch", "transformers")
+NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
+DRAWING = ("jinja2", "matplotlib", "pandas", "seaborn")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A result of another stage that a stage reads, given on the command line as ``--NAME``.
+
+    ``kind`` is how its content is identified: ``record`` by the checksum of its rows, ``checkpoint`` by that of its
+    weights; a ``folder`` needs ``Stage.checksums``. Of ``many`` files each is identified by its name without suffix. ``paths_of_cell`` names a function
+    that gives the files from the cell, for lists too long for a command line; ``--partial`` leaves missing ones out.
+    """
+
+    name: str
+    kind: Literal["record", "checkpoint", "folder"]
+    help: str
+    many: bool = False
+    optional: bool = False
+    paths_of_cell: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a job runs, which changes no result: ``--NAME``."""
+
+    name: str
+    default: int | float | None
+    help: str
+    kind: type = int
+    minimum: float = 1
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage. Functions are named as strings, ``package.module:function`` below ``polycal``, and imported when run.
+
+    ``entry`` is called with the cell and, by keyword, the inputs, the options, ``out`` and ``stamp``. It writes ``out``
+    and may return further files below the folder of ``out``, which are cached too.
+
+    With ``per_language`` a job makes several results that share a model: the entry gets lists of cells, ``out`` and
+    stamps, and calls ``done(number)`` after each result. ``tables_of_cell`` names a function that gives the names of
+    the tables that are written to the folder ``out``. ``checksums`` names a function that identifies all inputs,
+    where the rule of ``Input`` is not enough. ``whole`` names a function that says whether the files that belong to a
+    restored ``out`` are still there; if not, the stage runs again.
+    """
+
+    name: str
+    title: str
+    help: str
+    entry: str
+    manifest: type[schema.Manifest]
+    inputs: tuple[Input, ...] = ()
+    options: tuple[Option, ...] = ()
+    output: str = ""
+    runtime: tuple[str, ...] = ()
+    data_files: tuple[str, ...] = ()
+    per_language: bool = False
+    tables_of_cell: str = ""
+    checksums: str = ""
+    whole: str = ""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The module of the entry function: what it imports makes the stage's code version."""
+        return (self.entry.partition(":")[0],)
+
+    @property
+    def command(self) -> str:
+        """The name on the command line."""
+        return self.name.replace("_", "-")
+
+
+def load(function: str) -> Callable[..., Any]:
+    """Import a function of the registry, written ``package.module:function``."""
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(f"polycal.{module}"), name)
+
+
+MODEL = Input("model", "checkpoint", "Manifest or folder of the model.")
+QUESTIONS = Input("questions", "record", "Questions of one language; repeat per language.", many=True)
+INSTRUCTIONS = Input("instructions", "record", "Conversations.")
+
+_ALL = (
+    Stage(
+        "measure",
+        "Measured tables",
+        "Accuracy, confidence and calibration of score records, with 95% intervals.",
+        "analysis.measure:measure",
+        schema.Measured,
+        inputs=(
+            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.paths:score_records"),
+        ),
+        checksums="analysis.measure:input_checksums",
+        tables_of_cell="analysis.measure:table_names",
+        runtime=NUMBERS,
+    ),
+    Stage(
+        "measure_embeddings",
+        "Tables of embedding diversity",
+        "Diversity of prompt embeddings, and its correlation with calibration over languages.",
+        "analysis.embedding_diversity:measure_embeddings",
+        schema.TableManifest,
+        inputs=(
+            Input(
+                "embeddings", "record", "Embeddings.", many=True, paths_of_cell="study.paths:embedding_records"
+            ),
+            Input("measured", "record", "The study's cells.parquet."),
+        ),
+        checksums="analysis.embedding_diversity:input_checksums",
+        tables_of_cell="analysis.embedding_diversity:table_names",
+        runtime=NUMBERS,
+    ),
+    Stage(
+        "measure_next_token",
+        "Tables of next-token calibration",
+        "Calibration of next-token predictions, with 95% intervals.",
+        "analysis.next_token_metrics:measure_next_token",
+        schema.TableManifest,
+        inputs=(
+            Input(
+                "tokens",
+                "record",
+                "Next-token scores.",
+                many=True,
+                paths_of_cell="study.paths:next_token_records",
+            ),
+        ),
+        checksums="analysis.next_token_metrics:input_checksums",
+        tables_of_cell="analysis.next_token_metrics:table_names",
+        runtime=NUMBERS,
+    ),
+    Stage(
+        "score",
+        "Score records",
+        "Log-likelihoods of every candidate answer, one record per language.",
+        "scoring.multiple_choice:score",
+        schema.Scores,
+        inputs=(
+            MODEL,
+            QUESTIONS,
+            Input("examples", "record", "Questions whose examples are shown.", optional=True),
+        ),
+        options=(Option("token_budget", None, "Padded tokens per batch; default: from the free memory."),),
+        output="scores.parquet",
+        per_language=True,
+        runtime=INFERENCE,
+    ),
+    Stage(
+        "embed",
+        "Embeddings of prompts",
+        "Embeddings of a benchmark's prompts, one record per language.",
+        "scoring.prompt_embeddings:embed",
+        schema.RowsManifest,
+        inputs=(MODEL, QUESTIONS),
+        output="embeddings.parquet",
+        per_language=True,
+        runtime=INFERENCE,
+    ),
+    Stage(
+        "score_next_token",
+        "Scores of next tokens",
+        "Predictions of every target token of held-out conversations.",
+        "scoring.next_token:score_next_token",
+        schema.RowsManifest,
+        inputs=(MODEL, INSTRUCTIONS),
+        output="tokens.parquet",
+        runtime=INFERENCE,
+    ),
+    Stage(
+        "select_lr",
+        "Chosen learning rates",
+        "Choose among the learning rates of a cell by the loss on held-out conversations.",
+        "training.lr_selection:select_lr",
+        schema.Selected,
+        inputs=(Input("manifests", "checkpoint", "Manifest per learning rate; repeat.", many=True),),
+        checksums="training.lr_selection:input_checksums",
+        output="selected.json",
+    ),
+    Stage(
+        "finetune",
+        "Fine-tuned checkpoints",
+        "Fine-tune a model with label smoothing; continues where a run of the same cell was stopped.",
+        "training.finetune:finetune",
+        schema.Trained,
+        inputs=(MODEL, INSTRUCTIONS),
+        options=(
+            Option("zero_stage", 2, "DeepSpeed ZeRO stage.", minimum=0, maximum=3),
+            Option("threads", 1, "Threads per node."),
+            Option("ranks", 1, "Processes per node, one per GPU."),
+            Option("nodes", 1, "Nodes of the Slurm job that train together."),
+            Option("save_minutes", 10.0, "Minutes between saves of the training state.", float, 0),
+        ),
+        output="manifest.json",
+        whole="artifacts.checkpoints:is_whole",
+        runtime=TRAINING,
+    ),
+    Stage(
+        "fetch_instructions",
+        "Instruction data",
+        "Download or find an instruction data set and write it as conversations.",
+        "data.instructions:fetch_instructions",
+        schema.Fetched,
+        checksums="data.sources:input_checksums",
+        output="conversations.parquet",
+        runtime=("datasets", "pyarrow", "pycld2"),
+    ),
+    Stage(
+        "fetch_benchmark",
+        "Questions",
+        "Download or find one language of a benchmark and write it as questions.",
+        "data.benchmarks:fetch_benchmark",
+        schema.Fetched,
+        checksums="data.sources:input_checksums",
+        output="questions.parquet",
+        runtime=("datasets", "pyarrow"),
+    ),
+    Stage(
+        "check_parallel",
+        "Checks that languages ask the same questions",
+        "Check that the languages of a benchmark ask the same questions.",
+        "data.parallel:check_parallel",
+        schema.Manifest,
+        inputs=(QUESTIONS,),
+        output="parallel.json",
+        runtime=("pyarrow",),
+    ),
+    Stage(
+        "fetch_model",
+        "Base models",
+        "Download or find a model and write its manifest.",
+        "data.sources:fetch_model",
+        schema.ModelManifest,
+        checksums="data.sources:input_checksums",
+        output="manifest.json",
+        runtime=("huggingface_hub",),
+    ),
+    Stage(
+        "miniature_model",
+        "Pre-training of the miniature",
+        "Pre-train one of the miniature's base models; stops if it has not learned the task.",
+        "miniature.base_models:miniature_model",
+        schema.Pretrained,
+        output="gate.json",
+        runtime=INFERENCE,
+    ),
+    Stage(
+        "miniature_data",
+        "The miniature's data",
+        "Write the miniature's instruction sets and benchmarks, and a manifest of their files.",
+        "miniature.hub:miniature_data",
+        schema.FilesManifest,
+        output="data.json",
+        whole="miniature.hub:files_are_whole",
+        runtime=("numpy",),
+    ),
+    Stage(
+        "report",
+        "Tables, figures and report",
+        "Tables, figures and the report of a study, from its measured tables.",
+        "report.page:report",
+        schema.FilesManifest,
+        inputs=(
+            Input("study", "folder", "Folder of the measured tables."),
+            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.paths:score_records"),
+            Input(
+                "conversations",
+                "record",
+                "Conversations.",
+                many=True,
+                paths_of_cell="study.paths:conversation_records",
+            ),
+        ),
+        checksums="report.page:input_checksums",
+        output="report.html",
+        runtime=DRAWING,
+        data_files=("report/templates/*",),
+    ),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
+"""By name, in the order in which the report lists them: from the tables back to the sources."""
