@@ -1,101 +1,63 @@
-"""Training rows, the order in which they are seen, and how they become batches.
+"""The order in which conversations are trained on, and how they become micro-batches.
 
-The order is written down in full before training: a permutation an epoch, its last global batch filled up
-with rows that hold no target. So every global batch is the same whatever the number of ranks and the size
-of a micro-batch, and resuming needs no random state to find its place.
+The complete order is determined before training: one permutation per epoch, padded with rows without targets to
+whole global batches. Every global batch is therefore the same for any number of ranks and any micro-batch size,
+and resuming needs no random state to find its position.
 """
 
 import hashlib
 import math
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from polycal.data.tokenized import TokenizedRows
 from polycal.errors import PolycalError
+from polycal.vocabulary import IGNORE_INDEX
 
-IGNORED = -100
-NO_ROW = -1
-
-
-@dataclass(frozen=True)
-class Rows:
-    """N rows end to end: ``tokens`` [T] int32, ``targets`` [T] bool, row i from ``starts[i]`` to ``starts[i+1]``."""
-
-    tokens: np.ndarray
-    targets: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def collect(cls, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> Self:
-        """Rows from pairs of tokens and targets."""
-        tokens, targets, starts = [np.zeros(0, np.int32)], [np.zeros(0, bool)], [0]
-        for ids, wanted in rows:
-            tokens.append(ids)
-            targets.append(wanted)
-            starts.append(starts[-1] + len(ids))
-        return cls(np.concatenate(tokens), np.concatenate(targets), np.asarray(starts, dtype=np.int64))
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.starts) - 1
-
-    def row(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens and targets of one row."""
-        part = slice(self.starts[number], self.starts[number + 1])
-        return self.tokens[part], self.targets[part]
-
-    def write(self, folder: Path) -> None:
-        """Write the rows as a folder of arrays, aside and renamed."""
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        aside.mkdir(parents=True)
-        for name in ("tokens", "targets", "starts"):
-            np.save(aside / f"{name}.npy", getattr(self, name))
-        os.rename(aside, folder)
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Rows of a written folder, mapped, not loaded: the ranks of a node share one copy."""
-        return cls(
-            *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tokens", "targets", "starts"))
-        )
+PADDING_ROW = -1
+"""Row number of a row without targets, which fills up a global batch."""
 
 
-def draw(*words: object) -> int:
-    """A 63-bit number that depends on ``words`` only: the seed of whatever they name."""
-    digest = hashlib.sha256("/".join(map(str, words)).encode()).digest()
+class BatchError(PolycalError):
+    """A global batch that cannot be divided into the requested micro-batches."""
+
+
+def stable_seed(*parts: object) -> int:
+    """A 63-bit seed that depends on ``parts`` only, not on the process or the platform."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def order(rows: int, epochs: str, batch: int, seed: str) -> np.ndarray:
-    """Row numbers [steps × batch] in training order; NO_ROW stands for a row without targets.
+def training_order(rows: int, epochs: str, global_batch_size: int, seed: str) -> np.ndarray:
+    """Row numbers [steps × global_batch_size] in training order, PADDING_ROW where there is no row.
 
-    ``epochs`` is a decimal number; a broken one ends within an epoch, after a whole global batch.
+    ``epochs`` is a decimal number. It may be fractional; training then stops after the last complete global batch.
     """
-    a_pass = math.ceil(rows / batch)
-    steps = math.ceil(Decimal(epochs) * a_pass)
-    seen = []
-    for epoch in range(math.ceil(steps / a_pass)):
-        shuffled = np.random.default_rng(draw("order", seed, epoch)).permutation(rows)
-        seen.append(np.pad(shuffled, (0, a_pass * batch - rows), constant_values=NO_ROW))
-    return np.concatenate(seen)[: steps * batch]
+    steps_per_epoch = math.ceil(rows / global_batch_size)
+    steps = math.ceil(Decimal(epochs) * steps_per_epoch)
+    order = []
+    for epoch in range(math.ceil(steps / steps_per_epoch)):
+        shuffled = np.random.default_rng(stable_seed("order", seed, epoch)).permutation(rows)
+        padding = (0, steps_per_epoch * global_batch_size - rows)
+        order.append(np.pad(shuffled, padding, constant_values=PADDING_ROW))
+    return np.concatenate(order)[: steps * global_batch_size]
 
 
-def pad(rows: Rows, numbers: Sequence[int], filler: int) -> dict[str, np.ndarray]:
+def pad(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str, np.ndarray]:
     """A micro-batch: ``input_ids``, ``attention_mask``, ``labels`` [B, L] int64, padded on the right.
 
-    ``filler`` is the token of padding and of rows without targets, which are one token long.
+    A PADDING_ROW among ``numbers`` becomes one ``pad_token`` without a target.
     """
-    empty = (np.asarray([filler]), np.asarray([False]))
-    taken = [empty if n == NO_ROW else rows.row(n) for n in numbers]
-    shape = (len(taken), max(len(tokens) for tokens, _ in taken))
-    ids, mask = np.full(shape, filler, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    labels = np.full(shape, IGNORED, dtype=np.int64)
-    for line, (tokens, targets) in enumerate(taken):
+    padding = (np.asarray([pad_token]), np.asarray([False]))
+    selected = [padding if n == PADDING_ROW else rows.row(n) for n in numbers]
+    shape = (len(selected), max(len(tokens) for tokens, _ in selected))
+    ids, mask = np.full(shape, pad_token, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
+    for line, (tokens, targets) in enumerate(selected):
         ids[line, : len(tokens)] = tokens
         mask[line, : len(tokens)] = 1
         labels[line, : len(tokens)][targets] = tokens[targets]
@@ -103,37 +65,42 @@ def pad(rows: Rows, numbers: Sequence[int], filler: int) -> dict[str, np.ndarray
 
 
 @dataclass(frozen=True)
-class Split:
-    """How a global batch is cut: ``batch`` = ``micro`` × ``accumulation`` × ``ranks`` conversations."""
+class BatchSplit:
+    """How a global batch is divided: ``global_batch_size`` = ``micro_batch_size`` × ``accumulation`` × ``ranks``.
 
-    batch: int
-    micro: int
+    Raises BatchError if there is no such whole number ``accumulation``.
+    """
+
+    global_batch_size: int
+    micro_batch_size: int
     ranks: int
 
     def __post_init__(self) -> None:
-        if self.batch % (self.micro * self.ranks):
+        if self.global_batch_size % (self.micro_batch_size * self.ranks):
             raise BatchError(
-                f"batch {self.batch} does not divide into micro-batches of {self.micro} on {self.ranks} rank(s);"
-                f" batch must be a multiple of {self.micro * self.ranks}."
+                f"global_batch_size {self.global_batch_size} does not divide into micro-batches of"
+                f" {self.micro_batch_size} on {self.ranks} rank(s); global_batch_size must be a multiple of"
+                f" {self.micro_batch_size * self.ranks}."
             )
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches of one rank in a step."""
-        return self.batch // (self.micro * self.ranks)
+        """Micro-batches per rank and optimizer step."""
+        return self.global_batch_size // (self.micro_batch_size * self.ranks)
 
 
-class BatchError(PolycalError):
-    """A global batch that cannot be cut as asked."""
+def settings_split(settings: Mapping[str, Any], ranks: int) -> BatchSplit:
+    """How the global batch of a cell's settings is divided over ``ranks`` ranks; raises BatchError if it cannot be."""
+    return BatchSplit(int(settings["global_batch_size"]), int(settings["micro_batch_size"]), ranks)
 
 
-def held_out(rows: Rows, micro: int, rank: int, ranks: int) -> Iterable[list[int]]:
-    """Row numbers of one rank's micro-batches; every rank gets as many, so that all stay in step."""
-    for first in range(0, len(rows), micro * ranks):
-        mine = range(first + rank * micro, min(first + (rank + 1) * micro, len(rows)))
-        yield list(mine) or [NO_ROW]
+def heldout_micro_batches(
+    rows: TokenizedRows, micro_batch_size: int, rank: int, ranks: int
+) -> Iterable[list[int]]:
+    """Row numbers of each micro-batch of one rank.
 
-
-def settings_split(settings: dict[str, Any], ranks: int) -> Split:
-    """The split of a cell's settings on ``ranks`` ranks; raises BatchError where it does not come out even."""
-    return Split(int(settings["global_batch_size"]), int(settings["micro_batch_size"]), ranks)
+    All ranks get the same number of micro-batches, because the ranks of ZeRO stage 3 must run in step.
+    """
+    for first in range(0, len(rows), micro_batch_size * ranks):
+        share = range(first + rank * micro_batch_size, min(first + (rank + 1) * micro_batch_size, len(rows)))
+        yield list(share) or [PADDING_ROW]

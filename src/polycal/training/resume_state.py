@@ -1,8 +1,9 @@
-"""Training state that is either whole or does not exist.
+"""Training state from which a run resumes, written so that it is complete or does not exist.
 
-A state is a folder ``step-<n>`` that ends in ``complete.json``: fingerprint, step, and the name and size of
-every file. It is written aside, flushed, and renamed last, so a kill at any moment leaves the state before.
-Trainers take the newest folder unchecked and go on silently and wrongly where a file of it is missing.
+A state is a folder ``step-N`` with a file ``complete.json``: fingerprint, step, and the name and size of every
+file. It is written to a temporary folder, flushed to disk, and renamed last, so a kill at any moment leaves the
+previous state intact. The Trainer itself resumes from its newest folder without checking it, and continues with
+wrong values and no message if a file is missing.
 """
 
 import json
@@ -18,23 +19,23 @@ COMPLETE = "complete.json"
 
 @dataclass(frozen=True)
 class State:
-    """A whole state: its folder, the optimizer steps behind it, and what was noted with it."""
+    """A complete state: its folder, the optimizer steps done, and the content of its ``complete.json``."""
 
     folder: Path
     step: int
     note: Mapping[str, Any]
 
 
-def found(folder: Path, fingerprint: str) -> list[State]:
-    """The whole states of ``fingerprint`` in ``folder``, oldest first."""
+def complete_states(folder: Path, fingerprint: str) -> list[State]:
+    """The complete states of ``fingerprint`` in ``folder``, oldest first."""
     entries = folder.iterdir() if folder.is_dir() else ()
-    whole = (read(entry) for entry in entries)
-    mine = (state for state in whole if state is not None and state.note["fingerprint"] == fingerprint)
-    return sorted(mine, key=lambda state: state.step)
+    states = (read(entry) for entry in entries)
+    matching = (s for s in states if s is not None and s.note["fingerprint"] == fingerprint)
+    return sorted(matching, key=lambda state: state.step)
 
 
 def read(folder: Path) -> State | None:
-    """The state in ``folder``; None unless every file is there with the size that was noted."""
+    """The state in ``folder``; None unless every listed file exists with the recorded size."""
     if folder.name.startswith("."):
         return None
     try:
@@ -50,34 +51,38 @@ def read(folder: Path) -> State | None:
     return State(folder, step, note)
 
 
-def aside(folder: Path, step: int) -> Path:
-    """An empty folder in which the state of ``step`` can be written."""
-    place = folder / f".step-{step}.part"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    return place
+def begin(folder: Path, step: int) -> Path:
+    """Create an empty temporary folder in which the state of ``step`` is written."""
+    temporary = folder / f".step-{step}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
 
 
-def seal(place: Path, fingerprint: str, step: int, **note: Any) -> State:
-    """Make what was written in ``place``, a folder that ``aside`` gave, the state of ``step``."""
-    files = sorted(path for path in place.rglob("*") if path.is_file())
-    sizes = {path.relative_to(place).as_posix(): path.stat().st_size for path in files}
-    said = {**note, "fingerprint": fingerprint, "step": step, "files": sizes}
+def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
+    """Make the files in ``temporary``, a folder from ``begin``, the complete state of ``step``.
+
+    ``note`` is recorded with the state. All files are flushed to disk before the rename.
+    """
+    files = sorted(path for path in temporary.rglob("*") if path.is_file())
+    sizes = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in files}
+    content = {**note, "fingerprint": fingerprint, "step": step, "files": sizes}
     for path in files:
         _flush(path)
-    (place / COMPLETE).write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
-    for path in (place / COMPLETE, *(path for path in place.rglob("*") if path.is_dir()), place):
+    (temporary / COMPLETE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    folders = [path for path in temporary.rglob("*") if path.is_dir()]
+    for path in (temporary / COMPLETE, *folders, temporary):
         _flush(path)
-    target = place.parent / f"step-{step}"
-    # what may stand there is broken, or was made by another number of ranks
+    target = temporary.parent / f"step-{step}"
+    # an existing folder of this step is broken, or was written by another number of ranks
     shutil.rmtree(target, ignore_errors=True)
-    os.rename(place, target)
+    os.rename(temporary, target)
     _flush(target.parent)
-    return State(target, step, said)
+    return State(target, step, content)
 
 
 def prune(folder: Path, fingerprint: str, keep: list[State]) -> None:
-    """Remove broken states and those of ``fingerprint`` not in ``keep``; another fingerprint's stay."""
+    """Remove broken states, and states of ``fingerprint`` that are not in ``keep``; states of others remain."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         state = read(entry)
         if state is None or (state.note["fingerprint"] == fingerprint and state not in keep):

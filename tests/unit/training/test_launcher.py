@@ -142,8 +142,8 @@ def test_what_several_nodes_are_sent_reaches_them_as_the_signal_that_srun_hands_
     (tmp_path / "said").mkdir()
     (tmp_path / ".rendezvous-left.json").write_text("{}")
     words = [sys.executable, "-c", WAIT, str(tmp_path / "said")]
-    call = f"launch.over_nodes({words!r}, 1, 2, pathlib.Path({str(tmp_path)!r}))"
-    script = f"import pathlib, sys; from polycal import launch; sys.exit({call})"
+    call = f"launcher.over_nodes({words!r}, 1, 2, pathlib.Path({str(tmp_path)!r}))"
+    script = f"import pathlib, sys; from polycal.training import launcher; sys.exit({call})"
     environment = {**os.environ, "SLURM_JOB_ID": "1", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     run = subprocess.Popen([sys.executable, "-c", script], env=environment)
     found = pids(tmp_path / "said", 2)

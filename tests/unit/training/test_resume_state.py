@@ -10,21 +10,21 @@ MINE, OTHER = "a" * 64, "b" * 64
 
 
 def save(folder, step, fingerprint=MINE, **note):
-    place = resume_state.aside(folder, step)
+    place = resume_state.begin(folder, step)
     (place / "part").mkdir()
     (place / "part/optimizer.pt").write_bytes(b"x" * 100)
     (place / "rng_state.pth").write_bytes(b"y")
-    return resume_state.seal(place, fingerprint, step, ranks=1, **note)
+    return resume_state.commit(place, fingerprint, step, ranks=1, **note)
 
 
 def test_what_was_sealed_is_found_oldest_first_with_its_note(tmp_path):
     for step in (20, 3):
         save(tmp_path, step, seconds=1.5)
-    found = resume_state.found(tmp_path, MINE)
+    found = resume_state.complete_states(tmp_path, MINE)
     assert [one.step for one in found] == [3, 20]
     assert found[0].note["seconds"] == 1.5
     assert found[0].note["files"] == {"part/optimizer.pt": 100, "rng_state.pth": 1}
-    assert resume_state.found(tmp_path / "none", MINE) == []
+    assert resume_state.complete_states(tmp_path / "none", MINE) == []
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_a_broken_state_does_not_exist_and_the_one_before_stands(tmp_path, broke
         (folder / "complete.json").write_text('{"step": 2')
     else:
         folder.rename(tmp_path / ".step-2.part")
-    assert [one.step for one in resume_state.found(tmp_path, MINE)] == [1]
-    resume_state.prune(tmp_path, MINE, resume_state.found(tmp_path, MINE))
+    assert [one.step for one in resume_state.complete_states(tmp_path, MINE)] == [1]
+    resume_state.prune(tmp_path, MINE, resume_state.complete_states(tmp_path, MINE))
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
 
 
@@ -52,7 +52,7 @@ def test_a_state_of_another_fingerprint_is_neither_used_nor_touched(tmp_path):
     theirs = save(tmp_path, 9, OTHER)
     mine = save(tmp_path, 4)
     save(tmp_path, 3)
-    assert [one.step for one in resume_state.found(tmp_path, MINE)] == [3, 4]
+    assert [one.step for one in resume_state.complete_states(tmp_path, MINE)] == [3, 4]
     resume_state.prune(tmp_path, MINE, [mine])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-4", "step-9"]
     assert resume_state.read(theirs.folder).note["fingerprint"] == OTHER
@@ -62,4 +62,4 @@ def test_sealing_over_a_broken_state_of_the_same_step_replaces_it(tmp_path):
     (save(tmp_path, 5).folder / "rng_state.pth").unlink()
     assert save(tmp_path, 5).folder == tmp_path / "step-5"
     assert json.loads((tmp_path / "step-5/complete.json").read_text())["step"] == 5
-    assert [one.step for one in resume_state.found(tmp_path, MINE)] == [5]
+    assert [one.step for one in resume_state.complete_states(tmp_path, MINE)] == [5]

@@ -1,0 +1,120 @@
+"""Conversations as tokens, and which of the tokens are targets.
+
+Targets are the tokens of assistant turns, including the end-of-sequence token of each turn.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
+
+from polycal.data import chat_templates
+from polycal.data.chat_templates import ChatError
+
+Message = Mapping[str, str]
+
+ROLES = ("system", "user", "assistant")
+CHUNK = 1000
+"""Conversations that are rendered and tokenized together."""
+
+
+@dataclass(frozen=True)
+class TokenizedRows:
+    """N rows end to end: ``tokens`` [T] int32 and ``targets`` [T] bool.
+
+    Row i extends from ``starts[i]`` to ``starts[i + 1]``; ``starts`` is [N + 1] int64.
+    """
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def collect(cls, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> Self:
+        """Join rows that are given as pairs of tokens and targets."""
+        tokens, targets, starts = [np.zeros(0, np.int32)], [np.zeros(0, bool)], [0]
+        for ids, is_target in rows:
+            tokens.append(ids)
+            targets.append(is_target)
+            starts.append(starts[-1] + len(ids))
+        return cls(np.concatenate(tokens), np.concatenate(targets), np.asarray(starts, dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.starts) - 1
+
+    def row(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and targets of one row."""
+        part = slice(self.starts[number], self.starts[number + 1])
+        return self.tokens[part], self.targets[part]
+
+
+def tokenize(
+    tokenizer: Any, conversations: Iterable[Sequence[Message]], template: str, max_length: int
+) -> tuple[TokenizedRows, Counter[str]]:
+    """Render conversations with the chat template of that name and tokenize them.
+
+    Also returns how many conversations were skipped or cut, by reason. A conversation of more than ``max_length``
+    tokens is cut; it is skipped if no target remains. Raises ChatError if the template is unknown or the tokenizer
+    has no end-of-sequence token or gives no offsets.
+    """
+    if tokenizer.eos_token is None:
+        raise ChatError(
+            "the tokenizer has no end-of-sequence token, which every assistant turn must end with."
+        )
+    if not tokenizer.is_fast:
+        raise ChatError("the tokenizer has no tokenizer.json; targets are found by its offsets.")
+    source, counts = chat_templates.template(template, tokenizer), Counter[str]()
+    rows = TokenizedRows.collect(_rows(tokenizer, conversations, source, max_length, counts))
+    return rows, counts
+
+
+def _rows(
+    tokenizer: Any,
+    conversations: Iterable[Sequence[Message]],
+    source: str,
+    max_length: int,
+    counts: Counter[str],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
+    usable = (c for c in conversations if not _is_skipped(c, counts))
+    while chunk := [list(map(dict, c)) for c in islice(usable, CHUNK)]:
+        rendered: Any = render_jinja_template(
+            conversations=chunk, chat_template=source, return_assistant_tokens_mask=True, **special
+        )
+        texts, spans = rendered
+        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        for ids, offsets, turns in zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True):
+            starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
+            target = np.zeros(len(ids), dtype=bool)
+            for first, last in turns:
+                target |= (starts >= first) & (ends <= last) & (ends > starts)
+            # the first token has no context from which it could be predicted
+            target[:1] = False
+            if len(ids) > max_length:
+                counts["cut to max_length"] += 1
+            if not target[:max_length].any():
+                counts["no target within max_length"] += 1
+                continue
+            yield np.asarray(ids[:max_length], dtype=np.int32), target[:max_length]
+
+
+def _is_skipped(conversation: Sequence[Message], counts: Counter[str]) -> bool:
+    """Whether a conversation cannot be trained on; the reason is added to ``counts``."""
+    if not conversation:
+        reason = "empty"
+    elif any(m["role"] not in ROLES for m in conversation):
+        reason = "unknown role"
+    elif not any(m["role"] == "assistant" and (m["content"] or "").strip() for m in conversation):
+        reason = "no assistant turn"
+    elif any(m["content"] is None for m in conversation):
+        reason = "message without content"
+    else:
+        return False
+    counts[reason] += 1
+    return True

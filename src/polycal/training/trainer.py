@@ -1,0 +1,156 @@
+"""The trainer: TRL's SFTTrainer with a predetermined order of rows, the smoothed loss and states that are complete."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch.utils.data import SequentialSampler
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from polycal.progress import ProgressLine
+from polycal.training import batches, resume_state
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""Signals on which a run saves its state and stops: scancel, Ctrl-C, and Slurm's warning before the time limit."""
+
+
+class SmoothedTrainer(SFTTrainer):
+    """SFTTrainer that trains on rows in the given order, with the loss that the output head computes.
+
+    The loss of a micro-batch is the sum over its target tokens, divided by the number of target tokens of the
+    global batch if ``reduction`` is ``mean``, and not divided if it is ``sum``. Dropout is seeded for each
+    micro-batch by ``seed``, the step and the position of the micro-batch in the global batch.
+    """
+
+    def __init__(
+        self, *, reduction: str, seed: str, state_folder: Path, fingerprint: str, **options: Any
+    ) -> None:
+        self.reduction, self.dropout_seed = reduction, seed
+        self.state_folder, self.fingerprint = state_folder, fingerprint
+        self.started = time.monotonic()
+        self.micro_batch, self.micro_batch_step = 0, -1
+        self.statistics: torch.Tensor | None = None
+        super().__init__(**options)
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward pass of one micro-batch."""
+        step = self.state.global_step
+        self.micro_batch = self.micro_batch + 1 if self.micro_batch_step == step else 0
+        self.micro_batch_step = step
+        # accelerate distributes the micro-batches of a global batch over the ranks in turn
+        position = self.micro_batch * self.args.world_size + self.args.process_index
+        torch.manual_seed(batches.stable_seed("dropout", self.dropout_seed, step, position))
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of one micro-batch; its statistics are added up for the log."""
+        count = 1 if self.reduction == "sum" else max(int(num_items_in_batch), 1)
+        # DeepSpeed averages gradients over ranks, and the Trainer's log averages the loss
+        output = model(**inputs, num_items_in_batch=count / self.args.world_size)
+        sums = torch.stack(
+            [output.nll.double().sum(), output.entropy.double().sum(), output.correct.double().sum()]
+        )
+        sums = torch.cat([sums.new_tensor([len(output.nll)]), sums])
+        self.statistics = sums if self.statistics is None else self.statistics + sums
+        return (output.loss, output) if return_outputs else output.loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the unsmoothed loss and the entropy (nats per target token) and the accuracy of the same pass."""
+        if "loss" in logs and self.statistics is not None:
+            targets, nll, entropy, correct = self.accelerator.reduce(self.statistics, "sum").tolist()
+            self.statistics = None
+            logs |= {
+                "targets": targets,
+                "nll": nll / targets,
+                "entropy": entropy / targets,
+                "accuracy": correct / targets,
+            }
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save the state of the Trainer and of DeepSpeed: all ranks write, and rank 0 commits it."""
+        wait, is_first = self.accelerator.wait_for_everyone, self.is_world_process_zero()
+        step = self.state.global_step
+        temporary = resume_state.begin(self.state_folder, step) if is_first else None
+        [temporary] = broadcast_object_list([temporary])
+        assert temporary is not None
+        # this includes the weights, which are in DeepSpeed's part
+        self._save_optimizer_and_scheduler(str(temporary))
+        self._save_rng_state(str(temporary))
+        if is_first:
+            self.state.save_to_json(str(temporary / "trainer_state.json"))
+        wait()
+        if is_first:
+            seconds = round(time.monotonic() - self.started, 3)
+            state = resume_state.commit(temporary, self.fingerprint, step, seconds=seconds, **self.layout())
+            resume_state.prune(self.state_folder, self.fingerprint, [state])
+            print(f"state of step {step} saved", flush=True)
+        wait()
+
+    def layout(self) -> dict[str, int]:
+        """How DeepSpeed partitions a state: by ranks and ZeRO stage. A run resumes only from its own layout."""
+        return {"ranks": self.args.world_size, "zero_stage": self.args.hf_deepspeed_config._stage}
+
+
+class SaveOnSignal(TrainerCallback):
+    """Saves the state every ``seconds``; on SIGTERM, SIGINT or SIGUSR1 saves it after the current step and stops.
+
+    All ranks take the same decision, also if a signal reached only one of them. ``stopped`` is true after such a
+    signal. Signal handlers are installed on creation, so that a signal during preparation is not lost.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.last_save = seconds, time.monotonic()
+        self.received = self.stopped = False
+        self.previous_handlers = {number: signal.signal(number, self._receive) for number in STOP_SIGNALS}
+
+    def release(self) -> None:
+        """Restore the previous signal handlers."""
+        for number, handler in self.previous_handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, *_: Any) -> None:
+        self.received = True
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the interval between saves."""
+        self.last_save = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Request a save if one is due."""
+        now = time.monotonic()
+        flags = [self.received, state.is_world_process_zero and now - self.last_save >= self.seconds]
+        if args.world_size > 1:
+            shared = torch.tensor(flags, dtype=torch.int32, device=args.device)
+            torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+            flags = [bool(flag) for flag in shared.tolist()]
+        if any(flags):
+            control.should_save, self.last_save = True, now
+        if flags[0]:
+            control.should_training_stop = self.stopped = True
+
+
+class Progress(TrainerCallback):
+    """Prints a line of progress every few seconds, with the loss and the unsmoothed loss of the last step."""
+
+    line: ProgressLine | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock; a resumed run starts at the step of its state."""
+        if state.is_world_process_zero:
+            self.line = ProgressLine("training", state.max_steps, "steps", done=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Count one step; the Trainer's summary at the end, which has no ``nll``, is not one."""
+        if self.line is not None and "nll" in (logs or {}):
+            steps = state.global_step - self.line.done
+            self.line(steps, f", loss {logs['loss']:.4f}, nll {logs['nll']:.4f}")

@@ -1,0 +1,265 @@
+"""The training of one cell in one process, which is the only rank or one of several.
+
+The order of conversations is determined before training (``polycal.training.batches``), so that every global batch
+is the same for any number of ranks. The last global batch of an epoch is filled up with rows that have no target
+and change neither loss nor gradient. The state is saved at intervals and on a signal; the next run with the same
+fingerprint resumes from it and ends with the same bits (``polycal.training.resume_state``).
+"""
+
+import csv
+import resource
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+
+from polycal.artifacts import checkpoints, files, records
+from polycal.data import tokenized
+from polycal.data.tokenized import TokenizedRows
+from polycal.errors import PolycalError
+from polycal.losses import label_smoothing
+from polycal.training import batches, engine, resume_state
+from polycal.training.trainer import Progress, SaveOnSignal, SmoothedTrainer
+from polycal.vocabulary import TRY_AGAIN
+
+CURVE_COLUMNS = (
+    "step",
+    "loss",
+    "nll",
+    "entropy",
+    "accuracy",
+    "targets",
+    "learning_rate",
+    "grad_norm",
+)
+"""Columns of ``loss.csv``: one row per optimizer step, losses and entropy in nats per target token."""
+
+
+class FinetuneError(PolycalError):
+    """A cell that cannot be trained; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A training that is ready to start: rows [N] and their order [steps × global batch size]."""
+
+    trainer: SmoothedTrainer
+    tokenizer: Any
+    rows: TokenizedRows
+    skipped: Counter[str]
+    order: np.ndarray
+    resumed: resume_state.State | None
+
+
+def train(
+    cell: Mapping[str, Any],
+    *,
+    model: Path,
+    instructions: Path,
+    folder: Path,
+    fingerprint: str,
+    zero_stage: int,
+    threads: int,
+    save_minutes: float,
+) -> dict[str, Any] | None:
+    """Train one cell, write ``weights`` and ``loss.csv`` to ``folder``, and return the facts of the manifest.
+
+    Only rank 0 returns facts, other ranks None. ``usage`` among the facts is the resource usage of all ranks. The
+    training state in ``folder/state`` is left; remove it once the manifest is written.
+
+    Raises SystemExit(TRY_AGAIN) if a signal stopped the run after it saved its state. Raises ChatError, RecordError,
+    CheckpointError or BatchError for bad input, FinetuneError if there is nothing to train on, all before training,
+    and EngineError if DeepSpeed did not train as configured.
+    """
+    started = time.monotonic()
+    torch.set_num_threads(threads)
+    saving = SaveOnSignal(60 * save_minutes)
+    try:
+        run = _prepare(cell, model, instructions, folder, fingerprint, zero_stage, saving)
+        run.trainer.started = started - (run.resumed.note["seconds"] if run.resumed else 0)
+        run.trainer.train(resume_from_checkpoint=str(run.resumed.folder) if run.resumed else None)
+    finally:
+        saving.release()
+    if saving.stopped:
+        raise SystemExit(TRY_AGAIN)
+    return _write(cell, run, instructions, folder, zero_stage)
+
+
+def _prepare(
+    cell: Mapping[str, Any],
+    model: Path,
+    instructions: Path,
+    folder: Path,
+    fingerprint: str,
+    zero_stage: int,
+    saving: SaveOnSignal,
+) -> _Run:
+    settings, base = cell["settings"], checkpoints.read(model).folder
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    rows, skipped = _rows(tokenizer, instructions, "train", settings)
+    if not len(rows):
+        raise FinetuneError(
+            f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
+        )
+    order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
+    transformers.set_seed(int(cell["seed"]))
+    network = _network(base, settings)
+
+    def collate(items: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
+        padded = batches.pad(rows, [item["row"] for item in items], tokenizer.eos_token_id)
+        return {name: torch.from_numpy(array) for name, array in padded.items()}
+
+    engine.set_up_process_group()
+    trainer = SmoothedTrainer(
+        reduction=settings["reduction"],
+        seed=cell["seed"],
+        state_folder=folder / "state",
+        fingerprint=fingerprint,
+        model=network,
+        args=engine.arguments(cell, folder / "state", zero_stage),
+        train_dataset=Dataset.from_dict({"row": order}),
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[Progress(), saving],
+    )
+    trainer.remove_callback(PrinterCallback)  # Progress prints the same in fewer lines
+    # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
+    label_smoothing.install(trainer.model, float(cell["beta"]))
+    return _Run(trainer, tokenizer, rows, skipped, order, _state_to_resume(trainer))
+
+
+def _rows(
+    tokenizer: Any, instructions: Path, split: str, settings: Mapping[str, Any]
+) -> tuple[TokenizedRows, Counter[str]]:
+    table = records.read_conversations(instructions, split)
+    conversations = (row["messages"] for batch in table.to_batches() for row in batch.to_pylist())
+    return tokenized.tokenize(tokenizer, conversations, settings["chat_template"], settings["max_length"])
+
+
+def _network(base: Path, settings: Mapping[str, Any]) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=torch.float32,
+        attn_implementation=settings["attention"],
+        attention_dropout=float(settings["dropout"]),
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+
+
+def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
+    """The newest state of this run's layout, the same on all ranks. Rank 0 also removes leftovers of killed runs."""
+    chosen = None
+    if trainer.is_world_process_zero():
+        states = resume_state.complete_states(trainer.state_folder, trainer.fingerprint)
+        resume_state.prune(trainer.state_folder, trainer.fingerprint, states)
+        shutil.rmtree(trainer.state_folder.parent / "weights", ignore_errors=True)
+        layout = trainer.layout()
+        matching = [state for state in states if layout.items() <= state.note.items()]
+        if matching:
+            chosen = matching[-1]
+            print(f"goes on from step {chosen.step}", flush=True)
+        elif states:
+            note = states[-1].note
+            print(
+                f"state of step {states[-1].step} was made by {note['ranks']} rank(s) at ZeRO stage"
+                f" {note['zero_stage']}, this run has {layout['ranks']} at stage {layout['zero_stage']}:"
+                " the cell starts again",
+                flush=True,
+            )
+    [chosen] = broadcast_object_list([chosen])
+    return chosen
+
+
+def _write(
+    cell: Mapping[str, Any], run: _Run, instructions: Path, folder: Path, zero_stage: int
+) -> dict[str, Any] | None:
+    """Write weights and loss curve; the facts on rank 0, None on others."""
+    trainer, settings, weights = run.trainer, cell["settings"], folder / "weights"
+    steps = len(run.order) // settings["global_batch_size"]
+    engine_facts = engine.check(trainer, zero_stage, steps)
+    trainer.save_model(str(weights))
+    # the Trainer's arguments, a pickle that polycal never reads
+    (weights / "training_args.bin").unlink(missing_ok=True)
+    heldout, _ = _rows(run.tokenizer, instructions, "heldout", settings)
+    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch_size"], run.tokenizer.eos_token_id)
+    usage = _usage(trainer)
+    if not trainer.is_world_process_zero():
+        return None
+    curve = [entry for entry in trainer.state.log_history if "nll" in entry]
+    _write_curve(folder / "loss.csv", curve)
+    return {
+        "cell": dict(cell),
+        "folder": f"{folder.name}/weights",
+        **checkpoints.describe(weights),
+        **engine_facts,
+        "global_batch_size": settings["global_batch_size"],
+        "micro_batch_size": settings["micro_batch_size"],
+        "ranks": trainer.args.world_size,
+        "conversations": len(run.rows),
+        "filled": int((run.order == batches.PADDING_ROW).sum()),
+        "skipped": dict(sorted(run.skipped.items())),
+        "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
+        "loss_backend": label_smoothing.BACKEND,
+        "targets": int(sum(entry["targets"] for entry in curve)),
+        "nll_first": curve[0]["nll"],
+        "nll_last": curve[-1]["nll"],
+        "heldout_nll": heldout_nll,
+        "resumed_at": run.resumed.step if run.resumed else None,
+        "seconds": round(time.monotonic() - trainer.started, 3),
+        "usage": usage,
+    }
+
+
+@torch.no_grad()
+def _heldout_nll(
+    trainer: SmoothedTrainer, rows: TokenizedRows, micro_batch_size: int, pad_token: int
+) -> float | None:
+    """Unsmoothed loss of held-out conversations in nats per target token; None if there are none."""
+    model: Any = trainer.model_wrapped
+    model.eval()
+    sums = torch.zeros(2, dtype=torch.float64, device=model.device)
+    rank, ranks = trainer.args.process_index, trainer.args.world_size
+    for numbers in batches.heldout_micro_batches(rows, micro_batch_size, rank, ranks):
+        padded = batches.pad(rows, numbers, pad_token)
+        inputs = {name: torch.from_numpy(array).to(model.device) for name, array in padded.items()}
+        nll = model(**inputs).nll.double()
+        sums += torch.stack([nll.sum(), nll.new_tensor(len(nll))])
+    total, count = trainer.accelerator.reduce(sums, "sum").tolist()
+    return total / count if count else None
+
+
+def _usage(trainer: SmoothedTrainer) -> dict[str, float]:
+    """Resource usage of all ranks: devices, the sum of CPU seconds, the largest peak of resident memory in bytes.
+
+    Called by all ranks, and before work that only rank 0 does: the others would wait for it and could time out.
+    """
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu_seconds = sum(u.ru_utime + u.ru_stime for u in (own, children))
+    # Linux gives ru_maxrss in KiB
+    rank_usage = torch.tensor([[cpu_seconds, own.ru_maxrss * 1024]], dtype=torch.float64)
+    ranks: Any = trainer.accelerator.gather(rank_usage.to(trainer.args.device))
+    uses_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {
+        "gpus": trainer.args.world_size if uses_gpu else 0,
+        "cpu_seconds": round(float(ranks[:, 0].sum()), 3),
+        "peak_memory_bytes": int(ranks[:, 1].max()),
+    }
+
+
+def _write_curve(path: Path, curve: Sequence[Mapping[str, float]]) -> None:
+    with files.replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, CURVE_COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(curve)
