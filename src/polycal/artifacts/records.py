@@ -56,7 +56,7 @@ TOKEN_SCORE = pa.schema(
         ("top_logprob", pa.float32()),
         ("correct", pa.bool_()),
         ("entropy", pa.float32()),
-        ("square", pa.float32()),
+        ("sum_squared_prob", pa.float32()),
     ]
 )
 UNCONDITIONAL = "option_logprob_unconditional"
@@ -229,7 +229,7 @@ def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
     table = _read(path, TOKEN_SCORE, "next-token")
     if not table.num_rows:
         raise RecordError(f"{path}: holds no token.")
-    for name in ("logprob", "top_logprob", "entropy", "square"):
+    for name in ("logprob", "top_logprob", "entropy", "sum_squared_prob"):
         _finite(path, table[name], name)
     return table
 

@@ -1,134 +1,148 @@
-"""Next-token predictions of one model on held-out conversations: what a TokenScore record holds.
+"""The stage ``score_next_token``: predictions of one model on held-out conversations, in a TokenScore record.
 
-One row a target token, as in training: tokens of assistant turns with the end-of-sequence. Kept of each
-distribution over the vocabulary is what calibration needs: log-probability of the token that stands there,
-that of the most probable one, whether the two are the same, entropy, and the sum of squared probabilities.
+There is one row per target token. Targets are, as in training, the tokens of assistant turns with their
+end-of-sequence token. Of each distribution over the vocabulary the record holds what calibration needs: the
+log-probability of the actual token and of the most probable token, whether they are the same, the entropy,
+and the sum of squared probabilities.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
-from polycal.data import chat_templates
+from polycal.data.tokenized import tokenize
 from polycal.errors import PolycalError
-from polycal.scoring import multiple_choice, token_trees
+from polycal.progress import ProgressLine
+from polycal.scoring import models
+from polycal.scoring.batching import batches
+from polycal.scoring.output_head import log_prob_chunks
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
-"""Of a record, those that come from the distribution over the vocabulary."""
-BUDGET = 4096
-"""Padded tokens a batch."""
-LOGITS = 2**24
-"""Logits held at once, as numbers of the vocabulary."""
+"""The columns of a TokenScore record that come from the distribution over the vocabulary."""
+
+TOKEN_BUDGET = 4096
+"""Padded tokens per batch."""
+
+Row = tuple[np.ndarray, np.ndarray]
+"""Tokens (int) and targets (bool) of one conversation, each [length]."""
 
 
 class NextTokenError(PolycalError):
-    """Conversations on which nothing can be predicted; the message names the file."""
+    """Conversations in which nothing can be predicted; the message names the file."""
 
 
-def score(cell: Mapping[str, Any], *, model: Path, instructions: Path, out: Path, stamp: Stamp) -> None:
+def score_next_token(
+    cell: Mapping[str, Any], *, model: Path, instructions: Path, out: Path, stamp: Stamp
+) -> None:
     """Write the TokenScore record of one model on the held-out conversations of one file.
 
-    ``cell["settings"]``: conversations (the first so many, None for all), max_length in tokens, chat_template,
-    dtype, attention. Raises RecordError, ChatError, CheckpointError, or NextTokenError where the file holds out
-    nothing or no target is left.
+    ``model`` is a model folder or its manifest. ``cell["settings"]``: conversations (how many from the first
+    on, None for all), max_length in tokens, chat_template, dtype, attention. Raises RecordError, ChatError,
+    CheckpointError, or NextTokenError if the file has no held-out conversation or none of them has a target.
     """
-    settings, begun = cell["settings"], time.perf_counter()
-    rows = records.read_conversations(instructions, "heldout").to_pylist()[: settings["conversations"]]
-    if not rows:
+    settings, start = cell["settings"], time.perf_counter()
+    conversations = records.read_conversations(instructions, "heldout").to_pylist()
+    conversations = conversations[: settings["conversations"]]
+    if not conversations:
         raise NextTokenError(
-            f"{instructions}: holds no conversation of split 'heldout'; give the data set a 'heldout' above 0."
+            f"{instructions}: holds no conversation of split 'heldout';"
+            " give the data set a 'heldout' above 0."
         )
     checkpoint = checkpoints.read(model)
-    device = multiple_choice.place(checkpoint.folder, settings["dtype"])
-    network, tokenizer = multiple_choice.load(
-        checkpoint.folder, settings["dtype"], settings["attention"], device
-    )
-    found = []
-    skipped: dict[str, int] = {}
-    kept = []
-    for number, row in enumerate(rows):
-        # one by one, so that a conversation left out keeps the others' numbers
-        one, left_out = chat_templates.tokenize(
-            tokenizer, [row["messages"]], settings["chat_template"], settings["max_length"]
-        )
-        for reason, count in left_out.items():
-            skipped[reason] = skipped.get(reason, 0) + count
-        if len(one):
-            found.append(one.row(0))
-            kept.append(number)
-    if not found:
+    device = models.choose_device(checkpoint.folder, settings["dtype"])
+    network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
+    rows, skipped = _tokenize_each(tokenizer, conversations, settings)
+    if not rows:
         raise NextTokenError(f"{instructions}: no held-out conversation has a target; left out: {skipped}.")
-    columns = predictions(network, found)
-    which = np.repeat(kept, [int(targets.sum()) for _, targets in found])
-    position = np.concatenate([np.flatnonzero(targets) for _, targets in found])
-    languages = [rows[number]["language"] for number in which]
-    arrays = [pa.array(which, pa.int32()), pa.array(languages, pa.string()), pa.array(position, pa.int32())]
+    progress = ProgressLine(
+        f"{checkpoint.name}, next tokens", sum(len(tokens) for tokens, _ in rows.values())
+    )
+    columns = predictions(network, list(rows.values()), progress=progress)
+    numbers = np.repeat(list(rows), [int(targets.sum()) for _, targets in rows.values()])
+    position = np.concatenate([np.flatnonzero(targets) for _, targets in rows.values()])
+    languages = [conversations[number]["language"] for number in numbers]
+    arrays = [pa.array(numbers, pa.int32()), pa.array(languages, pa.string()), pa.array(position, pa.int32())]
     arrays += [pa.array(columns[name], records.TOKEN_SCORE.field(name).type) for name in COLUMNS]
     facts = {
         "cell": dict(cell),
         "checkpoint": checkpoint.content,
         "vocabulary": int(network.get_output_embeddings().weight.shape[0]),
-        "conversations": len(kept),
+        "conversations": len(rows),
         "skipped": skipped,
         "device": device,
-        "seconds": round(time.perf_counter() - begun, 3),
+        "seconds": round(time.perf_counter() - start, 3),
     }
-    records.write(
-        out,
-        pa.table(arrays, schema=records.TOKEN_SCORE),
-        records.TOKEN_SCORE,
-        {**stamp(), **facts},
-    )
+    table = pa.table(arrays, schema=records.TOKEN_SCORE)
+    records.write(out, table, records.TOKEN_SCORE, {**stamp(), **facts})
+
+
+def _tokenize_each(
+    tokenizer: Any, conversations: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> tuple[dict[int, Row], dict[str, int]]:
+    """The conversations with a target, by number, and how many were skipped or cut, by reason."""
+    rows: dict[int, Row] = {}
+    skipped = Counter[str]()
+    for number, conversation in enumerate(conversations):
+        # one by one, so that skipping one does not change the numbers of the others
+        tokenized, counts = tokenize(
+            tokenizer, [conversation["messages"]], settings["chat_template"], settings["max_length"]
+        )
+        skipped.update(counts)
+        if len(tokenized):
+            rows[number] = tokenized.row(0)
+    return rows, dict(skipped)
 
 
 @torch.inference_mode()
 def predictions(
-    model: Any, rows: Sequence[tuple[np.ndarray, np.ndarray]], budget: int = BUDGET
+    model: Any,
+    rows: Sequence[Row],
+    token_budget: int = TOKEN_BUDGET,
+    progress: Callable[[int], None] = lambda amount: None,
 ) -> dict[str, np.ndarray]:
-    """Columns of TokenScore from ``logprob`` on, for the targets of all rows in order, each [T].
+    """The columns of TokenScore from ``logprob`` on, for the T targets of all rows in order, each [T].
 
-    ``rows`` are pairs of tokens and targets (bool). The softmax is taken in float32, after the final soft-cap if
-    the model has one, for ``LOGITS`` numbers at a time.
+    A batch has at most ``token_budget`` padded tokens. ``progress`` is called with the number of tokens of
+    each batch.
     """
-    counts = [int(targets.sum()) for _, targets in rows]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    found = {name: np.zeros(starts[-1], np.float32) for name in COLUMNS}
-    head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)
-    step = max(1, LOGITS // head.weight.shape[0])
-    for chosen in token_trees.batches([len(tokens) for tokens, _ in rows], budget):
-        width = max(len(rows[row][0]) for row in chosen)
-        ids = torch.zeros(len(chosen), width, dtype=torch.long)
-        for line, row in enumerate(chosen):
-            ids[line, : len(rows[row][0])] = torch.from_numpy(rows[row][0].astype(np.int64))
-        hidden = model.model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
-        lines, places = zip(
-            *((line, place) for line, row in enumerate(chosen) for place in np.flatnonzero(rows[row][1])),
-            strict=True,
-        )
-        which, place = torch.tensor(lines), torch.tensor(np.array(places))
-        at, gold = hidden[which, place - 1], ids[which, place].to(model.device)
-        where = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in chosen])
-        for first in range(0, len(at), step):
-            part = slice(first, first + step)
-            logits = head(at[part])
-            if softcap is not None:
-                logits = torch.tanh(logits / softcap) * softcap
-            log_p = logits.float().log_softmax(-1)
-            p, (top, choice) = log_p.exp(), log_p.max(-1)
-            values = {
-                "logprob": log_p.gather(1, gold[part, None])[:, 0],
-                "top_logprob": top,
-                "correct": choice == gold[part],
-                "entropy": -(p * log_p.clamp(min=-1e4)).sum(-1),
-                "square": (p * p).sum(-1),
-            }
+    starts = np.cumsum([0, *(int(targets.sum()) for _, targets in rows)])
+    columns = {name: np.zeros(starts[-1], np.float32) for name in COLUMNS}
+    for chosen in batches([len(tokens) for tokens, _ in rows], token_budget):
+        index = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in chosen])
+        for part, values in _batch_predictions(model, [rows[row] for row in chosen]):
             for name, value in values.items():
-                found[name][where[part]] = value.float().cpu().numpy()
-    return {**found, "correct": found["correct"] > 0}
+                columns[name][index[part]] = value.float().cpu().numpy()
+        progress(sum(len(rows[row][0]) for row in chosen))
+    return {**columns, "correct": columns["correct"] > 0}
+
+
+def _batch_predictions(model: Any, batch: Sequence[Row]) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """The columns for the targets of one batch, in order, a slice of the targets at a time."""
+    ids = torch.zeros(len(batch), max(len(tokens) for tokens, _ in batch), dtype=torch.long)
+    for number, (tokens, _) in enumerate(batch):
+        ids[number, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
+    hidden = model.model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
+    line = torch.from_numpy(np.repeat(np.arange(len(batch)), [int(targets.sum()) for _, targets in batch]))
+    position = torch.from_numpy(np.concatenate([np.flatnonzero(targets) for _, targets in batch]))
+    actual = ids[line, position].to(model.device)
+    for part, log_p, _ in log_prob_chunks(model, hidden[line, position - 1]):
+        p, (top, choice) = log_p.exp(), log_p.max(-1)
+        yield (
+            part,
+            {
+                "logprob": log_p.gather(1, actual[part, None])[:, 0],
+                "top_logprob": top,
+                "correct": choice == actual[part],
+                "entropy": -(p * log_p.clamp(min=-1e4)).sum(-1),
+                "sum_squared_prob": (p * p).sum(-1),
+            },
+        )

@@ -1,7 +1,7 @@
-"""Prompt embeddings of one model: one vector a question, from the last layer, as an artefact to be measured later.
+"""The stage ``embed``: one vector per prompt, from the model's last layer, in an Embedding record.
 
-The last layer is what the output head reads, behind the final norm. ``last`` takes the vector of a prompt's last
-token, which predicts the answer; ``mean`` averages over the prompt's tokens.
+The last layer is what the output head reads, after the final norm. Pooling ``last`` takes the vector of the
+prompt's last token, which predicts the answer; ``mean`` averages over the prompt's tokens.
 """
 
 import time
@@ -16,10 +16,12 @@ import torch
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
-from polycal.scoring import multiple_choice, prompts, token_trees
+from polycal.progress import ProgressLine
+from polycal.scoring import models, prompts, question_prompts
+from polycal.scoring.batching import batches
 
-BUDGET = 8192
-"""Padded tokens a batch."""
+TOKEN_BUDGET = 8192
+"""Padded tokens per batch."""
 
 Cell = Mapping[str, Any]
 
@@ -35,60 +37,71 @@ def embed(
     questions: Sequence[Path],
     out: Sequence[Path],
     stamps: Sequence[Stamp],
-    done: Callable[[int], None] = lambda number: None,
+    done: Callable[[int], None] = lambda index: None,
 ) -> None:
-    """Embed the prompts of each file of questions with one model, loaded once; ``done(i)`` follows each record.
+    """Embed the prompts of each file of questions with one model, which is loaded once.
 
-    ``cells[i]["settings"]``: pooling (last, mean), questions (the first so many, None for all), and how the
-    protocol asks (candidates, num_fewshot, prompt_language, chat_template), with dtype and attention. Raises RecordError, PromptError,
-    CheckpointError, or EmbeddingError for a prompt beyond the model's window.
+    ``model`` is a model folder or its manifest. ``cells[i]["settings"]`` belongs to ``questions[i]`` and
+    ``out[i]``: pooling (last or mean), questions (how many from the first on, None for all), the settings of
+    the prompt (candidates, num_fewshot, prompt_language, chat_template), dtype and attention. ``done(i)`` is
+    called after ``out[i]`` is written. Raises RecordError, PromptError, CheckpointError, or EmbeddingError
+    for a prompt that is longer than the model's window.
     """
-    asked = []
+    prompted = []
     for cell, path in zip(cells, questions, strict=True):
-        rows, prompted = multiple_choice.ask(cell, path, first=cell["settings"]["questions"])
-        asked.append(([row["question_id"] for row in rows], [one.prefix for one in prompted]))
+        rows, asked = question_prompts.build_prompts(cell, path, first=cell["settings"]["questions"])
+        prompted.append(([row["question_id"] for row in rows], [prompt.prefix for prompt in asked]))
     settings = cells[0]["settings"]
     checkpoint = checkpoints.read(model)
-    device = multiple_choice.place(checkpoint.folder, settings["dtype"])
-    network, tokenizer = multiple_choice.load(
-        checkpoint.folder, settings["dtype"], settings["attention"], device
-    )
-    window = getattr(network.config, "max_position_embeddings", 2**31)
-    for number, (ids, texts) in enumerate(asked):
-        begun = time.perf_counter()
+    device = models.choose_device(checkpoint.folder, settings["dtype"])
+    network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
+    for index, (cell, (ids, texts)) in enumerate(zip(cells, prompted, strict=True)):
+        start = time.perf_counter()
         tokens = tokenizer(texts)["input_ids"]
-        for name, row in zip(ids, tokens, strict=True):
-            if len(row) > window:
-                raise EmbeddingError(
-                    f"{questions[number]}: the prompt of question {name!r} has {len(row)} tokens, but the model's"
-                    f" window holds {window}; leave it out or ask with a smaller num_fewshot."
-                )
-        vectors = vectors_of(network, tokens, settings["pooling"])
+        _check_window(questions[index], ids, tokens, models.context_window(network))
+        name = f"{cell.get('language', questions[index].stem)}, embeddings"
+        progress = ProgressLine(name, sum(map(len, tokens)))
+        vectors = prompt_vectors(network, tokens, settings["pooling"], progress=progress)
         columns = [pa.array(ids), pa.array(list(vectors), pa.list_(pa.float32()))]
         facts = {
-            "cell": dict(cells[number]),
+            "cell": dict(cell),
             "checkpoint": checkpoint.content,
             "prompts": prompts.VERSION,
             "width": vectors.shape[1],
             "device": device,
-            "seconds": round(time.perf_counter() - begun, 3),
+            "seconds": round(time.perf_counter() - start, 3),
         }
-        records.write(
-            out[number],
-            pa.table(columns, schema=records.EMBEDDING),
-            records.EMBEDDING,
-            {**stamps[number](), **facts},
-        )
-        done(number)
+        table = pa.table(columns, schema=records.EMBEDDING)
+        records.write(out[index], table, records.EMBEDDING, {**stamps[index](), **facts})
+        done(index)
+
+
+def _check_window(path: Path, ids: Sequence[str], tokens: Sequence[Sequence[int]], window: int) -> None:
+    for question, row in zip(ids, tokens, strict=True):
+        if len(row) > window:
+            raise EmbeddingError(
+                f"{path}: the prompt of question {question!r} has {len(row)} tokens, but the model's window"
+                f" holds {window}; leave it out or lower num_fewshot."
+            )
 
 
 @torch.inference_mode()
-def vectors_of(model: Any, tokens: Sequence[Sequence[int]], pooling: str, budget: int = BUDGET) -> np.ndarray:
-    """One vector a row of tokens, float32 [N, D], in the order given; at most ``budget`` padded tokens at once."""
-    found = np.empty((len(tokens), model.config.hidden_size), dtype=np.float32)
-    for rows in token_trees.batches([len(row) for row in tokens], budget):
+def prompt_vectors(
+    model: Any,
+    tokens: Sequence[Sequence[int]],
+    pooling: str,
+    token_budget: int = TOKEN_BUDGET,
+    progress: Callable[[int], None] = lambda amount: None,
+) -> np.ndarray:
+    """One vector for each of N rows of tokens, float32 [N, width], in the order given.
+
+    ``pooling`` is ``last`` or ``mean``. A batch has at most ``token_budget`` padded tokens. ``progress`` is
+    called with the number of tokens of each batch.
+    """
+    vectors = np.empty((len(tokens), model.config.hidden_size), dtype=np.float32)
+    for rows in batches([len(row) for row in tokens], token_budget):
         length = torch.tensor([len(tokens[row]) for row in rows], device=model.device)
-        # padded on the right, where nothing before it can see it
+        # padding is on the right, where causal attention of the other tokens does not see it
         ids = torch.zeros(len(rows), int(length.max()), dtype=torch.long, device=model.device)
         for line, row in enumerate(rows):
             ids[line, : len(tokens[row])] = torch.tensor(tokens[row], device=model.device)
@@ -98,5 +111,6 @@ def vectors_of(model: Any, tokens: Sequence[Sequence[int]], pooling: str, budget
         else:
             inside = torch.arange(ids.shape[1], device=model.device) < length[:, None]
             pooled = (hidden * inside[..., None]).sum(1) / length[:, None]
-        found[rows] = pooled.cpu().numpy()
-    return found
+        vectors[rows] = pooled.cpu().numpy()
+        progress(int(length.sum()))
+    return vectors

@@ -1,70 +1,43 @@
-"""How a question becomes a prefix and its candidates. A change of any wording here is a new VERSION.
+"""How a question becomes a prompt and its candidate answers. A change of any wording here needs a new
+VERSION.
 
-The English frame is the one that lm-evaluation-harness uses for Global-MMLU: the question, the options with
-their letters, and ``Answer:``. A candidate follows the prefix after one space. In a chat format all of it is one
-user's turn, and the candidate is the assistant's, which begins without a space.
+The English wording is the one of lm-evaluation-harness for Global-MMLU: the question, the options with their
+letters, and ``Answer:``. A candidate follows after one space. In a chat format the whole prompt is one user
+turn; the candidate starts the assistant's turn, without a space.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from polycal.data import chat_templates
 from polycal.errors import PolycalError
+from polycal.scoring.prompt_labels import ENGLISH, LABELS, Labels
+from polycal.vocabulary import LETTERS
 
 VERSION = "1"
-LETTERS = "ABCDEFGHIJ"
-
-# (question, answer) by language of MMLU-ProX, for the localised frame. Not reviewed by speakers.
-LABELS = {
-    "af": ("Vraag", "Antwoord"),
-    "ar": ("السؤال", "الإجابة"),
-    "bn": ("প্রশ্ন", "উত্তর"),
-    "cs": ("Otázka", "Odpověď"),
-    "de": ("Frage", "Antwort"),
-    "en": ("Question", "Answer"),
-    "es": ("Pregunta", "Respuesta"),
-    "fr": ("Question", "Réponse"),
-    "hi": ("प्रश्न", "उत्तर"),
-    "hu": ("Kérdés", "Válasz"),
-    "id": ("Pertanyaan", "Jawaban"),
-    "it": ("Domanda", "Risposta"),
-    "ja": ("質問", "回答"),
-    "ko": ("질문", "답변"),
-    "mr": ("प्रश्न", "उत्तर"),
-    "ne": ("प्रश्न", "उत्तर"),
-    "pt": ("Pergunta", "Resposta"),
-    "ru": ("Вопрос", "Ответ"),
-    "sr": ("Питање", "Одговор"),
-    "sw": ("Swali", "Jibu"),
-    "te": ("ప్రశ్న", "సమాధానం"),
-    "th": ("คำถาม", "คำตอบ"),
-    "uk": ("Питання", "Відповідь"),
-    "ur": ("سوال", "جواب"),
-    "vi": ("Câu hỏi", "Trả lời"),
-    "wo": ("Laaj", "Tontu"),
-    "yo": ("Ìbéèrè", "Ìdáhùn"),
-    "zh": ("问题", "答案"),
-    "zu": ("Umbuzo", "Impendulo"),
-}
+"""Of all wording: part of every cell that depends on prompts."""
 
 Candidates = Literal["letters", "texts"]
-Labels = tuple[str, str]
-# The English frame names the answer only.
-ENGLISH: Labels = ("", "Answer")
 Question = Mapping[str, Any]
 
 
 class PromptError(PolycalError):
-    """A question that cannot be asked in the way that was chosen."""
+    """A question that cannot be asked with the chosen settings; the message names the setting to change."""
+
+
+class ChatTurn(NamedTuple):
+    """The text of a chat format around the user's words; ``closing`` ends where the assistant begins."""
+
+    opening: str
+    closing: str
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """``examples``, each ending in a blank line, then ``question``; ``candidates`` continue that text.
+    """The text that a model reads, and the candidates that may continue it.
 
-    ``opening`` comes before the examples, and stays where examples are cut.
+    ``examples`` each end in a blank line and come before ``question``. ``opening`` comes before the examples
+    and remains when examples are dropped to fit the model's window.
     """
 
     examples: tuple[str, ...]
@@ -74,91 +47,87 @@ class Prompt:
 
     @property
     def prefix(self) -> str:
-        """All that stands before a candidate."""
+        """The whole text before a candidate."""
         return self.opening + "".join(self.examples) + self.question
 
 
-def labels(frame: str, language: str) -> Labels:
-    """Words around a question. Raises PromptError where the local frame has none for the language."""
-    if frame == "english":
+def labels_for(prompt_language: str, language: str) -> Labels:
+    """The words before question and answer.
+
+    ``prompt_language`` is ``english`` or ``local``. Raises PromptError if it is ``local`` and the table has
+    no labels for ``language``.
+    """
+    if prompt_language == "english":
         return ENGLISH
     if language not in LABELS:
         raise PromptError(
-            f"prompt_language 'local' has no labels for language {language!r}; known: {', '.join(sorted(LABELS))}"
+            f"prompt_language 'local' has no labels for language {language!r};"
+            f" known: {', '.join(sorted(LABELS))}"
         )
     return LABELS[language]
 
 
-def ask(question: Question, candidates: Candidates, labels: Labels = ENGLISH) -> str:
-    """One question as text, up to and with ``Answer:``. Raises PromptError for more options than letters."""
+def question_text(question: Question, candidates: Candidates, labels: Labels = ENGLISH) -> str:
+    """One question up to and including ``Answer:``.
+
+    Raises PromptError if it has more options than there are letters.
+    """
     lines = [(f"{labels[0]}: " if labels[0] else "") + question["question"].strip()]
     if candidates == "letters":
         if len(question["options"]) > len(LETTERS):
             raise PromptError(
                 f"question {question['question_id']!r} has {len(question['options'])} options, but there are"
-                f" {len(LETTERS)} letters; ask for texts instead"
+                f" {len(LETTERS)} letters; set candidates to texts instead"
             )
         lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, question["options"], strict=False)]
     return "\n".join([*lines, f"{labels[1]}:"])
 
 
-def answers(question: Question, candidates: Candidates) -> tuple[str, ...]:
-    """The candidates of a question, each with the space that parts it from the prefix."""
-    shown = LETTERS[: len(question["options"])] if candidates == "letters" else question["options"]
-    return tuple(f" {text.strip()}" for text in shown)
+def candidate_texts(question: Question, candidates: Candidates) -> tuple[str, ...]:
+    """The candidates of a question, each with the space that separates it from the prefix."""
+    texts = LETTERS[: len(question["options"])] if candidates == "letters" else question["options"]
+    return tuple(f" {text.strip()}" for text in texts)
 
 
-def prompt(
+def build_prompt(
     question: Question,
     examples: Sequence[Question],
     candidates: Candidates,
     labels: Labels = ENGLISH,
-    chat_template: str | None = None,
+    turn: ChatTurn | None = None,
 ) -> Prompt:
-    """A question behind solved examples, in a chat format or plainly. Raises PromptError."""
-    solved = tuple(f"{ask(e, candidates, labels)}{answers(e, candidates)[e['gold']]}\n\n" for e in examples)
-    asked, shown = ask(question, candidates, labels), answers(question, candidates)
-    if chat_template is None:
-        return Prompt(solved, asked, shown)
-    opening, closing = turn(chat_template)
-    return Prompt(solved, asked + closing, tuple(text.lstrip() for text in shown), opening)
+    """The prompt of a question after its solved ``examples``.
+
+    With a ``turn`` the prompt is in that chat format. Raises PromptError for more options than letters.
+    """
+    solved = tuple(
+        f"{question_text(e, candidates, labels)}{candidate_texts(e, candidates)[e['gold']]}\n\n"
+        for e in examples
+    )
+    asked, answers = question_text(question, candidates, labels), candidate_texts(question, candidates)
+    if turn is None:
+        return Prompt(solved, asked, answers)
+    return Prompt(solved, asked + turn.closing, tuple(text.lstrip() for text in answers), turn.opening)
 
 
-def neutral(labels: Labels = ENGLISH, chat_template: str | None = None) -> str:
-    """A context that asks for an answer and holds no question, for PMI (Holtzman et al. 2021, as lighteval has it)."""
-    opening, closing = turn(chat_template) if chat_template else ("", "")
+def neutral_context(labels: Labels = ENGLISH, turn: ChatTurn | None = None) -> str:
+    """A prompt without a question, for the unconditional likelihood of PMI scoring.
+
+    Domain-conditional PMI of Holtzman et al. 2021 (arXiv 2104.08315), with the wording of lighteval.
+    """
+    opening, closing = turn or ("", "")
     return f"{opening}{labels[1]}:{closing}"
 
 
-@functools.cache
-def turn(chat_template: str) -> tuple[str, str]:
-    """What stands before and behind a user's turn, up to where the assistant begins.
+def fewshot_examples(pool: Sequence[Question], group: str, num_fewshot: int) -> list[Question]:
+    """The first ``num_fewshot`` examples of a group, sorted by question id.
 
-    The tokenizer adds its own beginning-of-sequence. Raises PromptError for a format that does not exist.
+    Raises PromptError if the group has fewer: all questions of a study must see the same number of examples.
     """
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    if chat_template not in chat_templates.TEMPLATES:
-        known = ", ".join(sorted(chat_templates.TEMPLATES))
-        raise PromptError(f"chat_template {chat_template!r} does not exist; known: {known}")
-    words = "words"
-    rendered: Any = render_jinja_template(
-        conversations=[[{"role": "user", "content": words}]],
-        chat_template=chat_templates.TEMPLATES[chat_template],
-        add_generation_prompt=True,
-    )
-    opening, _, closing = rendered[0][0].partition(words)
-    return opening, closing
-
-
-def examples_of(pool: Sequence[Question], group: str, shots: int) -> list[Question]:
-    """The first ``shots`` examples of a group, in the order of their ids.
-
-    Raises PromptError where the group has fewer: questions of one group would then be asked unlike others.
-    """
-    found = sorted((e for e in pool if e["group"] == group), key=lambda e: str(e["question_id"]))
-    if len(found) < shots:
+    members = sorted((e for e in pool if e["group"] == group), key=lambda e: str(e["question_id"]))
+    if len(members) < num_fewshot:
         raise PromptError(
-            f"group {group!r} has {len(found)} examples, but {shots} are asked for; lower num_fewshot or give more examples"
+            f"group {group!r} has {len(members)} examples, but {num_fewshot} are asked for;"
+            " lower num_fewshot or give more examples"
         )
-    return found[:shots]
+    return members[:num_fewshot]

@@ -1,9 +1,9 @@
-"""Candidates as trees of tokens, in which whatever they share stands once.
+"""Candidates as trees of tokens: a prefix that several candidates share is one path of nodes.
 
-The candidates of one question begin with the same prompt, and often alike after it. As a tree, each token
-is one node, whose position is its depth and which sees its ancestors and itself: exactly what it would see
-in a sequence of its own. Nodes stand in preorder, so that node ``a`` is an ancestor of ``b`` where
-``a < b < end[a]``.
+The candidates of a question start with the same prompt, and often with the same tokens after it. Each token
+is a node. Its position is its depth, and it attends to its ancestors and itself: exactly what it would see in
+a sequence of its own. Nodes are stored in preorder, so that node ``a`` is an ancestor of ``b`` if ``a < b <
+end[a]``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,25 +12,17 @@ from itertools import groupby
 
 import numpy as np
 
-# A shared beginning shorter than this is cheaper to process again than to keep.
-WORTH_SHARING = 32
+from polycal.scoring.candidates import Candidate, common_prefix_length
 
-NOTHING = np.empty(0, dtype=np.int64)
+MIN_SHARED_PREFIX = 32
+"""In tokens. Computing a shorter prefix again is cheaper than caching it."""
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """One candidate of a question: the tokens of the whole text, and where the candidate begins in them."""
-
-    question: int
-    option: int
-    tokens: Sequence[int]
-    start: int
+NO_PREFIX = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Read:
-    """One prediction that is wanted: at ``node``, of ``token``, for an option of a question."""
+    """One prediction to read: that of ``token`` after ``node``, for an option of a question."""
 
     node: int
     token: int
@@ -40,9 +32,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes in preorder (``tokens``, ``depth``, ``end``, each [nodes]) and what is read at them.
+    """Nodes in preorder and the predictions to read at them.
 
-    ``end`` is one past a node's last descendant; ``depth`` counts from the beginning of the sequence.
+    ``tokens``, ``depth`` and ``end`` are int64 [nodes]. ``depth`` counts from the start of the sequence;
+    ``end`` is one past a node's last descendant.
     """
 
     tokens: np.ndarray
@@ -55,80 +48,71 @@ class Tree:
 
     @property
     def unbranched(self) -> bool:
-        """True where every node sees all nodes before it."""
+        """True if every node attends to all nodes before it."""
         return bool((self.end == len(self)).all())
 
     @property
-    def straight(self) -> bool:
-        """True where no node branches and nothing stands before the first: an ordinary sequence."""
+    def is_sequence(self) -> bool:
+        """True if the tree is an ordinary sequence: it has no branch and its first node has depth 0."""
         return bool(self.depth[0] == 0) and self.unbranched
 
-    def behind(self, length: int) -> "Tree":
-        """What is left of the tree behind its first ``length`` nodes, which must not branch or be read."""
+    def drop_prefix(self, length: int) -> "Tree":
+        """The tree without its first ``length`` nodes, at which nothing branches and nothing is read."""
         reads = tuple(Read(r.node - length, r.token, r.question, r.option) for r in self.reads)
         return Tree(self.tokens[length:], self.depth[length:], self.end[length:] - length, reads)
 
 
-def grow(candidates: Iterable[Candidate]) -> Tree:
-    """One tree that predicts every token of every candidate. The last tokens are predicted, never read."""
+def build_tree(candidates: Iterable[Candidate]) -> Tree:
+    """One tree in which every token of every candidate is predicted.
+
+    The last token of a candidate is predicted but is no node of its own.
+    """
     tokens: list[int] = []
     depth: list[int] = []
     end: list[int] = []
     path: list[int] = []
-    before: Sequence[int] = []
+    previous: Sequence[int] = []
     reads = []
-    # Sorted, sequences that begin alike stand together: what one shares, it shares with the one before it.
-    for one in sorted(candidates, key=lambda c: (list(c.tokens), c.option)):
-        wanted = one.tokens[:-1]
-        same = common(before, wanted)
-        for node in path[same:]:
+    # In sorted order, no earlier candidate shares a longer prefix than the previous one.
+    for candidate in sorted(candidates, key=lambda c: (list(c.tokens), c.option)):
+        inputs = candidate.tokens[:-1]
+        shared = common_prefix_length(previous, inputs)
+        for node in path[shared:]:
             end[node] = len(tokens)
-        del path[same:]
-        path += range(len(tokens), len(tokens) + len(wanted) - same)
-        tokens += wanted[same:]
-        depth += range(same, len(wanted))
-        end += [0] * (len(wanted) - same)
-        before = wanted
+        del path[shared:]
+        path += range(len(tokens), len(tokens) + len(inputs) - shared)
+        tokens += inputs[shared:]
+        depth += range(shared, len(inputs))
+        end += [0] * (len(inputs) - shared)
+        previous = inputs
         reads += [
-            Read(path[place - 1], one.tokens[place], one.question, one.option)
-            for place in range(one.start, len(one.tokens))
+            Read(path[position - 1], candidate.tokens[position], candidate.question, candidate.option)
+            for position in range(candidate.start, len(candidate.tokens))
         ]
     for node in path:
         end[node] = len(tokens)
     return Tree(np.array(tokens, np.int64), np.array(depth, np.int64), np.array(end, np.int64), tuple(reads))
 
 
-def chains(candidates: Iterable[Candidate]) -> list[Tree]:
-    """Trees without branches, for models that know only ordinary sequences: as few as predict everything.
+def linear_trees(candidates: Iterable[Candidate]) -> list[Tree]:
+    """Trees without branches, for models that take only ordinary sequences; as few as possible.
 
-    A candidate whose input begins another's is read on that one's chain.
+    A candidate whose input is a prefix of another's input is read on the other's tree.
     """
-    served: list[tuple[Sequence[int], list[Candidate]]] = []
-    for one in sorted(candidates, key=lambda c: (-len(c.tokens), c.option)):
-        wanted = one.tokens[:-1]
-        for longer, owners in served:
-            if longer[: len(wanted)] == wanted:
-                owners.append(one)
+    groups: list[tuple[Sequence[int], list[Candidate]]] = []
+    for candidate in sorted(candidates, key=lambda c: (-len(c.tokens), c.option)):
+        inputs = candidate.tokens[:-1]
+        for longer, members in groups:
+            if longer[: len(inputs)] == inputs:
+                members.append(candidate)
                 break
         else:
-            served.append((wanted, [one]))
-    return [grow(owners) for _, owners in served]
+            groups.append((inputs, [candidate]))
+    return [build_tree(members) for _, members in groups]
 
 
-def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many leading elements are the same; slices are compared as wholes, which is fast."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def trunk(trees: Sequence[Tree]) -> int:
-    """Number of leading nodes that all trees share, none of them branching or read."""
+def shared_prefix_length(trees: Sequence[Tree]) -> int:
+    """Number of leading nodes that all trees share, and at which nothing branches and nothing is read."""
     first = trees[0]
     length = min(min(r.node for r in tree.reads) for tree in trees)
     for tree in trees:
@@ -139,32 +123,21 @@ def trunk(trees: Sequence[Tree]) -> int:
     return length
 
 
-def shared(groups: Sequence[tuple[str, Tree]]) -> Iterator[tuple[np.ndarray, list[Tree]]]:
-    """(tokens of a shared beginning, trees behind it). What shares nothing comes first, behind no tokens.
+def group_by_prefix(trees: Sequence[tuple[str, Tree]]) -> Iterator[tuple[np.ndarray, list[Tree]]]:
+    """Pairs (tokens of a shared prefix, trees without it), from pairs (few-shot examples, tree).
 
-    ``groups`` names for each tree the group whose examples it stands behind.
+    Trees after the same examples share their prefix if it is at least ``MIN_SHARED_PREFIX`` long. All others
+    come first, together, with ``NO_PREFIX``.
     """
-    alone: list[Tree] = []
-    behind: list[tuple[np.ndarray, list[Tree]]] = []
-    for _, members in groupby(sorted(groups, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-        trees = [tree for _, tree in members]
-        length = trunk(trees) if len(trees) > 1 else 0
-        if length < WORTH_SHARING:
-            alone += trees
+    single: list[Tree] = []
+    shared: list[tuple[np.ndarray, list[Tree]]] = []
+    for _, pairs in groupby(sorted(trees, key=lambda pair: pair[0]), key=lambda pair: pair[0]):
+        members = [tree for _, tree in pairs]
+        length = shared_prefix_length(members) if len(members) > 1 else 0
+        if length < MIN_SHARED_PREFIX:
+            single += members
         else:
-            behind.append((trees[0].tokens[:length], [tree.behind(length) for tree in trees]))
-    if alone:
-        yield NOTHING, alone
-    yield from behind
-
-
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Numbers of rows by falling length, as many a batch as fit ``budget`` padded tokens, at least one."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+            shared.append((members[0].tokens[:length], [tree.drop_prefix(length) for tree in members]))
+    if single:
+        yield NO_PREFIX, single
+    yield from shared

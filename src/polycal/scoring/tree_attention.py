@@ -1,9 +1,10 @@
-"""Attention over trees of tokens that stand one behind another in one row, with no padding between them.
+"""CPU attention over trees of tokens that are packed into one row without padding.
 
-All else in a layer works on single tokens, so only attention has to know where a tree begins and ends. Trees that
-stand behind a kept beginning attend to it once for all of them and to their own nodes apart; each part brings the
-log of its sum of exponentials, by which the two are joined as if there had been one softmax (Juravsky et al. 2024,
-Hydragen, section 3.1). Keys of the beginning are neither copied nor computed twice.
+All other operations of a layer work on single tokens, so only attention needs the limits of the trees. If the
+trees follow a cached prefix, attention to the prefix is computed once for all nodes, and attention within
+each tree separately. Each part returns the log of its sum of exponentials, from which the two are combined
+into the result of one softmax over both (Hydragen, Juravsky et al. 2024, arXiv 2402.05099, section 3.1). The
+keys of the prefix are neither copied nor computed twice.
 """
 
 import contextlib
@@ -16,24 +17,26 @@ from torch import Tensor
 from transformers import AttentionInterface, DynamicCache
 
 NAME = "trees"
+"""Of this attention in transformers' registry."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where trees stand in a row of nodes.
+    """Where the nodes of each tree are in the packed row.
 
-    ``place`` [trees, longest]: number in the row of a tree's node, padded with its last. ``back`` [nodes]: where each
-    node is in ``place``, flattened. ``mask`` [trees, 1, longest, longest], added to what attention multiplies; None
-    where every node sees all nodes of its tree before it. ``beginning``: keys and values that every node sees.
+    ``slots``, int64 [trees, longest]: index in the row of each node of a tree, padded with that of its last
+    node. ``nodes``, int64 [nodes]: index of each node of the row in the flattened ``slots``. ``mask``,
+    [trees, 1, longest, longest]: added to the attention scores; None if every node attends to all nodes
+    before it in its tree. ``prefix``: keys and values that every node attends to.
     """
 
-    place: Tensor
-    back: Tensor
+    slots: Tensor
+    nodes: Tensor
     mask: Tensor | None
-    beginning: DynamicCache | None
+    prefix: DynamicCache | None
 
 
-def attend(
+def tree_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -42,60 +45,64 @@ def attend(
     *,
     scaling: float,
     layout: Layout,
-    **more: Any,
+    **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers asks for it: states [1, heads, nodes, width], what it gives [1, nodes, heads, width].
+    """Attention with the interface of transformers: states [1, heads, nodes, width] give [1, nodes, heads,
+    width].
 
-    On a CPU, and for layers whose window, if they have one, is longer than every path.
+    Exact for layers with full attention, or with a sliding window longer than every path of a tree.
     """
-    # the operation behind scaled_dot_product_attention, which keeps the logs of its sums to itself
+    # The operation behind scaled_dot_product_attention, which does not return the log of its sums.
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    apart = (_apart(states, layout.place) for states in (query, key, value))
-    found, log_sum = flash(*apart, 0.0, layout.mask is None, attn_mask=layout.mask, scale=scaling)
-    own = found.transpose(1, 2).flatten(0, 1).index_select(0, layout.back)
-    if layout.beginning is None:
-        return own[None], None
-    kept: Any = layout.beginning.layers[module.layer_idx]
-    before, log_before = flash(query, kept.keys, kept.values, 0.0, False, scale=scaling)
-    log_own = log_sum.transpose(1, 2).flatten(0, 1).index_select(0, layout.back)
-    share = torch.sigmoid(log_before[0].T - log_own)[..., None]
-    return torch.lerp(own, before[0].transpose(0, 1), share.to(own.dtype))[None], None
+    per_tree = (_per_tree(states, layout.slots) for states in (query, key, value))
+    output, log_sum = flash(*per_tree, 0.0, layout.mask is None, attn_mask=layout.mask, scale=scaling)
+    within = output.transpose(1, 2).flatten(0, 1).index_select(0, layout.nodes)
+    if layout.prefix is None:
+        return within[None], None
+    cached: Any = layout.prefix.layers[module.layer_idx]
+    to_prefix, log_prefix = flash(query, cached.keys, cached.values, 0.0, False, scale=scaling)
+    log_within = log_sum.transpose(1, 2).flatten(0, 1).index_select(0, layout.nodes)
+    share = torch.sigmoid(log_prefix[0].T - log_within)[..., None]
+    return torch.lerp(within, to_prefix[0].transpose(0, 1), share.to(within.dtype))[None], None
 
 
-def _apart(states: Tensor, place: Tensor) -> Tensor:
+def _per_tree(states: Tensor, slots: Tensor) -> Tensor:
     """[1, heads, nodes, width] as [trees, heads, longest, width]; whole rows are copied, which is fast."""
     return (
-        states[0].transpose(0, 1).index_select(0, place.flatten()).unflatten(0, place.shape).transpose(1, 2)
+        states[0].transpose(0, 1).index_select(0, slots.flatten()).unflatten(0, slots.shape).transpose(1, 2)
     )
 
 
-AttentionInterface.register(NAME, attend)
+AttentionInterface.register(NAME, tree_attention)
 
 
 @contextlib.contextmanager
-def only_at(nodes: Tensor, count: int, module: Any) -> Iterator[None]:
-    """Let a module that works on single tokens, [1, count, width], do so at ``nodes`` only; elsewhere it gives 0."""
-
-    def pick(_: Any, given: tuple[Tensor]) -> tuple[Tensor]:
-        return (given[0].index_select(1, nodes),)
-
-    def put_back(_: Any, __: Any, made: Tensor) -> Tensor:
-        return made.new_zeros(1, count, made.shape[-1]).index_copy(1, nodes, made)
-
-    hooks = (module.register_forward_pre_hook(pick), module.register_forward_hook(put_back))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextlib.contextmanager
-def of_trees(model: Any) -> Iterator[None]:
-    """Let the model's layers attend by trees; each call then needs a ``layout``."""
+def use_tree_attention(model: Any) -> Iterator[None]:
+    """Within the block, the model's layers use ``tree_attention``, and each call needs a ``layout``."""
     usual = model.config._attn_implementation
     model.config._attn_implementation = NAME
     try:
         yield
     finally:
         model.config._attn_implementation = usual
+
+
+@contextlib.contextmanager
+def run_only_at(nodes: Tensor, count: int, module: Any) -> Iterator[None]:
+    """Within the block, ``module`` computes its output at ``nodes`` only and returns 0 elsewhere.
+
+    ``module`` must work on single tokens, with inputs and outputs [1, count, width].
+    """
+
+    def select(_: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0].index_select(1, nodes),)
+
+    def scatter(_: Any, __: Any, output: Tensor) -> Tensor:
+        return output.new_zeros(1, count, output.shape[-1]).index_copy(1, nodes, output)
+
+    hooks = (module.register_forward_pre_hook(select), module.register_forward_hook(scatter))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,41 @@
+"""The prompts of a file of questions, as the settings of a cell ask for them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polycal.artifacts import records
+from polycal.scoring import chat_turns, prompts
+
+Cell = Mapping[str, Any]
+
+
+def build_prompts(
+    cell: Cell, questions: Path, examples: Path | None = None, first: int | None = None
+) -> tuple[list[dict[str, Any]], list[prompts.Prompt]]:
+    """The first test questions of a file (None: all), and one prompt for each.
+
+    Settings used: candidates, num_fewshot, prompt_language, chat_template. Few-shot examples come from the
+    examples split of ``examples``, by default that of ``questions``. Raises RecordError or PromptError.
+    """
+    settings = cell["settings"]
+    labels, turn = wording(cell)
+    rows = records.read_questions(questions, "test")[:first]
+    num_fewshot = settings["num_fewshot"]
+    pool = records.read_questions(examples or questions, "examples") if num_fewshot else []
+    groups = sorted({row["group"] for row in rows})
+    fewshot = {group: prompts.fewshot_examples(pool, group, num_fewshot) for group in groups}
+    return rows, [
+        prompts.build_prompt(row, fewshot[row["group"]], settings["candidates"], labels, turn) for row in rows
+    ]
+
+
+def wording(cell: Cell) -> tuple[prompts.Labels, prompts.ChatTurn | None]:
+    """Labels and chat turn of a cell.
+
+    Raises PromptError for an unknown chat format, or a language without labels.
+    """
+    settings = cell["settings"]
+    labels = prompts.labels_for(settings.get("prompt_language", "english"), str(cell.get("language")))
+    template = settings.get("chat_template")
+    return labels, chat_turns.user_turn(template) if template is not None else None

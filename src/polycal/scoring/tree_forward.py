@@ -1,0 +1,114 @@
+"""One forward pass of the model's layers over a batch of trees.
+
+On a CPU the trees are packed into one row, and only attention knows their limits (``tree_attention``).
+Elsewhere, and if attention has a soft-cap or a window shorter than a path, each tree is a padded row with a
+mask: each node sees its ancestors, within the window if the layer has one. So sliding and alternating
+attention are as exact as full attention.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polycal.scoring import tree_attention
+from polycal.scoring.models import attention_kinds
+from polycal.scoring.prefix_cache import PrefixCache
+from polycal.scoring.token_trees import Tree
+
+
+def supports_trees(model: Any) -> bool:
+    """True if the model has rotary positions, full or sliding layers, and an attention that takes masks."""
+    return (
+        model.config._attn_implementation in ("eager", "sdpa")
+        and getattr(model.config, "rope_parameters", None) is not None
+        and attention_kinds(model.config) <= {"full_attention", "sliding_attention"}
+    )
+
+
+def prefers_packed(model: Any, batch: Sequence[Tree]) -> bool:
+    """True if ``packed_forward`` is exact for the batch; it is then the faster way, by measurement."""
+    config = model.config
+    window = config.sliding_window if "sliding_attention" in attention_kinds(config) else None
+    return (
+        model.device.type == "cpu"
+        and config._attn_implementation == "sdpa"
+        and supports_trees(model)
+        and hasattr(model.model.layers[-1], "mlp")
+        and (window is None or max(int(tree.depth.max()) for tree in batch) < window)
+    )
+
+
+def packed_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None, nodes: Tensor) -> Tensor:
+    """Last hidden states [N, width] at ``nodes``, int64 [N]: indices into the nodes of all trees in order."""
+    ids, depth, end, is_node = pad_trees(batch)
+    # padding repeats the index of a tree's last node
+    slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
+    mask = None
+    if not all(tree.unbranched for tree in batch):
+        visible = ancestors(depth, end)[:, None]
+        mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
+    layout = tree_attention.Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix)
+    # The last layer's feed-forward is needed only where something is read.
+    last = tree_attention.run_only_at(nodes, len(layout.nodes), model.model.layers[-1].mlp)
+    row = {"input_ids": ids[is_node][None], "position_ids": depth[is_node][None]}
+    with tree_attention.use_tree_attention(model), last:
+        output = model.model(**row, use_cache=False, layout=layout)
+    return output.last_hidden_state[0, nodes]
+
+
+def padded_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None, nodes: Tensor) -> Tensor:
+    """The same as ``packed_forward``, with each tree in a padded row of its own under a mask."""
+    *tensors, is_node = pad_trees(batch)
+    ids, depth, end = (values.to(model.device) for values in tensors)
+    inputs: dict[str, Any] = {}
+    # Ordinary sequences need no mask, which lets attention use its fastest kernel.
+    if prefix is not None or not all(tree.is_sequence for tree in batch):
+        mask = masks(model, depth, end, prefix.length if prefix else 0)
+        inputs = {"position_ids": depth, "attention_mask": mask, "past_key_values": prefix}
+    output = model.model(input_ids=ids, use_cache=False, **inputs)
+    return output.last_hidden_state[is_node.to(model.device)][nodes.to(model.device)]
+
+
+def pad_trees(batch: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens, depth and end of each tree's nodes, and which entries are nodes, each [trees, longest].
+
+    Padding is on the right. It sees itself only, and no node sees it.
+    """
+    length = max(map(len, batch))
+    ids, depth = (torch.zeros(len(batch), length, dtype=torch.long) for _ in range(2))
+    end = torch.arange(1, length + 1).repeat(len(batch), 1)
+    for row, tree in enumerate(batch):
+        ids[row, : len(tree)] = torch.from_numpy(tree.tokens)
+        depth[row, : len(tree)] = torch.from_numpy(tree.depth)
+        end[row, : len(tree)] = torch.from_numpy(tree.end)
+    return ids, depth, end, torch.arange(length) < torch.tensor([len(tree) for tree in batch])[:, None]
+
+
+def ancestors(depth: Tensor, end: Tensor) -> Tensor:
+    """bool [trees, nodes, nodes]: True at (i, j) if node j is i or an ancestor of i."""
+    index = torch.arange(depth.shape[1], device=depth.device)
+    return (index[None, :] <= index[:, None]) & (index[None, :, None] < end[:, None, :])
+
+
+def masks(model: Any, depth: Tensor, end: Tensor, prefix_length: int) -> Any:
+    """Attention masks [trees, 1, nodes, prefix + nodes], in the form that the model's layers take.
+
+    ``depth`` and ``end`` are [trees, nodes]; every node sees the ``prefix_length`` positions of the prefix. A
+    model with several kinds of attention gets one mask per kind, in a dict.
+    """
+    to_nodes = ancestors(depth, end)
+    prefix = torch.arange(prefix_length, device=depth.device)
+    visible = torch.cat([to_nodes.new_ones(*depth.shape, prefix_length), to_nodes], dim=-1)[:, None]
+    positions = torch.cat([prefix.expand(len(depth), -1), depth], dim=-1)
+    by_kind = {}
+    for kind in attention_kinds(model.config):
+        mask = visible
+        if kind == "sliding_attention":
+            in_window = depth[:, :, None] - positions[:, None, :] < model.config.sliding_window
+            mask = visible & in_window[:, None]
+        if model.config._attn_implementation == "eager":
+            mask = torch.where(mask, 0.0, torch.finfo(model.dtype).min).to(model.dtype)
+        by_kind[kind] = mask
+    return by_kind if len(by_kind) > 1 else next(iter(by_kind.values()))
