@@ -1,54 +1,59 @@
-"""Accepting a change of code that alters no result, instead of paying for it again.
+"""Accept a change of code that alters no result, instead of computing everything again.
 
 An entry of ``config/accepted.yaml`` says that the present version of a stage gives the results of an older one, why,
-and who says so. It is reviewed like code; ``polycal.versions`` treats the versions that entries join as one.
+and who says so. It is reviewed like code. ``polycal.store.acceptances`` treats joined versions as one.
 """
 
-import os
 import subprocess
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from polycal.audit.expected_results import Notes, Task
-from polycal.store import code_versions, provenance
-from polycal.store.code_versions import AcceptanceError
+from polycal.artifacts import files
+from polycal.audit.current_inputs import Manifests
+from polycal.audit.expected_results import ExpectedResult
+from polycal.store import acceptances, code_versions, provenance
+from polycal.store.acceptances import AcceptanceError
+from polycal.store.stages import STAGES
 
 HEAD = """\
-# Changes of code that alter no result, each with who says so and why: results of version `old` of a stage stand for
-# version `new`. Written by `polycal accept`, reviewed like code. An entry that joins nothing is named by
-# `polycal verify`.
+# Changes of code that alter no result: results of version `old` of a stage count as results of version `new`.
+# Written by `polycal accept` and reviewed like code. `polycal verify` lists entries without effect.
 """
 
 
 def accept(
-    stage: str, because: str, planned: Sequence[Task], notes: Notes, old: str | None, author: str | None
+    stage: str,
+    because: str,
+    expected: Sequence[ExpectedResult],
+    recorded: Manifests,
+    old: str | None,
+    author: str | None,
 ) -> dict[str, Any]:
-    """Write that the present version of ``stage`` gives the results of version ``old``; returns the entry.
+    """Write an entry that the present version of ``stage`` gives the results of version ``old``, and return it.
 
-    Without ``old`` it is the one version, other than the present, that the plan's results were made with. Raises
-    AcceptanceError where there is none or several, without a reason or author, or for an entry that joins nothing.
+    Without ``old`` it is the only other version that expected results were made with. Raises AcceptanceError if there
+    is none or several, without a reason or author, or for an entry that would join nothing.
     """
-    if stage not in code_versions.STAGES:
-        raise AcceptanceError(f"{stage}: no such stage; known: {', '.join(code_versions.STAGES)}.")
+    if stage not in STAGES:
+        raise AcceptanceError(f"{stage}: no such stage; known: {', '.join(STAGES)}.")
     if not because.strip():
         raise AcceptanceError("--because: the reason is empty; say why the change alters no result.")
     now = code_versions.code_version(stage)
-    made = _made(stage, planned, notes)
+    made = _made(stage, expected, recorded)
     if old is None:
         old = _only(stage, now, made)
-    if code_versions.code_class(stage, old)[0] == code_versions.code_class(stage)[0]:
+    if acceptances.accepted_version(stage, old)[0] == acceptances.accepted_version(stage)[0]:
         raise AcceptanceError(f"{stage}: version {old} counts as the present one ({now}) already.")
     if old not in made:
         raise AcceptanceError(
-            f"{stage}: no result of the plan was made with version {old}; there are {_told(made)}."
+            f"{stage}: no expected result was made with version {old}; there are {_counts(made)}."
         )
-    if any(entry["new"] == now for entry in code_versions.acceptances(stage)):
+    if any(entry["new"] == now for entry in acceptances.acceptances(stage)):
         raise AcceptanceError(
-            f"{stage}: the present version {now} is accepted as another one already; a version may stand once."
+            f"{stage}: the present version {now} is accepted already; a version can be accepted once."
         )
     commit, dirty = provenance.repository()
     entry = {
@@ -60,39 +65,40 @@ def accept(
         "commit": f"{commit or 'none'}{' (changed)' if dirty else ''}",
         "date": provenance.now(),
     }
-    _append(code_versions.ACCEPTED, entry)
+    _append(acceptances.ACCEPTED, entry)
     return entry
 
 
-def _made(stage: str, planned: Sequence[Task], notes: Notes) -> dict[str, int]:
-    """How many results of the plan each version of a stage made, the latest made first."""
+def _made(stage: str, expected: Sequence[ExpectedResult], recorded: Manifests) -> dict[str, int]:
+    """The number of expected results per version that made them, the latest version first."""
     found: list[tuple[str, str]] = []
-    for task in planned:
-        if task.stage == stage and Path(task.out).exists():
-            said = notes[task.note]
-            found.append((str(said.get("started", "")), str(said.get("code_version", "unknown"))))
-    versions_made = [version for _, version in sorted(found, reverse=True)]
-    return {version: versions_made.count(version) for version in dict.fromkeys(versions_made)}
+    for result in expected:
+        if result.stage == stage and Path(result.out).exists():
+            manifest = recorded[result.recorded_in]
+            version = str(manifest.get("code_version", "unknown"))
+            found.append((str(manifest.get("started", "")), version))
+    versions = [version for _, version in sorted(found, reverse=True)]
+    return {version: versions.count(version) for version in dict.fromkeys(versions)}
 
 
 def _only(stage: str, now: str, made: dict[str, int]) -> str:
-    present = code_versions.code_class(stage)[0]
+    present = acceptances.accepted_version(stage)[0]
     classes: dict[str, list[str]] = {}
     for version in made:
-        classes.setdefault(code_versions.code_class(stage, version)[0], []).append(version)
+        classes.setdefault(acceptances.accepted_version(stage, version)[0], []).append(version)
     others = {known: found for known, found in classes.items() if known != present}
     if not others:
-        what = "every result of the plan" if made else "no result is there yet, so nothing"
+        what = "every expected result" if made else "no result exists yet, so nothing"
         raise AcceptanceError(f"{stage}: nothing to accept: {what} was made with the present version {now}.")
     if len(others) > 1:
         raise AcceptanceError(
-            f"{stage}: the results were made with several older versions ({_told(made)}); name one with --old."
+            f"{stage}: the results were made with several older versions ({_counts(made)}); name one with --old."
         )
     # the latest of those that count as one: what was compared before the change was made with it
     return next(iter(others.values()))[0]
 
 
-def _told(made: dict[str, int]) -> str:
+def _counts(made: dict[str, int]) -> str:
     return ", ".join(f"{version} ({number} results)" for version, number in made.items()) or "none"
 
 
@@ -111,12 +117,7 @@ def _author() -> str:
 
 
 def _append(path: Path, entry: dict[str, Any]) -> None:
-    """Add an entry at the end of the file, which is left as it stands otherwise; aside and renamed."""
-    before = path.read_text() if path.exists() else HEAD
-    told = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=110)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        aside.write_text(f"{before.rstrip()}\n{told}")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Add an entry at the end of the file; the rest stays as it is."""
+    before = path.read_text(encoding="utf-8") if path.exists() else HEAD
+    added = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=110)
+    files.write_text(path, f"{before.rstrip()}\n{added}")

@@ -1,7 +1,7 @@
-"""Kept work and training state that no plan needs any more.
+"""Find cached results, weights and training state that no study needs.
 
-Kept work is needed where a plan asks for its fingerprint; where the fingerprint is open, because something that it
-stands on is still to be made, every kept result of the same cell and code is needed.
+A cached result is needed if a study asks for its fingerprint. While the fingerprint is open, because an input is still
+to be made, every cached result of the same cell and code is needed.
 """
 
 import contextlib
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files, manifests
-from polycal.audit import expected_results, staleness
-from polycal.audit.expected_results import Notes, Task
-from polycal.audit.staleness import KEPT, RESULTS
+from polycal.audit import current_inputs, staleness
+from polycal.audit.current_inputs import Manifests
+from polycal.audit.expected_results import ExpectedResult
 from polycal.errors import PolycalError
-from polycal.store import code_versions, locks
+from polycal.store import acceptances, cache, locks
+from polycal.study import paths
 
 
 class PruneError(PolycalError):
@@ -24,106 +25,104 @@ class PruneError(PolycalError):
 
 
 @dataclass(frozen=True)
-class Waste:
-    """A folder that no plan needs: what it is, the bytes that removing it frees."""
+class Unneeded:
+    """A folder that no study needs: what it is, and the bytes that removing it frees."""
 
     path: Path
     what: str
     size: int
 
 
-def waste(plans: Sequence[Sequence[Task]]) -> list[Waste]:
-    """What of the kept work, weights and training state none of ``plans`` needs, by path."""
+def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
+    """The cached results, weights and training states that none of ``plans`` needs, by path."""
     keys, cells = _needed(plans)
     found, needed = [], set(keys)
-    for folder in sorted(KEPT.glob("??/*")):
-        stage, cell, code = _told(folder)
-        # the class of the version that made it, after the acceptances that stand now
-        known = code_versions.code_class(stage, code)[0] if code else None
-        if folder.name in keys or (stage, files.canonical_json(cell), known) in cells:
+    for folder in sorted(Path(paths.CACHE).glob("??/*")):
+        stage, cell, code = _recorded(folder)
+        version = acceptances.accepted_version(stage, code)[0] if code else None
+        if folder.name in keys or (stage, files.canonical_json(cell), version) in cells:
             needed.add(folder.name)
         else:
-            found.append(Waste(folder, f"kept {stage or 'result'}", _size(folder)))
+            found.append(Unneeded(folder, f"cached {stage or 'result'}", _freed(folder)))
     short = {key[:12] for key in needed}
-    for trained in sorted(RESULTS.glob("checkpoints/**/lr=*")):
-        stands = _stands(trained / "manifest.json")
-        for folder in sorted(path for path in trained.iterdir() if path.is_dir()):
-            if folder.name not in short | {stands}:
-                found.append(Waste(folder, "weights or training state", _size(folder)))
-            elif folder.name == stands and (folder / "state").is_dir():
-                found.append(
-                    Waste(folder / "state", "training state of a finished run", _size(folder / "state"))
-                )
+    for checkpoint in sorted(Path(paths.RESULTS).glob("checkpoints/**/lr=*")):
+        current = _weights_folder(checkpoint / "manifest.json")
+        for folder in sorted(path for path in checkpoint.iterdir() if path.is_dir()):
+            if folder.name not in short | {current}:
+                found.append(Unneeded(folder, "weights or training state", _freed(folder)))
+            elif folder.name == current and (state := folder / "state").is_dir():
+                found.append(Unneeded(state, "training state of a finished run", _freed(state)))
     return found
 
 
-def remove(found: Sequence[Waste]) -> int:
-    """Remove what ``waste`` found; returns the bytes freed. Raises PruneError while a workflow runs here."""
+def remove(found: Sequence[Unneeded]) -> int:
+    """Remove the folders; returns the bytes freed. Raises PruneError while a workflow runs here."""
     try:
-        # the lock of the workflow itself: one that starts meanwhile leaves
-        with locks.hold("prune", RESULTS / "snakemake", leave=True):
-            for one in found:
-                # a result is whole while this file is there: it goes first
-                (one.path / "complete.json").unlink(missing_ok=True)
-                shutil.rmtree(one.path)
+        # the lock of the workflow itself: one that starts meanwhile stops with a message
+        with locks.acquire("prune", Path(paths.RESULTS) / "snakemake", wait=False):
+            for unneeded in found:
+                # an entry counts as long as this file is there, so it goes first
+                (unneeded.path / cache.COMPLETE).unlink(missing_ok=True)
+                shutil.rmtree(unneeded.path)
     except locks.LockError as error:
         raise PruneError(f"a workflow runs here: {error}") from None
-    return sum(one.size for one in found)
+    return sum(unneeded.size for unneeded in found)
 
 
-def _needed(plans: Sequence[Sequence[Task]]) -> tuple[set[str], set[tuple[str, str, str | None]]]:
-    """Fingerprints that the plans ask for, and (stage, cell, class of code) of those that are open."""
-    notes, keys = Notes(), set()
+def _needed(
+    plans: Sequence[Sequence[ExpectedResult]],
+) -> tuple[set[str], set[tuple[str, str, str | None]]]:
+    """Fingerprints that the plans need, and (stage, cell, accepted code version) of results whose is open."""
+    recorded, keys = Manifests(), set()
     cells: set[tuple[str, str, str | None]] = set()
-    for planned in plans:
-        for finding in staleness.judge(planned, notes):
-            task, code = finding.task, code_versions.code_class(finding.task.stage)[0]
-            if Path(task.note).exists():
-                # what stands in its place is kept, stale or not: a run decides over it
+    for expected in plans:
+        for status in staleness.statuses(expected, recorded):
+            result, code = status.result, acceptances.accepted_version(status.result.stage)[0]
+            if Path(result.recorded_in).exists():
+                # the result in place is kept, stale or not: the next run decides
                 with contextlib.suppress(manifests.ManifestError):
-                    keys.add(str(notes[task.note].get("fingerprint")))
-            if finding.after:
-                cells.add((task.stage, files.canonical_json(task.cell), code))
+                    keys.add(str(recorded[result.recorded_in].get("fingerprint")))
+            open_cell = (result.stage, files.canonical_json(result.cell), code)
+            if status.after:
+                cells.add(open_cell)
                 continue
             try:
-                keys.update(
-                    expected_results.fingerprints(
-                        task, expected_results.reads(task, notes, believe=True), code
-                    )
-                )
-            except ValueError:
-                cells.add((task.stage, files.canonical_json(task.cell), code))
+                checksums = current_inputs.checksums(result, recorded, trust_mtimes=True)
+            except PolycalError:
+                cells.add(open_cell)
+            else:
+                keys.update(current_inputs.fingerprints(result, checksums, code))
     return keys, cells
 
 
-def _told(folder: Path) -> tuple[str, Any, str | None]:
-    """Stage, cell and code version of the result kept in ``folder``; empty where it does not say."""
-    for path in sorted(p for p in folder.iterdir() if p.name != "complete.json" and p.is_file()):
+def _recorded(folder: Path) -> tuple[str, Any, str | None]:
+    """Stage, cell and code version of a cached result; empty where no file of it has a manifest."""
+    for path in sorted(p for p in folder.iterdir() if p.name != cache.COMPLETE and p.is_file()):
         try:
-            said = manifests.read(path)
+            manifest = manifests.read(path)
         except manifests.ManifestError:
             continue
-        if "fingerprint" in said:
-            return said["stage"], said["cell"], said["code_version"]
+        if "fingerprint" in manifest:
+            return manifest["stage"], manifest["cell"], manifest["code_version"]
     return "", {}, None
 
 
-def _stands(manifest: Path) -> str | None:
-    """The folder of the weights that ``manifest`` names."""
+def _weights_folder(manifest: Path) -> str | None:
+    """The name of the folder with the weights that a manifest describes."""
     try:
         return Path(str(manifests.read(manifest).get("folder", ""))).parts[0]
     except (manifests.ManifestError, IndexError):
         return None
 
 
-def _size(folder: Path) -> int:
-    """Bytes that go free: a file that another name holds too frees nothing."""
-    files = [path.stat() for path in folder.rglob("*") if path.is_file()]
-    return sum(file.st_size for file in files if file.st_nlink == 1)
+def _freed(folder: Path) -> int:
+    """Bytes that removing a folder frees: a file with another name elsewhere frees nothing."""
+    sizes = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum(size.st_size for size in sizes if size.st_nlink == 1)
 
 
-def text(found: Sequence[Waste]) -> str:
-    """The list in words, and what removing it frees."""
-    lines = [f"{one.path}: {one.what}, {one.size / 1e6:.1f} MB" for one in found]
-    lines.append(f"{len(found)} not needed, {sum(one.size for one in found) / 1e6:.1f} MB")
-    return "\n".join(lines) + "\n"
+def as_text(found: Sequence[Unneeded]) -> str:
+    """The list in words, and the bytes that removing all frees."""
+    lines = [f"{unneeded.path}: {unneeded.what}, {unneeded.size / 1e6:.1f} MB" for unneeded in found]
+    total = sum(unneeded.size for unneeded in found) / 1e6
+    return "\n".join([*lines, f"{len(found)} not needed, {total:.1f} MB"]) + "\n"

@@ -1,7 +1,7 @@
-"""Every result against the plan, cell by cell: what is missing, stale, broken or foreign.
+"""Compare every result with the configuration, cell by cell: what is missing, stale, broken or foreign.
 
-Nothing is believed here: checksums of rows, weights and sources are taken again, and a fingerprint has to follow
-from the cell, code version and checksums that the result itself states.
+Nothing is trusted: the checksums of rows, weights and sources are computed again, and a fingerprint has to follow
+from the cell, code version and checksums that the result records.
 """
 
 import os
@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from polycal.artifacts import checkpoints, records
 from polycal.audit import staleness
-from polycal.audit.expected_results import Notes, Task
-from polycal.audit.staleness import Finding
+from polycal.audit.current_inputs import Manifests
+from polycal.audit.expected_results import ExpectedResult
+from polycal.audit.staleness import ResultStatus
 from polycal.errors import PolycalError
-from polycal.store import cache, code_versions
+from polycal.store import acceptances, cache, code_versions
+from polycal.study import paths
 
 RECORDS = (
     "scores/**/scores.parquet",
@@ -27,117 +29,119 @@ RECORDS = (
     "checkpoints/**/manifest.json",
     "checkpoints/**/selected.json",
 )
+"""Below the results folder: results that belong to no study, and are foreign if this one does not need them."""
 
 
 class RegisterError(PolycalError):
-    """Snakemake could not be told of the results; the message holds what it said."""
+    """Snakemake did not accept the results; the message contains its answer."""
 
 
 @dataclass
-class Verified:
-    """Findings for the plan's results, records and checkpoints that no cell of the plan asks for, idle acceptances."""
+class Verification:
+    """The statuses of all expected results, records and checkpoints that no cell needs, and unused acceptances."""
 
-    findings: list[Finding]
+    statuses: list[ResultStatus]
     foreign: list[str] = field(default_factory=list)
-    idle: list[str] = field(default_factory=list)
+    unused_acceptances: list[str] = field(default_factory=list)
 
-    def of(self, state: str) -> list[Finding]:
-        """The findings of one state."""
-        return [finding for finding in self.findings if finding.state == state]
+    def of(self, state: str) -> list[ResultStatus]:
+        """The statuses of one state."""
+        return [status for status in self.statuses if status.state == state]
 
     @property
-    def whole(self) -> bool:
-        """Whether every result that the plan asks for is there and stands on the plan."""
-        return all(finding.state == "current" for finding in self.findings)
+    def complete(self) -> bool:
+        """Whether every expected result is there and current."""
+        return all(status.state == "current" for status in self.statuses)
 
 
-def verify(planned: Sequence[Task]) -> Verified:
-    """Hold every result of the plan against its cell, and its content against the checksums that it states."""
-    notes = Notes()
-    findings = staleness.judge(planned, notes, believe=False)
-    for finding in findings:
-        if finding.state in ("current", "stale") and (wrong := _contradictions(finding.task, notes)):
-            finding.state, finding.reasons = "broken", wrong
-    asked = {path for task in planned for path in task.outputs}
-    there = {path.as_posix() for pattern in RECORDS for path in staleness.RESULTS.glob(pattern)}
-    return Verified(findings, sorted(there - asked), idle())
+def verify(expected: Sequence[ExpectedResult]) -> Verification:
+    """Compare every expected result with its cell, and its content with the checksums that it records."""
+    recorded = Manifests()
+    statuses = staleness.statuses(expected, recorded, trust_mtimes=False)
+    for status in statuses:
+        if status.state in ("current", "stale") and (wrong := _contradictions(status.result, recorded)):
+            status.state, status.reasons = "broken", wrong
+    needed = {path for result in expected for path in result.outputs}
+    existing = {path.as_posix() for pattern in RECORDS for path in Path(paths.RESULTS).glob(pattern)}
+    return Verification(statuses, sorted(existing - needed), unused_acceptances())
 
 
-def idle() -> list[str]:
-    """In words, the acceptances without effect."""
+def unused_acceptances() -> list[str]:
+    """Acceptances that join nothing to the present code, in words."""
     return [
-        f"{entry['stage']}: {entry['old']} → {entry['new']} ({entry['because']}): {why}"
-        for entry, why in code_versions.without_effect()
+        f"{entry['stage']} {entry['old']} → {entry['new']}: {why}"
+        for entry, why in acceptances.unused_acceptances()
     ]
 
 
-def _contradictions(task: Task, notes: Notes) -> list[str]:
-    """Where a result contradicts what it says of itself."""
-    out = Path(task.note)
+def _contradictions(result: ExpectedResult, recorded: Manifests) -> list[str]:
+    """Where a result contradicts its own manifest."""
+    file = Path(result.recorded_in)
     try:
-        said = notes[task.note]
+        manifest = recorded[result.recorded_in]
         wrong = []
-        key = cache.fingerprint(said["cell"], said["code"], said["reads"])
-        if key != said["fingerprint"]:
-            wrong.append("its fingerprint does not follow from the cell, code and inputs that it states")
-        if "content" not in said:
+        key = cache.fingerprint(manifest["cell"], manifest["code"], manifest["reads"])
+        if key != manifest["fingerprint"]:
+            wrong.append("its fingerprint does not follow from the cell, code and inputs that it records")
+        if "content" not in manifest:
             return wrong
-        if out.suffix == ".parquet":
-            if records.checksum(pq.ParquetFile(out).read()) != said["content"]:
+        if file.suffix == ".parquet":
+            if records.checksum(pq.ParquetFile(file).read()) != manifest["content"]:
                 wrong.append("its rows are not those that it was written with")
-        elif "manifest" not in said:
-            folder = checkpoints.read(out).folder
-            if checkpoints.describe(folder)["content"] != said["content"]:
+        elif "manifest" not in manifest:
+            folder = checkpoints.read(file).folder
+            if checkpoints.describe(folder)["content"] != manifest["content"]:
                 wrong.append(f"the weights in {folder} are not those that it was written with")
         return wrong
-    except (KeyError, ValueError, OSError) as error:
-        told = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        return [told if isinstance(error, ValueError) else f"{out}: {told}"]
+    except KeyError as error:
+        return [f"{file}: lacks {error}"]
+    except OSError as error:
+        return [f"{file}: {error}"]
+    except ValueError as error:
+        return [str(error)]
 
 
-def text(found: Verified) -> str:
-    """The result of a verification in words, each missing, stale or broken result with its reasons."""
+def as_text(found: Verification) -> str:
+    """The outcome in words: each broken, stale or missing result with its reasons, then the counts."""
     lines = []
     for state in ("broken", "stale", "missing"):
-        for finding in found.of(state):
-            lines.append(f"{state}: {finding.task.out}")
-            lines += [f"  {reason}" for reason in staleness.because(finding)] if state != "missing" else []
-    lines += [f"foreign: {path} (no cell of this plan)" for path in found.foreign]
-    lines += [f"acceptance without effect: {entry}" for entry in found.idle]
-    relied: dict[str, int] = {}
-    for finding in found.findings:
-        for entry in finding.accepted:
-            told = f"{entry['stage']} {entry['old']} → {entry['new']}: {entry['because']}"
-            relied[told] = relied.get(told, 0) + 1
-    lines += [f"accepted: {told} ({number} results rely on it)" for told, number in relied.items()]
-    tally = [f"{len(found.of(state))} {state}" for state in ("current", "missing", "stale", "broken")]
-    lines.append(f"{len(found.findings)} results planned: {', '.join(tally)}; {len(found.foreign)} foreign")
+        for status in found.of(state):
+            lines.append(f"{state}: {status.result.out}")
+            lines += [f"  {reason}" for reason in status.all_reasons()] if state != "missing" else []
+    lines += [f"foreign: {path} (no cell of this study)" for path in found.foreign]
+    lines += [f"acceptance without effect: {entry}" for entry in found.unused_acceptances]
+    relying: dict[str, int] = {}
+    for status in found.statuses:
+        for entry in status.accepted:
+            words = f"{entry['stage']} {entry['old']} → {entry['new']}: {entry['because']}"
+            relying[words] = relying.get(words, 0) + 1
+    lines += [f"accepted: {words} ({number} results rely on it)" for words, number in relying.items()]
+    counts = [f"{len(found.of(state))} {state}" for state in ("current", "missing", "stale", "broken")]
+    lines.append(f"{len(found.statuses)} results expected: {', '.join(counts)}; {len(found.foreign)} foreign")
     return "\n".join(lines) + "\n"
 
 
-def register(found: Verified, configfiles: Sequence[Path]) -> int:
-    """Let Snakemake know the results as they stand; returns how many jobs it learned of.
+def register(found: Verification, configfiles: Sequence[Path]) -> int:
+    """Give Snakemake metadata of the results as they are; returns the number of jobs registered.
 
-    Without its metadata Snakemake goes by file times. Jobs all of whose results are current are recorded as done.
-    What is stale gets the oldest time there is, so that it is made again; where no file is read whose time
-    would show that, the result is removed. Raises RegisterError where Snakemake refuses.
+    Without metadata Snakemake compares file times. Jobs all of whose results are current are recorded as done. A stale
+    result gets the oldest time, so that it is made again; where it has no input whose time could show that, it is
+    removed. Raises RegisterError if Snakemake refuses.
     """
-    jobs: dict[str, list[Finding]] = {}
-    for finding in found.findings:
-        jobs.setdefault(finding.task.job, []).append(finding)
-    current = [own for own in jobs.values() if all(finding.state == "current" for finding in own)]
-    for finding in [*found.of("stale"), *found.of("broken")]:
-        for path in map(Path, finding.task.outputs):
-            if finding.task.inputs:
-                # to Snakemake a time of 0 is none
+    jobs: dict[str, list[ResultStatus]] = {}
+    for status in found.statuses:
+        jobs.setdefault(status.result.job, []).append(status)
+    current = [of_job for of_job in jobs.values() if all(status.state == "current" for status in of_job)]
+    for status in [*found.of("stale"), *found.of("broken")]:
+        for path in map(Path, status.result.outputs):
+            if status.result.inputs:
+                # Snakemake takes a time of 0 for none
                 os.utime(path, (1, 1))
             else:
                 path.unlink()
     if not current:
         return 0
-    targets = [finding.task.out for own in current for finding in own]
-    if found.whole:
-        targets = []
+    targets = [] if found.complete else [status.result.out for of_job in current for status in of_job]
     snakefile = Path("Snakefile") if Path("Snakefile").exists() else code_versions.ROOT / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
     command += ["--touch", "--forceall", "--quiet", "all"]

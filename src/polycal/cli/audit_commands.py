@@ -25,11 +25,10 @@ def status(
 ) -> None:
     """Which jobs would run for a target, and why."""
     from polycal.audit import expected_results, staleness, verify
+    from polycal.audit.current_inputs import Manifests
 
     planned = expected_results.expected_results(configuration.load(configfile))
-    statuses = staleness.select(
-        staleness.statuses(planned, expected_results.Manifests(), scheduled=True), target or []
-    )
+    statuses = staleness.select(staleness.statuses(planned, Manifests(), scheduled=True), target or [])
     if as_json:
         print(json.dumps(staleness.as_json(statuses), indent=1, ensure_ascii=False))
         return
@@ -55,10 +54,11 @@ def accept(
     """Record that a change of code alters no result, so that nothing is computed again for it."""
     from polycal.audit import accept as accepting
     from polycal.audit import expected_results
+    from polycal.audit.current_inputs import Manifests
     from polycal.store import acceptances
 
     planned = expected_results.expected_results(configuration.load(configfile))
-    entry = accepting.accept(stage, because, planned, expected_results.Manifests(), old, author)
+    entry = accepting.accept(stage, because, planned, Manifests(), old, author)
     print(
         f"{stage}: results of version {entry['old']} count as results of {entry['new']};"
         f" written to {acceptances.ACCEPTED}"

@@ -42,8 +42,10 @@ def _command(stage: Stage) -> Callable[..., None]:
 
 
 def _parameters(stage: Stage) -> list[inspect.Parameter]:
-    help_of_cell = "JSON list: all that determines each result." if stage.per_language else (
-        "JSON of all that determines the result."
+    help_of_cell = (
+        "JSON list: all that determines each result."
+        if stage.per_language
+        else ("JSON of all that determines the result.")
     )
     out = "Folder of the tables." if stage.tables_of_cell else f"File to write ({stage.output})."
     annotated: dict[str, tuple[Any, Any]] = {

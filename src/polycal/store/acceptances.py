@@ -74,7 +74,9 @@ def relied_on(stage: str, version: str) -> list[dict[str, Any]]:
 def active_acceptances() -> list[str]:
     """The acceptances that the present versions of all stages rely on, as ``stage: old → new``."""
     return [
-        f"{stage}: {entry['old']} → {entry['new']}" for stage in STAGES for entry in accepted_version(stage)[1]
+        f"{stage}: {entry['old']} → {entry['new']}"
+        for stage in STAGES
+        for entry in accepted_version(stage)[1]
     ]
 
 

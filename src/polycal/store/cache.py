@@ -107,9 +107,7 @@ def _link(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def log_event(
-    cache: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **facts: Any
-) -> None:
+def log_event(cache: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **facts: Any) -> None:
     """Write what happened to ``.events`` beside the cache; one file per event, so that nodes need no lock."""
     at = time.time_ns()
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}

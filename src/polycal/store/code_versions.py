@@ -135,7 +135,9 @@ def _hash_with_imports(name: str, above: tuple[str, ...]) -> str:
 
     def marks(node: ast.stmt) -> list[list[str]]:
         """What replaces an import: each local name with the hash of what it is."""
-        return sorted([bound, attribute, target_hash(target)] for bound, attribute, target in _names(node, name))
+        return sorted(
+            [bound, attribute, target_hash(target)] for bound, attribute, target in _names(node, name)
+        )
 
     class Inner(ast.NodeTransformer):
         """Replaces the imports inside functions and classes."""

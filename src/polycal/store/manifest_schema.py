@@ -6,7 +6,6 @@ say more than stands here; what stands here it must say.
 
 from typing import Annotated, Any
 
-import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

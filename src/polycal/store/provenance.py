@@ -94,7 +94,10 @@ class Meter:
         self.since, self.cpu_before, self.first = psutil.Process().create_time(), 0.0, True
 
     def read(
-        self, gpus: float | None = None, cpu_seconds: float | None = None, peak_memory_bytes: float | None = None
+        self,
+        gpus: float | None = None,
+        cpu_seconds: float | None = None,
+        peak_memory_bytes: float | None = None,
     ) -> dict[str, Any]:
         """The cost since the last reading.
 

@@ -141,7 +141,8 @@ def _compute_per_language(
     name = job.stage.name
     keys = [cache.fingerprint(job.cells[n], code, checksums[n]) for n in todo]
     recorded = [
-        provenance.run_record(name, job.cells[n], key, checksums[n]) for n, key in zip(todo, keys, strict=True)
+        provenance.run_record(name, job.cells[n], key, checksums[n])
+        for n, key in zip(todo, keys, strict=True)
     ]
     # failed attempts count in the cost of the first result that they kept waiting
     running = [Attempt(job.cache, keys[0])]

@@ -105,7 +105,7 @@ _ALL = (
         "analysis.measure:measure",
         schema.Measured,
         inputs=(
-            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.paths:score_records"),
+            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.grid:score_records"),
         ),
         checksums="analysis.measure:input_checksums",
         tables_of_cell="analysis.measure:table_names",
@@ -119,7 +119,11 @@ _ALL = (
         schema.TableManifest,
         inputs=(
             Input(
-                "embeddings", "record", "Embeddings.", many=True, paths_of_cell="study.paths:embedding_records"
+                "embeddings",
+                "record",
+                "Embeddings.",
+                many=True,
+                paths_of_cell="study.grid:embedding_records",
             ),
             Input("measured", "record", "The study's cells.parquet."),
         ),
@@ -139,7 +143,7 @@ _ALL = (
                 "record",
                 "Next-token scores.",
                 many=True,
-                paths_of_cell="study.paths:next_token_records",
+                paths_of_cell="study.grid:next_token_records",
             ),
         ),
         checksums="analysis.next_token_metrics:input_checksums",
@@ -278,13 +282,13 @@ _ALL = (
         schema.FilesManifest,
         inputs=(
             Input("study", "folder", "Folder of the measured tables."),
-            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.paths:score_records"),
+            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.grid:score_records"),
             Input(
                 "conversations",
                 "record",
                 "Conversations.",
                 many=True,
-                paths_of_cell="study.paths:conversation_records",
+                paths_of_cell="study.grid:conversation_records",
             ),
         ),
         checksums="report.page:input_checksums",

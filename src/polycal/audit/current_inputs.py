@@ -1,0 +1,92 @@
+"""The checksums of a result's inputs as they are now, and the fingerprint that follows from them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polycal.analysis import embedding_diversity, measure
+from polycal.artifacts import checkpoints, manifests
+from polycal.audit import lineage
+from polycal.audit.expected_results import ExpectedResult
+from polycal.data import sources
+from polycal.store import cache
+from polycal.store.stages import STAGES
+from polycal.study import paths
+
+
+class Manifests:
+    """The manifests of results by path; each file is read once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, path: str) -> dict[str, Any]:
+        """The manifest of the result at ``path``. Raises ManifestError if the file is missing or broken."""
+        if path not in self.known:
+            self.known[path] = manifests.read(Path(path))
+        return self.known[path]
+
+    def weights(self, path: str) -> dict[str, Any]:
+        """The manifest of the weights behind a manifest or a selection."""
+        manifest = self[path]
+        if "manifest" not in manifest:
+            return manifest
+        return self.weights(str(Path(path).parent / manifest["manifest"]))
+
+
+def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = False) -> dict[str, str]:
+    """The content checksums of the inputs of ``result``, as they enter its fingerprint.
+
+    With ``trust_mtimes``, local files older than the result are not hashed again. Raises ManifestError, SourceError or
+    CheckpointError if an input is missing.
+    """
+    inputs = result.inputs
+    match result.stage:
+        case "miniature_model" | "miniature_data":
+            return {}
+        case "fetch_model" | "fetch_instructions" | "fetch_benchmark":
+            if trust_mtimes and (known := _unchanged(result, recorded)) is not None:
+                return known
+            return sources.input_checksums(result.cell)
+        case "select_lr":
+            chosen = {rate: recorded[path] for rate, path in inputs.items()}
+            return {rate: f"{one['content']} {float(one['heldout_nll'])}" for rate, one in chosen.items()}
+        case "measure":
+            scores = [Path(path) for path in inputs if path != paths.MINIATURE_DATA]
+            return measure.input_checksums(result.cell, scores=scores)
+        case "measure_embeddings":
+            embeddings = [Path(path) for role, path in inputs.items() if role != "cells"]
+            measured = Path(inputs["cells"])
+            return embedding_diversity.input_checksums(result.cell, embeddings=embeddings, measured=measured)
+        case "report":
+            study = Path(result.out).parent
+            return lineage.input_checksums(study, lineage.results_behind(study))
+    kinds = {declared.name: declared.kind for declared in STAGES[result.stage].inputs}
+    found = {}
+    for role, path in inputs.items():
+        manifest = recorded.weights(path) if kinds.get(role) == "checkpoint" else recorded[path]
+        found[role] = str(manifest["content"])
+    return found
+
+
+def _unchanged(result: ExpectedResult, recorded: Manifests) -> dict[str, str] | None:
+    """The recorded checksums of a local source if none of its files is newer than the result."""
+    source, out = result.cell["source"], Path(result.out)
+    if "hub" in source or not out.exists():
+        return None
+    folder, manifest = sources.local_path(source), recorded[result.recorded_in]
+    if result.stage == "fetch_model":
+        present, known = checkpoints.parts(folder), set(manifest.get("files", {}))
+    else:
+        present = sources.local_files(folder, result.cell.get("language", ""))
+        known = set(manifest.get("reads", {}))
+    made = out.stat().st_mtime
+    same_names = {path.name for path in present} == {Path(name).name for name in known}
+    if same_names and all(path.stat().st_mtime <= made for path in present):
+        return dict(manifest.get("reads", {}))
+    return None
+
+
+def fingerprints(result: ExpectedResult, inputs: Mapping[str, str], code: str) -> list[str]:
+    """The fingerprint of a result with these input checksums, then the equivalent ones."""
+    return cache.equivalent_fingerprints(result.stage, result.cell, code, inputs)
