@@ -27,7 +27,10 @@ SETTINGS = {
 
 
 def prepare(folder: Path) -> None:
-    """A model that ZeRO-3 partitions, and six conversations of very different length, no multiple of a batch of four."""
+    """Write a model that ZeRO-3 partitions, and conversations of very different length.
+
+    Six are trained on, which is no multiple of a global batch of four; one is held out.
+    """
     # DeepSpeed partitions no parameter of less than 100,000 numbers: embedding and head have more
     models.save("llama", folder / "llama", vocabulary=4000)
     rows = [
@@ -46,30 +49,36 @@ def prepare(folder: Path) -> None:
 
 
 def start(folder: Path, name: str, *, ranks: int = 1, zero: int = 2, minutes: float = 10, **settings: object):
-    """Start ``polycal finetune`` of one cell with ``settings``; its outputs lie in ``folder``/``name``."""
-    told = {**SETTINGS, **settings}
-    cell = {"stage": "finetune", "model": "llama", "beta": "0.1", "seed": "0", "lr": "1e-2", "settings": told}
+    """Start ``polycal finetune`` for one cell with ``settings``; its outputs are in ``folder``/``name``."""
+    cell = {
+        "stage": "finetune",
+        "model": "llama",
+        "beta": "0.1",
+        "seed": "0",
+        "lr": "1e-2",
+        "settings": {**SETTINGS, **settings},
+    }
     (folder / name).mkdir(exist_ok=True)
-    words = [
-        sys.executable,
-        "-c",
-        "from polycal.cli import main; main()",
-        "finetune",
-        "--cell",
-        json.dumps(cell),
-    ]
-    words += ["--model", str(folder / "llama"), "--instructions", str(folder / "rows.parquet")]
-    words += ["--out", str(folder / name / "manifest.json"), "--zero-stage", str(zero), "--ranks", str(ranks)]
-    words += ["--save-minutes", str(minutes)]
+    options = {
+        "cell": json.dumps(cell),
+        "model": folder / "llama",
+        "instructions": folder / "rows.parquet",
+        "out": folder / name / "manifest.json",
+        "zero-stage": zero,
+        "ranks": ranks,
+        "save-minutes": minutes,
+    }
+    words = [f"--{option}={value}" for option, value in options.items()]
+    command = [sys.executable, "-c", "from polycal.cli import main; main()", "finetune", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
-def train(folder: Path, name: str, **how: object) -> tuple[dict, str]:
-    """Run it to its end: the manifest and what was printed."""
-    run = start(folder, name, **how)
-    said, _ = run.communicate(timeout=600)
-    assert run.returncode == 0, said
-    return json.loads((folder / name / "manifest.json").read_text()), said
+def train(folder: Path, name: str, **options: object) -> tuple[dict, str]:
+    """Run a training to its end; returns the manifest and what was printed."""
+    process = start(folder, name, **options)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return json.loads((folder / name / "manifest.json").read_text()), output

@@ -10,7 +10,7 @@ from conftest import OTHER
 from helpers.hub import COMMIT
 
 from polycal.artifacts import manifests
-from polycal.training import resume_state as states
+from polycal.training import resume_state
 
 SCORING = ("src/polycal/scoring.py", "\nimport", "\nEDITED = 1\nimport")
 AGAIN = ("src/polycal/scoring.py", "EDITED = 1", "EDITED = 2")
@@ -95,7 +95,7 @@ def test_of_two_versions_the_results_of_both_are_handed_out(world):
 
 
 def first_record(world, data):
-    found = sorted(world.work.glob(f"results/scores/model=own/data={data}/**/scores.parquet"))
+    found = sorted(world.work.glob(f"results/scores/model=own/base_seed=none/data={data}/**/scores.parquet"))
     return str(found[0].relative_to(world.work))
 
 
@@ -119,7 +119,7 @@ def test_verify_lists_what_is_missing_stale_broken_and_foreign(world):
     foreign = world.work / "results/scores/model=other/scores.parquet"
     foreign.parent.mkdir()
     shutil.copy(world.work / first_record(world, "none"), foreign)
-    gone, spoiled = sorted(world.work.glob("results/scores/model=own/data=talks/**/scores.parquet"))[:2]
+    gone, spoiled = sorted(world.work.glob("results/scores/model=own/base_seed=none/data=talks/**/scores.parquet"))[:2]
     gone.unlink()
     shutil.copy(world.work / first_record(world, "none"), spoiled.with_name("aside"))
     spoiled.with_name("aside").replace(spoiled)
@@ -167,9 +167,9 @@ def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(w
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     planned, other = manifests.read(manifest)["fingerprint"], "f" * 64
     for fingerprint in (planned, other):
-        place = states.aside(manifest.parent / fingerprint[:12] / "state", 3)
+        place = resume_state.begin(manifest.parent / fingerprint[:12] / "state", 3)
         (place / "optimizer.pt").write_bytes(bytes(2_000_000))
-        states.seal(place, fingerprint, 3)
+        resume_state.commit(place, fingerprint, 3)
     manifest.unlink()
     foreign = manifest.parent / other[:12]
     listed = world.polycal("prune", "--study", study).stdout
@@ -178,7 +178,7 @@ def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(w
     assert foreign.exists()
     assert world.polycal("prune", "--study", study, "--remove").returncode == 0
     assert not foreign.exists()
-    assert states.found(manifest.parent / planned[:12] / "state", planned)
+    assert resume_state.complete_states(manifest.parent / planned[:12] / "state", planned)
 
 
 def test_prune_keeps_what_another_study_needs(world):

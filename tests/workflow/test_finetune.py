@@ -9,12 +9,13 @@ from functools import partial
 import pytest
 import torch
 from helpers import models, training
+from helpers.stamps import FixedStamp
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
 from polycal.artifacts import checkpoints, records
-from polycal.data import chat_templates
-from polycal.losses import label_smoothing
+from polycal.data import tokenized
+from polycal.losses import logit_tiles, smoothed_head
 from polycal.scoring import multiple_choice
 from polycal.training import batches, finetune
 
@@ -56,7 +57,7 @@ def train(folder, name, beta="0", architecture="llama", zero_stage=2, **settings
         model=folder / architecture,
         instructions=folder / "rows.parquet",
         out=out,
-        note={"fingerprint": f"{name:_>12}"},
+        stamp=FixedStamp(fingerprint=f"{name:_>12}"),
         zero_stage=zero_stage,
     )
     said = json.loads(out.read_text())
@@ -78,10 +79,10 @@ def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduct
         given / architecture, dtype=torch.float32, attn_implementation="eager"
     )
     talks = records.read_conversations(given / "rows.parquet", "train")["messages"].to_pylist()
-    rows, _ = chat_templates.tokenize(tokenizer, talks, "tulu", 64)
+    rows, _ = tokenized.tokenize(tokenizer, talks, "tulu", 64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 1, 4)
-    for line, numbers in zip(curve, batches.order(6, "2", 4, "0").reshape(4, 4), strict=True):
+    for line, numbers in zip(curve, batches.training_order(6, "2", 4, "0").reshape(4, 4), strict=True):
         logits, labels = [], []
         for number in numbers[numbers >= 0]:
             tokens, targets = rows.row(int(number))
@@ -129,7 +130,7 @@ def gathered(folder):
     from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator as Kind
 
     name, heads, times = "_PartitionedParameterCoordinator__all_gather_params", set(), []
-    real, forward = getattr(Kind, name), label_smoothing.SmoothedHead.forward
+    real, forward = getattr(Kind, name), smoothed_head.SmoothedHead.forward
 
     def counted(self, params, *words, **named):
         times.extend(p.ds_id for p in params if p.ds_status == ZeroParamStatus.NOT_AVAILABLE)
@@ -140,14 +141,10 @@ def gathered(folder):
         return forward(self, *words, **named)
 
     setattr(Kind, name, counted)
-    label_smoothing.SmoothedHead.forward = noted
+    smoothed_head.SmoothedHead.forward = noted
     # blocks of one token and tiles of 16 columns: a gather a chunk would be some hundred
-    label_smoothing.BLOCK, label_smoothing.LEAST_ROWS, label_smoothing.TILE, label_smoothing.LEAST_COLUMNS = (
-        1,
-        1,
-        16,
-        16,
-    )
+    logit_tiles.MAX_BLOCK_LOGITS = logit_tiles.MIN_BLOCK_TOKENS = 1
+    logit_tiles.TILE_LOGITS = logit_tiles.MIN_TILE_COLUMNS = 16
     said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch_size=1, zero_stage=3)
     (head,) = heads
     return said["steps"], sum(float(line["targets"]) for line in curve), times.count(head)
@@ -182,23 +179,3 @@ def test_the_same_cell_gives_the_same_bytes_and_can_be_scored(given):
     model, tokenizer = multiple_choice.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
     assert tokenizer("é").input_ids == models.tokenizer()("é").input_ids
     assert model.config.vocab_size == 259
-
-
-def test_targets_are_the_assistants_tokens_and_its_end():
-    tokenizer = models.tokenizer()
-    talk = [
-        {"role": "system", "content": "s"},
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "yo ọ̀"},
-        {"role": "user", "content": "ok"},
-        {"role": "assistant", "content": "no"},
-    ]
-    rows, counts = chat_templates.tokenize(tokenizer, [talk, [], talk[:2]], "tulu", 999)
-    assert dict(counts) == {"empty": 1, "no assistant turn": 1}
-    tokens, targets = rows.row(0)
-    assert tokenizer.decode(tokens[targets]) == "yo ọ̀</s>no</s>"
-    assert tokenizer.decode(tokens) == (
-        "<s><|system|>\ns\n<|user|>\nhi\n<|assistant|>\nyo ọ̀</s>\n<|user|>\nok\n<|assistant|>\nno</s>"
-    )
-    with pytest.raises(chat_templates.ChatError, match="'tuulu' does not exist; known: tulu"):
-        chat_templates.tokenize(tokenizer, [talk], "tuulu", 9)

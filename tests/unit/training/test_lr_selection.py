@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.stamps import FixedStamp
 from typer.testing import CliRunner
 
 from polycal.artifacts import checkpoints
@@ -35,7 +36,7 @@ def given(folder, losses, rates=RATES):
     ("losses", "best"),
     [
         ([1.2, 1.1, 1.3], "1e-5"),
-        # of equal losses the lower rate, whichever way the rates stand as text or in the list
+        # of equal losses the lower rate, whatever the order of the rates as text or in the list
         ([1.2, 1.1, 1.1], "1e-5"),
         ([1.1, 1.2, 1.1], "5e-6"),
     ],
@@ -43,7 +44,7 @@ def given(folder, losses, rates=RATES):
 def test_the_lowest_held_out_loss_is_scored(tmp_path, losses, best):
     manifests = given(tmp_path, losses)
     out = tmp_path / "selected.json"
-    lr_selection.select({"learning_rates": RATES}, manifests, out, {"fingerprint": "f"})
+    lr_selection.select_lr({"learning_rates": RATES}, manifests=manifests, out=out, stamp=FixedStamp())
     said = json.loads(out.read_text())
     assert (said["lr"], said["manifest"]) == (best, f"lr={best}/manifest.json")
     assert said["heldout_nll"] == dict(zip(RATES, losses, strict=True))
@@ -63,15 +64,29 @@ def test_the_lowest_held_out_loss_is_scored(tmp_path, losses, best):
 def test_nothing_is_chosen_where_a_loss_is_missing(tmp_path, losses, rates, sentence):
     manifests = given(tmp_path, losses, rates)
     with pytest.raises(lr_selection.SelectionError, match=sentence):
-        lr_selection.select({"learning_rates": RATES}, manifests, tmp_path / "selected.json", {})
+        lr_selection.select_lr(
+            {"learning_rates": RATES},
+            manifests=manifests,
+            out=tmp_path / "selected.json",
+            stamp=FixedStamp(),
+        )
     assert not (tmp_path / "selected.json").exists()
 
 
-def test_the_command_keeps_its_choice_and_sees_another_loss(tmp_path):
+def test_an_input_is_identified_by_its_weights_and_its_loss(tmp_path):
     manifests = given(tmp_path, [1.2, 1.1, 1.3])
-    out, kept = tmp_path / "selected.json", tmp_path / "results/.kept"
+    checksums = lr_selection.input_checksums({"learning_rates": RATES}, manifests=manifests)
+    assert checksums == {"5e-6": "c5e-6 1.2", "1e-5": "c1e-5 1.1", "0.0001": "c0.0001 1.3"}
+    with pytest.raises(lr_selection.SelectionError, match="3 learning rates but 2 manifests"):
+        lr_selection.input_checksums({"learning_rates": RATES}, manifests=manifests[:2])
+
+
+def test_the_command_caches_its_choice_and_sees_another_loss(tmp_path):
+    manifests = given(tmp_path, [1.2, 1.1, 1.3])
+    out, cache = tmp_path / "selected.json", tmp_path / "results/.cache"
     cell = json.dumps({"stage": "select_lr", "learning_rates": RATES})
-    words = ["select-lr", *map(str, manifests), "--cell", cell, "--out", str(out), "--kept", str(kept)]
+    words = ["select-lr", "--cell", cell, "--out", str(out), "--cache-dir", str(cache)]
+    words += [word for path in manifests for word in ("--manifests", str(path))]
     assert CliRunner().invoke(app.app, words).exit_code == 0
     assert "nothing computed" in CliRunner().invoke(app.app, words).output
     said = json.loads(manifests[0].read_text())
