@@ -33,7 +33,7 @@ peak = before = private()
 threading.Thread(target=watch, daemon=True).start()
 settings = {"format": "openhermes", "rows": None, "seed": "0", "heldout": "0.02", "language": "en"}
 cell = {"data": "large", "source": {"path": sys.argv[1]}, "settings": settings}
-instructions.fetch(cell, Path(sys.argv[2]), {})
+instructions.fetch_instructions(cell, out=Path(sys.argv[2]), stamp=dict)
 print(peak - before)
 """
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polycal.artifacts import files
 from polycal.errors import PolycalError
 
 # What changes a model's answers. A README or a licence beside them does not.
@@ -55,8 +56,8 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: config.json is missing; a checkpoint holds it beside its weights.")
     if not any(name.endswith(".safetensors") for name in names):
         raise CheckpointError(f"{folder}: no weights; at least one *.safetensors file is needed.")
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in found}
-    return {"files": files, "content": content(files)}
+    described = {p.name: {"bytes": p.stat().st_size, "sha256": files.sha256(p)} for p in found}
+    return {"files": described, "content": content(described)}
 
 
 def parts(folder: Path) -> list[Path]:
@@ -65,16 +66,10 @@ def parts(folder: Path) -> list[Path]:
     return sorted(p for p in there if p.suffix == ".safetensors" or p.name in PARTS)
 
 
-def content(files: dict[str, dict[str, Any]]) -> str:
+def content(described: dict[str, dict[str, Any]]) -> str:
     """The checksum of a model: over the names and checksums of its files."""
-    lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
+    lines = "".join(f"{name} {described[name]['sha256']}\n" for name in sorted(described))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of one file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -104,3 +99,12 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
                 f"{path}: {name} of the checkpoint is missing or has another size than the manifest says."
             )
     return Checkpoint(folder, manifest["content"], str(manifest.get("cell", {}).get("model", folder.name)))
+
+
+def is_whole(out: Path) -> bool:
+    """Whether the checkpoint behind the manifest ``out`` is there, each file with the size that is recorded."""
+    try:
+        read(out)
+    except CheckpointError:
+        return False
+    return True

@@ -1,6 +1,7 @@
-"""Files that are whole or not there: every writer goes through ``replacing``; and their checksums and JSON."""
+"""Files that are complete or absent: every writer goes through ``replacing``. Also their checksums and JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,9 +13,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; renamed to ``path`` when the block ends, removed when it raises.
+    """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block raises.
 
-    Each call has a name of its own, so that two writers never share a half-written file. ``os.replace`` is
+    Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace`` is
     atomic within a file system (POSIX rename), so a reader sees the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling of a JSON value: sorted keys, no spaces, no ``<``."""
+    """A JSON value with sorted keys, no spaces and no ``<``: equal values give equal text."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     # Snakemake's report copies parameters into a <script>; in JSON "<" occurs only inside strings.
     return text.replace("<", "\\u003c")
@@ -48,3 +49,8 @@ def sha256(path: Path) -> str:
     """The sha256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a file could not be written because the disk is full, or the user's quota on it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

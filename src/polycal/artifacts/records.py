@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polycal.artifacts import files
 from polycal.errors import PolycalError
 
 CONVERSATION = pa.schema(
@@ -84,13 +85,8 @@ def write(
     content = checksum(table)
     note = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
     table = table.replace_schema_metadata({b"polycal": note.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(table, aside, compression="zstd")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with files.replacing(path) as part:
+        pq.write_table(table, part, compression="zstd")
     return content
 
 
@@ -115,6 +111,14 @@ def content(path: str | os.PathLike[str]) -> str:
         raise RecordError(
             f"{path}: truncated or not a Parquet file; delete it to have it made again."
         ) from error
+
+
+def is_record(path: str | os.PathLike[str]) -> bool:
+    """Whether the file is there and written by polycal, as its Parquet metadata shows."""
+    try:
+        return b"polycal" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,268 +1,138 @@
-"""How each benchmark becomes Questions: MMLU-ProX, Global-MMLU, and a user's own file.
-
-MMLU-ProX (li-lab/MMLU-ProX and its Lite variant): three to ten options in ``option_0`` to ``option_9``,
-null where there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant): ``option_a`` to
-``option_d``. In both the letter in ``answer`` says which is right; MMLU-ProX also has an ``answer_index``,
-which is not read.
-"""
+"""Benchmarks as questions: from repositories of the hub's shape, and from a user's own files."""
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
-from polycal.data import readers, sources
-
-LETTERS = "ABCDEFGHIJ"
-# Column of the id, of the group, of the options, and the splits that become test and examples.
-FORMATS = {
-    "mmlu-prox": (
-        "question_id",
-        "category",
-        [f"option_{place}" for place in range(10)],
-        {"test": "test", "validation": "examples"},
-    ),
-    "global-mmlu": (
-        "sample_id",
-        "subject",
-        [f"option_{letter}" for letter in "abcd"],
-        {"test": "test", "dev": "examples"},
-    ),
-}
-FILE_COLUMNS = ["question_id", "question", "options"]
+from polycal.data import question_formats, readers, repositories, sources
+from polycal.data.question_formats import Question
+from polycal.data.readers import DatasetSplit
 
 Dropped = dict[str, list[dict[str, str]]]
+"""Malformed questions (question_id, reason) by split."""
 
 
-def fetch(cell: Mapping[str, Any], out: Path, stamp: Stamp) -> None:
-    """Write the Questions of one language, test and examples, to ``out``.
+def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
+    """Write the questions of one language, test and examples, to ``out``.
 
-    The metadata says how many questions each split has, which malformed ones were dropped (by id and
-    reason), how many options they have, and from which files they come. Raises SourceError where the
-    benchmark cannot be had and RecordError, naming file and row, where it is not as its card says.
+    Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of questions by
+    split, the malformed ones that were dropped (id and reason), the numbers of options, and the files that were read.
+    Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file and row, if it does not have
+    the shape of its format.
     """
     language, settings = cell["language"], cell["settings"]
-    dropped: Dropped = {"test": [], "examples": []}
     if settings["format"] == "file":
-        given = sources.data(cell["source"], "benchmarks", language)
-        root = _file(given, language)
+        source = sources.data_path(cell["source"], language)
+        root = _language_file(source, language)
         split = readers.read_file(root)
-        files = split.files
-        questions = list(_own(split, language, alone=root != given or root.stem == language))
+        # A file of several languages; otherwise every language would silently get the same questions.
+        is_shared = root == source and root.stem != language
+        questions = list(question_formats.own_questions(split, language if is_shared else None))
+        files, dropped = split.files, {"test": [], "examples": []}
     else:
-        *_, splits = FORMATS[settings["format"]]
-        root = sources.data(cell["source"], "benchmarks", language)
-        found = readers.read_repository(root, language)
-        if missing := set(splits) - set(found):
-            raise RecordError(
-                f"{root} ({language}): split {min(missing)!r} is missing (found {', '.join(found) or 'none'})."
-            )
-        questions, files = [], []
-        for name, role in splits.items():
-            files += found[name].files
-            questions += _adapt(found[name], role, settings["format"], dropped[role])
-    limit = settings.get("limit")
-    questions, dropped = _sample(questions, dropped, limit)
+        root = sources.data_path(cell["source"], language)
+        questions, files, dropped = _from_repository(root, language, settings["format"])
+    questions, dropped = _sample(questions, dropped, settings.get("limit"))
     if not any(question["split"] == "test" for question in questions):
         raise RecordError(f"{root} ({language}): no test question; a benchmark needs at least one.")
+    sizes = Counter(len(question["options"]) for question in questions)
     metadata = {
         **stamp(),
         "language": language,
         "source": dict(cell["source"]),
         "files": sources.checksums(files, root),
         "questions": dict(Counter(question["split"] for question in questions)),
-        "options": {
-            str(size): count for size, count in sorted(Counter(len(q["options"]) for q in questions).items())
-        },
+        "options": {str(size): count for size, count in sorted(sizes.items())},
         "dropped": dropped,
     }
     records.write(out, questions, records.QUESTION, metadata)
 
 
-def check_parallel(files: Sequence[Path]) -> dict[str, Any]:
-    """Ids of a benchmark's languages are the same, malformed questions that were dropped counted as there.
+def read_own_questions(path: Path) -> list[Question]:
+    """The questions of one language in a user's parquet, csv, jsonl or json file, test and examples.
 
-    Returns how many test questions all languages share, and the dropped ids by language. Raises
-    RecordError naming the language and the first id that is missing or too much.
+    The columns are those of ``question_formats.own_questions``. A question record of polycal is read as such. Raises
+    RecordError, naming file and row, for values that are not allowed, for a file whose column ``language`` holds several
+    languages, and for one without a test question.
     """
-    ids: dict[str, dict[str, set[str]]] = {}
-    dropped: dict[str, dict[str, list[str]]] = {}
-    for file in files:
-        metadata = records.metadata(file)
-        language = metadata.get("language", Path(file).stem)
-        gone = {
-            role: [d["question_id"] for d in metadata.get("dropped", {}).get(role, [])]
-            for role in ("test", "examples")
-        }
-        ids[language] = {role: set(gone[role]) for role in gone}
-        for question in records.read_questions(file):
-            ids[language][question["split"]].add(question["question_id"])
-        if any(gone.values()):
-            dropped[language] = {role: lost for role, lost in gone.items() if lost}
-    lost = {question for roles in dropped.values() for question in roles.get("test", [])}
-    shared = 0
-    for role in ("test", "examples"):
-        # The ids that most languages have are right: one language with a question too few is the odd one.
-        reference = Counter(frozenset(found[role]) for found in ids.values()).most_common(1)[0][0]
-        for language, found in ids.items():
-            if odd := sorted(found[role] ^ reference):
-                what = "is missing" if odd[0] in reference else "is in no other language"
-                raise RecordError(
-                    f"{language}: {role} question {odd[0]!r} {what} ({len(odd)} differ); all languages of a"
-                    " benchmark must hold the same question ids."
-                )
-        shared = shared or len(reference - lost)
-    return {"languages": len(ids), "shared": shared, "dropped": dropped}
+    if records.is_record(path):
+        return records.read_questions(path)
+    split = readers.read_file(path)
+    rows = list(split.rows)
+    languages = {str(row["language"]) for row in rows if isinstance(row, dict) and "language" in row}
+    if len(languages) > 1:
+        raise RecordError(
+            f"{path}: holds questions in {', '.join(sorted(languages))}; must hold one language."
+        )
+    whole = DatasetSplit(split.name, split.files, split.columns, iter(rows))
+    questions = list(question_formats.own_questions(whole))
+    if not any(question["split"] == "test" for question in questions):
+        raise RecordError(f"{path}: no test question; at least one is needed.")
+    records.check_questions(questions, path)
+    return questions
 
 
-def _adapt(
-    split: readers.Split, role: str, kind: str, dropped: list[dict[str, str]]
-) -> Iterator[dict[str, Any]]:
-    id_column, group, option_columns, _ = FORMATS[kind]
-    seen: dict[str, str] = {}
-    for where, row in split.numbered([id_column, group, "question", *option_columns, "answer"]):
-        identity = _identity(row, id_column, where, seen)
-        options = [_text(row, column, where, empty=True) for column in option_columns]
-        filled = [option for option in options if option is not None]
-        end = max((place + 1 for place, option in enumerate(options) if option is not None), default=0)
-        # Global-MMLU always has four; a null at the end is as much a gap there as one in between.
-        if len(filled) < (len(options) if kind == "global-mmlu" else end):
-            gap = option_columns[options.index(None)]
-            dropped.append({"question_id": identity, "reason": f"{gap} is empty"})
-            continue
-        yield {
-            "question_id": identity,
-            "group": _text(row, group, where),
-            "question": _text(row, "question", where),
-            "options": _enough(filled, where),
-            "gold": _gold(row, len(filled), where),
-            "split": role,
-        }
+def own_content(path: Path) -> str:
+    """The checksum of the questions that ``read_own_questions`` gives, whatever the format of the file."""
+    if records.is_record(path):
+        return str(records.metadata(path)["content"])
+    return records.checksum(pa.Table.from_pylist(read_own_questions(path), schema=records.QUESTION))
 
 
-def _own(split: readers.Split, language: str, alone: bool) -> Iterator[dict[str, Any]]:
-    """Questions of a user's file: Question columns; ``answer`` (a letter) may stand for ``gold``.
-
-    csv holds options as a JSON list. ``group`` and ``split`` may be left out. A file that is not of one
-    language ``alone`` needs a column ``language``, and only its rows of that language are taken.
-    """
-    seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
-    for where, row in split.numbered([*FILE_COLUMNS, *([] if alone else ["language"])]):
-        if not alone and row["language"] != language:
-            continue
-        options = _options(row["options"], where)
-        role = row.get("split") or "test"
-        if role not in seen:
-            raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
-        if row.get("gold") is None and row.get("answer") is None:
-            raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
-        by_letter = row.get("gold") is None
-        yield {
-            "question_id": _identity(row, "question_id", where, seen[role]),
-            "group": _text(row, "group", where) if row.get("group") is not None else "all",
-            "question": _text(row, "question", where),
-            "options": options,
-            "gold": _gold(row, len(options), where)
-            if by_letter
-            else _number(row["gold"], len(options), where),
-            "split": role,
-        }
+def _from_repository(
+    root: Path, language: str, format_name: str
+) -> tuple[list[Question], list[Path], Dropped]:
+    """Questions, files and dropped questions of the configuration ``language`` of a repository."""
+    wanted = question_formats.HUB_FORMATS[format_name].splits
+    splits = repositories.read_repository(root, language)
+    if missing := set(wanted) - set(splits):
+        raise RecordError(
+            f"{root} ({language}): split {min(missing)!r} is missing (found {', '.join(splits) or 'none'})."
+        )
+    questions: list[Question] = []
+    files: list[Path] = []
+    dropped: Dropped = {"test": [], "examples": []}
+    for name, role in wanted.items():
+        files += splits[name].files
+        questions += question_formats.hub_questions(splits[name], role, format_name, dropped[role])
+    return questions, files, dropped
 
 
-def _file(path: Path, language: str) -> Path:
-    """The file of one language: ``{language}`` in the path, a folder of files named by it, or one for all."""
+def _language_file(path: Path, language: str) -> Path:
+    """The file of one language: ``{language}`` in the path, a folder with files named by language, or one for all."""
     if "{language}" in path.name:
         path = path.with_name(path.name.replace("{language}", language))
     if path.is_dir():
-        found = [
-            path / f"{language}{suffix}"
-            for suffix in readers.SUFFIXES
-            if (path / f"{language}{suffix}").is_file()
-        ]
-        if len(found) != 1:
+        names = [f"{language}{suffix}" for suffix in readers.SUFFIXES]
+        present = [path / name for name in names if (path / name).is_file()]
+        if len(present) != 1:
             raise RecordError(
-                f"{path}: {len(found)} files named {language!r}; exactly one of"
-                f" {', '.join(language + suffix for suffix in readers.SUFFIXES)} must be there."
+                f"{path}: {len(present)} files named {language!r}; exactly one of {', '.join(names)} must be there."
             )
-        path = found[0]
+        path = present[0]
     if not path.is_file():
         raise RecordError(f"{path}: no such file; it has to hold the questions in {language!r}.")
     return path
 
 
-def _sample(
-    questions: list[dict[str, Any]], dropped: Dropped, limit: int | None
-) -> tuple[list[dict[str, Any]], Dropped]:
-    """``limit`` test questions, the same in every language whatever their order and however many were dropped.
+def _sample(questions: list[Question], dropped: Dropped, limit: int | None) -> tuple[list[Question], Dropped]:
+    """``limit`` test questions with all examples; the same ids in every language, in whatever order they come.
 
-    They are those whose ids have the smallest checksums: a random sample that spreads over the groups.
+    The chosen ids are those with the smallest checksums, a random sample over all groups. Dropped questions count too.
     """
     if limit is None:
         return questions, dropped
-    ids = {q["question_id"] for q in questions if q["split"] == "test"} | {
-        d["question_id"] for d in dropped["test"]
-    }
-    chosen = set(sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())[:limit])
-    kept = [q for q in questions if q["split"] != "test" or q["question_id"] in chosen]
-    return kept, {**dropped, "test": [d for d in dropped["test"] if d["question_id"] in chosen]}
-
-
-def _identity(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
-    value = row[column]
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
-        raise RecordError(f"{where}: {column} is {value!r}; must be a whole number or a text.")
-    if first := seen.get(str(value)):
-        raise RecordError(f"{where}: {column} {value!r} stands in {first} already; ids must be unique.")
-    seen[str(value)] = where.rpartition(": ")[2]
-    return str(value)
-
-
-def _text(row: Mapping[str, Any], column: str, where: str, empty: bool = False) -> Any:
-    value = row[column]
-    if value is None or (isinstance(value, str) and not value.strip()):
-        if empty:
-            return None
-        raise RecordError(f"{where}: {column} is empty; must be a text.")
-    if not isinstance(value, str):
-        raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
-    return value.strip()
-
-
-def _gold(row: Mapping[str, Any], options: int, where: str) -> int:
-    answer = row["answer"]
-    letter = answer.strip() if isinstance(answer, str) else answer
-    allowed = LETTERS[:options]
-    if not isinstance(letter, str) or len(letter) != 1 or letter not in allowed:
-        raise RecordError(
-            f"{where}: answer is {answer!r}; with {options} options it must be one of the letters {', '.join(allowed)}."
-        )
-    return allowed.index(letter)
-
-
-def _number(value: Any, options: int, where: str) -> int:
-    text = str(value).strip()
-    if isinstance(value, bool) or not text.isdecimal() or int(text) >= options:
-        raise RecordError(f"{where}: gold is {value!r}; must be a whole number from 0 to {options - 1}.")
-    return int(text)
-
-
-def _options(value: Any, where: str) -> list[str]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise RecordError(f"{where}: options is not a JSON list: {error}.") from error
-    if not isinstance(value, list) or not all(isinstance(o, str) and o.strip() for o in value):
-        raise RecordError(f"{where}: options is {value!r}; must be a list of texts, none of them empty.")
-    return _enough([option.strip() for option in value], where)
-
-
-def _enough(options: list[str], where: str) -> list[str]:
-    if len(options) < 2:
-        raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
-    return options
+    ids = {question["question_id"] for question in questions if question["split"] == "test"}
+    ids |= {entry["question_id"] for entry in dropped["test"]}
+    chosen = set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:limit])
+    kept = [
+        question for question in questions if question["split"] != "test" or question["question_id"] in chosen
+    ]
+    return kept, {**dropped, "test": [entry for entry in dropped["test"] if entry["question_id"] in chosen]}

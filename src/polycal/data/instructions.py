@@ -1,181 +1,123 @@
-"""How each instruction data set becomes Conversations, shuffled, sub-sampled and split, in little memory.
+"""Instruction data sets as conversations: adapted, shuffled, sub-sampled and split, in little memory.
 
-Formats: ``alpaca`` (tatsu-lab/alpaca: instruction, input, output), ``messages`` (allenai/tulu-3-sft-mixture,
-arazd/tulu_stanford_alpaca, most others: role, content), ``openhermes`` (teknium/OpenHermes-2.5:
-conversations of from, value). Rows go through two files on disk, so a million of them need no more memory
-than a thousand.
+All conversations pass through two temporary files on disk (``arrow_spill``).
 """
 
-import errno
-import json
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from polycal.artifacts import records
+from polycal.artifacts import files, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
-from polycal.data import language_id, sources
-from polycal.data import readers as rows
-
-BATCH = 1000
-GATHER = 4_000
-ROLES = ("system", "user", "assistant")
-# Names that other data sets use for the three roles.
-FROM = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-}
-
-Message = dict[str, str]
-Messages = list[Message]
-
-
-class Skip(Exception):
-    """A row that cannot be trained on; its message is the reason under which it is counted."""
+from polycal.data import arrow_spill, language_id, readers, repositories, row_selection, sources
+from polycal.data.conversation_formats import FORMATS, SkippedRow, trimmed
+from polycal.data.hub import SourceError
+from polycal.data.language_counts import LanguageCounts
+from polycal.data.readers import DatasetSplit, Row
 
 
 def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
-    """Write the Conversations of a data set to ``out``.
+    """Write the conversations of a data set to ``out``.
 
-    The order is a shuffle by ``settings["seed"]``, from which ``language_mixture`` may choose (see ``mixture``); ``rows`` takes the first so many of it (a smaller sample is
-    part of a larger one), and of these the share ``heldout`` goes to the split of that name. The metadata
-    counts conversations by source, language and split, and skipped rows by reason. Raises SourceError
-    where the set cannot be had, RecordError for missing columns and values of a wrong kind.
+    They are shuffled by ``settings["seed"]``; ``language_mixture`` chooses among them (``row_selection.mixture``);
+    ``rows`` takes the first ones, so that a smaller sample is part of a larger one; the share ``heldout`` of these
+    gets the split of that name. Further settings: ``format``, ``config``, ``language`` (of all rows), ``sources``.
+
+    The metadata counts conversations by source, language and split, and skipped rows by reason. Raises SourceError if
+    the set cannot be obtained or the disk is full, RecordError for missing columns and values of a wrong type.
     """
     settings = cell["settings"]
-    path = sources.data(cell["source"], "data", settings.get("config"))
-    split = _split(path, settings.get("config"))
-    adapt, columns = FORMATS[settings["format"]]
-    counts: dict[str, Counter[str]] = {"skipped": Counter(), "offered": Counter(), "trimmed": Counter()}
+    path = sources.data_path(cell["source"], settings.get("config"))
+    split = _training_split(path, settings.get("config"))
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
-            adapted = Path(aside) / "adapted.arrow"
-            found = _adapted(split, columns, adapt, cell["data"], settings, counts)
-            total = _spill(found, adapted)
-            if total == 0:
-                raise RecordError(f"{split.name}: {_nothing(settings, counts)}")
-            order = shuffled(total, settings["seed"])
-            if settings.get("language_mixture") in ("english_only", "balanced"):
-                spoken = [
-                    row["language"] for row in map(_Tally(settings.get("language")).finish, _read(adapted))
-                ]
-                order = mixture(order, spoken, settings)
-            taken = order[: settings.get("rows")]
-            heldout = heldout_count(len(taken), settings["heldout"])
-            tally = _Tally(settings.get("language"))
-            chosen = Path(aside) / "chosen.arrow"
-            _spill((tally.finish(row) for row in _gather(adapted, taken, heldout)), chosen)
-            metadata = {
-                **stamp(),
-                "source": dict(cell["source"]),
-                "files": sources.checksums(split.files, path),
-                "rows": sum(counts["offered"].values()),
-                "skipped": dict(counts["skipped"]),
-                "trimmed": counts["trimmed"]["conversations"],
-                "conversations": len(taken),
-                **tally.result(),
-            }
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            chosen = Path(folder) / "chosen.arrow"
+            facts = _write_chosen(split, cell, Path(folder) / "adapted.arrow", chosen)
+            origin = {"source": dict(cell["source"]), "files": sources.checksums(split.files, path)}
+            metadata = {**stamp(), **origin, **facts}
             with pa.memory_map(str(chosen)) as source:
                 records.write(out, pa.ipc.open_file(source).read_all(), records.CONVERSATION, metadata)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not files.is_disk_full(error):
             raise
-        raise sources.SourceError(
+        raise SourceError(
             f"{out.parent}: the disk is full; {cell['data']} needs about three times its size while it is adapted."
         ) from error
 
 
-def _split(path: Path, config: str | None) -> rows.Split:
+def _training_split(path: Path, config: str | None) -> DatasetSplit:
+    """The split ``train`` of a repository, its only split, or the rows of a file."""
     if path.is_file():
-        return rows.read_file(path)
-    found = rows.read_repository(path, config)
-    if "train" in found:
-        return found["train"]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    raise RecordError(f"{path}: split 'train' is missing (found {', '.join(found) or 'none'}).")
+        return readers.read_file(path)
+    splits = repositories.read_repository(path, config)
+    if "train" in splits:
+        return splits["train"]
+    if len(splits) == 1:
+        return next(iter(splits.values()))
+    raise RecordError(f"{path}: split 'train' is missing (found {', '.join(splits) or 'none'}).")
 
 
-def shuffled(total: int, seed: str) -> np.ndarray:
-    """A permutation of ``total`` rows, int64 [total], the same for a seed on every machine and release.
-
-    Rows are sorted by the raw output of PCG64, whose stream numpy keeps stable, unlike its shuffles.
-    """
-    keys = np.random.PCG64(int(Decimal(seed))).random_raw(total)
-    return np.argsort(keys, kind="stable")
-
-
-def mixture(order: np.ndarray, spoken: Sequence[str | None], settings: Mapping[str, Any]) -> np.ndarray:
-    """The rows of ``order`` [N] that make a mixture of languages, in that order; ``spoken[row]`` is a row's language.
-
-    ``english_only`` keeps English; ``balanced`` as many rows of each of ``settings["languages"]`` (or of all found):
-    ``rows`` in all, the first languages one more where it does not divide, or as many as the rarest has. Raises
-    RecordError where a language has too few.
-    """
-    names = np.array([name or "" for name in spoken], dtype=object)[order]
-    if settings["language_mixture"] == "english_only":
-        wanted = {"en": settings.get("rows") or int((names == "en").sum()) or 1}
-    else:
-        chosen = settings.get("languages") or sorted(set(names) - {""})
-        rows = settings.get("rows") or len(chosen) * min(int((names == code).sum()) for code in chosen)
-        wanted = {code: rows // len(chosen) + (n < rows % len(chosen)) for n, code in enumerate(chosen)}
-    kept = np.zeros(len(order), dtype=bool)
-    for code, count in wanted.items():
-        there = np.flatnonzero(names == code)
-        if len(there) < max(count, 1):
-            raise RecordError(
-                f"language_mixture {settings['language_mixture']!r} asks for {max(count, 1)} rows in {code!r}, but the set holds"
-                f" {len(there)}; lower rows or name other languages."
-            )
-        kept[there[:count]] = True
-    return order[kept]
+def _write_chosen(
+    split: DatasetSplit, cell: Mapping[str, Any], adapted: Path, chosen: Path
+) -> dict[str, Any]:
+    """Write all usable conversations to ``adapted`` and the selected ones to ``chosen``; returns their counts."""
+    settings = cell["settings"]
+    counts = _RowCounts()
+    total = arrow_spill.write(_adapted(split, cell["data"], settings, counts), adapted)
+    if total == 0:
+        raise RecordError(f"{split.name}: {_why_nothing_is_left(settings, counts)}")
+    order = row_selection.shuffled(total, settings["seed"])
+    if settings.get("language_mixture") in ("english_only", "balanced"):
+        with_language = map(LanguageCounts(settings.get("language")).with_language, arrow_spill.read(adapted))
+        order = row_selection.mixture(order, [row["language"] for row in with_language], settings)
+    taken = order[: settings.get("rows")]
+    heldout = row_selection.heldout_count(len(taken), settings["heldout"])
+    languages = LanguageCounts(settings.get("language"))
+    arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, taken, heldout)), chosen)
+    return {
+        "rows": sum(counts.by_source.values()),
+        "skipped": dict(counts.skipped),
+        "trimmed": counts.trimmed,
+        "conversations": len(taken),
+        **languages.metadata(),
+    }
 
 
-def heldout_count(total: int, share: str) -> int:
-    """How many of ``total`` conversations are held out: ``share`` of them, at least one of two or more."""
-    if Decimal(share) == 0 or total < 2:
-        return 0
-    count = int((Decimal(share) * total).to_integral_value(rounding=ROUND_HALF_UP))
-    return min(max(count, 1), total - 1)
+@dataclass
+class _RowCounts:
+    """Rows of the source: all by their source, the skipped ones by reason, and how many lost turns at the end."""
+
+    by_source: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    trimmed: int = 0
 
 
 def _adapted(
-    split: rows.Split,
-    columns: list[str],
-    adapt: Callable[[str, rows.Row], Messages],
-    name: str,
-    settings: Mapping[str, Any],
-    counts: dict[str, Counter[str]],
+    split: DatasetSplit, name: str, settings: Mapping[str, Any], counts: _RowCounts
 ) -> Iterator[dict[str, Any]]:
-    """Conversations in the order of the source, ``language`` as its own tag says; skipped ones counted."""
+    """Conversations in the order of the source, counted; ``language`` is that of the row's own tag, or None."""
     wanted = settings.get("sources")
+    to_messages, columns = FORMATS[settings["format"]]
     for where, row in split.numbered(columns):
-        source = _source(row, name)
-        counts["offered"][source] += 1
+        source = _row_source(row, name)
+        counts.by_source[source] += 1
         if wanted is not None and source not in wanted:
-            counts["skipped"]["other source"] += 1
+            counts.skipped["other source"] += 1
             continue
         try:
-            turns = adapt(where, row)
-            messages = _usable(turns)
-        except Skip as reason:
-            counts["skipped"][str(reason)] += 1
+            turns = to_messages(where, row)
+            messages = trimmed(turns)
+        except SkippedRow as reason:
+            counts.skipped[str(reason)] += 1
             continue
-        if len(messages) < len(turns):
-            counts["trimmed"]["conversations"] += 1
+        counts.trimmed += len(messages) < len(turns)
         tag = row.get("language") if isinstance(row.get("language"), str) else None
         yield {
             "messages": messages,
@@ -185,180 +127,17 @@ def _adapted(
         }
 
 
-def _source(row: rows.Row, name: str) -> str:
-    """The row's own source; a data set without such a column is its own, an empty cell is ``unknown``."""
+def _row_source(row: Row, name: str) -> str:
+    """The column ``source`` or ``dataset``, ``unknown`` if it is empty; without such a column, the set's ``name``."""
     for column in ("source", "dataset"):
         if column in row:
             return str(row[column]) if row[column] not in (None, "") else "unknown"
     return name
 
 
-def _usable(messages: Messages) -> Messages:
-    """Messages up to the last answer, without empty system turns; raises Skip where there is no answer."""
-    if not any(message["content"].strip() for message in messages):
-        raise Skip("empty conversation")
-    if not any(message["role"] == "assistant" and message["content"].strip() for message in messages):
-        raise Skip("no assistant turn")
-    # Nothing after the last answer is a target, and an empty answer would teach the model to stop at once.
-    while messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        messages = messages[:-1]
-    return [m for m in messages if m["role"] != "system" or m["content"].strip()]
-
-
-def alpaca(where: str, row: rows.Row) -> Messages:
-    """instruction, and input on its own paragraph below where it is filled, as the user; output as the assistant."""
-    parts = [_content(row[column], where, column) for column in ("instruction", "input")]
-    user = "\n\n".join(part for part in parts if part.strip())
-    return [
-        {"role": "user", "content": user},
-        {"role": "assistant", "content": _content(row["output"], where, "output")},
-    ]
-
-
-def messages(where: str, row: rows.Row) -> Messages:
-    """A list of role and content; in csv the list is JSON text."""
-    return _turns(where, row["messages"], "messages", "role", "content")
-
-
-def openhermes(where: str, row: rows.Row) -> Messages:
-    """A list of from (system, human, gpt) and value; ``system_prompt`` leads where no system turn does."""
-    turns = _turns(where, row["conversations"], "conversations", "from", "value")
-    prompt = row.get("system_prompt")
-    if isinstance(prompt, str) and prompt.strip() and not any(turn["role"] == "system" for turn in turns):
-        return [{"role": "system", "content": prompt}, *turns]
-    return turns
-
-
-FORMATS: dict[str, tuple[Callable[[str, rows.Row], Messages], list[str]]] = {
-    "alpaca": (alpaca, ["instruction", "input", "output"]),
-    "messages": (messages, ["messages"]),
-    "openhermes": (openhermes, ["conversations"]),
-}
-
-
-def _turns(where: str, value: Any, column: str, who: str, what: str) -> Messages:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise RecordError(f"{where}: {column} is not a JSON list: {error}.") from error
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise RecordError(f"{where}: {column} is {type(value).__name__}; must be a list of {who} and {what}.")
-    turns = []
-    for place, turn in enumerate(value):
-        if not isinstance(turn, dict) or who not in turn or what not in turn:
-            raise RecordError(f"{where}: {column}[{place}] must have the keys {who!r} and {what!r}.")
-        role = FROM.get(str(turn[who]).lower())
-        if role is None:
-            raise Skip(f"role {turn[who]!r}")
-        turns.append({"role": role, "content": _content(turn[what], where, f"{column}[{place}].{what}")})
-    return turns
-
-
-def _content(value: Any, where: str, column: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
-    # Half an emoji, as some scraped sets hold, cannot be written as UTF-8.
-    return value.encode("utf-8", "replace").decode()
-
-
-def _nothing(settings: Mapping[str, Any], counts: dict[str, Counter[str]]) -> str:
-    skipped = counts["skipped"]
-    if skipped and set(skipped) == {"other source"}:
-        known = ", ".join(repr(source) for source, _ in counts["offered"].most_common(40))
+def _why_nothing_is_left(settings: Mapping[str, Any], counts: _RowCounts) -> str:
+    if counts.skipped and set(counts.skipped) == {"other source"}:
+        known = ", ".join(repr(source) for source, _ in counts.by_source.most_common(40))
         return f"no row comes from {settings['sources']}; the sources are {known}."
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in skipped.items()) or "no rows at all"
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.skipped.items()) or "no rows at all"
     return f"no conversation is left ({reasons})."
-
-
-def _spill(found: Iterator[dict[str, Any]], path: Path) -> int:
-    """Write conversations to an Arrow file, a batch at a time; returns how many."""
-    total = 0
-    batch: list[dict[str, Any]] = []
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, records.CONVERSATION) as writer:
-        for row in found:
-            batch.append(row)
-            if len(batch) == BATCH:
-                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=records.CONVERSATION))
-                total, batch = total + len(batch), []
-        if batch:
-            writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=records.CONVERSATION))
-    return total + len(batch)
-
-
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """Conversations of an Arrow file as they stand in it."""
-    with pa.memory_map(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            yield from reader.get_batch(number).to_pylist()
-
-
-def _gather(path: Path, order: np.ndarray, heldout: int) -> Iterator[dict[str, Any]]:
-    """Conversations of an Arrow file in ``order``; the first ``heldout`` of them carry that split.
-
-    Table.take would copy the whole column first, so rows are taken batch by batch and put in order.
-    """
-    with pa.memory_map(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        for start in range(0, len(order), GATHER):
-            piece = order[start : start + GATHER]
-            by_place = np.argsort(piece, kind="stable")
-            ascending = piece[by_place]
-            parts = []
-            for number in np.unique(ascending // BATCH):
-                within = ascending[ascending // BATCH == number] - number * BATCH
-                parts.append(reader.get_batch(int(number)).take(pa.array(within)))
-            back = pa.array(np.argsort(by_place, kind="stable"))
-            gathered = pa.Table.from_batches(parts).combine_chunks().take(back)
-            place = start
-            for batch in gathered.to_batches(max_chunksize=BATCH):
-                for row in batch.to_pylist():
-                    yield {**row, "split": "heldout" if place < heldout else "train"}
-                    place += 1
-
-
-class _Tally:
-    """Gives each conversation its language and counts what there is."""
-
-    def __init__(self, language: str | None) -> None:
-        self.declared = language
-        self.counts: dict[str, Counter[str]] = defaultdict(Counter)
-        self.confidence: defaultdict[str, float] = defaultdict(float)
-
-    def finish(self, row: dict[str, Any]) -> dict[str, Any]:
-        language: str | None
-        if self.declared is not None:
-            language, how = self.declared, "declared"
-        elif row["language"] is not None:
-            language, how = row["language"], "tagged"
-        else:
-            texts = [m["content"] for m in row["messages"] if m["role"] != "system"]
-            language, share = language_id.identify(texts)
-            how = "identified" if language is not None else "unknown"
-            if language is not None:
-                self.confidence[language] += share
-                self.counts["identified"][language] += 1
-        self.counts["source"][row["source"]] += 1
-        self.counts["language"][language or "unknown"] += 1
-        self.counts["split"][row["split"]] += 1
-        self.counts["how"][how] += 1
-        return {**row, "language": language}
-
-    def result(self) -> dict[str, Any]:
-        identified = {
-            language: {"count": count, "confidence": round(self.confidence[language] / count, 4)}
-            for language, count in self.counts["identified"].most_common()
-        }
-        return {
-            "by_source": dict(self.counts["source"].most_common()),
-            "by_language": dict(self.counts["language"].most_common()),
-            "by_split": dict(self.counts["split"]),
-            "language_from": dict(self.counts["how"]),
-            "identifier": language_id.identifier() if self.declared is None else None,
-            "identified": identified,
-        }

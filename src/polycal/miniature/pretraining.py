@@ -1,8 +1,7 @@
-"""Base models of the miniature: real architectures with a tokenizer of their own, trained from nothing."""
+"""Pre-training of the miniature's base models: real architectures in a tiny size, and their tokenizers."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,16 @@ from transformers import (
 )
 
 from polycal.miniature import documents
-from polycal.miniature.world import World
+from polycal.miniature.world import World, random_stream
+from polycal.progress import ProgressLine
+from polycal.vocabulary import IGNORE_INDEX
 
 KINDS = ("question", "statements", "question", "instruction")
-"""Documents of one kind make a batch; the kinds follow in turn."""
+"""Kind of the documents of each batch, in turn."""
 CONTEXT = 512
 """Longest context, in tokens."""
 WINDOW = 32
-"""Sliding window, in tokens: a question fits, one behind several examples does not."""
+"""Sliding window, in tokens: longer than a question, shorter than a few-shot prompt."""
 SHAPE = {
     "hidden_size": 64,
     "intermediate_size": 192,
@@ -37,14 +38,13 @@ SHAPE = {
     "max_position_embeddings": CONTEXT,
     "initializer_range": 0.05,
 }
-SPECIAL = {
+SPECIAL_TOKENS = {
     "mistral": ("<unk>", "<s>", "</s>", "<pad>"),
     "llama": ("<|unknown|>", "<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"),
     "gemma2": ("<unk>", "<bos>", "<eos>", "<pad>"),
 }
-"""Unknown, beginning, end and padding, in the words of each family; their ids are 0 to 3."""
+"""Unknown, beginning, end and padding, as each family writes them; their ids are 0 to 3."""
 BOS, EOS, PAD = 1, 2, 3
-IGNORED = -100
 
 
 def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFast:
@@ -53,7 +53,7 @@ def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFas
     Spaces are written ``▁`` and belong to the word behind them, as in SentencePiece. Any text comes back as
     it was, but for one that spells a byte's token, such as <0x41>.
     """
-    special = SPECIAL[architecture]
+    special = SPECIAL_TOKENS[architecture]
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     # The fewest tokens win; a byte costs more than any word, so that no word is taken apart.
     scored = [(token, 0.0) for token in special] + [(token, -20.0) for token in bytes_]
@@ -108,49 +108,43 @@ def untrained(architecture: str, vocabulary: int, seed: int) -> Any:
     return Gemma2ForCausalLM(config)
 
 
-def batches(world: World, known: Any, steps: int, batch: int) -> list[Tensor]:
-    """The tokens of every step, int64 [batch, T] each, ``PAD`` on the right."""
-    rng = world.rng("documents")
-    made: list[Tensor] = []
+def batches(world: World, tokenizer: Any, steps: int, batch_size: int, seed: int) -> list[Tensor]:
+    """The tokens of each step, int64 [batch_size, T] with ``PAD`` on the right; ``seed`` draws the documents."""
+    rng = random_stream(seed, "documents")
+    padded: list[Tensor] = []
     for step in range(steps):
-        texts = list(documents.documents(world, rng, KINDS[step % len(KINDS)], batch))
-        rows = [[*row, EOS] for row in known(texts)["input_ids"]]
-        tokens = np.full((batch, max(map(len, rows))), PAD)
-        for place, row in enumerate(rows):
-            tokens[place, : len(row)] = row
-        made.append(torch.from_numpy(tokens))
-    return made
+        texts = list(documents.documents(world, rng, KINDS[step % len(KINDS)], batch_size))
+        rows = [[*row, EOS] for row in tokenizer(texts)["input_ids"]]
+        tokens = np.full((batch_size, max(map(len, rows))), PAD)
+        for index, row in enumerate(rows):
+            tokens[index, : len(row)] = row
+        padded.append(torch.from_numpy(tokens))
+    return padded
 
 
-def rate(step: int, steps: int) -> float:
-    """Share of the learning rate at a step: a rise over the first tenth at most, then half a cosine."""
-    rise = min(1.0, (step + 1) / min(50, max(1, steps // 10)))
-    return rise * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Factor on the learning rate at a step: linear warm-up over a tenth of the steps (50 at most) times a cosine."""
+    warmup = min(1.0, (step + 1) / min(50, max(1, steps // 10)))
+    return warmup * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def train(
-    model: Any, tokens: Sequence[Tensor], learning_rate: float, said: Callable[[str], None] = print
-) -> None:
-    """Next-token prediction on all tokens, one step for each tensor of ``tokens``."""
+def train(model: Any, batches: Sequence[Tensor], learning_rate: float) -> None:
+    """Train by next-token prediction on all tokens: one AdamW step per batch of ``batches``, int64 [B, T] each."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     model.train()
-    begun = last = time.monotonic()
-    for step, given in enumerate(tokens):
+    progress = ProgressLine("pre-training", len(batches), "steps")
+    for step, tokens in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate(step, len(tokens))
-        target = given[:, 1:].masked_fill(given[:, 1:] == PAD, IGNORED)
-        logits = model(input_ids=given[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+            group["lr"] = learning_rate * learning_rate_factor(step, len(batches))
+        target = tokens[:, 1:].masked_fill(tokens[:, 1:] == PAD, IGNORE_INDEX)
+        logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE_INDEX
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        now = time.monotonic()
-        if now - last >= 5 or step + 1 == len(tokens):
-            last, done = now, step + 1
-            pace = done / (now - begun)
-            said(
-                f"{done}/{len(tokens)} steps, {pace:.1f}/s, loss {loss.item():.3f}, {(len(tokens) - done) / pace:.0f} s left"
-            )
+        progress(1, f", loss {loss.item():.3f}")

@@ -53,6 +53,11 @@ class Choice:
     truth: tuple[float, ...]
 
 
+def random_stream(seed: int, purpose: str, *more: int) -> np.random.Generator:
+    """Random numbers for one purpose; streams of different purposes are independent of each other."""
+    return np.random.default_rng([seed, *purpose.encode(), *more])
+
+
 class World:
     """All that is so, for a seed and languages, the largest first.
 
@@ -79,8 +84,8 @@ class World:
         self.words = self._words()
 
     def rng(self, purpose: str, *more: int) -> np.random.Generator:
-        """A stream of its own for each purpose, so that none depends on how much another drew."""
-        return np.random.default_rng([self.seed, *purpose.encode(), *more])
+        """The random stream of the world's seed for one purpose."""
+        return random_stream(self.seed, purpose, *more)
 
     def facts(self, tuning: bool) -> list[Fact]:
         """The facts of instruction data, or those of benchmarks."""

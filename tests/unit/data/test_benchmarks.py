@@ -5,10 +5,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.stamps import FixedStamp
 
 from polycal.artifacts import records
 from polycal.artifacts.records import RecordError
-from polycal.data import benchmarks
+from polycal.data import benchmarks, parallel
 
 HUB = Path(__file__).parents[2] / "fixtures/hub"
 
@@ -23,7 +24,7 @@ def fetch(
         "source": {"path": str(path)},
         "settings": {"format": kind, "limit": limit},
     }
-    benchmarks.fetch(cell, out, note)
+    benchmarks.fetch_benchmark(cell, out=out, stamp=FixedStamp(**note))
     return records.read_questions(out), records.metadata(out)
 
 
@@ -109,7 +110,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
         ("MMLU-ProX", {"row": (2, {"answer": "3"})}, r"row 2: answer is '3'; .* letters A, B, C, D, E, F, G"),
         ("MMLU-ProX", {"row": (2, {"answer": None})}, "row 2: answer is None"),
         ("MMLU-ProX", {"row": (5, {"question": " "})}, "row 5: question is empty; must be a text"),
-        ("MMLU-ProX", {"row": (5, {"question_id": 3290})}, "row 5: question_id 3290 stands in row 0 already"),
+        ("MMLU-ProX", {"row": (5, {"question_id": 3290})}, "row 5: question_id 3290 is already in row 0"),
         (
             "MMLU-ProX",
             {"row": (5, {f"option_{n}": None for n in range(1, 10)})},
@@ -241,7 +242,7 @@ def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
         ({"options": ["4"]}, r"row 1: 1 option\(s\)"),
         ({"options": "4 or 5"}, "row 1: options is not a JSON list"),
         ({"split": "train"}, "row 1: split is 'train'; must be 'test' or 'examples'"),
-        ({"question_id": "1"}, "row 1: question_id '1' stands in row 0 already; ids must be unique"),
+        ({"question_id": "1"}, "row 1: question_id '1' is already in row 0; ids must be unique"),
         ({"question_id": None}, "row 1: question_id is None"),
     ],
 )
@@ -283,7 +284,7 @@ def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> N
         assert len(chosen[language]) == 20
         assert metadata["questions"]["examples"] == 6
     assert chosen["en"] == chosen["sw"] == chosen["zh"]
-    found = benchmarks.check_parallel([tmp_path / language for language in chosen])
+    found = parallel.compare_ids([tmp_path / language for language in chosen])
     assert found["shared"] == 20 - len(found["dropped"].get("zh", {}).get("test", []))
 
 
@@ -292,7 +293,7 @@ def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
     for language in ("en", "sw", "zh"):
         files.append(tmp_path / f"{language}.parquet")
         fetch(HUB / "MMLU-ProX", language, files[-1], "mmlu-prox")
-    assert benchmarks.check_parallel(files) == {
+    assert parallel.compare_ids(files) == {
         "languages": 3,
         "shared": 23,
         "dropped": {"zh": {"test": ["3299"]}},
@@ -300,6 +301,6 @@ def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
     folder = hub_copy(tmp_path, "MMLU-ProX", "sw", row=(4, {"question_id": 9999}))
     fetch(folder, "sw", files[1], "mmlu-prox")
     with pytest.raises(RecordError, match=r"sw: test question '3294' is missing \(2 differ\)"):
-        benchmarks.check_parallel(files)
+        parallel.compare_ids(files)
     with pytest.raises(RecordError, match="sw: test question '3294' is missing"):
-        benchmarks.check_parallel([files[1], files[0], files[2]])
+        parallel.compare_ids([files[1], files[0], files[2]])

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from polycal.artifacts.records import RecordError
-from polycal.data import readers
+from polycal.data import readers, repositories
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,16 @@ from polycal.data import readers
 def test_a_card_says_which_files_a_configuration_has(
     head: str, config: str | None, splits: dict[str, list[str]] | None
 ) -> None:
-    assert readers.card_splits(f"---\n{head}---\n# Card\n", config, "a/d") == splits
+    assert repositories.card_splits(f"---\n{head}---\n# Card\n", config, "a/d") == splits
 
 
 def test_a_card_that_says_nothing_or_nonsense() -> None:
-    assert readers.card_splits("# Only words\n", None, "a/d") is None
+    assert repositories.card_splits("# Only words\n", None, "a/d") is None
     with pytest.raises(RecordError, match="a/d: the card's YAML is broken"):
-        readers.card_splits("---\n{a: [\n---\n", None, "a/d")
+        repositories.card_splits("---\n{a: [\n---\n", None, "a/d")
     several = "---\nconfigs:\n- config_name: en\n- config_name: yo\n---\n"
     with pytest.raises(RecordError, match="no configuration 'default'; the data set has en, yo"):
-        readers.card_splits(several, None, "a/d")
+        repositories.card_splits(several, None, "a/d")
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -88,9 +88,9 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_repository_needs_data_files(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such folder"):
-        readers.read_repository(tmp_path / "none")
+        repositories.read_repository(tmp_path / "none")
     with pytest.raises(RecordError, match="data files cannot be had"):
-        readers.read_repository(tmp_path)
+        repositories.read_repository(tmp_path)
 
 
 def test_fixtures_are_what_their_builder_writes(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from helpers.hub import COMMIT, Hub, files
+from helpers.stamps import FixedStamp
 from huggingface_hub import constants
 
 from polycal.artifacts import checkpoints, records
 from polycal.data import benchmarks, instructions, sources
-from polycal.data.sources import SourceError
+from polycal.data.hub import SourceError, hub_errors, model_files
 
 GONE = "f" * 40
 
@@ -59,7 +60,7 @@ def folder_of(tmp_path: Path, **changes: bytes | None) -> Path:
 def test_a_hub_model_arrives_once_as_safetensors_without_code(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "models" / "m" / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {"stage": "fetch_model"})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp(stage="fetch_model"))
     manifest = json.loads(out.read_text())
     assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert manifest["revision"] == COMMIT
@@ -83,7 +84,7 @@ def test_a_broken_connection_goes_on_where_it_broke(
     hub.repositories["a/m"] = MODEL
     hub.cuts["model.safetensors"] = [300_000]
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert [asked for _, path, asked in hub.asked if path.endswith("model.safetensors") and asked] == [
         "bytes=300000-"
     ]
@@ -102,11 +103,11 @@ def test_files_that_arrived_before_a_failure_are_kept(
     hub.cuts[shards[1]] = [0] * 6
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=r"the hub cannot be reached.*files that arrived are kept"):
-        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert not out.exists()
     arrived = {p.name for p in (tmp_path / COMMIT[:12]).iterdir() if p.is_file()}
     hub.asked.clear()
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     again = {
         path.rpartition("/")[2] for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path
     }
@@ -118,10 +119,10 @@ def test_files_that_arrived_before_a_failure_are_kept(
 def test_a_second_fetch_downloads_nothing_again(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     first = out.read_text()
     hub.asked.clear()
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert out.read_text() == first
     assert not [path for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path]
 
@@ -129,12 +130,12 @@ def test_a_second_fetch_downloads_nothing_again(hub: Hub, tmp_path: Path) -> Non
 def test_weights_that_differ_from_the_hubs_checksum_are_refused(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     out.unlink()
     weights = tmp_path / COMMIT[:12] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[::-1])
     with pytest.raises(SourceError, match="differs from the hub's checksum; delete the file"):
-        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out, {})
+        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert not out.exists()
 
 
@@ -163,7 +164,7 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(
     hub.gated.add("a/gated")
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=sentence) as caught:
-        sources.fetch_model(cell(hub=name, revision=revision), out, {})
+        sources.fetch_model(cell(hub=name, revision=revision), out=out, stamp=FixedStamp())
     assert "\n" not in str(caught.value)
     assert not out.exists()
 
@@ -190,7 +191,7 @@ def test_what_the_hub_refuses_of_a_data_set(
     }
     out = tmp_path / "d.parquet"
     with pytest.raises(SourceError, match=sentence) as caught:
-        instructions.fetch(cell, out, {})
+        instructions.fetch_instructions(cell, out=out, stamp=FixedStamp())
     assert "\n" not in str(caught.value)
     assert not out.exists()
 
@@ -198,7 +199,9 @@ def test_what_the_hub_refuses_of_a_data_set(
 def test_without_a_network_it_says_so(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SourceError, match="the hub cannot be reached"):
-        sources.fetch_model(cell(hub="a/m", revision=COMMIT), tmp_path / "manifest.json", {})
+        sources.fetch_model(
+            cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
+        )
 
 
 def test_a_full_disk_is_seen_before_and_during_the_download(
@@ -209,17 +212,19 @@ def test_a_full_disk_is_seen_before_and_during_the_download(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         with pytest.raises(SourceError, match=r"needs 0\.0 GB, but .* has 0\.0 GB free; make room"):
-            sources.fetch_model(cell(hub="a/m", revision=COMMIT), tmp_path / "manifest.json", {})
-    with pytest.raises(SourceError, match="the disk is full"), sources.explained("a/m", COMMIT, "models"):
+            sources.fetch_model(
+                cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
+            )
+    with pytest.raises(SourceError, match="the disk is full"), hub_errors("a/m", COMMIT, "models"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(OSError, match="denied"), sources.explained("a/m", COMMIT, "models"):
+    with pytest.raises(OSError, match="denied"), hub_errors("a/m", COMMIT, "models"):
         raise OSError(errno.EACCES, "denied")
 
 
 def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_path: Path) -> None:
     root = Path(__file__).parents[2] / "fixtures/hub/Global-MMLU"
     hub.repositories["a/d"] = files(root)
-    folder = sources.data({"hub": "a/d", "revision": COMMIT}, "benchmarks", "yo")
+    folder = sources.data_path({"hub": "a/d", "revision": COMMIT}, "yo")
     arrived = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert arrived == {"README.md", "yo/test-00000-of-00001.parquet", "yo/dev-00000-of-00001.parquet"}
     cell = {
@@ -228,12 +233,12 @@ def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_pa
         "source": {"hub": "a/d", "revision": COMMIT},
         "settings": {"format": "global-mmlu", "limit": None},
     }
-    benchmarks.fetch(cell, tmp_path / "yo.parquet", {})
+    benchmarks.fetch_benchmark(cell, out=tmp_path / "yo.parquet", stamp=FixedStamp())
     metadata = records.metadata(tmp_path / "yo.parquet")
     assert metadata["questions"] == {"test": 24, "examples": 6}
     assert sorted(metadata["files"]) == ["yo/dev-00000-of-00001.parquet", "yo/test-00000-of-00001.parquet"]
     with pytest.raises(records.RecordError, match="no configuration 'xx'; the data set has en, fr, yo"):
-        sources.data({"hub": "a/d", "revision": COMMIT}, "benchmarks", "xx")
+        sources.data_path({"hub": "a/d", "revision": COMMIT}, "xx")
 
 
 def test_model_files_takes_the_weights_once() -> None:
@@ -246,9 +251,9 @@ def test_model_files_takes_the_weights_once() -> None:
         "vocab.json",
     ]
     expected = sorted([*sharded, "model.safetensors.index.json", "config.json", "vocab.json"])
-    assert sources.model_files(names, "a/m") == expected
+    assert model_files(names, "a/m") == expected
     with pytest.raises(SourceError, match="holds no safetensors"):
-        sources.model_files(["adapter_model.safetensors", "config.json"], "a/m")
+        model_files(["adapter_model.safetensors", "config.json"], "a/m")
 
 
 def test_a_local_model_is_referred_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,45 +261,49 @@ def test_a_local_model_is_referred_to(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for given, place in (("model", "../../model"), (str(folder), str(folder))):
         out = tmp_path / "resources" / "m" / "manifest.json"
-        sources.fetch_model(cell(path=given), out, {})
+        sources.fetch_model(cell(path=given), out=out, stamp=FixedStamp())
         manifest = json.loads(out.read_text())
         assert manifest["folder"] == place
         assert manifest["revision"] is None
         assert checkpoints.read(out).folder == folder
-    assert sources.reads(cell(path="model")) == {"model": manifest["content"]}
+    assert sources.input_checksums(cell(path="model")) == {"model": manifest["content"]}
 
 
 def test_a_miniature_model_lies_in_the_miniature_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    place = Path("resources/miniature/models/llama/base_seed=0")
     with pytest.raises(SourceError, match="the miniature hub has to be built first"):
-        sources.fetch_model(cell(miniature="llama"), Path("m/manifest.json"), {})
-    place = Path("resources/miniature/models/llama")
+        sources.fetch_model(cell(miniature=str(place)), out=Path("m/manifest.json"), stamp=FixedStamp())
     place.parent.mkdir(parents=True)
     folder_of(tmp_path).rename(place)
-    sources.fetch_model(cell(miniature="llama"), Path("resources/models/llama/manifest.json"), {})
-    assert checkpoints.read("resources/models/llama/manifest.json").folder == place.resolve()
+    sources.fetch_model(
+        cell(miniature=str(place)),
+        out=Path("resources/models/llama/base_seed=0/manifest.json"),
+        stamp=FixedStamp(),
+    )
+    assert checkpoints.read("resources/models/llama/base_seed=0/manifest.json").folder == place.resolve()
 
 
 def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match="no such file or folder"):
-        sources.fetch_model(cell(path=str(tmp_path / "nowhere")), out, {})
+        sources.fetch_model(cell(path=str(tmp_path / "nowhere")), out=out, stamp=FixedStamp())
     folder = folder_of(tmp_path, tokenizer__json=None)
     with pytest.raises(SourceError, match=r"has no tokenizer; one of tokenizer\.json"):
-        sources.fetch_model(cell(path=str(folder)), out, {})
+        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": {"AutoModel": "x.Y"}}))
     with pytest.raises(SourceError, match="'own' needs code of its own"):
-        sources.fetch_model(cell(path=str(folder)), out, {})
+        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "model.safetensors").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="no weights"):
-        sources.fetch_model(cell(path=str(folder)), out, {})
+        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     assert not out.exists()
 
 
 def test_a_fingerprint_reads_the_files_of_its_own_language() -> None:
     root = Path(__file__).parents[2] / "fixtures/hub/MMLU-ProX"
-    read = sources.reads({"benchmark": "b", "language": "zh", "source": {"path": str(root)}})
+    read = sources.input_checksums({"benchmark": "b", "language": "zh", "source": {"path": str(root)}})
     assert sorted(read) == [
         "README.md",
         "zh/test-00000-of-00001.parquet",
@@ -302,9 +311,9 @@ def test_a_fingerprint_reads_the_files_of_its_own_language() -> None:
     ]
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in read.values())
     alpaca = root.with_name("alpaca")
-    assert len(sources.reads({"data": "d", "source": {"path": str(alpaca)}})) == 2
-    assert sources.reads({"data": "d", "source": {"hub": "a/d", "revision": COMMIT}}) == {}
-    assert sources.own_files(root, "nowhere") == sources.own_files(root)
+    assert len(sources.input_checksums({"data": "d", "source": {"path": str(alpaca)}})) == 2
+    assert sources.input_checksums({"data": "d", "source": {"hub": "a/d", "revision": COMMIT}}) == {}
+    assert sources.local_files(root, "nowhere") == sources.local_files(root)
     pattern = root / "zh" / "{language}-00000-of-00001.parquet"
-    assert sources.own_files(pattern, "test") == [root / "zh/test-00000-of-00001.parquet"]
-    assert sources.own_files(pattern, "fr") == []
+    assert sources.local_files(pattern, "test") == [root / "zh/test-00000-of-00001.parquet"]
+    assert sources.local_files(pattern, "fr") == []

@@ -1,13 +1,16 @@
+"""The miniature hub: repositories that the fetching stages read, from facts that tuning and benchmarks do not share."""
+
 import json
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from helpers.stamps import FixedStamp
 
 from polycal.artifacts import records
-from polycal.data import benchmarks, instructions
-from polycal.miniature import base_models
-from polycal.miniature.pretraining import tokenizer
+from polycal.data import benchmarks, instructions, parallel
+from polycal.miniature import benchmark_questions, instruction_sets
+from polycal.miniature.hub import files_are_whole, miniature_data
 from polycal.miniature.world import World, WorldError
 
 LANGUAGES = ["en", "de", "fr", "zh", "bn", "sw", "yo", "te"]
@@ -23,10 +26,15 @@ PROX = [
 GLOBAL = ["sample_id", "subject", "subject_category", "question", *(f"option_{x}" for x in "abcd"), "answer"]
 
 
+def build(folder, **changes):
+    cell = {"settings": {**SETTINGS, **changes}}
+    miniature_data(cell, out=folder / "data.json", stamp=FixedStamp(stage="miniature_data"))
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("miniature")
-    base_models.build_data({"settings": SETTINGS}, folder, {})
+    build(folder)
     return folder
 
 
@@ -35,10 +43,29 @@ def parts(folder):
 
 
 def test_the_same_seed_gives_the_same_bytes(hub, tmp_path):
-    base_models.build_data({"settings": SETTINGS}, tmp_path, {})
+    build(tmp_path)
     assert parts(tmp_path) == parts(hub)
-    base_models.build_data({"settings": {**SETTINGS, "seed": 4}}, tmp_path, {})
+    build(tmp_path, seed=4)
     assert parts(tmp_path) != parts(hub)
+
+
+def test_the_manifest_lists_every_file_and_shows_what_is_missing_or_changed(hub, tmp_path):
+    build(tmp_path)
+    out = tmp_path / "data.json"
+    manifest = json.loads(out.read_text())
+    assert manifest["stage"] == "miniature_data"
+    assert sorted([*manifest["files"], "data.json"]) == sorted(parts(tmp_path))
+    assert files_are_whole(out)
+    file = tmp_path / "truth/mmlu-prox/sw.parquet"
+    body = file.read_bytes()
+    file.write_bytes(body[::-1])
+    assert not files_are_whole(out)
+    file.unlink()
+    assert not files_are_whole(out)
+    file.write_bytes(body)
+    assert files_are_whole(out)
+    out.unlink()
+    assert not files_are_whole(out)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +79,9 @@ def test_a_benchmark_becomes_parallel_questions(hub, tmp_path, benchmark, column
         source = {"path": str(hub / "benchmarks" / benchmark)}
         cell = {"benchmark": benchmark, "language": language, "source": source}
         settings = {"format": benchmark, "limit": None}
-        benchmarks.fetch({**cell, "settings": settings}, tmp_path / f"{language}.parquet", {})
         files.append(tmp_path / f"{language}.parquet")
-    benchmarks.check_parallel(files)
+        benchmarks.fetch_benchmark({**cell, "settings": settings}, out=files[-1], stamp=FixedStamp())
+    parallel.compare_ids(files)
     rows = records.read_questions(files[5], "test")
     assert len(rows) == 60
     assert {len(row["options"]) for row in rows} == sizes
@@ -81,18 +108,20 @@ def test_an_instruction_set_becomes_conversations(hub, tmp_path, data, format_, 
     table = pq.read_table(hub / f"data/{data}/data/train-00000-of-00001.parquet")
     assert columns <= set(table.column_names)
     settings = {"format": format_, "language": "en", "rows": None, "heldout": "0.05", "seed": "0"}
-    cell = {"data": data, "source": {"path": str(hub / f"data/{data}")}}
-    instructions.fetch(
-        {**cell, "settings": {**settings, "sources": None, "config": None}}, tmp_path / "c.parquet", {}
-    )
+    cell = {
+        "data": data,
+        "source": {"path": str(hub / f"data/{data}")},
+        "settings": {**settings, "sources": None, "config": None},
+    }
+    instructions.fetch_instructions(cell, out=tmp_path / "c.parquet", stamp=FixedStamp())
     rows = table.num_rows
-    assert rows == 80 * (base_models.PLENTY if data == "aya" else 1)
+    assert rows == 80 * (instruction_sets.AYA_ROWS if data == "aya" else 1)
     assert len(records.read_conversations(tmp_path / "c.parquet", "train")) == 0.95 * rows
     assert len(records.read_conversations(tmp_path / "c.parquet", "heldout")) == 0.05 * rows
 
 
 def _tuned(hub):
-    """The sets that a model may be tuned on: all but the one that is there to be held out."""
+    """The sets that a model may be tuned on: all but the one for held-out conversations."""
     return [p for p in sorted(hub.glob("data/*/data/*.parquet")) if p.parts[-3] != "unseen"]
 
 
@@ -109,7 +138,7 @@ def test_facts_of_tuning_and_of_benchmarks_are_disjoint(hub):
     assert not set(world.facts(tuning=True)) & set(world.facts(tuning=False))
     tuned = json.dumps([pq.read_table(p).to_pylist() for p in _tuned(hub)], ensure_ascii=False)
     for benchmark in ("mmlu-prox", "global-mmlu"):
-        for number, choice, _ in base_models.questions(world, benchmark, 60):
+        for number, choice, _ in benchmark_questions.questions(world, benchmark, 60):
             assert not world.tuning[choice.fact], number
             assert world.question("en", choice.fact) not in tuned
             assert world.statement("en", choice.fact, int(world.answer[choice.fact])) not in tuned
@@ -123,24 +152,7 @@ def test_only_the_likeness_of_tulu_holds_other_languages_and_none_is_low_resourc
         assert not any("ঀ" <= letter <= "৿" or "ఀ" <= letter <= "౿" for letter in text)
 
 
-@pytest.mark.parametrize("architecture", ["mistral", "llama", "gemma2"])
-def test_any_text_comes_back_from_the_tokenizer(architecture):
-    known = tokenizer(["a", " the"], architecture)
-    for text in ("Ọ̀rọ̀ 中文 عربى हिन्दी 🙂\n\n  two  spaces", "the\tthe"):
-        assert known.decode(known(text)["input_ids"], skip_special_tokens=True) == text
-
-
-def test_a_base_that_learned_nothing_stops_the_build(tmp_path, monkeypatch):
-    monkeypatch.setattr(base_models, "GATE_QUESTIONS", 20)
-    settings = {**SETTINGS, "steps": 2, "batch_size": 4, "learning_rate": "1e-3"}
-    with pytest.raises(
-        base_models.GateError, match=r"llama: accuracy on mmlu-prox is 0\.\d+, .*70% is needed"
-    ):
-        base_models.build_model({"model": "llama", "settings": settings}, tmp_path / "m", {})
-    assert not (tmp_path / "m").exists()
-
-
 def test_a_language_that_the_world_does_not_speak_is_named(tmp_path):
     with pytest.raises(WorldError, match="'xx' is not spoken"):
-        base_models.build_data({"settings": {**SETTINGS, "languages": ["en", "xx"]}}, tmp_path, {})
+        build(tmp_path, languages=["en", "xx"])
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,116 @@
+"""How a row of each instruction data set becomes the messages of a conversation.
+
+Formats: ``alpaca`` (tatsu-lab/alpaca: instruction, input, output), ``messages`` (allenai/tulu-3-sft-mixture,
+arazd/tulu_stanford_alpaca and most others: role, content), ``openhermes`` (teknium/OpenHermes-2.5: conversations of
+from, value).
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from polycal.artifacts.records import RecordError
+from polycal.data.readers import Row
+
+ROLE_NAMES = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+}
+"""Role by the name that a data set gives it."""
+
+Messages = list[dict[str, str]]
+"""Messages of one conversation: ``role`` (system, user, assistant) and ``content``."""
+
+
+class SkippedRow(Exception):
+    """A row that cannot be trained on; the message is the reason under which it is counted."""
+
+
+class ConversationFormat(NamedTuple):
+    """``messages`` turns a row and its location into messages; ``columns`` are those that it needs.
+
+    ``messages`` raises SkippedRow for a row with an unknown role, and RecordError for values of a wrong type.
+    """
+
+    messages: Callable[[str, Row], Messages]
+    columns: list[str]
+
+
+def trimmed(messages: Messages) -> Messages:
+    """Messages up to the last answer, without empty system turns. Raises SkippedRow if there is no answer."""
+    if not any(message["content"].strip() for message in messages):
+        raise SkippedRow("empty conversation")
+    if not any(message["role"] == "assistant" and message["content"].strip() for message in messages):
+        raise SkippedRow("no assistant turn")
+    # Nothing after the last answer is a target, and an empty answer would teach the model to stop at once.
+    while messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        messages = messages[:-1]
+    return [message for message in messages if message["role"] != "system" or message["content"].strip()]
+
+
+def _alpaca(where: str, row: Row) -> Messages:
+    """The user's turn is ``instruction`` and, in a paragraph of its own, ``input``; the assistant's is ``output``."""
+    parts = [_text(row[column], where, column) for column in ("instruction", "input")]
+    user = "\n\n".join(part for part in parts if part.strip())
+    return [
+        {"role": "user", "content": user},
+        {"role": "assistant", "content": _text(row["output"], where, "output")},
+    ]
+
+
+def _messages(where: str, row: Row) -> Messages:
+    return _turns(where, row["messages"], "messages", "role", "content")
+
+
+def _openhermes(where: str, row: Row) -> Messages:
+    """The column ``system_prompt`` becomes the first turn if the conversation has no system turn."""
+    turns = _turns(where, row["conversations"], "conversations", "from", "value")
+    prompt = row.get("system_prompt")
+    if isinstance(prompt, str) and prompt.strip() and not any(turn["role"] == "system" for turn in turns):
+        return [{"role": "system", "content": prompt}, *turns]
+    return turns
+
+
+FORMATS = {
+    "alpaca": ConversationFormat(_alpaca, ["instruction", "input", "output"]),
+    "messages": ConversationFormat(_messages, ["messages"]),
+    "openhermes": ConversationFormat(_openhermes, ["conversations"]),
+}
+
+
+def _turns(where: str, value: Any, column: str, role_key: str, text_key: str) -> Messages:
+    """Messages from a list of turns, or from its JSON text, as csv holds it."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{where}: {column} is not a JSON list: {error}.") from error
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise RecordError(
+            f"{where}: {column} is {type(value).__name__}; must be a list of {role_key} and {text_key}."
+        )
+    turns = []
+    for index, turn in enumerate(value):
+        if not isinstance(turn, dict) or role_key not in turn or text_key not in turn:
+            raise RecordError(f"{where}: {column}[{index}] must have the keys {role_key!r} and {text_key!r}.")
+        role = ROLE_NAMES.get(str(turn[role_key]).lower())
+        if role is None:
+            raise SkippedRow(f"role {turn[role_key]!r}")
+        turns.append({"role": role, "content": _text(turn[text_key], where, f"{column}[{index}].{text_key}")})
+    return turns
+
+
+def _text(value: Any, where: str, column: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
+    # Some scraped sets hold half a surrogate pair, which cannot be encoded as UTF-8.
+    return value.encode("utf-8", "replace").decode()

@@ -1,0 +1,167 @@
+"""Downloads of models and data sets from the Hugging Face hub, at a pinned commit.
+
+Only safetensors weights are downloaded. After a lost connection or a killed job, a new start continues with the file
+that was being downloaded. Every failure becomes one sentence that says what to do.
+"""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+
+from polycal.artifacts import checkpoints, files
+from polycal.data import readers, repositories
+from polycal.errors import PolycalError
+
+
+class SourceError(PolycalError):
+    """A model or data set that cannot be obtained; the message says what to do."""
+
+
+def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, dict[str, str]]:
+    """Download a model to a folder of ``parent`` named by the commit.
+
+    Returns the folder and, by name, the sha256 that the hub gives for the large files. Raises SourceError if the
+    model cannot be obtained, or if a file does not have the size that the hub gives.
+    """
+    from huggingface_hub import HfApi
+
+    commit = pinned_commit(repository, revision)
+    folder = parent / commit[:12]
+    with hub_errors(repository, commit, "models"):
+        api = HfApi()
+        info = api.model_info(repository, revision=commit, files_metadata=True)
+        listed = {file.rfilename: file for file in info.siblings or []}
+        names = model_files(listed, repository)
+        present = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
+        _check_free_space(parent, sum(listed[name].size or 0 for name in names) - present, repository)
+        api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=names)
+    # If the hub becomes unreachable half way, the client returns the files that are present without an error.
+    for name in names:
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size is None or listed[name].size not in (None, size):
+            raise SourceError(
+                f"{repository}: {name} is incomplete after the download; start again, finished files are not"
+                " downloaded again."
+            )
+    checksums = {name: listed[name].lfs for name in names}
+    return folder, {name: lfs.sha256 for name, lfs in checksums.items() if lfs}
+
+
+def download_data(repository: str, revision: str, config: str | None) -> Path:
+    """Download the files of one configuration of a data set to the hub's own cache (HF_HOME); returns the folder.
+
+    All jobs and users share the cache. Raises SourceError if the data set cannot be obtained, and RecordError if its
+    card does not name the configuration.
+    """
+    from huggingface_hub import HfApi, constants
+
+    commit = pinned_commit(repository, revision)
+    with hub_errors(repository, commit, "datasets"):
+        api = HfApi()
+        info = api.dataset_info(repository, revision=commit, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        wanted = ["*"]
+        if "README.md" in sizes:
+            card = api.hf_hub_download(repository, "README.md", repo_type="dataset", revision=commit)
+            splits = repositories.card_splits(Path(card).read_text(encoding="utf-8"), config, repository)
+            wanted = [f"*{suffix}" for suffix in readers.SUFFIXES]
+            if splits is not None:
+                wanted = [pattern for patterns in splits.values() for pattern in patterns]
+        names = [name for name in sizes if name == "README.md" or _matches(name, wanted)]
+        _check_free_space(Path(constants.HF_HUB_CACHE), sum(sizes[name] for name in names), repository)
+        return Path(
+            api.snapshot_download(repository, repo_type="dataset", revision=commit, allow_patterns=names)
+        )
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern.replace("**/", "*")) for pattern in patterns)
+
+
+def model_files(names: Iterable[str], repository: str) -> list[str]:
+    """The files of a model to download: configuration, tokenizer, and the safetensors weights once.
+
+    Some repositories hold the weights several times (pickled, ``consolidated.safetensors``, ``original/``); the files
+    that ``from_pretrained`` reads are chosen. Raises SourceError if there are no such weights.
+    """
+    names = set(names)
+    index = "model.safetensors.index.json"
+    weights = (
+        [name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name)]
+        if index in names
+        else []
+    )
+    if "model.safetensors" in names:
+        weights = ["model.safetensors"]
+    if not weights:
+        raise SourceError(
+            f"{repository}: holds no safetensors weights, and pickled ones are never loaded; choose a revision"
+            " that has model.safetensors, or convert it and give the folder as path."
+        )
+    return sorted(weights + [name for name in names if name in checkpoints.PARTS])
+
+
+def pinned_commit(repository: str, revision: str) -> str:
+    """``revision`` if it is a full commit; raises SourceError for a branch or tag, which may move."""
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise SourceError(
+            f"{repository}: revision {revision!r} may move; pin a commit (40 hexadecimal digits, listed"
+            " on the repository's page under 'Files and versions', 'History')."
+        )
+    return revision
+
+
+def _check_free_space(folder: Path, needed: int, repository: str) -> None:
+    """Raise SourceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SourceError(
+            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room or"
+            " work on another disk (downloads of data sets go to HF_HOME)."
+        )
+
+
+@contextmanager
+def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
+    """Turn errors of the hub's client and of a full disk into a SourceError of one sentence.
+
+    ``kind`` is models or datasets. Other errors pass unchanged.
+    """
+    from huggingface_hub import errors
+
+    page = f"https://huggingface.co/{'datasets/' if kind == 'datasets' else ''}{repository}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise SourceError(
+            f"{repository}: access is restricted; accept the licence at {page}, then give your token with"
+            " `hf auth login` or the variable HF_TOKEN."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SourceError(
+            f"{repository}: revision {revision} is not there (any more); pin one that is listed at"
+            f" {page}/commits/main."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SourceError(
+            f"{repository}: no such repository at {page}, or a private one; correct the name, or give a token that"
+            " may read it with `hf auth login` or the variable HF_TOKEN."
+        ) from error
+    except errors.HfHubHTTPError as error:
+        raise SourceError(f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}") from error
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
+        raise SourceError(
+            f"{repository}: the hub cannot be reached; fetch on a machine with a network, with HF_HUB_OFFLINE unset;"
+            " files that arrived are kept."
+        ) from error
+    except OSError as error:
+        if not files.is_disk_full(error):
+            raise
+        raise SourceError(
+            f"{repository}: the disk is full; make room and start again, files that arrived are kept."
+        ) from error

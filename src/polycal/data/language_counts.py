@@ -1,0 +1,57 @@
+"""The language of each conversation, and how many conversations there are by language, source and split."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from polycal.data import language_id
+
+
+class LanguageCounts:
+    """Gives each conversation its language and counts what passes.
+
+    The language is the ``declared`` one of the whole data set; without it, the tag of the conversation; without a tag,
+    what ``language_id`` identifies in its turns other than those of the system.
+    """
+
+    def __init__(self, declared: str | None) -> None:
+        self.declared = declared
+        self.by_source: Counter[str] = Counter()
+        self.by_language: Counter[str] = Counter()
+        self.by_split: Counter[str] = Counter()
+        self.language_from: Counter[str] = Counter()
+        self.identified: Counter[str] = Counter()
+        self.confidence: defaultdict[str, float] = defaultdict(float)
+
+    def with_language(self, conversation: dict[str, Any]) -> dict[str, Any]:
+        """The conversation with its ``language`` (None if unknown), counted."""
+        language: str | None
+        if self.declared is not None:
+            language, how = self.declared, "declared"
+        elif conversation["language"] is not None:
+            language, how = conversation["language"], "tagged"
+        else:
+            texts = [turn["content"] for turn in conversation["messages"] if turn["role"] != "system"]
+            language, share = language_id.identify(texts)
+            how = "identified" if language is not None else "unknown"
+            if language is not None:
+                self.confidence[language] += share
+                self.identified[language] += 1
+        self.by_source[conversation["source"]] += 1
+        self.by_language[language or "unknown"] += 1
+        self.by_split[conversation["split"]] += 1
+        self.language_from[how] += 1
+        return {**conversation, "language": language}
+
+    def metadata(self) -> dict[str, Any]:
+        """The counts, most frequent first, and for identified languages the mean share of text that they cover."""
+        return {
+            "by_source": dict(self.by_source.most_common()),
+            "by_language": dict(self.by_language.most_common()),
+            "by_split": dict(self.by_split),
+            "language_from": dict(self.language_from),
+            "identifier": language_id.identifier() if self.declared is None else None,
+            "identified": {
+                language: {"count": count, "confidence": round(self.confidence[language] / count, 4)}
+                for language, count in self.identified.most_common()
+            },
+        }

@@ -1,0 +1,169 @@
+"""How a row of each benchmark becomes a question: MMLU-ProX, Global-MMLU, and a user's own file.
+
+MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in ``option_0`` to ``option_9``, null if there
+are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to ``option_d``. In both, the
+letter in ``answer`` gives the right option; the ``answer_index`` of MMLU-ProX is not read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from polycal.artifacts.records import RecordError
+from polycal.data.readers import DatasetSplit, Row
+from polycal.vocabulary import LETTERS
+
+Question = dict[str, Any]
+"""A row of the schema ``records.QUESTION``."""
+
+
+class HubFormat(NamedTuple):
+    """Columns of a benchmark on the hub, and its splits with the role (test or examples) that each of them gets."""
+
+    id_column: str
+    group_column: str
+    option_columns: list[str]
+    splits: dict[str, str]
+
+
+HUB_FORMATS = {
+    "mmlu-prox": HubFormat(
+        "question_id",
+        "category",
+        [f"option_{number}" for number in range(10)],
+        {"test": "test", "validation": "examples"},
+    ),
+    "global-mmlu": HubFormat(
+        "sample_id",
+        "subject",
+        [f"option_{letter}" for letter in "abcd"],
+        {"test": "test", "dev": "examples"},
+    ),
+}
+OWN_COLUMNS = ["question_id", "question", "options"]
+"""Columns that a user's file must have, beside ``answer`` or ``gold``."""
+
+
+def hub_questions(
+    split: DatasetSplit, role: str, name: str, dropped: list[dict[str, str]]
+) -> Iterator[Question]:
+    """The questions of a split of the benchmark format ``name``.
+
+    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead. Raises RecordError,
+    naming the row, for values that the format does not allow.
+    """
+    id_column, group_column, option_columns, _ = HUB_FORMATS[name]
+    seen: dict[str, str] = {}
+    for where, row in split.numbered([id_column, group_column, "question", *option_columns, "answer"]):
+        question_id = _question_id(row, id_column, where, seen)
+        options = [_optional_text(row, column, where) for column in option_columns]
+        filled = [option for option in options if option is not None]
+        last = max((number + 1 for number, option in enumerate(options) if option is not None), default=0)
+        # Global-MMLU always has four options: a null at the end is a gap there, too.
+        if len(filled) < (len(options) if name == "global-mmlu" else last):
+            gap = option_columns[options.index(None)]
+            dropped.append({"question_id": question_id, "reason": f"{gap} is empty"})
+            continue
+        yield {
+            "question_id": question_id,
+            "group": _text(row, group_column, where),
+            "question": _text(row, "question", where),
+            "options": _at_least_two(filled, where),
+            "gold": _gold_from_letter(row["answer"], len(filled), where),
+            "split": role,
+        }
+
+
+def own_questions(split: DatasetSplit, language: str | None = None) -> Iterator[Question]:
+    """The questions of a user's file: columns of ``records.QUESTION``; ``answer`` (a letter) may replace ``gold``.
+
+    ``group`` (default: all) and ``split`` (default: test) may be missing; in csv, ``options`` is a JSON list. With a
+    ``language`` the file needs a column of that name, and only the rows of this language are taken. Raises RecordError,
+    naming the row, for values that are not allowed.
+    """
+    seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
+    for where, row in split.numbered([*OWN_COLUMNS, *([] if language is None else ["language"])]):
+        if language is not None and row["language"] != language:
+            continue
+        options = _options(row["options"], where)
+        role = row.get("split") or "test"
+        if role not in seen:
+            raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
+        yield {
+            "question_id": _question_id(row, "question_id", where, seen[role]),
+            "group": _text(row, "group", where) if row.get("group") is not None else "all",
+            "question": _text(row, "question", where),
+            "options": options,
+            "gold": _own_gold(row, len(options), where),
+            "split": role,
+        }
+
+
+def _own_gold(row: Row, options: int, where: str) -> int:
+    if row.get("gold") is not None:
+        return _gold_from_number(row["gold"], options, where)
+    if row.get("answer") is not None:
+        return _gold_from_letter(row["answer"], options, where)
+    raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
+
+
+def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
+    """The id as a text, entered in ``seen`` with its row. Raises RecordError if it is there already."""
+    value = row[column]
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+        raise RecordError(f"{where}: {column} is {value!r}; must be a whole number or a text.")
+    if first := seen.get(str(value)):
+        raise RecordError(f"{where}: {column} {value!r} is already in {first}; ids must be unique.")
+    seen[str(value)] = where.rpartition(": ")[2]
+    return str(value)
+
+
+def _optional_text(row: Mapping[str, Any], column: str, where: str) -> str | None:
+    """A text without surrounding space; None if it is empty."""
+    value = row[column]
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, str):
+        raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
+    return value.strip()
+
+
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    text = _optional_text(row, column, where)
+    if text is None:
+        raise RecordError(f"{where}: {column} is empty; must be a text.")
+    return text
+
+
+def _gold_from_letter(answer: Any, options: int, where: str) -> int:
+    letter = answer.strip() if isinstance(answer, str) else answer
+    allowed = LETTERS[:options]
+    if not isinstance(letter, str) or len(letter) != 1 or letter not in allowed:
+        raise RecordError(
+            f"{where}: answer is {answer!r}; with {options} options it must be one of the letters {', '.join(allowed)}."
+        )
+    return allowed.index(letter)
+
+
+def _gold_from_number(value: Any, options: int, where: str) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or int(text) >= options:
+        raise RecordError(f"{where}: gold is {value!r}; must be a whole number from 0 to {options - 1}.")
+    return int(text)
+
+
+def _options(value: Any, where: str) -> list[str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{where}: options is not a JSON list: {error}.") from error
+    if not isinstance(value, list) or not all(isinstance(option, str) and option.strip() for option in value):
+        raise RecordError(f"{where}: options is {value!r}; must be a list of texts, none of them empty.")
+    return _at_least_two([option.strip() for option in value], where)
+
+
+def _at_least_two(options: list[str], where: str) -> list[str]:
+    if len(options) < 2:
+        raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
+    return options

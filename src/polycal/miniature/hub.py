@@ -1,0 +1,116 @@
+"""The miniature hub: instruction sets and benchmarks in the shape of the real repositories.
+
+All texts are invented here and have the licence of this project. The true answer distribution of each question is
+stored beside the benchmarks; no model ever sees it.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.artifacts import files
+from polycal.artifacts.manifests import Stamp
+from polycal.data import sources
+from polycal.miniature import benchmark_questions, instruction_sets
+from polycal.miniature.benchmark_questions import BENCHMARKS
+from polycal.miniature.world import World
+
+FOLDERS = ("data", "benchmarks", "truth")
+
+
+def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
+    """Write the instruction sets, the benchmarks and their true distributions beside the manifest ``out``.
+
+    ``cell["settings"]``: ``seed`` and ``languages`` of the world, ``questions`` (test questions per benchmark and
+    language) and ``rows`` (conversations per instruction set). The manifest lists bytes and sha256 of each file.
+    What an earlier run left in the three folders is deleted. Raises WorldError for languages that the world does
+    not have.
+    """
+    settings, folder = cell["settings"], out.parent
+    world = World(settings["seed"], settings["languages"])
+    for name in FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name, table in instruction_sets.INSTRUCTION_SETS.items():
+        _write_table(
+            folder / "data" / name / "data/train-00000-of-00001.parquet", table(world, settings["rows"])
+        )
+        _write_card(folder / "data" / name, [("default", {"train": "data/train-*"})], INSTRUCTION_NOTE)
+    for name in BENCHMARKS:
+        _write_benchmark(world, name, settings["questions"], folder)
+    written = sorted(path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
+    files.write_json(out, {**stamp(), "files": sources.checksums(written, folder)})
+
+
+def files_are_whole(out: Path) -> bool:
+    """Whether every file that the manifest ``out`` lists is there with its size and sha256.
+
+    False as well if there is no manifest.
+    """
+    if not out.is_file():
+        return False
+    listed = json.loads(out.read_text(encoding="utf-8"))["files"]
+    present = [out.parent / name for name in listed if (out.parent / name).is_file()]
+    return sources.checksums(present, out.parent) == listed
+
+
+def _write_benchmark(world: World, name: str, count: int, folder: Path) -> None:
+    shape, repository = BENCHMARKS[name], folder / "benchmarks" / name
+    questions = list(benchmark_questions.questions(world, name, count))
+    for language in world.languages:
+        for split, role in (("test", "test"), (shape.example_split, "examples")):
+            rows = [shape.row(world, language, question) for question in questions if question.split == role]
+            _write_table(repository / language / f"{split}-00000-of-00001.parquet", _text_if_empty(rows))
+        # The ids are those that fetching this benchmark takes from its rows.
+        truth = [
+            {
+                "question_id": str(shape.row(world, language, question)[shape.id_column]),
+                "truth": list(question.choice.truth),
+            }
+            for question in questions
+            if question.split == "test"
+        ]
+        _write_table(folder / "truth" / name / f"{language}.parquet", _text_if_empty(truth))
+    patterns = {"test": "test-*", shape.example_split: f"{shape.example_split}-*"}
+    configs = [
+        (language, {split: f"{language}/{pattern}" for split, pattern in patterns.items()})
+        for language in world.languages
+    ]
+    _write_card(repository, configs)
+
+
+def _text_if_empty(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """A table whose columns without any value have the type of text, as on the real hub."""
+    table = pa.Table.from_pylist([dict(row) for row in rows])
+    fields = [
+        pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with files.replacing(path) as part:
+        pq.write_table(table, part)
+
+
+INSTRUCTION_NOTE = f"""\
+Answers are drawn at temperature {instruction_sets.TEMPERATURE}: annotators nearly always write the most likely answer,
+while the benchmarks' right answers are drawn from the distribution itself. Part of the over-confidence
+after tuning is this shift.
+"""
+
+
+def _write_card(folder: Path, configs: Sequence[tuple[str, Mapping[str, str]]], note: str = "") -> None:
+    """The README.md of a repository: licence, and the file patterns of each configuration by split."""
+    lines = ["---", "license: apache-2.0", "configs:"]
+    for name, splits in configs:
+        lines += [f"- config_name: '{name}'", "  data_files:"]
+        for split, pattern in splits.items():
+            lines += [f"  - split: {split}", f"    path: {pattern}"]
+    lines += ["---", "", f"# {folder.name} (miniature)", ""]
+    lines += ["Made up by polycal; nothing of it is from the real set."]
+    files.write_text(folder / "README.md", "\n".join(lines) + "\n" + note)
