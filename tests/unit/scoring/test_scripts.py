@@ -1,13 +1,15 @@
-"""Where a candidate begins, and what it scores, in every script and with tokenizers of each kind."""
+"""Where a candidate begins and its log-likelihood, in every script and with each kind of tokenizer."""
 
 import unicodedata
 
 import pytest
 import torch
-from helpers import models
+from helpers import models as tiny
+from helpers.stamps import FixedStamp
 
-from polycal.artifacts import checkpoints, records
-from polycal.scoring import multiple_choice, prompts
+from polycal.artifacts import records
+from polycal.scoring import candidates, models, multiple_choice, prompts
+from polycal.scoring.candidate_scores import score_candidates
 
 VOCABULARY = 320
 TEXTS = {
@@ -29,16 +31,16 @@ TEXTS = {
 }
 LEARNED = [f"{text} {' '.join(options)}" for text, options in TEXTS.values()] * 3
 TOKENIZERS = {
-    "bytes": lambda bos: models.tokenizer(bos),
-    "merged": lambda bos: models.tokenizer(bos, LEARNED, VOCABULARY),
-    "fallback": models.fallback,
+    "bytes": lambda bos: tiny.tokenizer(bos),
+    "merged": lambda bos: tiny.tokenizer(bos, LEARNED, VOCABULARY),
+    "fallback": tiny.fallback,
 }
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = models.save("llama", tmp_path_factory.mktemp("script") / "llama", vocabulary=VOCABULARY)
-    return multiple_choice.load(folder, "float32", "sdpa", "cpu")[0]
+    folder = tiny.save("llama", tmp_path_factory.mktemp("script") / "llama", vocabulary=VOCABULARY)
+    return models.load(folder, "float32", "sdpa", "cpu")[0]
 
 
 def plain(model, tokenizer, prefix, candidates):
@@ -62,15 +64,15 @@ def plain(model, tokenizer, prefix, candidates):
 def test_every_script_is_scored_as_one_string(model, kind, bos):
     tokenizer = TOKENIZERS[kind](bos)
     asked = [
-        prompts.prompt({"question": text, "options": options, "gold": 0}, [], "texts")
+        prompts.build_prompt({"question": text, "options": options, "gold": 0}, [], "texts")
         for text, options in TEXTS.values()
     ]
-    found = multiple_choice.answer(model, tokenizer, asked)
+    found = score_candidates(model, tokenizer, asked)
     for one, logprob, tokens in zip(asked, found.logprob, found.tokens, strict=True):
         values, lengths = plain(model, tokenizer, one.prefix, one.candidates)
         assert logprob == pytest.approx(values, abs=1e-4)
         assert tokens == lengths
-        whole, start = multiple_choice.tokenize(tokenizer, one.prefix, one.candidates)
+        whole, start = candidates.tokenize_candidates(tokenizer, one.prefix, one.candidates)
         assert whole[0][:1] == [1] if bos else whole[0][:1] != [1]
         for text, row in zip(one.candidates, whole, strict=True):
             # nothing of a script is lost: what is scored reads as the candidate again
@@ -78,7 +80,7 @@ def test_every_script_is_scored_as_one_string(model, kind, bos):
 
 
 def test_byte_fallback_gives_an_unknown_character_the_tokens_of_its_bytes(model):
-    found = multiple_choice.answer(model, models.fallback(), [prompts.Prompt((), "a", (" 色", " er"))])
+    found = score_candidates(model, tiny.fallback(), [prompts.Prompt((), "a", (" 色", " er"))])
     assert found.tokens == [[4, 2]]
 
 
@@ -86,16 +88,14 @@ def test_composed_and_decomposed_tone_marks_are_other_tokens(model):
     tokenizer = TOKENIZERS["merged"](True)
     composed, apart = (TEXTS[name][1][1] for name in ("yo-NFC", "yo-NFD"))
     assert composed != apart
-    found = multiple_choice.answer(
-        model, tokenizer, [prompts.Prompt((), "Q:", (f" {composed}", f" {apart}"))]
-    )
+    found = score_candidates(model, tokenizer, [prompts.Prompt((), "Q:", (f" {composed}", f" {apart}"))])
     assert found.logprob[0][0] != pytest.approx(found.logprob[0][1], abs=1e-3)
 
 
 def test_a_token_across_the_boundary_counts_for_all_candidates(model):
-    tokenizer = models.tokenizer(True, ["天空", "天空"] * 5, VOCABULARY)
+    tokenizer = tiny.tokenizer(True, ["天空", "天空"] * 5, VOCABULARY)
     asked = prompts.Prompt((), "看天", ("空", "气"))
-    found = multiple_choice.answer(model, tokenizer, [asked])
+    found = score_candidates(model, tokenizer, [asked])
     values, lengths = plain(model, tokenizer, asked.prefix, asked.candidates)
     assert found.logprob[0] == pytest.approx(values, abs=1e-4)
     # 天空 is one token, so 天 counts on both sides, as three bytes with 气
@@ -105,15 +105,15 @@ def test_a_token_across_the_boundary_counts_for_all_candidates(model):
 @pytest.mark.parametrize("budget", [1, None])
 def test_a_candidate_that_begins_another_and_equal_ones(model, budget):
     asked = prompts.Prompt((), "Why?", (" tree", " tree house", " tree", " t"))
-    found = multiple_choice.answer(model, models.tokenizer(), [asked], budget)
-    values, lengths = plain(model, models.tokenizer(), asked.prefix, asked.candidates)
+    found = score_candidates(model, tiny.tokenizer(), [asked], budget)
+    values, lengths = plain(model, tiny.tokenizer(), asked.prefix, asked.candidates)
     assert found.logprob[0] == pytest.approx(values, abs=1e-4)
     assert found.logprob[0][0] == found.logprob[0][2]
-    assert (found.tokens, found.measured["equal_candidates"]) == ([lengths], 1)
+    assert (found.tokens, found.equal_candidates) == ([lengths], 1)
 
 
 def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path):
-    folder = models.save("mistral", tmp_path / "model", window=64)
+    folder = tiny.save("mistral", tmp_path / "model", window=64)
     row = {"group": "g", "options": ["aye", "no"], "gold": 0}
     rows = [{**row, "question_id": f"e{n}", "question": "Is it?", "split": "examples"} for n in range(3)]
     rows.append({**row, "question_id": "short", "question": "Is?", "split": "test"})
@@ -124,14 +124,14 @@ def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path)
     settings = {"candidates": "texts", "num_fewshot": 3, "dtype": "float32", "attention": "eager"}
     multiple_choice.score(
         [{"language": "xx", "settings": settings}],
-        checkpoint=checkpoints.read(folder),
+        model=folder,
         questions=[tmp_path / "questions.parquet"],
         out=[tmp_path / "s"],
-        notes=[{}],
+        stamps=[FixedStamp()],
     )
     said, (short, long) = records.metadata(tmp_path / "s"), records.read_scores(tmp_path / "s").to_pylist()
     assert said["prompts_cut"] == 2
-    model, tokenizer = multiple_choice.load(folder, "float32", "eager", "cpu")
+    model, tokenizer = models.load(folder, "float32", "eager", "cpu")
     example = "Is it?\nAnswer: aye\n\n"
     for found, prefix in ((short, 2 * example + "Is?\nAnswer:"), (long, rows[-1]["question"] + "\nAnswer:")):
         values, _ = plain(model, tokenizer, prefix, (" aye", " no"))

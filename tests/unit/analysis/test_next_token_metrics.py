@@ -1,0 +1,67 @@
+"""Calibration of next-token predictions, by language and over all, with intervals over conversations."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from polycal.analysis import bootstrap, next_token_metrics
+from polycal.artifacts import records
+from polycal.metrics import calibration
+
+CELL = {"model": "m", "data": "none", "recipe": "none", "beta": "none", "seed": "none", "heldout": "h"}
+
+
+def record(path, beta, shift=0.0, count=40):
+    rng = np.random.default_rng(0)
+    conversation = np.repeat(np.arange(count), 5)
+    top = np.clip(rng.uniform(0.2, 0.9, len(conversation)) + shift, 0, 1)
+    correct = rng.random(len(top)) < top - shift
+    table = pa.table(
+        [
+            conversation, np.where(conversation % 2, "en", "de"), np.tile(np.arange(5), count),
+            np.where(correct, np.log(top), -3), np.log(top), correct, np.ones(len(top)), top**2,
+        ],
+        names=records.TOKEN_SCORE.names,
+    )  # fmt: skip
+    tuned = {"data": "d", "recipe": "r", "beta": beta, "seed": "1"} if beta != "none" else {}
+    records.write(path, table, records.TOKEN_SCORE, {"cell": {**CELL, **tuned}, "vocabulary": 100})
+    return path
+
+
+SETTINGS = {"bins": 15, "binning": "width", "bootstrap_samples": 100, "seed": 0}
+
+
+def test_cells_by_language_and_over_all_and_their_contrasts(tmp_path):
+    files = [record(tmp_path / "a.parquet", "none"), record(tmp_path / "b.parquet", "0", 0.1)]
+    next_token_metrics.measure(files, settings=SETTINGS, out=tmp_path / "out", note={})
+    cells = pa.parquet.read_table(tmp_path / "out/next_token.parquet").to_pandas()
+    assert cells.groupby("beta").language.apply(list).tolist() == [["all", "de", "en"]] * 2
+    whole = records.read_tokens(files[0])
+    expected = calibration.ece(
+        np.exp(whole["top_logprob"].to_numpy().astype(float)), whole["correct"].to_numpy(zero_copy_only=False)
+    )
+    row = cells[(cells.language == "all") & (cells.beta == "none")].iloc[0]
+    assert row.ece == pytest.approx(expected, abs=1e-12)
+    assert row.ece_low <= row.ece <= row.ece_high
+    found = pa.parquet.read_table(tmp_path / "out/next_token_contrasts.parquet").to_pandas()
+    gap = found[(found.metric == "gap") & (found.language == "all")].iloc[0]
+    assert gap.low > 0
+    assert set(found.language) == {"all", "de", "en", "mean"}
+
+
+def test_draws_are_the_metrics_of_the_repeated_conversations(tmp_path):
+    table = records.read_tokens(record(tmp_path / "a.parquet", "none"))
+    found, cluster = next_token_metrics.outcomes(table, 100), table["conversation"].to_numpy()
+    weights = np.random.default_rng(1).integers(0, 3, (2, 40)).astype(float)
+    drawn = next_token_metrics.draws(found, cluster, weights, bins=15, binning="width")
+    for row, mine in zip(drawn, weights, strict=True):
+        place = np.repeat(np.arange(len(cluster)), mine[cluster].astype(int))
+        again = next_token_metrics.outcomes(table.take(place), 100)
+        assert row == pytest.approx(bootstrap.estimates(again, bins=15, binning="width"), abs=1e-12)
+
+
+def test_other_conversations_are_refused(tmp_path):
+    files = [record(tmp_path / "a.parquet", "none"), record(tmp_path / "b.parquet", "0", count=30)]
+    with pytest.raises(next_token_metrics.TokensError, match="hold different conversations"):
+        next_token_metrics.measure(files, settings=SETTINGS, out=tmp_path / "out", note={})
+    assert not (tmp_path / "out").exists()

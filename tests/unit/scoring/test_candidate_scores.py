@@ -1,0 +1,52 @@
+"""What is computed once, and what happens when memory runs out."""
+
+import pytest
+import torch
+from helpers import models as tiny
+from helpers.multiple_choice import score
+
+from polycal.artifacts import records
+from polycal.scoring import candidate_scores, log_likelihoods, token_trees, tree_forward
+
+
+@pytest.mark.parametrize("architecture", tiny.ARCHITECTURES)
+def test_examples_of_a_group_are_processed_once_and_change_nothing(
+    folders, questions, tmp_path, architecture, monkeypatch
+):
+    prefixes, real = [], candidate_scores.PrefixCache
+
+    def counted(model, tokens):
+        prefixes.append(len(tokens))
+        return real(model, tokens)
+
+    monkeypatch.setattr(candidate_scores, "PrefixCache", counted)
+    attention = "eager" if architecture == "gemma2" else "sdpa"
+    shared = score(folders[architecture], questions, tmp_path / "s", "texts", 2, None, attention)
+    assert len(prefixes) == 1
+    assert prefixes[0] > token_trees.MIN_SHARED_PREFIX
+    monkeypatch.setattr(tree_forward, "supports_trees", lambda model: False)
+    plain = score(folders[architecture], questions, tmp_path / "p", "texts", 2, None, attention)
+    assert len(prefixes) == 1
+    for a, b in zip(shared, plain, strict=True):
+        assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-4)
+        assert a["option_tokens"] == b["option_tokens"]
+    less, more = (records.metadata(tmp_path / name)["tokens"] for name in "sp")
+    assert less < more / 2
+
+
+def test_the_budget_halves_when_memory_runs_out(folders, questions, tmp_path, monkeypatch):
+    right = score(folders["llama"], questions, tmp_path / "a", "texts", 0, 2048)
+    real, sizes = log_likelihoods.log_likelihoods, []
+
+    def scarce(model, batch, prefix=None):
+        sizes.append(len(batch) * max(map(len, batch)))
+        if sizes[-1] > 150:
+            raise torch.OutOfMemoryError("full")
+        return real(model, batch, prefix)
+
+    monkeypatch.setattr(log_likelihoods, "log_likelihoods", scarce)
+    left = score(folders["llama"], questions, tmp_path / "b", "texts", 0, 2048)
+    assert sizes[0] > 150 >= sizes[-1]
+    assert records.metadata(tmp_path / "b")["token_budget"] < 2048
+    for a, b in zip(right, left, strict=True):
+        assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-4)

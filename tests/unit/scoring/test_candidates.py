@@ -1,0 +1,46 @@
+import pytest
+from helpers import models as tiny
+from helpers.multiple_choice import EXAMPLES, TESTS
+
+from polycal.scoring import candidates, prompts
+from polycal.scoring.chat_turns import user_turn
+
+
+def tokenize(prompt, window):
+    (tokenized,) = candidates.tokenize_prompts(tiny.tokenizer(), [prompt], window)
+    return tokenized
+
+
+def longest(prefix, texts):
+    return max(len(tiny.tokenizer()(prefix + text)["input_ids"]) for text in texts)
+
+
+def test_examples_are_dropped_whole_until_the_prompt_fits():
+    prompt = prompts.build_prompt(TESTS[0], EXAMPLES[:2], "texts")
+    window = longest(prompt.examples[1] + prompt.question, prompt.candidates)
+    tokenized = tokenize(prompt, window)
+    assert (tokenized.examples, tokenized.was_cut) == (prompt.examples[1], True)
+    text = tiny.tokenizer().decode(list(tokenized.candidates[0].tokens[1:]))
+    assert text == prompt.examples[1] + prompt.question + prompt.candidates[0]
+    assert not tokenize(prompt, 10**6).was_cut
+    with pytest.raises(candidates.ScoringError, match="window holds 10"):
+        tokenize(prompt, 10)
+
+
+def test_the_opening_of_a_chat_turn_remains_when_examples_are_dropped():
+    prompt = prompts.build_prompt(TESTS[0], EXAMPLES[:1], "letters", turn=user_turn("tulu"))
+    tokenized = tokenize(prompt, longest(prompt.prefix, prompt.candidates) - 1)
+    assert (tokenized.examples, tokenized.was_cut) == ("", True)
+    text = tiny.tokenizer().decode(tokenized.candidates[0].tokens[1:])
+    assert text.startswith("<|user|>\nWhat is it?")
+
+
+def test_an_empty_candidate_is_refused():
+    with pytest.raises(candidates.ScoringError, match="option 1: nothing to score"):
+        tokenize(prompts.Prompt((), "Why?", (" a", "")), 99)
+
+
+def test_a_tokenizer_without_bos_scores_the_same_tokens():
+    for bos in (True, False):
+        (tokens,), start = candidates.tokenize_candidates(tiny.tokenizer(bos), "ab", [" c"])
+        assert (len(tokens) - start, start) == (2, 2 + bos)
