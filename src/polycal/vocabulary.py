@@ -20,3 +20,6 @@ CELL_KEYS = (*CHECKPOINT_KEYS, "benchmark", "protocol", "language")
 
 RESOURCE_LEVELS = ("high", "mid", "low")
 """Resource levels of languages, from most to least text."""
+
+ACCURACY_TOLERANCE = 0.005
+"""Change of accuracy that the paper still calls none (arXiv 2601.01362)."""

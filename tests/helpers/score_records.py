@@ -30,6 +30,7 @@ def cell(beta: str = "none", language: str = "en", **other: Any) -> dict[str, An
     return {
         "stage": "score",
         "model": "llama",
+        "base_seed": "none",
         "data": "alpaca" if tuned else "none",
         "recipe": "paper" if tuned else "none",
         "beta": beta,

@@ -1,183 +1,111 @@
-"""One cell measured: its metrics with draws, its reliability bins, and what the claims need of it."""
+"""Metrics of one cell: with intervals, without intervals, under other conventions, and per reliability bin."""
 
-import itertools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from polycal.analysis import bootstrap, score_arrays
-from polycal.analysis.score_arrays import CELL, Answers, MeasureError, Outcomes
-from polycal.artifacts import records
+from polycal.analysis import bootstrap
+from polycal.analysis.conditions import Condition
+from polycal.analysis.intervals import wilson, with_intervals
+from polycal.analysis.noise_floor import noise_floor
+from polycal.analysis.question_outcomes import QuestionOutcomes, outcomes
+from polycal.analysis.resampling import COSTLY_SAMPLES
+from polycal.analysis.score_arrays import ScoredQuestions
+from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, diagnostics, recalibration, selective_prediction, smooth_calibration
 from polycal.metrics.arrays import Array
 
-Found = TypeVar("Found")
 
-SERIES = CELL[:-1]
-"""What a mean over languages keeps apart."""
-LEVELS = ("high", "mid", "low")
-LARGE = 2000
-"""Questions of a benchmark from which on threads gain more than they wait for each other."""
+class Convention(NamedTuple):
+    """A way to compute a metric; ``binning`` is none and ``bins`` 0 for a metric without bins."""
+
+    normalise: str
+    metric: str
+    binning: str
+    bins: int
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One cell: bootstrap.METRICS estimated [9] and drawn [R, 9], smooth ECE with its fewer draws, table rows.
+class MeasuredCell:
+    """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], and its table rows.
 
-    ``points`` holds estimates under other conventions, by (normalise, metric, binning, bins).
+    ``smooth`` is the smooth ECE with its fewer samples. ``row`` belongs to the table cells, ``diagnostics`` to
+    the table of that name. ``under_conventions`` has the estimates that the claims are checked with.
     """
 
     cell: dict[str, str]
     resource: str
     candidates: str
     estimate: Array
-    draws: Array
+    samples: Array
     smooth: float
-    smooth_draws: Array
+    smooth_samples: Array
     row: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
     reliability: list[dict[str, Any]] = field(default_factory=list)
-    points: dict[tuple[str, str, str, int], float] = field(default_factory=dict)
+    under_conventions: dict[Convention, float] = field(default_factory=dict)
 
     @property
-    def series(self) -> tuple[str, ...]:
-        return tuple(self.cell[name] for name in SERIES)
+    def condition(self) -> Condition:
+        """The cell without its language."""
+        return Condition.of(self.cell)
 
 
-@dataclass
-class Study:
-    """The files of a study with what they share: settings, cells and resamples by benchmark.
+def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> MeasuredCell:
+    """Estimates, bootstrap samples and table rows of one Score file.
 
-    Raises MeasureError, before any is measured, for files that cannot stand in one table: none at all, a
-    cell twice, a language of unknown level, a candidate form without a normalisation, checkpoints of one
-    model scored on different questions of a language.
+    ``log_p`` [N, K] are its log-probabilities from ``score_set.log_probabilities``.
     """
-
-    files: list[Path]
-    settings: Mapping[str, Any]
-    cells: list[dict[str, Any]] = field(default_factory=list)
-    resamples: dict[str, bootstrap.Resamples] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.files:
-            raise MeasureError("no Score file to measure.")
-        found = sorted(
-            ((score_arrays.cell_of(path), path) for path in self.files), key=lambda pair: key(pair[0])
-        )
-        for (cell, path), (other, second) in itertools.pairwise(found):
-            if key(cell) == key(other):
-                raise MeasureError(f"{path} and {second} hold the same cell: {', '.join(key(cell))}.")
-        self.cells, self.files = [cell for cell, _ in found], [path for _, path in found]
-        self._check()
-        # In the order of the first file: the others have the same, and their columns need no sorting.
-        ids: dict[str, dict[str, None]] = {}
-        sides: dict[tuple[str, ...], tuple[Path, pa.ChunkedArray]] = {}
-        last: pa.ChunkedArray | None = None
-        for cell, path in zip(self.cells, self.files, strict=True):
-            column = _question_ids(path)
-            side = tuple(str(cell[name]) for name in ("model", "benchmark", "protocol", "language"))
-            _same_questions(*sides.setdefault(side, (path, column)), path, column)
-            known = ids.setdefault(str(cell["benchmark"]), {})
-            if last is None or not known or not column.equals(last):
-                known.update(dict.fromkeys(column.to_pylist()))
-            last = column
-        self.resamples = {
-            name: bootstrap.Resamples(name, known, self.settings["bootstrap_samples"], self.settings["seed"])
-            for name, known in sorted(ids.items())
-        }
-
-    def _check(self) -> None:
-        for path, cell in zip(self.files, self.cells, strict=True):
-            language = str(cell["language"])
-            if self.settings["resource"].get(language) not in LEVELS:
-                raise MeasureError(
-                    f"{path}: resource level of language {language!r} is unknown; it must be high, mid or low."
-                )
-            form = str((cell.get("settings") or {}).get("candidates", "letters"))
-            if form not in self.settings["normalise"]:
-                raise MeasureError(f"{path}: no normalisation is set for candidates {form!r}.")
-
-    def log_probabilities(self, found: Answers) -> Array:
-        """Under the study's own normalisation for the file's candidate form."""
-        return found.log_probabilities(self.settings["normalise"][found.candidates])
-
-    def series(self) -> list[list[Path]]:
-        """The files of each checkpoint, benchmark and protocol, one a language."""
-        found: dict[tuple[str, ...], list[Path]] = {}
-        for path, cell in zip(self.files, self.cells, strict=True):
-            found.setdefault(key(cell)[:-1], []).append(path)
-        return list(found.values())
-
-
-def side_by_side(study: Study, work: Callable[[Any], Found], items: Sequence[Any]) -> list[Found]:
-    """``work`` of every item, in order; two at a time where arrays are large enough that numpy runs beside Python."""
-    large = max(len(resamples.names) for resamples in study.resamples.values()) >= LARGE
-    if not large:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, items))
-
-
-def key(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    """A cell's eight names."""
-    return tuple(str(cell[name]) for name in CELL)
-
-
-def measure_cell(study: Study, found: Answers, log_p: Array) -> Measured:
-    """Estimates, draws and table rows of one Score file; ``log_p`` is its ``study.log_probabilities``."""
-    bins, binning = study.settings["bins"], study.settings["binning"]
-    resamples = study.resamples[found.cell["benchmark"]]
-    places = resamples.places(found.question_id)
-    weights = resamples.take(resamples.weights, places)
-    outcome = score_arrays.outcomes(log_p, found.gold, found.options)
-    estimate = bootstrap.estimates(outcome, bins=bins, binning=binning)
-    drawn = bootstrap.draws(outcome, weights, bins=bins, binning=binning)
-    smooth = smooth_calibration.smooth_ece(outcome.confidence, outcome.correct)
-    smooth_draws = bootstrap.smooth_draws(outcome, weights[: bootstrap.COSTLY_DRAWS])
-    floor, floor_high = bootstrap.noise_floor(
-        outcome.confidence, resamples.take(resamples.uniform, places), bins=bins, binning=binning
+    bins, binning = score_set.settings["bins"], score_set.settings["binning"]
+    resamples = score_set.resamples[questions.cell["benchmark"]]
+    columns = resamples.columns(questions.question_id)
+    weights = resamples.take(resamples.weights, columns)
+    values = outcomes(log_p, questions.gold, questions.options)
+    estimate = bootstrap.estimates(values, bins=bins, binning=binning)
+    samples = bootstrap.samples(values, weights, bins=bins, binning=binning)
+    smooth = smooth_calibration.smooth_ece(values.confidence, values.correct)
+    smooth_samples = bootstrap.smooth_ece_samples(values, weights[:COSTLY_SAMPLES])
+    floor, floor_high = noise_floor(
+        values.confidence, resamples.take(resamples.uniform, columns), bins=bins, binning=binning
     )
-    resource = study.settings["resource"][found.cell["language"]]
-    intervals = bounded(bootstrap.METRICS, estimate, drawn)
-    chance = float((1 / found.options).mean())
+    intervals = with_intervals(bootstrap.METRICS, estimate, samples)
+    chance = float((1 / questions.options).mean())
+    resource = score_set.resource(questions.cell)
     row = {
-        **found.cell,
+        **questions.cell,
         "resource": resource,
-        "n": len(found.gold),
+        "n": len(questions.gold),
         "chance": chance,
-        # a form of question that a model has not learned says nothing of its calibration
+        # A model that has not learned a form of question shows nothing of its calibration there.
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
-        **bounded(("smooth_ece",), np.array([smooth]), smooth_draws[:, None]),
+        **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
         "ece_floor": floor,
         "ece_floor_high": floor_high,
-        "equal_candidates": outcome.ties,
-        **battery(np.exp(log_p), found, outcome, bins),
+        "equal_candidates": values.ties,
     }
-    return Measured(
-        cell=found.cell,
+    return MeasuredCell(
+        cell=questions.cell,
         resource=resource,
-        candidates=found.candidates,
+        candidates=questions.candidates,
         estimate=estimate,
-        draws=drawn,
+        samples=samples,
         smooth=smooth,
-        smooth_draws=smooth_draws,
+        smooth_samples=smooth_samples,
         row=row,
-        reliability=reliability_rows(found.cell, outcome, bins, binning),
-        points=points(found, study.settings["sensitivity"]),
+        diagnostics={**questions.cell, **secondary_metrics(np.exp(log_p), questions, values, bins)},
+        reliability=reliability_rows(questions.cell, values, bins, binning),
+        under_conventions=metrics_under_conventions(questions, score_set.settings["sensitivity"]),
     )
 
 
-def battery(p: Array, found: Answers, outcome: Outcomes, bins: int) -> dict[str, float]:
-    """The further metrics of a cell, without intervals."""
-    pair = outcome.confidence, outcome.correct
+def secondary_metrics(
+    p: Array, questions: ScoredQuestions, values: QuestionOutcomes, bins: int
+) -> dict[str, float]:
+    """The metrics without intervals, from probabilities ``p`` [N, K] and the outcomes of the questions."""
+    pair = values.confidence, values.correct
     parts = diagnostics.brier_decomposition(*pair, bins=bins)
     return {
         "ece_mass": calibration.ece(*pair, bins=bins, binning="mass"),
@@ -185,7 +113,7 @@ def battery(p: Array, found: Answers, outcome: Outcomes, bins: int) -> dict[str,
         "debiased_ece": diagnostics.debiased_ece(*pair, bins=bins),
         "debiased_rms": diagnostics.debiased_rms(*pair, bins=bins),
         "adaptive_rms": diagnostics.adaptive_calibration_error(*pair),
-        "classwise_ece": diagnostics.classwise_ece(p, found.gold, options=found.options, bins=bins),
+        "classwise_ece": diagnostics.classwise_ece(p, questions.gold, options=questions.options, bins=bins),
         "platt_ece": recalibration.platt_ece(*pair),
         "brier_reliability": parts.reliability,
         "brier_resolution": parts.resolution,
@@ -197,76 +125,40 @@ def battery(p: Array, found: Answers, outcome: Outcomes, bins: int) -> dict[str,
 
 
 def reliability_rows(
-    cell: Mapping[str, str], outcome: Outcomes, bins: int, binning: calibration.Binning
+    cell: Mapping[str, str], values: QuestionOutcomes, bins: int, binning: calibration.Binning
 ) -> list[dict[str, Any]]:
-    """One row a non-empty bin of the reliability diagram, accuracy with its Wilson interval."""
-    shown = calibration.reliability(outcome.confidence, outcome.correct, bins=bins, binning=binning)
-    index = np.unique(calibration.bin_index(outcome.confidence, bins, binning))
-    low, high = wilson(shown.accuracy, shown.count)
+    """One row per non-empty bin of the reliability diagram, accuracy with its Wilson interval."""
+    diagram = calibration.reliability(values.confidence, values.correct, bins=bins, binning=binning)
+    index = np.unique(calibration.bin_index(values.confidence, bins, binning))
+    low, high = wilson(diagram.accuracy, diagram.count)
     columns = {
         "bin": index.tolist(),
-        "low": shown.low.tolist(),
-        "high": shown.high.tolist(),
-        "n": shown.count.tolist(),
-        "confidence": shown.confidence.tolist(),
-        "accuracy": shown.accuracy.tolist(),
+        "low": diagram.low.tolist(),
+        "high": diagram.high.tolist(),
+        "n": diagram.count.tolist(),
+        "confidence": diagram.confidence.tolist(),
+        "accuracy": diagram.accuracy.tolist(),
         "accuracy_low": low.tolist(),
         "accuracy_high": high.tolist(),
     }
-    return [
-        {**cell, **dict(zip(columns, values, strict=True))} for values in zip(*columns.values(), strict=True)
-    ]
+    return [{**cell, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
 
 
-def points(found: Answers, conventions: Mapping[str, Any]) -> dict[tuple[str, str, str, int], float]:
-    """Accuracy, gap and ECE under every normalisation and binning, without intervals."""
-    table: dict[tuple[str, str, str, int], float] = {}
-    for normalise in found.normalisations(conventions["normalise"]):
-        log_p = found.log_probabilities(normalise)
-        confidence, correct = np.exp(log_p.max(1)), (log_p.argmax(1) == found.gold).astype(np.float64)
-        table[normalise, "accuracy", "none", 0] = float(correct.mean())
-        table[normalise, "gap", "none", 0] = float(confidence.mean() - correct.mean())
-        for binning in conventions["binning"]:
-            for bins in conventions["bins"]:
-                value = calibration.ece(confidence, correct, bins=bins, binning=binning)
-                table[normalise, "ece", binning, bins] = value
-    return table
+def metrics_under_conventions(
+    questions: ScoredQuestions, choices: Mapping[str, Any]
+) -> dict[Convention, float]:
+    """Accuracy, gap and ECE under every normalisation and binning of ``choices``, without intervals.
 
-
-def bounded(names: Sequence[str], estimate: Array, drawn: Array) -> dict[str, float]:
-    """Each metric with its interval, within the metric's range."""
-    low, high = bootstrap.interval(estimate, drawn)
-    row: dict[str, float] = {}
-    for place, name in enumerate(names):
-        least, most = bootstrap.BOUNDS[name]
-        row[name] = float(estimate[place])
-        row[f"{name}_low"] = float(np.clip(low[place], least, most))
-        row[f"{name}_high"] = float(np.clip(high[place], least, most))
-    return row
-
-
-def wilson(share: Array, n: NDArray[np.int64]) -> tuple[Array, Array]:
-    """95% interval of a binomial share (Wilson 1927), which keeps inside [0, 1] at small counts."""
-    z = 1.959963984540054
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
-
-
-def _question_ids(path: Path) -> pa.ChunkedArray:
-    try:
-        return pq.ParquetFile(path).read(columns=["question_id"])["question_id"]
-    except (OSError, KeyError, pa.ArrowInvalid):
-        return records.read_scores(path)["question_id"]  # says what is wrong
-
-
-def _same_questions(first: Path, one: pa.ChunkedArray, second: Path, two: pa.ChunkedArray) -> None:
-    if one.equals(two):
-        return
-    before, after = set(one.to_pylist()), set(two.to_pylist())
-    if before != after:
-        raise MeasureError(
-            f"{first} and {second} cannot be compared: {len(before - after)} question(s) are only in the first "
-            f"and {len(after - before)} only in the second (such as {min(before ^ after)!r}); score both on the "
-            "same questions."
-        )
+    ``choices`` lists normalise, binning and bins; ``pmi`` is added where the file has what it needs.
+    """
+    values: dict[Convention, float] = {}
+    for normalise in questions.normalisations(choices["normalise"]):
+        log_p = questions.log_probabilities(normalise)
+        confidence, correct = np.exp(log_p.max(1)), (log_p.argmax(1) == questions.gold).astype(np.float64)
+        values[Convention(normalise, "accuracy", "none", 0)] = float(correct.mean())
+        values[Convention(normalise, "gap", "none", 0)] = float(confidence.mean() - correct.mean())
+        for binning in choices["binning"]:
+            for bins in choices["bins"]:
+                ece = calibration.ece(confidence, correct, bins=bins, binning=binning)
+                values[Convention(normalise, "ece", binning, bins)] = ece
+    return values

@@ -1,32 +1,28 @@
-"""How far the metrics themselves are off, where the true answer distribution of every question is known.
+"""How far the metrics themselves are off, where the true distribution of the answers is known.
 
-A benchmark's gold answers are one draw from the truth. The truth's own score under the metrics is the best
-that any model can have, its ECE pure chance; and for a model the chance that its chosen option is right is
-known, so that its ECE can be taken without the chance in the labels.
+The right answers of the miniature's benchmarks are one draw from that distribution. Its own score under the
+metrics is the best that any model can have, and its ECE is chance alone. For a model, the true probability that
+its chosen option is right is known, so that its ECE can be computed without the chance in the labels.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from polycal.analysis.cell_metrics import Study
-from polycal.analysis.score_arrays import CELL, Answers, MeasureError
+from polycal.analysis.score_arrays import MeasureError, ScoredQuestions
+from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration
 from polycal.metrics.arrays import Array
+from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE
 
-TRUE = {
-    "model": "truth",
-    "data": "none",
-    "recipe": "none",
-    "beta": "none",
-    "seed": "none",
-    "protocol": "none",
-}
+TRUE_DISTRIBUTION = {**dict.fromkeys(CHECKPOINT_KEYS, NONE), "model": "truth", "protocol": NONE}
+"""Keys of the rows that score the true distribution itself."""
 COLUMNS = (
-    *CELL,
+    *CELL_KEYS,
     "n",
     "accuracy",
     "accuracy_true",
@@ -38,51 +34,74 @@ COLUMNS = (
 )
 
 
-def file(folders: Mapping[str, str], benchmark: str, language: str) -> Path:
+class TruthRows(NamedTuple):
+    """A row of the true distribution and a row of one cell."""
+
+    truth: dict[str, Any]
+    cell: dict[str, Any]
+
+
+def truth_file(folders: Mapping[str, str], benchmark: str, language: str) -> Path:
     """The file of the true answers of a benchmark in one language."""
     return Path(folders[benchmark]) / f"{language}.parquet"
 
 
-def rows(
-    study: Study, folders: Mapping[str, str], found: Answers, log_p: Array
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Rows of the true distribution (model ``truth``) and of one cell; None where its truth is not known.
+def truth_rows(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> TruthRows | None:
+    """Rows of the true distribution (model ``truth``) and of one cell; None if no truth of its benchmark is known.
 
-    accuracy and ece are over the gold answers; accuracy_true and ece_true over the true chance that the
-    chosen option is right, so ece_error = ece - ece_true is what chance in the labels adds; divergence is
-    the mean Kullback-Leibler divergence of the model from the truth, in nats. ``folders`` names, by benchmark,
-    a folder of {language}.parquet with question_id and truth. Raises MeasureError where a file or a question lacks.
+    accuracy and ece are against the benchmark's answers; accuracy_true and ece_true against the true probability
+    that the chosen option is right, so that ece_error = ece − ece_true is what chance in the labels adds.
+    divergence is the mean Kullback-Leibler divergence of the model from the truth, in nats. ``log_p`` [N, K] are
+    the log-probabilities of the cell. The setting ``truth`` names a folder per benchmark, with a file
+    LANGUAGE.parquet of question_id and truth. Raises MeasureError if a file or question is missing.
     """
-    if found.cell["benchmark"] not in folders:
+    folders = score_set.settings["truth"]
+    if questions.cell["benchmark"] not in folders:
         return None
-    source = file(folders, found.cell["benchmark"], found.cell["language"])
-    try:
-        table = pq.ParquetFile(source).read(columns=["question_id", "truth"])
-    except FileNotFoundError:
-        raise MeasureError(
-            f"{source}: no such file; the true answers of {found.path} must be there."
-        ) from None
-    by_id = dict(zip(table["question_id"].to_pylist(), table["truth"].to_pylist(), strict=True))
-    truth = np.zeros(found.logprob.shape)
-    for place, name in enumerate(found.question_id):
-        if len(by_id.get(name, ())) != found.options[place]:
-            raise MeasureError(
-                f"{source}: question_id {name!r} of {found.path} must be there with "
-                f"{found.options[place]} options."
-            )
-        truth[place, : found.options[place]] = by_id[name]
+    truth = _read_truth(
+        truth_file(folders, questions.cell["benchmark"], questions.cell["language"]), questions
+    )
     with np.errstate(divide="ignore"):
         log_truth = np.log(truth)
-    own = {**found.cell, **TRUE, **_row(study, log_truth, truth, found.gold)}
-    return own, {**found.cell, **_row(study, log_p, truth, found.gold)}
+    return TruthRows(
+        truth={
+            **questions.cell,
+            **TRUE_DISTRIBUTION,
+            **_against_truth(score_set, log_truth, truth, questions.gold),
+        },
+        cell={**questions.cell, **_against_truth(score_set, log_p, truth, questions.gold)},
+    )
 
 
-def _row(study: Study, log_p: Array, truth: Array, gold: np.ndarray) -> dict[str, Any]:
-    bins, binning = study.settings["bins"], study.settings["binning"]
+def _read_truth(path: Path, questions: ScoredQuestions) -> Array:
+    """The true distribution of every question, [N, K], zero beyond its options."""
+    try:
+        table = pq.ParquetFile(path).read(columns=["question_id", "truth"])
+    except FileNotFoundError:
+        raise MeasureError(
+            f"{path}: no such file; the true answers of {questions.path} must be there."
+        ) from None
+    by_id = dict(zip(table["question_id"].to_pylist(), table["truth"].to_pylist(), strict=True))
+    truth = np.zeros(questions.logprob.shape)
+    for row, name in enumerate(questions.question_id):
+        options = questions.options[row]
+        if len(by_id.get(name, ())) != options:
+            raise MeasureError(
+                f"{path}: question_id {name!r} of {questions.path} must be there with {options} options."
+            )
+        truth[row, :options] = by_id[name]
+    return truth
+
+
+def _against_truth(
+    score_set: ScoreSet, log_p: Array, truth: Array, gold: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Metrics of a distribution ``log_p`` [N, K] against the answers ``gold`` [N] and the truth [N, K]."""
+    bins, binning = score_set.settings["bins"], score_set.settings["binning"]
     chosen = log_p.argmax(1)
     confidence = np.minimum(np.exp(log_p.max(1)), 1.0)
     correct, chance = (chosen == gold).astype(np.float64), truth[np.arange(len(gold)), chosen]
-    measured = calibration.ece(confidence, correct, bins=bins, binning=binning)
+    ece = calibration.ece(confidence, correct, bins=bins, binning=binning)
     index = calibration.bin_index(confidence, bins, binning)
     exact = float(np.abs(np.bincount(index, weights=chance - confidence)).sum() / len(gold))
     inside = truth > 0
@@ -92,8 +111,8 @@ def _row(study: Study, log_p: Array, truth: Array, gold: np.ndarray) -> dict[str
         "accuracy": float(correct.mean()),
         "accuracy_true": float(chance.mean()),
         "confidence": float(confidence.mean()),
-        "ece": measured,
+        "ece": ece,
         "ece_true": exact,
-        "ece_error": measured - exact,
+        "ece_error": ece - exact,
         "divergence": float((truth * ratio).sum(1).mean()) + 0.0,
     }

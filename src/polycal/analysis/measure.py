@@ -1,135 +1,142 @@
-"""What the Score files of a study say: every table of numbers that the figures and the report stand on.
+"""The stage ``measure``: every table of numbers that the figures and the report are made from.
 
-``measure`` reads every file once and keeps of it only estimates and draws, so that the paper's grid fits in
+Each Score file is read once, and only estimates and bootstrap samples are kept, so that the paper's grid fits in
 memory. The tables are plain Parquet files; the same files and settings give the same values.
 """
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from polycal.analysis import (
-    bootstrap,
-    cell_metrics,
-    contrasts,
-    score_arrays,
-    sensitivity,
-    temperature_scaling,
-)
-from polycal.analysis import known_truth as truth
-from polycal.analysis.cell_metrics import Study
-from polycal.artifacts import records
+from polycal.analysis import contrasts, known_truth, pooling, score_arrays, sensitivity, temperature_scaling
+from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
+from polycal.analysis.conditions import cell_key
+from polycal.analysis.known_truth import TruthRows
+from polycal.analysis.score_set import ScoreSet
+from polycal.analysis.temperature_scaling import Recalibrated
+from polycal.artifacts import files, records, tables
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics import smooth_calibration
 
-TABLES = ("cells", "reliability", "means", "contrasts", "sensitivity", "claims", "cures")
+Result = TypeVar("Result")
+
+TABLES = (
+    "cells",
+    "diagnostics",
+    "reliability",
+    "means",
+    "contrasts",
+    "sensitivity",
+    "claims",
+    "recalibration",
+)
 TRUTH = "truth"
-"""The further table of a world whose true answers are known."""
-DEFAULT: dict[str, Any] = {"bins": 15, "binning": "width", "normalise": {"letters": "sum", "texts": "token"}}
-
+"""The additional table of a world whose true answers are known."""
 COLUMNS = {
     "contrasts": contrasts.COLUMNS,
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
-    "cures": temperature_scaling.COLUMNS,
-    TRUTH: truth.COLUMNS,
+    "recalibration": temperature_scaling.COLUMNS,
+    TRUTH: known_truth.COLUMNS,
 }
 """Of the tables that may be empty."""
-
-
-def names(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """The tables that ``measure`` writes under these settings."""
-    return (*TABLES, TRUTH) if settings.get("truth") else TABLES
-
-
-def measure(files: list[Path], *, settings: dict[str, Any], out: Path, stamp: Stamp) -> None:
-    """Write the tables of a study into the folder ``out``, each with ``note`` in its metadata.
-
-    cells, reliability, means, contrasts, sensitivity, claims, cures; and truth where ``settings`` names, by
-    benchmark, the folder of a world's true answers. ``settings``: bins, binning, normalise by candidate form, draws, seed,
-    resource by language, sensitivity (bins, binning, normalise), optionally truth. Raises MeasureError or
-    RecordError before anything is written.
-    """
-    study = Study([Path(path) for path in files], settings)
-    series = cell_metrics.side_by_side(study, lambda paths: _series(study, paths), study.series())
-    found = [cell for part in series for cell in part.measured]
-    pooled = [*found, *contrasts.pool_seeds(found, settings["seed"])]
-    conventions = sensitivity.rows(found)
-    tables: dict[str, list[dict[str, Any]]] = {
-        "cells": [cell.row for cell in found],
-        "reliability": [row for cell in found for row in cell.reliability],
-        "means": contrasts.mean_rows(pooled),
-        "contrasts": contrasts.contrast_rows(pooled),
-        "sensitivity": conventions,
-        "claims": sensitivity.claims(conventions, settings),
-        "cures": temperature_scaling.rows([cured for part in series for cured in part.cured]),
-    }
-    if settings.get("truth"):
-        known = [pair for part in series for pair in part.truth]
-        own = {cell_metrics.key(row): row for row, _ in known}
-        tables[TRUTH] = [*(own[name] for name in sorted(own)), *(row for _, row in known)]
-    closed = stamp()
-    for name, rows in tables.items():
-        table = pd.DataFrame(rows, columns=COLUMNS.get(name))
-        write(table, Path(out) / f"{name}.parquet", {**closed, "table": name, "settings": settings})
+THREADED_FROM = 2000
+"""Questions of a benchmark from which two threads are faster than one."""
 
 
 @dataclass
-class Series:
-    """What one checkpoint gives on one benchmark, over its languages."""
+class ConditionResults:
+    """Results of one condition over its languages."""
 
-    measured: list[cell_metrics.Measured] = field(default_factory=list)
-    cured: list[temperature_scaling.Cured] = field(default_factory=list)
-    truth: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    cells: list[MeasuredCell] = field(default_factory=list)
+    recalibrated: list[Recalibrated] = field(default_factory=list)
+    truth: list[TruthRows] = field(default_factory=list)
 
 
-def _series(study: Study, paths: Iterable[Path]) -> Series:
-    found, sides = Series(), []
+def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tables that ``measure`` writes with the settings of ``cell``."""
+    return (*TABLES, TRUTH) if cell["settings"].get("truth") else TABLES
+
+
+def input_checksums(cell: Mapping[str, Any], *, scores: Sequence[Path]) -> dict[str, str]:
+    """Checksum of every file that ``measure`` reads, by path: rows of the records, bytes of the true answers.
+
+    Raises RecordError for a record that is missing or broken.
+    """
+    manifests = {str(path): records.metadata(path) for path in scores}
+    checksums = {path: str(manifest["content"]) for path, manifest in manifests.items()}
+    folders = cell["settings"].get("truth") or {}
+    measured = (
+        {(m["cell"]["benchmark"], m["cell"]["language"]) for m in manifests.values()} if folders else set()
+    )
+    for path in sorted(
+        known_truth.truth_file(folders, benchmark, language)
+        for benchmark, language in measured
+        if benchmark in folders
+    ):
+        checksums[str(path)] = files.sha256(path)
+    return checksums
+
+
+def measure(cell: Mapping[str, Any], *, scores: Sequence[Path], out: Path, stamp: Stamp) -> None:
+    """Write the tables of a study into the folder ``out``; ``table_names`` lists them.
+
+    ``cell["settings"]``: bins, binning, normalise per candidate form, bootstrap_samples, seed, resource per
+    language, sensitivity (bins, binning, normalise), and optionally truth, a folder of true answers per
+    benchmark. Raises MeasureError or RecordError before anything is written.
+    """
+    settings = cell["settings"]
+    score_set = ScoreSet([Path(path) for path in scores], settings)
+    results = in_threads(
+        score_set, lambda paths: _measure_condition(score_set, paths), score_set.by_condition()
+    )
+    cells = [cell for result in results for cell in result.cells]
+    pooled = [*cells, *pooling.pool_seeds(cells, settings["seed"])]
+    conventions = sensitivity.sensitivity_rows(cells)
+    recalibrated = [one for result in results for one in result.recalibrated]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "cells": [cell.row for cell in cells],
+        "diagnostics": [cell.diagnostics for cell in cells],
+        "reliability": [row for cell in cells for row in cell.reliability],
+        "means": pooling.mean_rows(pooled),
+        "contrasts": contrasts.contrast_rows(pooled),
+        "sensitivity": conventions,
+        "claims": sensitivity.claim_rows(conventions, settings),
+        "recalibration": temperature_scaling.recalibration_rows(recalibrated),
+    }
+    if settings.get("truth"):
+        pairs = [pair for result in results for pair in result.truth]
+        # Every model is scored against the same truth, which needs one row per benchmark and language.
+        truth = {cell_key(pair.truth): pair.truth for pair in pairs}
+        rows[TRUTH] = [*(truth[key] for key in sorted(truth)), *(pair.cell for pair in pairs)]
+    metadata = stamp()
+    for name, table_rows in rows.items():
+        table = pd.DataFrame(table_rows, columns=COLUMNS.get(name))
+        tables.write(table, Path(out) / f"{name}.parquet", {**metadata, "table": name, "settings": settings})
+
+
+def _measure_condition(score_set: ScoreSet, paths: Sequence[Path]) -> ConditionResults:
+    results, splits = ConditionResults(), []
     for path in paths:
-        source = score_arrays.read(path)
-        log_p = study.log_probabilities(source)
-        found.measured.append(cell_metrics.measure_cell(study, source, log_p))
-        if side := temperature_scaling.split(study, source, log_p):
-            sides.append(side)
-        if study.settings.get("truth") and (
-            pair := truth.rows(study, study.settings["truth"], source, log_p)
-        ):
-            found.truth.append(pair)
-    found.cured = temperature_scaling.cure_series(study, sides)
-    return found
+        questions = score_arrays.read(path)
+        log_p = score_set.log_probabilities(questions)
+        results.cells.append(measure_cell(score_set, questions, log_p))
+        if split := temperature_scaling.split_questions(score_set, questions, log_p):
+            splits.append(split)
+        if score_set.settings.get("truth") and (pair := known_truth.truth_rows(score_set, questions, log_p)):
+            results.truth.append(pair)
+    results.recalibrated = temperature_scaling.recalibrate(score_set, splits)
+    return results
 
 
-def summary(files: Iterable[Path]) -> pd.DataFrame:
-    """Metrics of Score files under the default conventions, one row a file: no intervals, any files together."""
-    rows = []
-    for path in files:
-        cell = records.metadata(path).get("cell") or {}
-        found = score_arrays.read(path, cell)
-        log_p = found.log_probabilities(DEFAULT["normalise"].get(found.candidates, "sum"))
-        outcome = score_arrays.outcomes(log_p, found.gold, found.options)
-        estimate = bootstrap.estimates(outcome, bins=DEFAULT["bins"], binning=DEFAULT["binning"])
-        named = dict(zip(bootstrap.METRICS, estimate.tolist(), strict=True))
-        smooth = smooth_calibration.smooth_ece(outcome.confidence, outcome.correct)
-        rows.append({"file": str(path), **found.cell, "n": len(found.gold), **named, "smooth_ece": smooth})
-    return pd.DataFrame(rows)
-
-
-def write(table: pd.DataFrame, path: Path, note: Mapping[str, Any]) -> None:
-    """Write a table atomically, with ``note`` and the rows' checksum as JSON in its metadata under ``polycal``."""
-    found = pa.Table.from_pandas(table, preserve_index=False)
-    text = json.dumps({**note, "content": records.checksum(found)}, sort_keys=True, default=str)
-    found = found.replace_schema_metadata({**(found.schema.metadata or {}), b"polycal": text.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        pq.write_table(found, aside, compression="zstd")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
+    """``work`` of every item, in order; in two threads if arrays are so large that numpy runs beside Python."""
+    large = max(len(resamples.ids) for resamples in score_set.resamples.values()) >= THREADED_FROM
+    if not large:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, items))

@@ -1,8 +1,8 @@
-"""Calibration of next-token predictions: metrics of TokenScore records, by language, with intervals.
+"""The stage ``measure_next_token``: calibration of next-token predictions by language, with intervals.
 
-A cell here is a checkpoint on the held-out conversations of a data set: its benchmark is the data set, its
-protocol ``next-token``. Confidence is the probability of the most probable token, which is right where it
-stands in the conversation. Tokens of one conversation hang together, so conversations are resampled.
+A cell is a checkpoint on the held-out conversations of a data set: its benchmark is the data set, its protocol
+``next-token``. Confidence is the probability of the most probable token, which is correct if it is the token of
+the conversation. Tokens of one conversation depend on each other, so conversations are resampled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,144 +13,132 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polycal.analysis import bootstrap, cell_metrics, contrasts
-from polycal.analysis import measure as statistics
-from polycal.analysis.score_arrays import CELL, Outcomes
-from polycal.artifacts import records
+from polycal.analysis import bootstrap, contrasts
+from polycal.analysis.cell_metrics import MeasuredCell, reliability_rows
+from polycal.analysis.intervals import with_intervals
+from polycal.analysis.noise_floor import noise_floor
+from polycal.analysis.question_outcomes import QuestionOutcomes
+from polycal.analysis.resampling import Resamples
+from polycal.artifacts import records, tables
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
-from polycal.metrics import calibration
-from polycal.metrics.arrays import Array
+from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 TABLES = ("next_token", "next_token_reliability", "next_token_contrasts")
 PROTOCOL = "next-token"
-FLOOR_DRAWS = 50
+FLOOR_SAMPLES = 50
 ALL = "all"
-"""Stands for all languages together."""
+"""The language of the rows over all tokens."""
 
 
 class TokensError(PolycalError):
     """TokenScore records that cannot be measured together; the message names the file."""
 
 
-def measure(files: Sequence[Path], *, settings: Mapping[str, Any], out: Path, stamp: Stamp) -> None:
-    """Write next_token, next_token_reliability and next_token_contrasts into ``out``.
+def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tables that ``measure_next_token`` writes."""
+    return TABLES
 
-    ``settings``: bins, binning, draws, seed. Contrasts are those of ``contrasts.contrast_rows``, by language and
-    over all tokens. Raises RecordError or TokensError before anything is written.
+
+def input_checksums(cell: Mapping[str, Any], *, tokens: Sequence[Path]) -> dict[str, str]:
+    """Checksum of every TokenScore record, by path. Raises RecordError if one is missing or broken."""
+    return {str(path): str(records.metadata(path)["content"]) for path in tokens}
+
+
+def measure_next_token(cell: Mapping[str, Any], *, tokens: Sequence[Path], out: Path, stamp: Stamp) -> None:
+    """Write next_token, next_token_reliability and next_token_contrasts into the folder ``out``.
+
+    ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
+    ``contrasts.contrast_rows``, by language and over all tokens. Raises RecordError or TokensError before
+    anything is written.
     """
-    found: list[cell_metrics.Measured] = []
-    asked: dict[tuple[str, str], tuple[Path, pa.ChunkedArray]] = {}
-    for path in sorted(files):
-        said, table = records.metadata(path), records.read_tokens(path)
-        side = (str(said["cell"]["model"]), str(said["cell"]["heldout"]))
-        first, known = asked.setdefault(side, (path, table["conversation"]))
-        if not known.equals(table["conversation"]):
+    cells: list[MeasuredCell] = []
+    first_of: dict[tuple[str, str], tuple[Path, pa.ChunkedArray]] = {}
+    for path in sorted(tokens):
+        metadata, table = records.metadata(path), records.read_tokens(path)
+        comparable = (str(metadata["cell"]["model"]), str(metadata["cell"]["heldout"]))
+        first_path, conversations = first_of.setdefault(comparable, (path, table["conversation"]))
+        if not conversations.equals(table["conversation"]):
             raise TokensError(
-                f"{first} and {path} hold different conversations; make both from the same ones."
+                f"{first_path} and {path} hold different conversations; make both from the same ones."
             )
-        names = np.array([name or "unknown" for name in table["language"].to_pylist()], dtype=object)
-        for language in [ALL, *sorted(set(names))]:
-            rows = np.arange(len(names)) if language == ALL else np.flatnonzero(names == language)
-            found.append(_cell(said, table.take(rows), language, settings))
-    apart = [one for one in found if one.cell["language"] != ALL]
-    whole = [one for one in found if one.cell["language"] == ALL]
-    over = [row for row in contrasts.contrast_rows(whole) if row["language"] == ALL]
-    tables = {
-        "next_token": pd.DataFrame([one.row for one in found]),
-        "next_token_reliability": pd.DataFrame([row for one in found for row in one.reliability]),
+        languages = np.array([name or "unknown" for name in table["language"].to_pylist()], dtype=object)
+        for language in [ALL, *sorted(set(languages))]:
+            rows = np.arange(len(languages)) if language == ALL else np.flatnonzero(languages == language)
+            cells.append(_measure_language(metadata, table.take(rows), language, cell["settings"]))
+    single = [one for one in cells if one.cell["language"] != ALL]
+    together = [one for one in cells if one.cell["language"] == ALL]
+    over_all = [row for row in contrasts.contrast_rows(together) if row["language"] == ALL]
+    found = {
+        "next_token": pd.DataFrame([one.row for one in cells]),
+        "next_token_reliability": pd.DataFrame([row for one in cells for row in one.reliability]),
         "next_token_contrasts": pd.DataFrame(
-            [*contrasts.contrast_rows(apart), *over], columns=contrasts.COLUMNS
+            [*contrasts.contrast_rows(single), *over_all], columns=contrasts.COLUMNS
         ),
     }
-    closed = stamp()
-    for name, made in tables.items():
-        statistics.write(made, out / f"{name}.parquet", {**closed, "table": name})
+    facts = stamp()
+    for name, table in found.items():
+        tables.write(table, out / f"{name}.parquet", {**facts, "table": name})
 
 
-def outcomes(table: pa.Table, vocabulary: int) -> Outcomes:
-    """What each target token gives, from the columns of a TokenScore record."""
+def token_outcomes(table: pa.Table, vocabulary: int) -> QuestionOutcomes:
+    """The outcome of each target token, from the columns of a TokenScore record.
+
+    ``vocabulary`` is the number of tokens that the model chooses from.
+    """
     column = {name: table[name].to_numpy().astype(np.float64) for name in records.TOKEN_SCORE.names[3:]}
-    return Outcomes(
+    return QuestionOutcomes(
         confidence=np.minimum(np.exp(column["top_logprob"]), 1.0),
         correct=column["correct"],
         entropy=column["entropy"],
         entropy_normalised=column["entropy"] / np.log(vocabulary),
-        brier=column["square"] - 2 * np.exp(column["logprob"]) + 1,
+        brier=column["sum_squared_prob"] - 2 * np.exp(column["logprob"]) + 1,
         nll=-column["logprob"],
         ties=0,
     )
 
 
-def draws(
-    found: Outcomes, cluster: np.ndarray, weights: Array, *, bins: int, binning: calibration.Binning
-) -> Array:
-    """bootstrap.METRICS of every draw of clusters, [R, 9]; ``cluster`` [T] numbers those of ``weights`` [R, C].
-
-    Bins are cut once, on all tokens.
-    """
-    index = calibration.bin_index(found.confidence, bins, binning)
-    values = [
-        found.correct,
-        found.confidence,
-        found.entropy,
-        found.entropy_normalised,
-        found.brier,
-        found.nll,
-    ]
-    count = weights.shape[1]
-    sums = np.stack([np.bincount(cluster, weights=value, minlength=count) for value in values], axis=1)
-    place = cluster * bins + index
-    difference = found.correct - found.confidence
-    member = np.bincount(place, minlength=count * bins).reshape(count, bins).astype(np.float64)
-    gaps = np.bincount(place, weights=difference, minlength=count * bins).reshape(count, bins)
-    total, n, error = weights @ sums, weights @ member, weights @ gaps
-    size = n.sum(1, keepdims=True)
-    accuracy, confidence, entropy, normalised, brier, nll = (total / size).T
-    square = np.divide(error**2, n, out=np.zeros_like(error), where=n > 0)
-    ece, rms = (np.abs(error) / size).sum(1), np.sqrt((square / size).sum(1))
-    return np.column_stack(
-        [accuracy, confidence, confidence - accuracy, entropy, normalised, ece, rms, brier, nll]
-    )
-
-
-def _cell(
-    said: Mapping[str, Any], table: pa.Table, language: str, settings: Mapping[str, Any]
-) -> cell_metrics.Measured:
-    told = said["cell"]
+def _measure_language(
+    metadata: Mapping[str, Any], table: pa.Table, language: str, settings: Mapping[str, Any]
+) -> MeasuredCell:
     cell = {
-        **{name: str(told[name]) for name in CELL[:5]},
-        "benchmark": str(told["heldout"]),
+        **{name: str(metadata["cell"].get(name, NONE)) for name in CHECKPOINT_KEYS},
+        "benchmark": str(metadata["cell"]["heldout"]),
         "protocol": PROTOCOL,
         "language": language,
     }
-    how = {"bins": settings["bins"], "binning": settings["binning"]}
-    found = outcomes(table, said["vocabulary"])
+    bins, binning = settings["bins"], settings["binning"]
+    values = token_outcomes(table, metadata["vocabulary"])
     conversation, cluster = np.unique(table["conversation"].to_numpy(), return_inverse=True)
-    # one stream a held-out set and language, so that differences between checkpoints are paired
-    resamples = bootstrap.Resamples(
-        f"{cell['benchmark']} {language}", map(str, conversation), settings["bootstrap_samples"], settings["seed"]
+    # One stream per held-out set and language, so that differences between checkpoints are paired.
+    resamples = Resamples(
+        f"{cell['benchmark']} {language}",
+        map(str, conversation),
+        settings["bootstrap_samples"],
+        settings["seed"],
     )
-    estimate = bootstrap.estimates(found, **how)
-    drawn = draws(found, cluster, resamples.weights, **how)
-    uniform = np.random.default_rng(settings["seed"]).random((FLOOR_DRAWS, table.num_rows), dtype=np.float32)
-    floor, floor_high = bootstrap.noise_floor(found.confidence, uniform, **how)
+    estimate = bootstrap.estimates(values, bins=bins, binning=binning)
+    samples = bootstrap.samples(values, resamples.weights, bins=bins, binning=binning, cluster=cluster)
+    uniform = np.random.default_rng(settings["seed"]).random(
+        (FLOOR_SAMPLES, table.num_rows), dtype=np.float32
+    )
+    floor, floor_high = noise_floor(values.confidence, uniform, bins=bins, binning=binning)
     row = {
         **cell,
         "n": table.num_rows,
         "conversations": len(conversation),
-        **cell_metrics.bounded(bootstrap.METRICS, estimate, drawn),
+        **with_intervals(bootstrap.METRICS, estimate, samples),
         "ece_floor": floor,
         "ece_floor_high": floor_high,
     }
-    return cell_metrics.Measured(
+    return MeasuredCell(
         cell=cell,
         resource="",
         candidates="tokens",
         estimate=estimate,
-        draws=drawn,
+        samples=samples,
         smooth=float("nan"),
-        smooth_draws=np.zeros(0),
+        smooth_samples=np.zeros(0),
         row=row,
-        reliability=cell_metrics.reliability_rows(cell, found, how["bins"], how["binning"]),
+        reliability=reliability_rows(cell, values, bins, binning),
     )

@@ -1,6 +1,6 @@
-"""The answers of one Score file as arrays: log-probabilities over the options, and what each question gives.
+"""Score records as arrays: the log-probabilities that one checkpoint gives to the options of each question.
 
-Questions have different numbers of options: arrays are [N, K] with K the largest number in the file and
+Questions have different numbers of options: arrays are [N, K], where K is the largest number in the file, with
 minus infinity beyond a question's own options.
 """
 
@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 
 from polycal.artifacts import records
 from polycal.errors import PolycalError
-
-Array = NDArray[np.float64]
-
-CELL = ("model", "data", "recipe", "beta", "seed", "benchmark", "protocol", "language")
-"""The columns that name a cell, in the order of every table."""
+from polycal.metrics.arrays import Array
+from polycal.vocabulary import CELL_KEYS, NONE
 
 
 class MeasureError(PolycalError):
@@ -28,8 +25,12 @@ class MeasureError(PolycalError):
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One Score file: N questions of one checkpoint in one language."""
+class ScoredQuestions:
+    """One Score file: N questions, scored by one checkpoint in one language.
+
+    ``gold`` [N] is the index of the right option, ``options`` [N] the number of options. ``logprob``,
+    ``unconditional`` (both in nats), ``tokens`` and ``bytes`` are [N, K], one value per candidate.
+    """
 
     path: str
     cell: dict[str, str]
@@ -43,14 +44,15 @@ class Answers:
     unconditional: Array | None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
-        """Those ``wanted``, and ``pmi`` where the file holds unconditional log-probabilities."""
+        """The normalisations in ``wanted``, and ``pmi`` if the file has unconditional log-probabilities."""
         return [*wanted, *(["pmi"] if self.unconditional is not None and "pmi" not in wanted else [])]
 
     def log_probabilities(self, normalise: str) -> Array:
         """Log of the distribution over each question's options, [N, K], minus infinity beyond them.
 
-        sum: softmax of the summed log-probabilities; token, byte: of those divided by the candidate's
-        tokens or UTF-8 bytes; pmi: of log p(candidate | question) - log p(candidate), Holtzman et al. 2021.
+        sum: softmax of the summed log-probabilities; token, byte: of those divided by the candidate's number of
+        tokens or UTF-8 bytes; pmi: of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021,
+        arXiv 2104.08315). Raises MeasureError for another name, and for pmi without unconditional values.
         """
         if normalise == "pmi":
             if self.unconditional is None:
@@ -68,61 +70,34 @@ class Answers:
         return score - log_sum_exp(score)[:, None]
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What each question gives under one normalisation, every array [N]."""
-
-    confidence: Array
-    correct: Array
-    entropy: Array
-    entropy_normalised: Array
-    brier: Array
-    nll: Array
-    ties: int
-    """Questions whose most probable candidate has an equal; the first counts as chosen."""
-
-
 def log_sum_exp(score: Array) -> Array:
-    """log Σ exp over the last axis; rows hold at least one finite entry."""
+    """log Σ exp over the last axis; each row needs at least one finite entry."""
     top = score.max(-1, keepdims=True)
     return (top + np.log(np.exp(score - top).sum(-1, keepdims=True)))[..., 0]
 
 
-def outcomes(log_p: Array, gold: NDArray[np.int64], options: NDArray[np.int64]) -> Outcomes:
-    """Per-question values from ``log_p`` [N, K], computed in logs so that nothing underflows to infinity."""
-    p = np.exp(log_p)
-    row = np.arange(len(gold))
-    top = log_p.max(1)
-    entropy = -np.einsum("nk,nk->n", p, np.maximum(log_p, -1e4))  # 0 · log 0 is 0
-    return Outcomes(
-        confidence=np.exp(top),
-        correct=(log_p.argmax(1) == gold).astype(np.float64),
-        entropy=entropy,
-        entropy_normalised=entropy / np.log(options),
-        brier=np.einsum("nk,nk->n", p, p) - 2 * p[row, gold] + 1,
-        nll=-log_p[row, gold],
-        ties=int(((log_p == top[:, None]).sum(1) > 1).sum()),
-    )
-
-
 def cell_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The cell in a Score file's metadata. Raises MeasureError where a column of it is missing."""
+    """The cell in a Score file's metadata; a cell without a base seed gets ``none``.
+
+    Raises MeasureError if the cell or another key of it is missing.
+    """
     cell = records.metadata(path).get("cell")
     if not isinstance(cell, Mapping):
         raise MeasureError(
             f"{path}: its metadata holds no cell; only files of `polycal score` can be measured."
         )
-    missing = [name for name in CELL if name not in cell]
+    cell = {"base_seed": NONE, **cell}
+    missing = [name for name in CELL_KEYS if name not in cell]
     if missing:
         raise MeasureError(f"{path}: the cell in its metadata lacks {missing[0]!r}.")
-    return dict(cell)
+    return cell
 
 
-def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) -> Answers:
-    """Read and check a Score file; ``cell`` overrules the one in its metadata.
+def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) -> ScoredQuestions:
+    """Read and check a Score file; ``cell`` replaces the one in its metadata.
 
-    Raises RecordError for a broken file and MeasureError for one without questions, with a question of a
-    single option, with an id twice, or with a candidate of no tokens or bytes.
+    Raises RecordError for a broken file and MeasureError for a file without questions, with a question of a
+    single option, with a repeated id, or with a candidate of no tokens or bytes.
     """
     cell = cell_of(path) if cell is None else cell
     table = records.read_scores(path)
@@ -135,8 +110,8 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
             f"{path}: row {int(np.argmax(options < 2))}: a single option; a distribution needs at least two."
         )
     if len(set(ids)) < len(ids):
-        twice = next(name for name, count in Counter(ids).items() if count > 1)
-        raise MeasureError(f"{path}: question_id {twice!r} stands twice; ids must be unique.")
+        repeated = next(name for name, count in Counter(ids).items() if count > 1)
+        raise MeasureError(f"{path}: question_id {repeated!r} occurs twice; ids must be unique.")
     tokens, size = _padded(table["option_tokens"], options, 1.0), _padded(table["option_bytes"], options, 1.0)
     for name, length in (("option_tokens", tokens), ("option_bytes", size)):
         if (length < 1).any():
@@ -144,9 +119,9 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
                 f"{path}: row {int(np.argmax((length < 1).any(1)))}: {name} must be at least 1."
             )
     extra = records.UNCONDITIONAL
-    return Answers(
+    return ScoredQuestions(
         path=str(path),
-        cell={name: str(cell.get(name, "none")) for name in CELL},
+        cell={name: str(cell.get(name, NONE)) for name in CELL_KEYS},
         candidates=str((cell.get("settings") or {}).get("candidates", "letters")),
         question_id=ids,
         gold=table["gold"].to_numpy().astype(np.int64),
@@ -159,6 +134,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
 
 
 def _padded(column: pa.ChunkedArray, options: NDArray[np.int64], fill: float) -> Array:
+    """A column of lists as [N, K], with ``fill`` beyond each row's own length."""
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     inside = np.arange(options.max())[None, :] < options[:, None]
     matrix = np.full(inside.shape, fill)

@@ -1,7 +1,7 @@
 """Whether a claim depends on a convention: every headline claim under every defensible way of measuring.
 
-Two tables: ``rows`` has one row a claim and convention, ``claims`` one a claim, with the number of
-conventions under which it holds and the names of those that reverse it.
+The table sensitivity has one row per claim and convention. The table claims has one row per claim, with the
+number of conventions under which it holds and the names of those that reverse it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from polycal.analysis.cell_metrics import SERIES, Measured
-from polycal.analysis.contrasts import UNSMOOTHED, grouped, paired
+from polycal.analysis.cell_metrics import Convention, MeasuredCell
+from polycal.analysis.conditions import DATA_MINUS_DATA, TUNED_MINUS_BASE, UNSMOOTHED, Condition
+from polycal.analysis.contrasts import paired
+from polycal.analysis.pooling import by_condition
+from polycal.vocabulary import ACCURACY_TOLERANCE
 
-ACCURACY_KEPT = 0.005
-"""Loss of accuracy that the paper still calls unchanged."""
-
+CLAIM_KEYS = ("claim", *(name for name in Condition._fields if name != "protocol"))
 COLUMNS = (
     "claim",
-    *SERIES,
+    *Condition._fields,
     "candidates",
     "normalise",
     "binning",
@@ -26,45 +27,11 @@ COLUMNS = (
     "estimate",
     "holds",
 )
-CLAIM_COLUMNS = ("claim", *SERIES[:-1], "conventions", "holds", "estimate", "least", "most", "reversed_by")
+CLAIM_COLUMNS = (*CLAIM_KEYS, "conventions", "holds", "estimate", "least", "most", "reversed_by")
 
 TUNING = ("tuning_raises_overconfidence", "tuning_raises_ece")
 SMOOTHING = ("smoothing_cuts_ece", "smoothing_keeps_accuracy")
-
-
-def rows(cells: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Every claim of every tuned series, under every convention.
-
-    Claims, with what ``estimate`` is and when it ``holds``:
-
-    - tuning_raises_overconfidence: (confidence - accuracy) of the unsmoothed tuned model less the base's; > 0
-    - tuning_raises_ece: ECE of the unsmoothed tuned model less the base's; > 0
-    - smoothing_cuts_ece: 1 - ECE / ECE of the unsmoothed; > 0
-    - smoothing_keeps_accuracy: accuracy less the unsmoothed's; ≥ -0.005
-
-    ``weighting``: language, the plain mean over languages, or level, the mean of the resource levels' means.
-    A claim's name with ``_everywhere`` is about the language where the estimate is least (weighting each).
-    """
-    found: list[dict[str, Any]] = []
-    for contrast, members, reference in paired(grouped(cells)):
-        shared = sorted(set(members) & set(reference))
-        tuning = contrast == "tuned_minus_base"
-        if (
-            not shared
-            or contrast == "data_minus_data"
-            or (tuning and members[shared[0]].cell["beta"] != UNSMOOTHED["beta"])
-        ):
-            continue
-        one, two = [members[language] for language in shared], [reference[language] for language in shared]
-        for convention in one[0].points:
-            metric = convention[1]
-            for claim in TUNING if tuning else SMOOTHING:
-                if metric == _METRIC[claim] and all(convention in cell.points for cell in (*one, *two)):
-                    found.extend(_claim(claim, convention, one, two))
-    return found
-
-
-_METRIC = {
+METRIC_OF_CLAIM = {
     "tuning_raises_overconfidence": "gap",
     "tuning_raises_ece": "ece",
     "smoothing_cuts_ece": "ece",
@@ -72,12 +39,48 @@ _METRIC = {
 }
 
 
-def _claim(
-    claim: str, convention: tuple[str, str, str, int], one: Sequence[Measured], two: Sequence[Measured]
+def sensitivity_rows(cells: Sequence[MeasuredCell]) -> list[dict[str, Any]]:
+    """Every claim about every tuned condition, under every convention.
+
+    Claims, with what ``estimate`` is and when it ``holds``:
+
+    - tuning_raises_overconfidence: (confidence − accuracy) of the unsmoothed tuned model minus the base's; > 0
+    - tuning_raises_ece: ECE of the unsmoothed tuned model minus the base's; > 0
+    - smoothing_cuts_ece: 1 − ECE / ECE of the unsmoothed model; > 0
+    - smoothing_keeps_accuracy: accuracy minus the unsmoothed model's; ≥ −ACCURACY_TOLERANCE
+
+    ``weighting``: language, the plain mean over languages, or level, the mean of the resource levels' means.
+    A claim's name with ``_everywhere`` is about the language with the least estimate (weighting each).
+    """
+    rows: list[dict[str, Any]] = []
+    for contrast, members, references in paired(by_condition(cells)):
+        shared = sorted(set(members) & set(references))
+        tuning = contrast == TUNED_MINUS_BASE
+        if (
+            not shared
+            or contrast == DATA_MINUS_DATA
+            or (tuning and members[shared[0]].cell["beta"] != UNSMOOTHED)
+        ):
+            continue
+        tuned, reference = (
+            [members[language] for language in shared],
+            [references[language] for language in shared],
+        )
+        for convention in tuned[0].under_conventions:
+            for claim in TUNING if tuning else SMOOTHING:
+                if convention.metric == METRIC_OF_CLAIM[claim] and all(
+                    convention in cell.under_conventions for cell in (*tuned, *reference)
+                ):
+                    rows.extend(check_claim(claim, convention, tuned, reference))
+    return rows
+
+
+def check_claim(
+    claim: str, convention: Convention, tuned: Sequence[MeasuredCell], reference: Sequence[MeasuredCell]
 ) -> Iterator[dict[str, Any]]:
-    normalise, _, binning, bins = convention
-    after = np.array([cell.points[convention] for cell in one])
-    before = np.array([cell.points[convention] for cell in two])
+    """A row per weighting of the languages; ``tuned`` and ``reference`` have one cell per language, in one order."""
+    after = np.array([cell.under_conventions[convention] for cell in tuned])
+    before = np.array([cell.under_conventions[convention] for cell in reference])
 
     def estimate(x: Any, y: Any) -> Any:
         if claim != "smoothing_cuts_ece":
@@ -85,7 +88,7 @@ def _claim(
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(y > 0, 1 - np.divide(x, y), np.nan)
 
-    levels = np.array([cell.resource for cell in one])
+    levels = np.array([cell.resource for cell in tuned])
     by_level = [
         (after[levels == level].mean(), before[levels == level].mean()) for level in sorted({*levels})
     ]
@@ -95,57 +98,58 @@ def _claim(
         "each": np.min(estimate(after, before)),
     }
     for weighting, value in values.items():
+        keeps = claim == "smoothing_keeps_accuracy"
         yield {
             "claim": f"{claim}_everywhere" if weighting == "each" else claim,
-            **{name: one[0].cell[name] for name in SERIES},
-            "candidates": one[0].candidates,
-            "normalise": normalise,
-            "binning": binning,
-            "bins": bins,
+            **tuned[0].condition._asdict(),
+            "candidates": tuned[0].candidates,
+            "normalise": convention.normalise,
+            "binning": convention.binning,
+            "bins": convention.bins,
             "weighting": weighting,
             "estimate": float(value),
-            "holds": bool(value >= -ACCURACY_KEPT if claim == "smoothing_keeps_accuracy" else value > 0),
+            "holds": bool(value >= -ACCURACY_TOLERANCE if keeps else value > 0),
         }
 
 
-def claims(found: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a claim, model, data, recipe, β, seed and benchmark, over its conventions and protocols.
+def claim_rows(sensitivity: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per claim, model, data, recipe, β, seed and benchmark, over its conventions and protocols.
 
-    ``estimate`` is that under the default convention of the protocol that comes first, ``least`` and
-    ``most`` the extremes, ``reversed_by`` the conventions under which the claim does not hold.
+    ``estimate`` is the one under the default convention of the first protocol, ``least`` and ``most`` are the
+    extremes, and ``reversed_by`` names the conventions under which the claim does not hold.
     """
-    names = ("claim", *SERIES[:-1])
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for row in found:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    for row in sensitivity:
+        groups.setdefault(tuple(row[name] for name in CLAIM_KEYS), []).append(row)
     table = []
     for group, members in groups.items():
         values = [row["estimate"] for row in members]
         default = [row["estimate"] for row in members if _is_default(row, settings)]
         table.append(
             {
-                **dict(zip(names, group, strict=True)),
+                **dict(zip(CLAIM_KEYS, group, strict=True)),
                 "conventions": len(members),
                 "holds": sum(row["holds"] for row in members),
                 "estimate": default[0] if default else float("nan"),
                 "least": float(np.min(values)),
                 "most": float(np.max(values)),
-                "reversed_by": "; ".join(_words(row) for row in members if not row["holds"]),
+                "reversed_by": "; ".join(_describe(row) for row in members if not row["holds"]),
             }
         )
     return table
 
 
 def _is_default(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    binned = row["binning"] == "none" or (row["binning"], row["bins"]) == (
+    default_bins = row["binning"] == "none" or (row["binning"], row["bins"]) == (
         settings["binning"],
         settings["bins"],
     )
-    usual = row["normalise"] == settings["normalise"][row["candidates"]]
-    return binned and usual and row["weighting"] in ("language", "each")
+    default_normalisation = row["normalise"] == settings["normalise"][row["candidates"]]
+    return default_bins and default_normalisation and row["weighting"] in ("language", "each")
 
 
-def _words(row: Mapping[str, Any]) -> str:
+def _describe(row: Mapping[str, Any]) -> str:
+    """A convention in words."""
     parts = [row["protocol"], row["normalise"]]
     if row["binning"] != "none":
         parts.append(f"{row['bins']} bins of equal {row['binning']}")

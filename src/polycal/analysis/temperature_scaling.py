@@ -1,10 +1,9 @@
-"""Rival cures: temperatures fitted afterwards, beside label smoothing and on top of it.
+"""Temperature scaling (Guo et al. 2017, section 4.2), to be compared and combined with label smoothing.
 
-A fifth of the question ids is held out of the evaluation in every language; the temperature is fitted on
-these: in English alone and used everywhere, in each language, or one for each resource level. Every
-checkpoint is treated so, whatever its β, so that a reader sees whether smoothing beats a single number
-fitted afterwards and whether both add up. Intervals come from the paired draws with the temperature fitted
-anew in each.
+A fifth of the question ids is set aside in every language to fit temperatures: on English alone and applied
+everywhere, on each language, or on each resource level. Every checkpoint is treated in this way, whatever its
+β, so that a reader sees whether smoothing beats a single number fitted afterwards, and whether both add up.
+Intervals come from the paired bootstrap samples, with the temperature fitted anew in each.
 """
 
 import functools
@@ -16,45 +15,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polycal.analysis import bootstrap, score_arrays
-from polycal.analysis.cell_metrics import Study, bounded
-from polycal.analysis.contrasts import ECE, UNSMOOTHED, cut
-from polycal.analysis.score_arrays import CELL, Answers
+from polycal.analysis import bootstrap
+from polycal.analysis.bootstrap import ECE
+from polycal.analysis.conditions import Condition, cell_key
+from polycal.analysis.contrasts import REDUCTION, relative_ece_reduction
+from polycal.analysis.interpolated_bootstrap import interpolated_samples
+from polycal.analysis.intervals import interval, with_intervals
+from polycal.analysis.question_outcomes import QuestionOutcomes
+from polycal.analysis.resampling import COSTLY_SAMPLES
+from polycal.analysis.score_arrays import ScoredQuestions
+from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, chebyshev, recalibration
 from polycal.metrics.arrays import Array, Integers
+from polycal.vocabulary import CELL_KEYS
 
-CURES = ("none", "english", "language", "resource")
-HELD_OUT = 0.2
+METHODS = ("none", "english", "language", "resource")
+"""No temperature, or the questions that it is fitted on: English, each language, each resource level."""
+FIT_SHARE = 0.2
 NODES = 8
 FEW_NODES = 4
 NARROW = 0.15
-"""Nodes of the interpolation over the drawn temperatures; fewer where these lie within a factor e^0.3."""
+"""Nodes of the interpolation over the refitted temperatures; FEW_NODES if these lie within a factor e^0.3."""
 COLUMNS = (
-    *CELL,
-    "cure",
+    *CELL_KEYS,
+    "method",
     "temperature",
     "temperature_low",
     "temperature_high",
     "n",
     *(name + end for name in bootstrap.METRICS for end in ("", "_low", "_high")),
-    "cut",
-    "cut_low",
-    "cut_high",
+    *REDUCTION,
 )
 
 
 @functools.cache
-def held_out(question_id: str) -> bool:
-    """Whether a question serves the fit: a fifth of all ids, the same in every language, model and run."""
+def is_fit_question(question_id: str) -> bool:
+    """Whether a question is used for fitting: a fifth of all ids, the same in every language, model and run."""
     digest = hashlib.sha256(f"temperature {question_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64
+    return int.from_bytes(digest[:8], "big") < FIT_SHARE * 2**64
 
 
 @dataclass(frozen=True)
-class Half:
-    """Questions of one language, held out or evaluated: relative log-probabilities and their draws."""
+class QuestionSplit:
+    """The fitting or the evaluation questions of one language.
 
-    below: Array
+    ``log_ratio`` [N, K] is the log of p over the largest p, ``gold``, ``correct`` and ``options`` are [N],
+    ``weights`` [R, N] counts the questions in each bootstrap sample.
+    """
+
+    log_ratio: Array
     gold: Integers
     correct: Array
     options: Integers
@@ -62,177 +71,189 @@ class Half:
 
 
 @dataclass(frozen=True)
-class Language:
-    """One language of a series, cut into the questions that fit and those that evaluate."""
+class LanguageSplit:
+    """One language of a condition, split into the questions for fitting and for evaluation."""
 
     cell: dict[str, str]
     resource: str
-    fit: Half
-    test: Half
+    fit: QuestionSplit
+    evaluation: QuestionSplit
 
 
 @dataclass(frozen=True)
-class Cured:
-    """METRICS of one cell under one cure, estimated [9] and drawn [R, 9]."""
+class Recalibrated:
+    """METRICS of one cell under one method, estimated [9] and in the bootstrap samples [R, 9].
+
+    ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions.
+    """
 
     cell: dict[str, str]
-    cure: str
+    method: str
     temperature: float
     temperatures: Array
     n: int
     estimate: Array
-    draws: Array
+    samples: Array
 
 
-def rows(cured: Sequence[Cured]) -> list[dict[str, Any]]:
-    """One row a cell and cure, and one a series and cure for the mean over languages (language ``mean``).
-
-    cut is 1 - ece / (ece of the same series at β = 0 without a cure), for a base against itself without a
-    cure.
-    """
-    found = {(one.cure, *one.cell.values()): one for one in cured}
-    table = []
-    for one in found.values():
-        cell = one.cell if one.cell["data"] == "none" else {**one.cell, **UNSMOOTHED}
-        table.append(_row(one, found.get(("none", *cell.values()))))
-    return table
-
-
-def cure_series(study: Study, languages: Sequence[Language]) -> list[Cured]:
-    """All cures of one checkpoint on one benchmark, in every language and for their mean.
-
-    The English fit is left out where English is not among them.
-    """
-    found: list[Cured] = []
-    pools: dict[str, list[Language]] = {}
-    for side in languages:
-        pools.setdefault(side.resource, []).append(side)
-        if side.cell["language"] == "en":
-            pools["english"] = [side]
-    shared = {name: fit([side.fit for side in members]) for name, members in pools.items()}
-    for side in languages:
-        one = np.ones(len(side.test.weights))
-        choices = {"none": (1.0, one), "language": fit([side.fit]), "resource": shared[side.resource]}
-        if "english" in shared:
-            choices["english"] = shared["english"]
-        found.extend(_cured(study, side, cure, *choices[cure]) for cure in CURES if cure in choices)
-    for cure in CURES:
-        members = [cured for cured in found if cured.cure == cure]
-        if members:
-            found.append(_mean(members))
-    return found
-
-
-def split(study: Study, source: Answers, log_p: Array) -> Language | None:
-    """One Score file in two halves, of its log-probabilities [N, K]; None where either is empty."""
-    resamples = study.resamples[source.cell["benchmark"]]
-    drawn = resamples.weights[: bootstrap.COSTLY_DRAWS]
-    weights = resamples.take(drawn, resamples.places(source.question_id))
-    chosen = np.fromiter((held_out(name) for name in source.question_id), bool, len(source.gold))
+def split_questions(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> LanguageSplit | None:
+    """One Score file with log-probabilities ``log_p`` [N, K], split in two; None if either part is empty."""
+    resamples = score_set.resamples[questions.cell["benchmark"]]
+    weights = resamples.take(resamples.weights[:COSTLY_SAMPLES], resamples.columns(questions.question_id))
+    chosen = np.fromiter((is_fit_question(name) for name in questions.question_id), bool, len(questions.gold))
     if chosen.all() or not chosen.any():
         return None
-    below, correct = recalibration.log_ratios(log_p), (log_p.argmax(1) == source.gold).astype(np.float64)
+    log_ratio = recalibration.log_ratios(log_p)
+    correct = (log_p.argmax(1) == questions.gold).astype(np.float64)
 
-    def half(kept: NDArray[np.bool_]) -> Half:
-        return Half(below[kept], source.gold[kept], correct[kept], source.options[kept], weights[:, kept])
+    def part(rows: NDArray[np.bool_]) -> QuestionSplit:
+        return QuestionSplit(
+            log_ratio[rows], questions.gold[rows], correct[rows], questions.options[rows], weights[:, rows]
+        )
 
-    resource = study.settings["resource"][source.cell["language"]]
-    return Language(source.cell, resource, half(chosen), half(~chosen))
+    return LanguageSplit(questions.cell, score_set.resource(questions.cell), part(chosen), part(~chosen))
 
 
-def fit(halves: Sequence[Half]) -> tuple[float, Array]:
-    """The temperature over all these questions and that of every draw, [R]."""
-    width = max(half.below.shape[1] for half in halves)
-    below = np.concatenate(
+def recalibrate(score_set: ScoreSet, languages: Sequence[LanguageSplit]) -> list[Recalibrated]:
+    """One condition under every method, in every language and for their mean.
+
+    The English fit is left out if English is not among the languages.
+    """
+    results: list[Recalibrated] = []
+    pools: dict[str, list[LanguageSplit]] = {}
+    for language in languages:
+        pools.setdefault(language.resource, []).append(language)
+        if language.cell["language"] == "en":
+            pools["english"] = [language]
+    shared = {name: fit([language.fit for language in members]) for name, members in pools.items()}
+    for language in languages:
+        ones = np.ones(len(language.evaluation.weights))
+        fits = {"none": (1.0, ones), "language": fit([language.fit]), "resource": shared[language.resource]}
+        if "english" in shared:
+            fits["english"] = shared["english"]
+        results.extend(
+            _apply(score_set, language, method, *fits[method]) for method in METHODS if method in fits
+        )
+    for method in METHODS:
+        members = [result for result in results if result.method == method]
+        if members:
+            results.append(_mean(members))
+    return results
+
+
+def fit(parts: Sequence[QuestionSplit]) -> tuple[float, Array]:
+    """The temperature fitted on all these questions, and the one refitted in every bootstrap sample, [R]."""
+    width = max(part.log_ratio.shape[1] for part in parts)
+    log_ratio = np.concatenate(
         [
             np.pad(
-                half.below, ((0, 0), (0, width - half.below.shape[1])), constant_values=recalibration.MIN_LOG_RATIO
+                part.log_ratio,
+                ((0, 0), (0, width - part.log_ratio.shape[1])),
+                constant_values=recalibration.MIN_LOG_RATIO,
             )
-            for half in halves
+            for part in parts
         ]
     )
-    gold = np.concatenate([half.gold for half in halves])
-    temperature = recalibration.fit_temperature(below, gold)
-    table = recalibration.tabulate_slopes(below, gold, recalibration.slope_nodes(temperature))
-    weights = np.concatenate([half.weights for half in halves], axis=1)
+    gold = np.concatenate([part.gold for part in parts])
+    temperature = recalibration.fit_temperature(log_ratio, gold)
+    table = recalibration.tabulate_slopes(log_ratio, gold, recalibration.slope_nodes(temperature))
+    weights = np.concatenate([part.weights for part in parts], axis=1)
     return temperature, recalibration.refit_temperatures(weights @ table, temperature)
 
 
-def _cured(study: Study, side: Language, cure: str, temperature: float, temperatures: Array) -> Cured:
-    bins, binning = study.settings["bins"], study.settings["binning"]
-    test = side.test
-    estimate = bootstrap.estimates(outcomes_at(test, temperature), bins=bins, binning=binning)
+def _apply(
+    score_set: ScoreSet, language: LanguageSplit, method: str, temperature: float, temperatures: Array
+) -> Recalibrated:
+    bins, binning = score_set.settings["bins"], score_set.settings["binning"]
+    questions = language.evaluation
+    values = outcomes_at(questions, temperature)
+    estimate = bootstrap.estimates(values, bins=bins, binning=binning)
     if (temperatures == temperature).all():
-        drawn = bootstrap.draws(outcomes_at(test, temperature), test.weights, bins=bins, binning=binning)
+        samples = bootstrap.samples(values, questions.weights, bins=bins, binning=binning)
     else:
-        drawn = refitted_draws(test, temperatures, bins=bins, binning=binning)
-    return Cured(side.cell, cure, temperature, temperatures, len(test.gold), estimate, drawn)
+        samples = refitted_samples(questions, temperatures, bins=bins, binning=binning)
+    return Recalibrated(
+        language.cell, method, temperature, temperatures, len(questions.gold), estimate, samples
+    )
 
 
-def refitted_draws(test: Half, temperatures: Array, *, bins: int, binning: calibration.Binning) -> Array:
-    """METRICS of every draw at its own temperature, [R, 9].
+def refitted_samples(
+    questions: QuestionSplit, temperatures: Array, *, bins: int, binning: calibration.Binning
+) -> Array:
+    """METRICS of every bootstrap sample at its own temperature, [R, 9].
 
-    What a question gives is a smooth function of the log temperature, taken from its values at NODES
-    temperatures over the range of the draws (Chebyshev interpolation): a few softmaxes instead of R.
+    The outcome of a question is a smooth function of the log temperature. It is interpolated from its values at
+    NODES temperatures over the range of ``temperatures`` [R] (Chebyshev): a few softmaxes instead of R.
     """
-    place = np.log(temperatures)
-    low, high = place.min(), place.max()
+    log_t = np.log(temperatures)
+    low, high = log_t.min(), log_t.max()
     middle, reach = (low + high) / 2, max((high - low) / 2, 1e-9)
     count = NODES if reach > NARROW else FEW_NODES
-    mix = chebyshev.interpolation_weights((place - middle) / reach, count)
-    found = [
-        outcomes_at(test, float(np.exp(middle + reach * node)))
-        for node in chebyshev.nodes(count)
-    ]
-    return bootstrap.varying_draws(mix, found, test.weights, bins=bins, binning=binning)
+    mix = chebyshev.interpolation_weights((log_t - middle) / reach, count)
+    nodes = [outcomes_at(questions, float(np.exp(middle + reach * node))) for node in chebyshev.nodes(count)]
+    return interpolated_samples(mix, nodes, questions.weights, bins=bins, binning=binning)
 
 
-def outcomes_at(half: Half, temperature: float) -> score_arrays.Outcomes:
-    """What each question gives when its log-probabilities are divided by ``temperature``."""
-    row = np.arange(len(half.gold))
-    score = half.below / temperature
+def outcomes_at(questions: QuestionSplit, temperature: float) -> QuestionOutcomes:
+    """Values per question when its log-probabilities are divided by ``temperature``."""
+    row = np.arange(len(questions.gold))
+    score = questions.log_ratio / temperature
     weight = np.exp(score)
     total = weight.sum(1)
     p, log_total = weight / total[:, None], np.log(total)
     entropy = log_total - np.einsum("nk,nk->n", p, score)
-    return score_arrays.Outcomes(
+    return QuestionOutcomes(
         confidence=1 / total,  # the largest score is zero
-        correct=half.correct,
+        correct=questions.correct,
         entropy=entropy,
-        entropy_normalised=entropy / np.log(half.options),
-        brier=np.einsum("nk,nk->n", p, p) - 2 * p[row, half.gold] + 1,
-        nll=log_total - score[row, half.gold],
+        entropy_normalised=entropy / np.log(questions.options),
+        brier=np.einsum("nk,nk->n", p, p) - 2 * p[row, questions.gold] + 1,
+        nll=log_total - score[row, questions.gold],
         ties=0,
     )
 
 
-def _mean(members: Sequence[Cured]) -> Cured:
-    temperatures = np.array([cured.temperature for cured in members])
-    return Cured(
+def _mean(members: Sequence[Recalibrated]) -> Recalibrated:
+    temperatures = np.array([result.temperature for result in members])
+    return Recalibrated(
         cell={**members[0].cell, "language": "mean"},
-        cure=members[0].cure,
+        method=members[0].method,
         temperature=float(temperatures.mean()),
-        temperatures=np.mean([cured.temperatures for cured in members], axis=0),
-        n=sum(cured.n for cured in members),
-        estimate=np.mean([cured.estimate for cured in members], axis=0),
-        draws=np.mean([cured.draws for cured in members], axis=0),
+        temperatures=np.mean([result.temperatures for result in members], axis=0),
+        n=sum(result.n for result in members),
+        estimate=np.mean([result.estimate for result in members], axis=0),
+        samples=np.mean([result.samples for result in members], axis=0),
     )
 
 
-def _row(cured: Cured, reference: Cured | None) -> dict[str, Any]:
-    low, high = bootstrap.interval(np.array(cured.temperature), cured.temperatures)
-    row: dict[str, Any] = {
-        **cured.cell,
-        "cure": cured.cure,
-        "temperature": cured.temperature,
+def recalibration_rows(results: Sequence[Recalibrated]) -> list[dict[str, Any]]:
+    """One row per cell and method, and one per condition and method for the mean over languages.
+
+    relative_ece_reduction is 1 − ece / (ece of the same condition with β = 0 and no temperature); a base model
+    is compared with itself without a temperature.
+    """
+    by_key = {(result.method, *cell_key(result.cell)): result for result in results}
+    rows = []
+    for result in by_key.values():
+        reference = {**result.cell, **Condition.of(result.cell).unsmoothed()._asdict()}
+        rows.append(_row(result, by_key.get(("none", *cell_key(reference)))))
+    return rows
+
+
+def _row(result: Recalibrated, reference: Recalibrated | None) -> dict[str, Any]:
+    low, high = interval(np.array(result.temperature), result.temperatures)
+    reduction = (float("nan"),) * 3
+    if reference is not None:
+        reduction = relative_ece_reduction(
+            result.estimate[ECE], result.samples[:, ECE], reference.estimate[ECE], reference.samples[:, ECE]
+        )
+    return {
+        **result.cell,
+        "method": result.method,
+        "temperature": result.temperature,
         "temperature_low": float(low),
         "temperature_high": float(high),
-        "n": cured.n,
-        **bounded(bootstrap.METRICS, cured.estimate, cured.draws),
+        "n": result.n,
+        **with_intervals(bootstrap.METRICS, result.estimate, result.samples),
+        **dict(zip(REDUCTION, reduction, strict=True)),
     }
-    row["cut"], row["cut_low"], row["cut_high"] = (
-        (float("nan"),) * 3
-        if reference is None
-        else cut(cured.estimate[ECE], cured.draws[:, ECE], reference.estimate[ECE], reference.draws[:, ECE])
-    )
-    return row

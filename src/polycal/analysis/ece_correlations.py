@@ -1,0 +1,105 @@
+"""Whether languages that lose diversity lose calibration: correlations over languages with the change of ECE.
+
+The paper explains over-confidence after tuning by a loss of diversity: the smallest singular value of the
+covariance of prompt embeddings falls (arXiv 2601.01362, not tested there).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polycal.analysis.conditions import Condition
+from polycal.metrics.arrays import Array
+
+MEASURES = ("log_smallest", "log_relative", "effective_rank", "log_trace", "anisotropy")
+COLUMNS = (
+    "contrast",
+    *Condition._fields,
+    "measure",
+    "languages",
+    *(name + end for name in ("change", "pearson", "spearman") for end in ("", "_low", "_high")),
+)
+ALL = "all"
+"""Key value of the rows that take all conditions of a benchmark and protocol together."""
+
+
+def ece_correlations(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Change of each measure, and its correlation over languages with the change of ECE; one row per contrast.
+
+    ``table`` has CELL_KEYS, the MEASURES and ece; ``settings``: bootstrap_samples, seed. The contrasts are
+    tuned_minus_base and smoothed_minus_unsmoothed. Rows of model ``all`` take every condition together, each
+    centred over its languages. Intervals resample languages, the same for all conditions: few languages give wide
+    intervals. The paper's account implies a negative correlation of log_smallest.
+    """
+    conditions = {
+        Condition(*map(str, names)): part.set_index("language")
+        for names, part in table.groupby(list(Condition._fields))
+    }
+    changes: dict[str, list[tuple[Condition, pd.DataFrame]]] = {}
+    for condition, part in conditions.items():
+        for contrast, reference in condition.references():
+            if reference not in conditions:
+                continue
+            columns = [*MEASURES, "ece"]
+            before = conditions[reference]
+            shared = part.index.intersection(before.index)
+            change = part.loc[shared, columns] - before.loc[shared, columns]
+            changes.setdefault(contrast, []).append((condition, change))
+    rows = []
+    for contrast, members in changes.items():
+        for condition, change in members:
+            rows += _correlate(contrast, condition, [change], settings)
+        for benchmark, protocol in sorted({(one.benchmark, one.protocol) for one, _ in members}):
+            together = [c for one, c in members if (one.benchmark, one.protocol) == (benchmark, protocol)]
+            every = Condition(ALL, ALL, ALL, ALL, ALL, ALL, benchmark, protocol)
+            rows += _correlate(contrast, every, together, settings)
+    return rows
+
+
+def _correlate(
+    contrast: str, condition: Condition, changes: Sequence[pd.DataFrame], settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """A row per measure; ``changes`` has one frame per condition, with a row per language."""
+    shared = sorted(set.intersection(*(set(change.index) for change in changes)))
+    count = len(shared)
+    rng = np.random.default_rng([settings["seed"], count])
+    pick = rng.integers(0, count, (settings["bootstrap_samples"], count))
+    stacked = {
+        name: np.stack([change.loc[shared, name] for change in changes]) for name in (*MEASURES, "ece")
+    }
+    rows = []
+    for measure in MEASURES:
+        x, y = stacked[measure], stacked["ece"]
+        row = {"contrast": contrast, **condition._asdict(), "measure": measure, "languages": count}
+        row |= _percentiles("change", float(x.mean()), x[:, pick].mean((0, 2)))
+        estimate = float(correlation(x[:, None], y[:, None])[0])
+        row |= _percentiles("pearson", estimate, correlation(x[:, pick], y[:, pick]))
+        estimate = float(correlation(ranks(x)[:, None], ranks(y)[:, None])[0])
+        row |= _percentiles("spearman", estimate, correlation(ranks(x[:, pick]), ranks(y[:, pick])))
+        rows.append(row)
+    return rows
+
+
+def correlation(x: Array, y: Array) -> Array:
+    """Pearson's r of ``x`` and ``y`` [S, R, L] over conditions and languages, each condition centred, [R].
+
+    NaN if one of them is constant.
+    """
+    x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+    over = np.sqrt((x * x).sum((0, 2)) * (y * y).sum((0, 2)))
+    return np.divide((x * y).sum((0, 2)), over, out=np.full(len(over), np.nan), where=over > 1e-300)
+
+
+def ranks(values: Array) -> Array:
+    """Ranks over the last axis, from 1; equal values get their mean rank."""
+    below = (values[..., None, :] < values[..., :, None]).sum(-1)
+    equal = (values[..., None, :] == values[..., :, None]).sum(-1)
+    return below + (equal + 1) / 2
+
+
+def _percentiles(name: str, estimate: float, samples: Array) -> dict[str, float]:
+    samples = samples[np.isfinite(samples)]
+    low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (np.nan, np.nan)
+    return {name: estimate, f"{name}_low": float(low), f"{name}_high": float(high)}

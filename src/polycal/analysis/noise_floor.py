@@ -1,0 +1,24 @@
+"""The noise floor of the ECE: what a perfectly calibrated model would show on as many questions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polycal.metrics import calibration
+from polycal.metrics.arrays import Array
+
+
+def noise_floor(
+    confidence: Array, uniform: NDArray, *, bins: int, binning: calibration.Binning
+) -> tuple[float, float]:
+    """Mean and 95% quantile of the ECE of a perfectly calibrated model with these confidences [N].
+
+    Such a model is right with exactly the stated probability, so that all of its ECE is chance in N labels.
+    ``uniform`` [F, N], in [0, 1), decides the labels of F simulations; it is the same for every cell.
+    """
+    index = np.unique(calibration.bin_index(confidence, bins, binning), return_inverse=True)[1]
+    member = np.zeros((len(index), index.max() + 1), dtype=np.float32)
+    member[np.arange(len(index)), index] = 1.0
+    right = (uniform < confidence.astype(np.float32)).astype(np.float32) @ member
+    expected = np.bincount(index, weights=confidence)
+    floor = np.abs(right - expected).sum(1) / len(confidence)
+    return float(floor.mean()), float(np.quantile(floor, 0.95))

@@ -1,0 +1,113 @@
+"""The Score files of a study, checked against each other, with the settings and resamples that they share."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.analysis import score_arrays
+from polycal.analysis.conditions import Condition, cell_key
+from polycal.analysis.resampling import Resamples
+from polycal.analysis.score_arrays import MeasureError, ScoredQuestions
+from polycal.artifacts import records
+from polycal.metrics.arrays import Array
+from polycal.vocabulary import RESOURCE_LEVELS
+
+
+@dataclass
+class ScoreSet:
+    """Score files with their cells, in the order of CELL_KEYS, and one set of resamples per benchmark.
+
+    Raises MeasureError, before anything is measured, for files that cannot share a table: no file, two files
+    of one cell, a language of unknown resource level, a candidate form without a normalisation, or checkpoints
+    of one model that were scored on different questions of a language.
+    """
+
+    files: list[Path]
+    settings: Mapping[str, Any]
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    resamples: dict[str, Resamples] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise MeasureError("no Score file to measure.")
+        pairs = sorted(
+            ((score_arrays.cell_of(path), path) for path in self.files), key=lambda pair: cell_key(pair[0])
+        )
+        for (cell, path), (next_cell, next_path) in itertools.pairwise(pairs):
+            if cell_key(cell) == cell_key(next_cell):
+                names = ", ".join(cell_key(cell))
+                raise MeasureError(f"{path} and {next_path} hold the same cell: {names}.")
+        self.cells, self.files = [cell for cell, _ in pairs], [path for _, path in pairs]
+        self._check_settings()
+        self.resamples = {
+            name: Resamples(name, ids, self.settings["bootstrap_samples"], self.settings["seed"])
+            for name, ids in sorted(self._question_ids().items())
+        }
+
+    def _check_settings(self) -> None:
+        for path, cell in zip(self.files, self.cells, strict=True):
+            language = str(cell["language"])
+            if self.settings["resource"].get(language) not in RESOURCE_LEVELS:
+                raise MeasureError(
+                    f"{path}: resource level of language {language!r} is unknown; it must be high, mid or low."
+                )
+            form = str((cell.get("settings") or {}).get("candidates", "letters"))
+            if form not in self.settings["normalise"]:
+                raise MeasureError(f"{path}: no normalisation is set for candidates {form!r}.")
+
+    def _question_ids(self) -> dict[str, dict[str, None]]:
+        """The question ids of each benchmark, in the order of its first file."""
+        # Other files usually have the same order, so that their columns need no sorting.
+        ids: dict[str, dict[str, None]] = {}
+        first: dict[tuple[str, ...], tuple[Path, pa.ChunkedArray]] = {}
+        last: pa.ChunkedArray | None = None
+        for cell, path in zip(self.cells, self.files, strict=True):
+            column = _question_id_column(path)
+            comparable = tuple(str(cell[name]) for name in ("model", "benchmark", "protocol", "language"))
+            _check_same_questions(*first.setdefault(comparable, (path, column)), path, column)
+            known = ids.setdefault(str(cell["benchmark"]), {})
+            if last is None or not known or not column.equals(last):
+                known.update(dict.fromkeys(column.to_pylist()))
+            last = column
+        return ids
+
+    def log_probabilities(self, questions: ScoredQuestions) -> Array:
+        """Log-probabilities [N, K] under the study's normalisation for the file's candidate form."""
+        return questions.log_probabilities(self.settings["normalise"][questions.candidates])
+
+    def resource(self, cell: Mapping[str, Any]) -> str:
+        """Resource level of a cell's language."""
+        return self.settings["resource"][cell["language"]]
+
+    def by_condition(self) -> list[list[Path]]:
+        """The files of each condition, one per language."""
+        groups: dict[Condition, list[Path]] = {}
+        for path, cell in zip(self.files, self.cells, strict=True):
+            groups.setdefault(Condition.of(cell), []).append(path)
+        return list(groups.values())
+
+
+def _question_id_column(path: Path) -> pa.ChunkedArray:
+    try:
+        return pq.ParquetFile(path).read(columns=["question_id"])["question_id"]
+    except (OSError, KeyError, pa.ArrowInvalid):
+        return records.read_scores(path)["question_id"]  # raises RecordError with the reason
+
+
+def _check_same_questions(
+    path: Path, ids: pa.ChunkedArray, other_path: Path, other_ids: pa.ChunkedArray
+) -> None:
+    if ids.equals(other_ids):
+        return
+    first, second = set(ids.to_pylist()), set(other_ids.to_pylist())
+    if first != second:
+        raise MeasureError(
+            f"{path} and {other_path} cannot be compared: {len(first - second)} question(s) are only in the first "
+            f"and {len(second - first)} only in the second (such as {min(first ^ second)!r}); score both on the "
+            "same questions."
+        )
