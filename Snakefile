@@ -22,6 +22,7 @@ onstart:
 
 wildcard_constraints:
     model=NAME,
+    base_seed=NAME,
     data=NAME,
     recipe=NAME,
     beta=NAME,
@@ -40,11 +41,11 @@ rule all:
     input:
         [f"{STUDY}/{table}.parquet" for table in TABLES],
         f"{STUDY}/report.html",
-        grid.scores(PRODUCTS),
-        grid.trained(STUDY_CONFIG),
+        SCORES,
+        grid.finetuned(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
-        [grid.PARALLEL.format(benchmark=b) for b in PARALLEL],
+        [paths.PARALLEL.format(benchmark=b) for b in PARALLEL],
 
 
 include: "workflow/rules/miniature.smk"

@@ -19,18 +19,26 @@ from helpers.cluster import Cluster, until
 from helpers.hub import Hub
 from helpers.world import World
 from polycal.artifacts import records
-from polycal.study import grid
+from polycal.study import paths
 
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
 QUESTIONS = 4000
 EPOCHS = 2000
-ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own"}
+ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own", "base_seed": "none"}
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
-RECORDS = [grid.SCORES.format(**ASKED, **BASE, language=language) for language in ("en", "yo")]
-CHECKPOINT = grid.TRAINED.format(model="own", **TUNED, lr="0.001")
+RECORDS = [paths.SCORES.format(**ASKED, **BASE, language=language) for language in ("en", "yo")]
+CHECKPOINT = paths.FINETUNED.format(model="own", base_seed="none", **TUNED, lr="0.001")
 
+
+# heartbeats and questions in seconds instead of minutes
+QUICK = {
+    "POLYCAL_LOCK_HEARTBEAT_SECONDS": "1",
+    "POLYCAL_LOCK_STALE_AFTER_SECONDS": "15",
+    "POLYCAL_LOCK_POLL_SECONDS": "0.5",
+    "POLYCAL_SLURM_LONGEST_WAIT_SECONDS": "10",
+}
 
 needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -56,7 +64,7 @@ class Study(World):
 
     def environment(self) -> dict[str, str]:
         """The cluster's user, with the packages of this interpreter and the study's own source."""
-        mine = super().environment()
+        mine = super().environment() | QUICK
         if hasattr(self, "cluster"):
             mine |= {key: self.cluster.environment()[key] for key in ("SLURM_CONF",)}
             mine["PATH"] = f"{self.cluster.bin}:{mine['PATH']}"
@@ -147,7 +155,7 @@ class Study(World):
 
     def save_often(self) -> None:
         """Save training state every three seconds: a run that had no time to save one goes on from that."""
-        self.edit("workflow/rules/finetune.smk", " --kept", " --save-minutes 0.05 --kept")
+        self.edit("workflow/rules/finetune.smk", " --cache-dir", " --save-minutes 0.05 --cache-dir")
 
     def training(self, saved: bool = False) -> dict:
         """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""
@@ -186,13 +194,6 @@ class Prepared:
             rows = [json.loads(line) for line in path.read_text().splitlines()]
             many = [{**rows[n % 8], "question_id": f"q{n}", "question": f"{n}?"} for n in range(QUESTIONS)]
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in many))
-        # heartbeats in seconds instead of minutes
-        self.whole.edit("src/polycal/lock.py", "BEAT = 20.0", "BEAT = 1.0")
-        self.whole.edit("src/polycal/lock.py", "SILENCE = 180.0", "SILENCE = 15.0")
-        self.whole.edit("src/polycal/lock.py", "POLL = 5.0", "POLL = 0.5")
-        self.whole.edit(
-            "src/snakemake_executor_plugin_slurm_patient/__init__.py", "LONGEST = 180", "LONGEST = 10"
-        )
         self.whole.run(*RECORDS, CHECKPOINT)
         self.contents = self.whole.contents()
         self.trained = self.whole.trained()
@@ -205,11 +206,11 @@ class Prepared:
         subprocess.run(["cp", "-a", str(self.whole.work.parent), str(folder)], check=True)
         for path in made.work.glob("results/scores"):
             shutil.rmtree(path)
-        for path in made.work.glob("results/.kept/*/*/scores.parquet"):
+        for path in made.work.glob("results/.cache/*/*/scores.parquet"):
             shutil.rmtree(path.parent)
         if not trained:
             shutil.rmtree(made.work / "results/checkpoints")
-            [path] = made.work.glob(f"results/.kept/*/{self.trained['fingerprint']}")
+            [path] = made.work.glob(f"results/.cache/*/{self.trained['fingerprint']}")
             shutil.rmtree(path)
         shutil.rmtree(made.work / "results/.events")
         made.cluster = cluster

@@ -17,7 +17,7 @@ from helpers.runs import TUNED, Study
 from safetensors.numpy import load_file
 
 from polycal.artifacts import manifests
-from polycal.study import grid
+from polycal.study import paths
 
 # what the executor leaves of a job's environment, and a rank that is asked to stop
 JOB = """#!/bin/sh
@@ -38,7 +38,9 @@ time.sleep(300)
 """
 
 BETAS = ("0.1", "0.2")
-CELLS = [grid.TRAINED.format(model="own", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS]
+CELLS = [
+    paths.FINETUNED.format(model="own", base_seed="none", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS
+]
 RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch_size": 2}
 
 
@@ -100,7 +102,7 @@ def ranks(job):
             if (
                 "RANK" in said
                 and said.get("SLURM_JOB_ID") == job
-                and "polycal.training.finetune" in process.cmdline()
+                and "polycal.training.rank" in process.cmdline()
             ):
                 found.append(said)
     return sorted(found, key=lambda one: int(one["RANK"]))

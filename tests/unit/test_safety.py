@@ -9,8 +9,9 @@ import pytest
 from helpers import models
 
 from polycal.artifacts import checkpoints
-from polycal.scoring import multiple_choice
-from polycal.study.config import NAME, ConfigError, resolve
+from polycal.scoring import models as scoring_models
+from polycal.study.config_loading import ConfigError, resolve
+from polycal.study.config_values import NAME
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src/polycal").glob("*.py"))
@@ -78,11 +79,11 @@ def test_pickled_weights_beside_safetensors_are_never_opened(tmp_path, monkeypat
     for name in ("pytorch_model.bin", "training_args.bin", "model.pt"):
         (tmp_path / "model" / name).write_bytes(pickle.dumps(Bomb()))
     checkpoint = checkpoints.read(tmp_path / "model")
-    multiple_choice.load(checkpoint.folder, "float32", "sdpa", "cpu")
+    scoring_models.load(checkpoint.folder, "float32", "sdpa", "cpu")
     assert not (tmp_path / "hurt").exists()
     (tmp_path / "model/model.safetensors").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="no weights"):
         checkpoints.read(tmp_path / "model")
     with pytest.raises(OSError, match="safetensors"):
-        multiple_choice.load(tmp_path / "model", "float32", "sdpa", "cpu")
+        scoring_models.load(tmp_path / "model", "float32", "sdpa", "cpu")
     assert not (tmp_path / "hurt").exists()

@@ -98,7 +98,7 @@ def snakemake(folder, hub, config, *words):
 
 def fetched(config):
     return [
-        *(f"resources/models/{name}/manifest.json" for name in config["models"]),
+        *(f"resources/models/{name}/base_seed=none/manifest.json" for name in config["models"]),
         *(f"resources/instructions/{name}.parquet" for name in config["data"]),
         *(
             f"resources/benchmarks/{name}/{language}.parquet"
@@ -114,7 +114,7 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     ran = snakemake(folder, hub, STUDY, *fetched(STUDY))
     assert ran.returncode == 0, ran.stderr
 
-    manifest = json.loads((folder / "resources/models/tiny/manifest.json").read_text())
+    manifest = json.loads((folder / "resources/models/tiny/base_seed=none/manifest.json").read_text())
     assert manifest["revision"] == COMMIT
     assert {len(file["sha256"]) for file in manifest["files"].values()} == {64}
     assert not {"pytorch_model.bin", "modeling_tiny.py"} & set(manifest["files"])
@@ -178,11 +178,13 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
 def test_what_the_hub_refuses_is_in_the_output_and_leaves_nothing(hub, tmp_path):
     hub.gated.add("someone/tiny")
     folder = tmp_path / "study"
-    ran = snakemake(folder, hub, STUDY, "resources/models/tiny/manifest.json", "--show-failed-logs")
+    ran = snakemake(
+        folder, hub, STUDY, "resources/models/tiny/base_seed=none/manifest.json", "--show-failed-logs"
+    )
     assert ran.returncode != 0
     assert (
         "polycal: someone/tiny: access is restricted; accept the licence at https://huggingface.co/someone/tiny,"
         " then give your token with `hf auth login` or the variable HF_TOKEN.\n"
     ) in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert not (folder / "resources/models/tiny/manifest.json").exists()
+    assert not (folder / "resources/models/tiny/base_seed=none/manifest.json").exists()

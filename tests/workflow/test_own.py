@@ -13,7 +13,7 @@ import yaml
 from helpers import models
 
 from polycal.artifacts import records
-from polycal.study import config, grid
+from polycal.study import config_loading, grid
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "config/own"
@@ -21,7 +21,9 @@ BASE = [ROOT / "config/languages.yaml", ROOT / "config/mini.yaml"]
 
 
 def cells(*overlays):
-    found = grid.cells(grid.products(config.load([*BASE, *(OWN / f"{name}.yaml" for name in overlays)])))
+    found = grid.cells(
+        grid.blocks(config_loading.load([*BASE, *(OWN / f"{name}.yaml" for name in overlays)]))
+    )
     return {field: {getattr(c, field) for c in found} for field in ("model", "data", "benchmark", "language")}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from polycal.study import grid
-from polycal.study.config import load, merge, resolve
+from polycal.study import grid, identities
+from polycal.study.config_loading import load, merge, resolve
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]
@@ -45,7 +45,7 @@ def test_more_languages_a_job_are_fewer_jobs_for_the_same_records(tmp_path):
     assert (jobs["finetune"], jobs["select_lr"]) == (108, 27)
     assert scoring(jobs) == 30 * (4 + 6)
     one, eight = load(FILES), load([*FILES, overlay])
-    assert grid.scores(grid.products(one)) == grid.scores(grid.products(eight))
+    assert grid.cells(grid.blocks(one)) == grid.cells(grid.blocks(eight))
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,10 @@ def study():
 def record_cells(config):
     """Each cell of the grid with all that determines it: its record's cell, and its checkpoint's file."""
     found = {}
-    for cell in grid.cells(grid.products(config)):
+    for cell in grid.cells(grid.blocks(config)):
         names = asdict(cell)
         language = names.pop("language")
-        found[cell] = (grid.score_cells(config, [language], **names), grid.checkpoint(config, **names))
+        found[cell] = (identities.score(config, [language], **names), grid.checkpoint(config, **names))
     return found
 
 
@@ -73,7 +73,7 @@ def test_one_more_language_is_one_record_a_checkpoint(study):
     assert len(new) == 30
     assert {(c.benchmark, c.language) for c in new} == {("mmlu-prox", "el")}
     assert all(after[cell] == before[cell] for cell in before)
-    assert grid.trained(more) == grid.trained(config)
+    assert grid.finetuned(more) == grid.finetuned(config)
     assert [b for b in grid.batches(more) if b not in grid.batches(config)] == [("mmlu-prox", 29, ["el"])]
 
 
@@ -84,7 +84,7 @@ def test_one_more_beta_is_its_own_cells_only(study):
     assert all(after[cell] == before[cell] for cell in before)
     assert {c.beta for c in set(after) - set(before)} == {"0.05"}
     assert len(after) - len(before) == 9 * 71
-    trained = set(grid.trained(more)) - set(grid.trained(config))
+    trained = set(grid.finetuned(more)) - set(grid.finetuned(config))
     assert len(trained) == 9 * 4 + 9
     assert all("/beta=0.05/" in path for path in trained)
 

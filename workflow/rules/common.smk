@@ -1,4 +1,5 @@
 import atexit
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,13 @@ from snakemake.exceptions import WorkflowError
 from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import checkpoints
 from polycal.data import sources
-from polycal.store import code_versions
-from polycal.study import grid
-from polycal.study.config import NAME, ConfigError, Model, resolve
-from polycal.analysis.measure import names as tables_of
+from polycal.store import acceptances, code_versions
+from polycal.study import grid, identities, paths
+from polycal.study.config_catalogues import Model
+from polycal.study.config_loading import ConfigError, resolve
+from polycal.study.config_values import NAME
+from polycal.vocabulary import CHECKPOINT_KEYS
+from polycal.analysis.measure import table_names
 
 
 def resolved(raw):
@@ -31,7 +35,7 @@ def only_controller():
     """Let one Snakemake at a time work in this folder; a killed one is no hindrance, as its own lock would be."""
     from polycal.store import locks
 
-    folder = locks.hold("snakemake", Path("results/snakemake"), leave=True)
+    folder = locks.hold("snakemake", Path(paths.CONTROLLER_LOCK), leave=True)
     try:
         folder.__enter__()
     except locks.LockError as error:
@@ -39,22 +43,24 @@ def only_controller():
     atexit.register(folder.__exit__, None, None, None)
 
 
-def source_of(entry, language=""):
+def source_of(entry, language="", base_seed=""):
     """What a model, data set or benchmark is made from: a miniature to be built, or files of one's own.
 
     Files that are not there are left to the job, which says so in a sentence.
     """
     if entry.miniature is not None:
         if isinstance(entry, Model):
-            return grid.MINIATURE_MODEL.format(architecture=entry.miniature)
-        return grid.MINIATURE_DATA
+            return paths.MINIATURE_MODEL.format(
+                architecture=entry.miniature, base_seed=base_seed
+            )
+        return paths.MINIATURE_DATA
     if entry.path is None:
         return []
     place = Path(entry.path).expanduser()
     own = (
         checkpoints.parts(place)
         if isinstance(entry, Model)
-        else sources.own_files(place, language)
+        else sources.local_files(place, language)
     )
     return [str(file) for file in own]
 
@@ -66,7 +72,7 @@ def base(wildcards):
 
 def questions_of(benchmark):
     """The questions of a benchmark in all languages that the grid asks for."""
-    return expand(grid.QUESTIONS, benchmark=benchmark, language=SPOKEN[benchmark])
+    return expand(paths.QUESTIONS, benchmark=benchmark, language=SPOKEN[benchmark])
 
 
 def question(wildcards):
@@ -75,18 +81,24 @@ def question(wildcards):
 
 
 STUDY_CONFIG = resolved(config)
-STUDY = grid.STUDY.format(study=STUDY_CONFIG.study)
-PRODUCTS = grid.products(STUDY_CONFIG)
-EMBEDDED = grid.embedded(PRODUCTS, grid.embedding(STUDY_CONFIG))
-NEXT_TOKENS = grid.next_tokens(PRODUCTS, grid.heldout(STUDY_CONFIG))
-MEASURED = tables_of(grid.measure_settings(STUDY_CONFIG))
+STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
+MEASURE_CELL = json.loads(identities.measure(STUDY_CONFIG))
+SCORES = grid.score_records(MEASURE_CELL)
+EMBEDDED = grid.embedding_records(
+    json.loads(identities.measure_embeddings(STUDY_CONFIG))
+)
+NEXT_TOKENS = grid.next_token_records(
+    json.loads(identities.measure_next_token(STUDY_CONFIG))
+)
+REPORT_CELL = identities.report(STUDY_CONFIG, acceptances.active_acceptances())
+MEASURED = table_names(MEASURE_CELL)
 TABLES = [
     *MEASURED,
     *(embedding_diversity.TABLES if EMBEDDED else []),
     *(next_token_metrics.TABLES if NEXT_TOKENS else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
-SPOKEN = grid.spoken(STUDY_CONFIG)
+SPOKEN = grid.scored_languages(STUDY_CONFIG)
 # one language has nothing to be parallel to
 PARALLEL = [name for name, languages in SPOKEN.items() if len(languages) > 1]
 PAGE = {

@@ -1,34 +1,34 @@
 # What looks further than answers: embeddings of prompts, next tokens of held-out conversations. Neither runs
 # unless the configuration says so.
 localrules:
-    diversity,
-    tokens,
+    measure_embeddings,
+    measure_next_token,
 
 
 rule embed:
     input:
         model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
         questions=expand(
-            grid.QUESTIONS,
+            paths.QUESTIONS,
             language=grid.embedded_languages(STUDY_CONFIG),
             allow_missing=True,
         ),
     output:
         expand(
-            grid.EMBEDDINGS,
+            paths.EMBEDDINGS,
             language=grid.embedded_languages(STUDY_CONFIG) or ["none"],
             allow_missing=True,
         ),
     log:
-        f"logs/embed/{grid.CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}.log",
+        f"logs/embed/{paths.CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}.log",
     benchmark:
-        f"logs/embed/{grid.CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}.jsonl"
+        f"logs/embed/{paths.CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}.jsonl"
     resources:
         gpu=lambda w: STUDY_CONFIG.models[w.model].scoring_gpus,
         mem_mb=lambda w: STUDY_CONFIG.models[w.model].scoring_memory_mb,
         runtime=lambda w: STUDY_CONFIG.models[w.model].scoring_minutes,
     params:
-        cells=lambda w: grid.embed_cells(STUDY_CONFIG, **w),
+        cells=lambda w: identities.embed(STUDY_CONFIG, **w),
         code=version("embed"),
         questions=lambda w, input: [f"--questions={f}" for f in input.questions],
         out=lambda w, output: [f"--out={f}" for f in output],
@@ -43,20 +43,20 @@ rule embed:
         " > {log:q} 2>&1"
 
 
-rule diversity:
+rule measure_embeddings:
     input:
         measured=f"{STUDY}/cells.parquet",
         embeddings=EMBEDDED,
     output:
-        [f"{STUDY}/{table}.parquet" for table in diversity.TABLES],
+        [f"{STUDY}/{table}.parquet" for table in embedding_diversity.TABLES],
     log:
-        f"logs/diversity/{STUDY_CONFIG.study}.log",
+        f"logs/measure_embeddings/{STUDY_CONFIG.study}.log",
     params:
-        cell=grid.diversity_cell(STUDY_CONFIG),
-        code=version("diversity"),
+        cell=identities.measure_embeddings(STUDY_CONFIG),
+        code=version("measure_embeddings"),
         folder=lambda w, output: os.path.dirname(output[0]),
     shell:
-        "polycal diversity"
+        "polycal measure-embeddings"
         " --measured {input.measured:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
@@ -65,25 +65,25 @@ rule diversity:
         " > {log:q} 2>&1"
 
 
-rule next_token:
+rule score_next_token:
     input:
         model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
-        instructions=lambda w: grid.INSTRUCTIONS.format(data=w.heldout),
+        instructions=lambda w: paths.INSTRUCTIONS.format(data=w.heldout),
     output:
-        grid.TOKENS,
+        paths.NEXT_TOKEN,
     log:
-        f"logs/next_token/{grid.CHECKPOINT}/heldout={{heldout}}.log",
+        f"logs/score_next_token/{paths.CHECKPOINT}/heldout={{heldout}}.log",
     benchmark:
-        f"logs/next_token/{grid.CHECKPOINT}/heldout={{heldout}}.jsonl"
+        f"logs/score_next_token/{paths.CHECKPOINT}/heldout={{heldout}}.jsonl"
     resources:
         gpu=lambda w: STUDY_CONFIG.models[w.model].scoring_gpus,
         mem_mb=lambda w: STUDY_CONFIG.models[w.model].scoring_memory_mb,
         runtime=lambda w: STUDY_CONFIG.models[w.model].scoring_minutes,
     params:
-        cell=lambda w: grid.next_token_cell(STUDY_CONFIG, **w),
-        code=version("next_token"),
+        cell=lambda w: identities.score_next_token(STUDY_CONFIG, **w),
+        code=version("score_next_token"),
     shell:
-        "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal next-token"
+        "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score-next-token"
         " --cell {params.cell:q}"
         " --code {params.code}"
         " --model {input.model:q}"
@@ -93,19 +93,19 @@ rule next_token:
         " > {log:q} 2>&1"
 
 
-rule tokens:
+rule measure_next_token:
     input:
         NEXT_TOKENS,
     output:
-        [f"{STUDY}/{table}.parquet" for table in tokens.TABLES],
+        [f"{STUDY}/{table}.parquet" for table in next_token_metrics.TABLES],
     log:
-        f"logs/tokens/{STUDY_CONFIG.study}.log",
+        f"logs/measure_next_token/{STUDY_CONFIG.study}.log",
     params:
-        cell=grid.tokens_cell(STUDY_CONFIG),
-        code=version("tokens"),
+        cell=identities.measure_next_token(STUDY_CONFIG),
+        code=version("measure_next_token"),
         folder=lambda w, output: os.path.dirname(output[0]),
     shell:
-        "polycal tokens"
+        "polycal measure-next-token"
         " --cell {params.cell:q}"
         " --code {params.code}"
         " --kept results/.kept"

@@ -7,14 +7,14 @@ localrules:
 
 rule fetch_model:
     input:
-        lambda w: source_of(STUDY_CONFIG.models[w.model]),
+        lambda w: source_of(STUDY_CONFIG.models[w.model], base_seed=w.base_seed),
     output:
-        grid.MODEL,
+        paths.MODEL,
     log:
-        "logs/fetch_model/{model}.log",
+        "logs/fetch_model/{model}/base_seed={base_seed}.log",
     retries: 2
     params:
-        cell=lambda w: grid.fetch_model_cell(STUDY_CONFIG, w.model),
+        cell=lambda w: identities.fetch_model(STUDY_CONFIG, w.model, w.base_seed),
         code=version("fetch_model"),
     shell:
         "polycal fetch-model"
@@ -29,12 +29,12 @@ rule fetch_instructions:
     input:
         lambda w: source_of(STUDY_CONFIG.data[w.data]),
     output:
-        grid.INSTRUCTIONS,
+        paths.INSTRUCTIONS,
     log:
         "logs/fetch_instructions/{data}.log",
     retries: 2
     params:
-        cell=lambda w: grid.fetch_instructions_cell(STUDY_CONFIG, w.data),
+        cell=lambda w: identities.fetch_instructions(STUDY_CONFIG, w.data),
         code=version("fetch_instructions"),
     shell:
         "polycal fetch-instructions"
@@ -49,12 +49,12 @@ rule fetch_benchmark:
     input:
         lambda w: source_of(STUDY_CONFIG.benchmarks[w.benchmark], w.language),
     output:
-        grid.QUESTIONS,
+        paths.QUESTIONS,
     log:
         "logs/fetch_benchmark/{benchmark}/{language}.log",
     retries: 2
     params:
-        cell=lambda w: grid.fetch_benchmark_cell(STUDY_CONFIG, w.benchmark, w.language),
+        cell=lambda w: identities.fetch_benchmark(STUDY_CONFIG, w.benchmark, w.language),
         code=version("fetch_benchmark"),
     shell:
         "polycal fetch-benchmark"
@@ -69,11 +69,11 @@ rule check_parallel:
     input:
         lambda w: questions_of(w.benchmark),
     output:
-        grid.PARALLEL,
+        paths.PARALLEL,
     log:
         "logs/check_parallel/{benchmark}.log",
     params:
-        cell=lambda w: grid.check_parallel_cell(w.benchmark, SPOKEN[w.benchmark]),
+        cell=lambda w: identities.check_parallel(STUDY_CONFIG, w.benchmark),
         code=version("check_parallel"),
     shell:
         "polycal check-parallel {input:q}"

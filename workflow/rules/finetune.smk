@@ -4,14 +4,14 @@ localrules:
 
 rule finetune:
     input:
-        model=grid.MODEL,
-        instructions=grid.INSTRUCTIONS,
+        model=paths.MODEL,
+        instructions=paths.INSTRUCTIONS,
     output:
-        grid.TRAINED,
+        paths.FINETUNED,
     log:
-        f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.log",
+        f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.log",
     benchmark:
-        f"logs/finetune/{grid.CHECKPOINT}/lr={{lr}}.jsonl"
+        f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.jsonl"
     # a core for each process of a node
     threads: lambda w: base(w).training_ranks
     resources:
@@ -28,7 +28,7 @@ rule finetune:
         mem_mb=lambda w: base(w).training_memory_mb,
         runtime=lambda w: base(w).training_minutes,
     params:
-        cell=lambda w: grid.finetune_cell(STUDY_CONFIG, **w),
+        cell=lambda w: identities.finetune(STUDY_CONFIG, **w),
         code=version("finetune"),
     shell:
         # Slurm's signal reaches this shell too; were it to die of it, the job would end and the training be killed
@@ -51,11 +51,11 @@ rule select_lr:
     input:
         lambda w: grid.candidates(STUDY_CONFIG, **w),
     output:
-        grid.SELECTED,
+        paths.SELECTED,
     log:
-        f"logs/select_lr/{grid.CHECKPOINT}.log",
+        f"logs/select_lr/{paths.CHECKPOINT}.log",
     params:
-        cell=lambda w: grid.select_cell(STUDY_CONFIG, **w),
+        cell=lambda w: identities.select_lr(STUDY_CONFIG, **w),
         code=version("select_lr"),
     shell:
         "polycal select-lr {input:q}"

@@ -4,14 +4,14 @@ localrules:
 
 rule measure:
     input:
-        grid.scores(PRODUCTS),
-        grid.truths(STUDY_CONFIG),
+        SCORES,
+        identities.truth_manifests(STUDY_CONFIG),
     output:
         [f"{STUDY}/{table}.parquet" for table in MEASURED],
     log:
         f"logs/measure/{STUDY_CONFIG.study}.log",
     params:
-        cell=grid.measure_cell(STUDY_CONFIG),
+        cell=identities.measure(STUDY_CONFIG),
         code=version("measure"),
         folder=lambda w, output: os.path.dirname(output[0]),
     shell:

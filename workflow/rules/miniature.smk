@@ -4,11 +4,11 @@ localrules:
 
 rule miniature_data:
     output:
-        grid.MINIATURE_DATA,
+        paths.MINIATURE_DATA,
     log:
         "logs/miniature/data.log",
     params:
-        cell=lambda w: grid.miniature_data_cell(STUDY_CONFIG),
+        cell=lambda w: identities.miniature_data(STUDY_CONFIG),
         code=version("miniature_data"),
     shell:
         "polycal miniature-data"
@@ -21,13 +21,15 @@ rule miniature_data:
 
 rule miniature_model:
     output:
-        grid.MINIATURE_MODEL,
+        paths.MINIATURE_MODEL,
     log:
-        "logs/miniature/{architecture}.log",
+        "logs/miniature/{architecture}/base_seed={base_seed}.log",
     benchmark:
-        "logs/miniature/{architecture}.jsonl"
+        "logs/miniature/{architecture}/base_seed={base_seed}.jsonl"
     params:
-        cell=lambda w: grid.miniature_model_cell(STUDY_CONFIG, w.architecture),
+        cell=lambda w: identities.miniature_model(
+            STUDY_CONFIG, w.architecture, w.base_seed
+        ),
         code=version("miniature_model"),
     shell:
         "polycal miniature-model"

@@ -1,9 +1,9 @@
 localrules:
-    present,
+    report,
     partial,
 
 
-rule present:
+rule report:
     input:
         [f"{STUDY}/{table}.parquet" for table in TABLES],
     output:
@@ -27,11 +27,11 @@ rule present:
         ),
         landing=f"{STUDY}/provenance/landing.yaml",
     log:
-        f"logs/present/{STUDY_CONFIG.study}.log",
+        f"logs/report/{STUDY_CONFIG.study}.log",
     params:
         # a function: a path may hold {language}, which Snakemake would take for a wildcard
-        cell=lambda w: grid.present_cell(STUDY_CONFIG),
-        code=version("present"),
+        cell=lambda w: REPORT_CELL,
+        code=version("report"),
         study=lambda w, output: os.path.dirname(output.report),
     shell:
         "polycal present"
@@ -51,15 +51,15 @@ rule partial:
         ),
         landing=f"{STUDY}-partial/provenance/landing.yaml",
     log:
-        f"logs/present/{STUDY_CONFIG.study}-partial.log",
+        f"logs/report/{STUDY_CONFIG.study}-partial.log",
     params:
         # records that appear change this, and the page is made again
         there=lambda w: " ".join(
-            str(n) for n, f in enumerate(grid.scores(PRODUCTS)) if os.path.exists(f)
+            str(n) for n, f in enumerate(SCORES) if os.path.exists(f)
         ),
-        measure=grid.measure_cell(STUDY_CONFIG),
-        present=lambda w: grid.present_cell(STUDY_CONFIG),
-        codes=[version("measure"), version("present")],
+        measure=identities.measure(STUDY_CONFIG),
+        present=lambda w: REPORT_CELL,
+        codes=[version("measure"), version("report")],
         study=lambda w, output: os.path.dirname(output.report),
     shell:
         "(polycal measure --partial --cell {params.measure:q} --kept results/.kept --out {params.study:q}"

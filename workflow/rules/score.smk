@@ -1,10 +1,10 @@
-SCORED = ["model", "data", "recipe", "beta", "seed", "protocol"]
+SCORED = [*CHECKPOINT_KEYS, "protocol"]
 
 
 def score_cells(wildcards, benchmark, languages):
     """What determines the records of one scoring job."""
     names = {key: wildcards[key] for key in SCORED}
-    return grid.score_cells(STUDY_CONFIG, languages, benchmark=benchmark, **names)
+    return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
 for benchmark, number, languages in BATCHES:
@@ -14,18 +14,18 @@ for benchmark, number, languages in BATCHES:
             f"score_{benchmark}_{number:02d}"
         input:
             model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
-            questions=expand(grid.QUESTIONS, benchmark=benchmark, language=languages),
+            questions=expand(paths.QUESTIONS, benchmark=benchmark, language=languages),
         output:
             expand(
-                grid.SCORES,
+                paths.SCORES,
                 benchmark=benchmark,
                 language=languages,
                 allow_missing=True,
             ),
         log:
-            f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
+            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
         benchmark:
-            f"logs/score/{grid.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
+            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
         resources:
             gpu=lambda w: STUDY_CONFIG.models[w.model].scoring_gpus,
             mem_mb=lambda w: STUDY_CONFIG.models[w.model].scoring_memory_mb,

@@ -1,30 +1,31 @@
-"""What a study would cost, before anything runs: jobs, GPU-hours, memory of a GPU and disk, from stated assumptions.
+"""The cost of a study, estimated before anything runs: jobs, GPU-hours, memory of a GPU, and disk.
 
-Arithmetic, not measurement: 6 floating-point operations a parameter and token for training (Kaplan et al., arXiv
-2001.08361, section 2.1), a third more where activations are recomputed, 2 for scoring.
+This is arithmetic from stated assumptions, not a measurement: 6 floating-point operations per parameter and token for
+training (Kaplan et al., arXiv 2001.08361, section 2.1), a third more if activations are recomputed, and 2 for scoring.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 
 from polycal.study import grid
-from polycal.study.config import Config, Data, Model, Recipe
+from polycal.study.config import Config
+from polycal.study.config_catalogues import Benchmark, Data, Model, Recipe
 
-STATES = {"weights": 2, "gradients": 2, "optimizer": 12}
-"""Bytes a parameter with AdamW in bfloat16: optimizer is a float32 copy of the weights and two moments
+STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
+"""Bytes per parameter with AdamW in bfloat16. The optimizer has a float32 copy of the weights and two moments
 (Rajbhandari et al., arXiv 1910.02054, section 3.1)."""
-LAYER = 34
-"""Activations of one layer without recomputation, in bytes a token and hidden unit, attention matrix aside
+LAYER_BYTES = 34
+"""Activations of one layer without recomputation, in bytes per token and hidden unit, without the attention matrix
 (Korthikanti et al., arXiv 2205.05198, equation 2)."""
-ROW = 150
-"""Bytes a question of a score record, compressed."""
+RECORD_BYTES = 150
+"""Bytes per question of a compressed score record."""
 HOUR = 3600.0
 GB = 1e9
 
 
 @dataclass(frozen=True)
-class Line:
-    """Jobs of one kind: how many, GPU-hours and disk of all, the longest in hours; None where a size is unknown."""
+class JobEstimate:
+    """Jobs of one kind: their number, GPU-hours and disk of all, hours of the longest; None if a size is unknown."""
 
     stage: str
     what: str
@@ -35,154 +36,172 @@ class Line:
     note: str = ""
 
 
-def plan(config: Config) -> list[Line]:
-    """A line for each model and instruction set to be trained, each model to be scored, and what is fetched."""
-    return [*_fetching(config), *_training(config), *_scoring(config)]
+def estimate(config: Config) -> list[JobEstimate]:
+    """What is fetched, each model and instruction set that is trained, and each model that is scored."""
+    return [_fetching(config), *_training(config), *_scoring(config)]
 
 
 def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
-    """Memory of one GPU in training by part, in GB; None where a size of the model is unknown.
+    """Memory of one GPU in training by part, in GB; None if a size of the model is unknown.
 
-    ZeRO-2 shares gradients and optimizer over the GPUs, ZeRO-3 the weights too. Activations are those of one
-    micro-batch of the longest conversations; the loss holds no logits.
+    ZeRO-2 divides gradients and optimizer among the GPUs, ZeRO-3 the weights too. The activations are those of one
+    micro-batch of the longest conversations. The loss stores no logits.
     """
-    if model.planning.parameters is None or model.planning.hidden is None or model.planning.layers is None:
+    sizes = model.planning
+    if sizes.parameters is None or sizes.hidden is None or sizes.layers is None:
         return None
-    ranks = model.training_world
-    shared = {
+    divided = {
         "weights": model.zero_stage == 3,
         "gradients": model.zero_stage >= 2,
         "optimizer": model.zero_stage >= 2,
     }
-    found = {
-        part: bytes_ * model.planning.parameters / (ranks if shared[part] else 1) / GB
-        for part, bytes_ in STATES.items()
+    states = {
+        part: bytes_ * sizes.parameters / (model.training_world if divided[part] else 1) / GB
+        for part, bytes_ in STATE_BYTES.items()
     }
-    units = recipe.micro_batch_size * recipe.max_length * model.planning.hidden / GB
-    kept = 2 * model.planning.layers + LAYER if recipe.gradient_checkpointing else LAYER * model.planning.layers
-    return {**found, "activations": kept * units}
+    units = recipe.micro_batch_size * recipe.max_length * sizes.hidden / GB
+    checkpointed = 2 * sizes.layers + LAYER_BYTES
+    bytes_per_unit = checkpointed if recipe.gradient_checkpointing else LAYER_BYTES * sizes.layers
+    return {**states, "activations": bytes_per_unit * units}
 
 
-def _fetching(config: Config) -> Iterator[Line]:
-    blocks = config.grid.blocks()
-    models = sorted({name for block in blocks for name in block.models})
-    sizes = [config.models[name].planning.parameters for name in models]
-    yield Line(
-        "fetch", "models", len(models), 0.0, None, _total([None if n is None else 2 * n / GB for n in sizes])
-    )
+def _fetching(config: Config) -> JobEstimate:
+    models = [config.models[name] for name, _ in grid.base_models(grid.blocks(config))]
+    sizes = [model.planning.parameters for model in models]
+    disk = _total(None if size is None else STATE_BYTES["weights"] * size / GB for size in sizes)
+    return JobEstimate("fetch", "models", len(models), 0.0, None, disk)
 
 
-def _training(config: Config) -> Iterator[Line]:
-    found: dict[tuple[str, str, str], int] = {}
-    for cell in {(c.model, c.data, c.recipe, c.beta, c.seed) for c in grid.cells(grid.products(config))}:
-        if cell[1] != grid.NONE:
-            rates = len(config.recipes[cell[2]].learning_rates)
-            found[cell[:3]] = found.get(cell[:3], 0) + rates
-    for (model, data, recipe), jobs in sorted(found.items()):
-        chosen = config.models[model]
-        one = training_hours(config, chosen, config.data[data], config.recipes[recipe])
-        hours = None if one is None else one / chosen.training_world
-        disk = None if chosen.planning.parameters is None else jobs * STATES["weights"] * chosen.planning.parameters / GB
-        total = None if one is None else jobs * one
-        yield Line(
+def _training(config: Config) -> Iterator[JobEstimate]:
+    jobs: dict[tuple[str, str, str], int] = {}
+    for names in grid.checkpoints(grid.blocks(config), tuned=True):
+        key = (names["model"], names["data"], names["recipe"])
+        jobs[key] = jobs.get(key, 0) + len(config.recipes[names["recipe"]].learning_rates)
+    for (name, data, recipe), count in sorted(jobs.items()):
+        model = config.models[name]
+        parameters = model.planning.parameters
+        hours = training_hours(config, model, config.data[data], config.recipes[recipe])
+        longest = None if hours is None else hours / model.training_world
+        yield JobEstimate(
             "finetune",
-            f"{model} on {data}, {recipe}",
-            jobs,
-            total,
-            hours,
-            disk,
-            _over(hours, chosen.training_minutes),
+            f"{name} on {data}, {recipe}",
+            count,
+            None if hours is None else count * hours,
+            longest,
+            None if parameters is None else count * STATE_BYTES["weights"] * parameters / GB,
+            _over_limit(longest, model.training_minutes),
         )
 
 
 def training_hours(config: Config, model: Model, data: Data, recipe: Recipe) -> float | None:
-    """GPU-hours of one fine-tuning job; None where a size is unknown."""
+    """GPU-hours of one fine-tuning job; None if a size is unknown."""
+    parameters, length = model.planning.parameters, data.planning.tokens
     rows = min(filter(None, (data.rows, data.planning.size)), default=None)
-    if model.planning.parameters is None or rows is None or data.planning.tokens is None:
+    if parameters is None or rows is None or length is None:
         return None
-    tokens = rows * (1 - float(data.heldout)) * min(data.planning.tokens, recipe.max_length) * float(recipe.epochs)
-    again = 4 / 3 if recipe.gradient_checkpointing else 1
+    tokens = rows * (1 - float(data.heldout)) * min(length, recipe.max_length) * float(recipe.epochs)
+    recomputation = 4 / 3 if recipe.gradient_checkpointing else 1
     speed = config.planning.gpu_tflops * 1e12 * config.planning.training_share
-    return 6 * model.planning.parameters * tokens * again / speed / HOUR
+    return 6 * parameters * tokens * recomputation / speed / HOUR
 
 
-def _scoring(config: Config) -> Iterator[Line]:
-    asked = grid.cells(grid.products(config))
-    jobs_of = {
-        (benchmark, code): number for benchmark, number, codes in grid.batches(config) for code in codes
-    }
-    for model in sorted({cell.model for cell in asked}):
-        chosen, disk = config.models[model], 0.0
+def _scoring(config: Config) -> Iterator[JobEstimate]:
+    cells = grid.cells(grid.blocks(config))
+    batch_of = {(name, code): number for name, number, codes in grid.batches(config) for code in codes}
+    for name in sorted({cell.model for cell in cells}):
+        model, disk = config.models[name], 0.0
         hours: dict[tuple[object, ...], float] = {}
-        complete = chosen.planning.parameters is not None
-        for cell in (c for c in asked if c.model == model):
+        complete = model.planning.parameters is not None
+        for cell in (cell for cell in cells if cell.model == name):
             benchmark = config.benchmarks[cell.benchmark]
-            count = min(filter(None, (benchmark.limit, benchmark.planning.questions)), default=None)
-            job = (*list(vars(cell).values())[:7], jobs_of[cell.benchmark, cell.language])
+            job = (*astuple(cell)[:-1], batch_of[cell.benchmark, cell.language])
             hours.setdefault(job, config.planning.load_seconds / HOUR)
-            if count is None or benchmark.planning.tokens is None or chosen.planning.parameters is None:
+            questions = _questions(benchmark)
+            record = _scoring_hours(config, model, benchmark, config.protocols[cell.protocol].num_fewshot)
+            if questions is None or record is None:
                 complete = False
                 continue
-            tokens = count * benchmark.planning.tokens * (1 + config.protocols[cell.protocol].num_fewshot)
-            speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
-            hours[job] += 2 * chosen.planning.parameters * tokens / speed / HOUR
-            disk += count * ROW / GB
-        gpus = max(chosen.scoring_gpus, 1)
+            hours[job] += record
+            disk += questions * RECORD_BYTES / GB
         longest = max(hours.values()) if complete else None
-        total = sum(hours.values()) * gpus if complete else None
-        yield Line(
+        yield JobEstimate(
             "score",
-            model,
+            name,
             len(hours),
-            total,
+            sum(hours.values()) * max(model.scoring_gpus, 1) if complete else None,
             longest,
             disk if complete else None,
-            _over(longest, chosen.scoring_minutes),
+            _over_limit(longest, model.scoring_minutes),
         )
 
 
-def _over(hours: float | None, minutes: int) -> str:
-    return f"longer than its limit of {minutes} minutes" if hours is not None and hours * 60 > minutes else ""
+def _questions(benchmark: Benchmark) -> int | None:
+    return min(filter(None, (benchmark.limit, benchmark.planning.questions)), default=None)
 
 
-def _total(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, num_fewshot: int) -> float | None:
+    """Hours of scoring one language, without loading the model; None if a size is unknown."""
+    questions, length, parameters = (
+        _questions(benchmark),
+        benchmark.planning.tokens,
+        model.planning.parameters,
+    )
+    if questions is None or length is None or parameters is None:
+        return None
+    tokens = questions * length * (1 + num_fewshot)
+    speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
+    return 2 * parameters * tokens / speed / HOUR
+
+
+def _over_limit(hours: float | None, minutes: int) -> str:
+    over = hours is not None and hours * 60 > minutes
+    return f"longer than its limit of {minutes} minutes" if over else ""
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    """The sum; None if one value is unknown."""
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
 
 
 def table(config: Config) -> str:
-    """The plan as text: assumptions, a line a kind of job, sums, and the memory of a GPU for each trained model."""
-    said = config.planning
+    """The estimate as text: assumptions, one line per kind of job, sums, and memory per GPU of each trained model."""
+    assumed = config.planning
     lines = [
-        f"Assumed: {said.gpu_tflops:g} TFLOP/s a GPU, {said.training_share:.0%} of them reached in training and"
-        f" {said.scoring_share:.0%} in scoring, {said.load_seconds:g} s to load a model. Change them under 'planning'.",
+        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, {assumed.training_share:.0%} of them reached in training and"
+        f" {assumed.scoring_share:.0%} in scoring, {assumed.load_seconds:g} s to load a model. Change them under"
+        " 'planning'.",
         "",
         f"{'stage':9} {'what':42} {'jobs':>6} {'GPU-hours':>10} {'longest h':>10} {'disk GB':>9}",
     ]
-    found = plan(config)
-    for line in found:
+    estimates = estimate(config)
+    lines += [f"{_row(line)}  {line.note}".rstrip() for line in estimates]
+    hours, disk = _total(line.gpu_hours for line in estimates), _total(line.disk_gb for line in estimates)
+    lines.append(_row(JobEstimate("all", "", sum(line.jobs for line in estimates), hours, None, disk)))
+    if hours is None:
         lines.append(
-            _row(line.stage, line.what, line.jobs, line.gpu_hours, line.longest, line.disk_gb)
-            + f"  {line.note}".rstrip()
+            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data, 'questions'"
+            " and 'tokens' of benchmarks."
         )
-    sums = [_total([getattr(line, key) for line in found]) for key in ("gpu_hours", "disk_gb")]
-    lines.append(_row("all", "", sum(line.jobs for line in found), sums[0], None, sums[1]))
-    if sums[0] is None:
-        lines.append(
-            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data, 'questions' and 'tokens' of benchmarks."
-        )
-    for model, recipe in sorted(
-        {(m, r) for b in config.grid.blocks() if b.data for m in b.models for r in b.recipes}
-    ):
+    return "\n".join([*lines, *_memory_lines(config)])
+
+
+def _memory_lines(config: Config) -> Iterator[str]:
+    trained = {
+        (m, r) for block in config.grid.blocks() if block.data for m in block.models for r in block.recipes
+    }
+    for model, recipe in sorted(trained):
         parts = memory_gb(config.models[model], config.recipes[recipe])
         if parts:
             shown = " + ".join(f"{value:.1f} {name}" for name, value in parts.items())
-            lines.append(f"{model}, {recipe}: {sum(parts.values()):.0f} GB a GPU in training ({shown})")
-    return "\n".join(lines)
+            yield f"{model}, {recipe}: {sum(parts.values()):.0f} GB per GPU in training ({shown})"
 
 
-def _row(
-    stage: str, what: str, jobs: int, hours: float | None, longest: float | None, disk: float | None
-) -> str:
-    shown = ["?" if value is None else f"{value:,.1f}" for value in (hours, disk)]
-    return f"{stage:9} {what:42} {jobs:6} {shown[0]:>10} {'' if longest is None else f'{longest:.1f}':>10} {shown[1]:>9}"
+def _row(line: JobEstimate) -> str:
+    hours, disk = ("?" if value is None else f"{value:,.1f}" for value in (line.gpu_hours, line.disk_gb))
+    longest = "" if line.longest is None else f"{line.longest:.1f}"
+    return f"{line.stage:9} {line.what:42} {line.jobs:6} {hours:>10} {longest:>10} {disk:>9}"

@@ -8,23 +8,28 @@ import pytest
 import yaml
 
 from polycal.study.config import (
-    Benchmark,
     Config,
-    ConfigError,
-    Data,
+    Embeddings,
     Grid,
-    Language,
     Measure,
     Miniature,
-    Model,
+    NextToken,
     Normalise,
     Planning,
+    Sensitivity,
+)
+from polycal.study.config_catalogues import (
+    Benchmark,
+    BenchmarkPlanning,
+    Data,
+    DataPlanning,
+    Language,
+    Model,
+    ModelPlanning,
     Protocol,
     Recipe,
-    Sensitivity,
-    merge,
-    resolve,
 )
+from polycal.study.config_loading import ConfigError, merge, resolve
 
 CONFIG = Path(__file__).parents[3] / "config"
 RAW: dict = {}
@@ -44,6 +49,11 @@ MAPPINGS = {
     "measure.sensitivity": Sensitivity,
     "miniature": Miniature,
     "planning": Planning,
+    "models.mistral-mini.planning": ModelPlanning,
+    "data.alpaca-mini.planning": DataPlanning,
+    "benchmarks.global-mmlu-mini.planning": BenchmarkPlanning,
+    "embeddings": Embeddings,
+    "next_token": NextToken,
 }
 KEYS = [(path, key) for path, model in MAPPINGS.items() for key in model.model_fields]
 CHOICES = [
@@ -108,7 +118,7 @@ def test_a_wrong_choice_names_what_is_allowed(path, key, allowed):
         ("models.mistral-mini", "training_minutes", 0, "input should be greater than 0"),
         ("data.alpaca-mini", "heldout", 1, "must lie in [0, 1)"),
         ("recipes.mini", "learning_rates", [0], "must lie in [1e-12, 1e12]"),
-        ("recipes.mini", "learning_rates", ["1e-3", 0.001], "holds '0.001' twice"),
+        ("recipes.mini", "learning_rates", ["1e-3", 0.001], "contains '0.001' twice"),
         ("protocols.texts-0shot", "num_fewshot", 33, "input should be less than or equal to 32"),
         ("measure", "bins", 0, "input should be greater than 0"),
         ("", "languages_per_job", 0, "input should be greater than 0"),

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polycal.study import grid
-from polycal.study.config import ConfigError, canonical_number, load, merge, resolve
+from polycal.study.config_loading import ConfigError, load, merge, resolve
+from polycal.study.config_values import canonical_number
 
 BASE = {
     "study": "s",
@@ -63,12 +64,12 @@ def test_a_spelling_keeps_value_and_spells_itself_alike(value):
     [
         ({"grid": {"betas": [1.0]}}, r"grid\.betas\[0\]: 1\.0 is refused: must lie in \[0, 1\)"),
         ({"grid": {"betas": ["much"]}}, r"grid\.betas\[0\]: 'much' is refused: must be a number"),
-        ({"grid": {"betas": [0.1, ".1"]}}, r"grid\.betas: holds '0\.1' twice"),
+        ({"grid": {"betas": [0.1, ".1"]}}, r"grid\.betas: contains '0\.1' twice"),
         ({"grid": {"models": ["n"]}}, r"grid\.models: 'n' is not in the catalogue 'models'"),
         ({"grid": {"languages": ["fre"]}}, r"grid\.languages: 'fre' .* did you mean 'fr'\?"),
         ({"grid": {"modles": ["m"]}}, r"grid\.modles: unknown key; did you mean 'models'\?"),
         ({"grid": {"extra": [{"data": ["x"]}]}}, r"grid\.extra\[0\]\.data: 'x' is not in"),
-        ({"benchmarks": {"b": {"languages": ["en", "en"]}}}, r"benchmarks\.b\.languages: holds 'en' twice"),
+        ({"benchmarks": {"b": {"languages": ["en", "en"]}}}, r"benchmarks\.b\.languages: contains 'en' twice"),
         ({"benchmarks": {"b": {"languages": ["xx"]}}}, r"'xx' is not in the catalogue 'languages'"),
         ({"models": {"a b": {"path": "m"}}}, r"letters, digits, dot, underscore and hyphen"),
         (
@@ -76,14 +77,17 @@ def test_a_spelling_keeps_value_and_spells_itself_alike(value):
             r"YAML reads a bare yes, no, on or off .* quotes",
         ),
         ({"data": {"d": {"sources": []}}}, r"data\.d\.sources: "),
-        ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: holds 'a/b' twice"),
+        ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: contains 'a/b' twice"),
         ({"models": {"m": {"hub": "x/y"}}}, r"models\.m: needs exactly one of hub, path, miniature"),
         ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision belong together"),
-        ({"recipes": {"r": {"micro_batch_size": 3}}}, r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3"),
+        (
+            {"recipes": {"r": {"micro_batch_size": 3}}},
+            r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3",
+        ),
         ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' leads back to itself"),
         (
             {"recipes": {"r": {"extends": "lnog"}}},
-            r"recipes\.r\.extends: 'lnog' is not there; did you mean 'long'\?",
+            r"recipes\.r\.extends: 'lnog' is not in the catalogue 'recipes'; did you mean 'long'\?",
         ),
         ({"data": {"d": {"format": "alpacca"}}}, r"data\.d\.format: 'alpacca' is refused"),
     ],
@@ -110,7 +114,7 @@ def test_broken_yaml_names_the_file(tmp_path):
 
 def test_the_grid_is_bases_and_products_once():
     config = resolve(merge(BASE, {"grid": {"extra": [{"betas": ["0.1", 0.2], "languages": ["yo"]}]}}))
-    cells = grid.cells(grid.products(config))
+    cells = grid.cells(grid.blocks(config))
     # three languages of the base and of β 0 and 0.1, and one language of β 0.2
     assert len(cells) == 3 * 3 + 1
     assert [c.language for c in cells if c.beta == "0.2"] == ["yo"]
@@ -120,10 +124,10 @@ def test_the_grid_is_bases_and_products_once():
 def test_jobs_group_languages_and_every_record_has_one_path():
     config = resolve(merge(BASE, {"languages_per_job": 2}))
     assert grid.batches(config) == [("b", 0, ["en", "fr"]), ("b", 1, ["yo"])]
-    paths = grid.scores(grid.products(config))
+    paths = [str(path) for path in grid.score_records({"grid": grid.blocks(config)})]
     assert len(set(paths)) == len(paths) == 9
     assert paths[0].startswith(
-        "results/scores/model=m/data=d/recipe=r/beta=0/seed=42/benchmark=b/protocol=p/"
+        "results/scores/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=42/benchmark=b/protocol=p/"
     )
 
 
@@ -131,7 +135,9 @@ def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job()
     local = {"protocols": {"p": {"candidates": "letters", "prompt_language": "local"}}}
     assert resolve(merge(BASE, local)).protocols["p"].prompt_language == "local"
     more = {"benchmarks": {"b": {"languages": ["en", "am"]}}, "languages": {"am": BASE["languages"]["yo"]}}
-    with pytest.raises(ConfigError, match=r"grid\.protocols: p with prompt_language local: 'am' is not in the labels"):
+    with pytest.raises(
+        ConfigError, match=r"grid\.protocols: p with prompt_language local: 'am' is not in the labels"
+    ):
         resolve(merge(merge(BASE, local), more))
 
 

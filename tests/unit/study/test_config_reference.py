@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from polycal.study import config_reference
-from polycal.study.config import merge
+from polycal.study.config_loading import merge
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"
@@ -24,7 +24,7 @@ STUDIES = [
 
 def test_reference_and_schema_are_what_the_models_say():
     for path, text in config_reference.texts(ROOT).items():
-        assert path.read_text(encoding="utf-8") == text, f"{path} is old: run `polycal reference`"
+        assert path.read_text(encoding="utf-8") == text, f"{path} is outdated: run `polycal config-docs`"
 
 
 @pytest.mark.parametrize("files", STUDIES, ids=lambda files: "+".join(f.stem for f in files) or "paper")

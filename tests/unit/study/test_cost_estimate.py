@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from polycal.cli import app
 from polycal.study import cost_estimate
-from polycal.study.config import load, merge, resolve
+from polycal.study.config_loading import load, merge, resolve
 
 ROOT = Path(__file__).parents[3]
 PAPER = load([ROOT / "config/languages.yaml", ROOT / "config/config.yaml"])
@@ -19,7 +19,7 @@ def changed(change):
 
 
 def test_the_paper_s_grid_has_its_jobs_and_no_job_beyond_its_limit():
-    lines = cost_estimate.plan(PAPER)
+    lines = cost_estimate.estimate(PAPER)
     jobs = {stage: sum(line.jobs for line in lines if line.stage == stage) for stage in ("finetune", "score")}
     assert jobs == {"finetune": 108, "score": 2130}
     assert not [line for line in lines if line.note]
@@ -50,15 +50,15 @@ def test_zero_3_shares_every_state_and_zero_2_all_but_the_weights():
 
 
 def test_loading_counts_once_a_job_and_a_job_beyond_its_limit_is_marked():
-    alone = {line.what: line for line in cost_estimate.plan(PAPER) if line.stage == "score"}
+    alone = {line.what: line for line in cost_estimate.estimate(PAPER) if line.stage == "score"}
     eight = changed({"languages_per_job": 8})
-    batched = {line.what: line for line in cost_estimate.plan(eight) if line.stage == "score"}
+    batched = {line.what: line for line in cost_estimate.estimate(eight) if line.stage == "score"}
     for model, line in batched.items():
         saved = (alone[model].jobs - line.jobs) * 60 / 3600
         assert alone[model].gpu_hours - line.gpu_hours == pytest.approx(saved)
         assert line.disk_gb == pytest.approx(alone[model].disk_gb)
     short = changed({"models": {"gemma-2-2b": {"training_minutes": 60}}})
-    marked = [line.what for line in cost_estimate.plan(short) if line.note]
+    marked = [line.what for line in cost_estimate.estimate(short) if line.note]
     assert marked == ["gemma-2-2b on openhermes, paper", "gemma-2-2b on tulu-3-mixture, paper"]
 
 

@@ -1,0 +1,125 @@
+"""From YAML files to a checked configuration: overlays, ``extends``, and messages about what is wrong."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from polycal.errors import PolycalError
+from polycal.study.config import Config
+from polycal.study.config_secrets import secret_key
+from polycal.study.suggestions import nearest
+
+EXTENDABLE = ("recipes", "protocols")
+"""Catalogues in which an entry may extend another one."""
+
+
+class ConfigError(PolycalError):
+    """A configuration that cannot run; each line names the key, its value and what would be right."""
+
+
+def load(files: Iterable[Path]) -> Config:
+    """The configuration of several YAML files, each merged over the ones before.
+
+    Raises ConfigError if a file is missing, is not valid YAML, or the merged configuration is wrong.
+    """
+    raw: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{file}: no such configuration file.") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}.") from None
+        if not isinstance(content or {}, Mapping):
+            raise ConfigError(f"{file}: must contain a mapping of keys, not a {type(content).__name__}.")
+        raw = merge(raw, content or {})
+    return resolve(raw)
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """``overlay`` over ``base`` as in Snakemake: mappings are merged key by key, all other values replaced."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def resolve(raw: Mapping[str, Any]) -> Config:
+    """The checked configuration of a merged mapping; raises ConfigError with one line per error.
+
+    A recipe or protocol with ``extends: NAME`` takes every key that it does not give from the entry NAME, which
+    may itself extend another one.
+    """
+    if key := secret_key(raw):
+        raise ConfigError(
+            f"{key}: looks like a secret, and a configuration is written into results; give it with `hf auth login` or"
+            " in the environment, as HF_TOKEN."
+        )
+    merged = dict(raw)
+    for catalogue in EXTENDABLE:
+        if isinstance(merged.get(catalogue), Mapping):
+            merged[catalogue] = {
+                name: _extended(catalogue, str(name), merged[catalogue], []) for name in merged[catalogue]
+            }
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(details) for details in error.errors())) from None
+
+
+def _extended(catalogue: str, name: str, entries: Mapping[str, Any], below: list[str]) -> Any:
+    """The entry ``name`` with the keys of those that it extends; ``below`` are the entries that extend it."""
+    entry = entries[name]
+    if not isinstance(entry, Mapping) or "extends" not in entry:
+        return entry
+    parent = str(entry["extends"])
+    if parent in [*below, name]:
+        raise ConfigError(f"{catalogue}.{name}.extends: {parent!r} leads back to itself.")
+    if parent not in entries:
+        raise ConfigError(
+            f"{catalogue}.{name}.extends: {parent!r} is not in the catalogue {catalogue!r}"
+            f"{nearest(parent, entries)}."
+        )
+    inherited = _extended(catalogue, parent, entries, [*below, name])
+    return {**inherited, **{key: value for key, value in entry.items() if key != "extends"}}
+
+
+def _sentence(details: Any) -> str:
+    """One of Pydantic's errors as a sentence that starts with the key's path."""
+    parts = [part for part in details["loc"] if part != "[key]"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    key, value = path.lstrip(".") or "configuration", details.get("input")
+    if details["type"] == "extra_forbidden":
+        parent = _model_at(details["loc"][:-1])
+        return f"{key}: unknown key{nearest(str(details['loc'][-1]), parent.model_fields) if parent else ''}."
+    if details["type"] == "missing":
+        return f"{key}: this key is required."
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:] if message[:5] == "Input" else message
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return f"{key}: {value!r} is refused: {message}."
+    return f"{key}: {message}." if key != "configuration" else f"{message}."
+
+
+def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The Pydantic model at a location of the configuration, found by following the annotations."""
+    annotation: Any = Config
+    for part in location:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        else:
+            # an entry of a catalogue or list
+            annotation = _arguments(annotation)[-1] if _arguments(annotation) else None
+        inner = [a for a in _arguments(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if inner and get_origin(annotation) is not dict:
+            annotation = inner[0]
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _arguments(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", ())

@@ -1,0 +1,214 @@
+"""What determines each result: one function per stage, named like the stage, that returns canonical JSON.
+
+The JSON is a stage's cell. It enters the fingerprint of the result, so it contains every setting that can change the
+result and none that cannot (ranks, ZeRO stage, time limits, assumptions of the cost estimate).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from polycal.artifacts.files import canonical_json
+from polycal.scoring import prompts
+from polycal.study import grid, paths
+from polycal.study.config import Config
+from polycal.study.config_catalogues import Source
+from polycal.vocabulary import CHECKPOINT_KEYS, NONE
+
+
+def miniature_data(config: Config) -> str:
+    """Instruction sets and benchmarks of the miniature."""
+    assert config.miniature is not None
+    settings = config.miniature.model_dump(include={"seed", "languages", "questions", "rows"})
+    return canonical_json({"stage": "miniature_data", "settings": settings})
+
+
+def miniature_model(config: Config, architecture: str, base_seed: str) -> str:
+    """A base model of the miniature."""
+    assert config.miniature is not None
+    settings = config.miniature.model_dump()
+    names = {"model": architecture, "base_seed": base_seed}
+    return canonical_json({"stage": "miniature_model", **names, "settings": settings})
+
+
+def fetch_model(config: Config, model: str, base_seed: str) -> str:
+    """The manifest of a base model."""
+    entry = config.models[model]
+    built = paths.MINIATURE_MODEL.format(architecture=entry.miniature, base_seed=base_seed)
+    source = _source(entry, str(PurePosixPath(built).parent))
+    return canonical_json({"stage": "fetch_model", "model": model, "base_seed": base_seed, "source": source})
+
+
+def fetch_instructions(config: Config, data: str) -> str:
+    """The conversations of an instruction set."""
+    entry = config.data[data]
+    keys = {
+        "format",
+        "language",
+        "rows",
+        "heldout",
+        "seed",
+        "language_mixture",
+        "languages",
+        "sources",
+        "config",
+    }
+    source = _source(entry, paths.MINIATURE_INSTRUCTIONS.format(data=entry.miniature))
+    settings = entry.model_dump(include=keys)
+    return canonical_json(
+        {"stage": "fetch_instructions", "data": data, "source": source, "settings": settings}
+    )
+
+
+def fetch_benchmark(config: Config, benchmark: str, language: str) -> str:
+    """The questions of a benchmark in one language."""
+    entry = config.benchmarks[benchmark]
+    names = {"stage": "fetch_benchmark", "benchmark": benchmark, "language": language}
+    source = _source(entry, paths.MINIATURE_BENCHMARK.format(benchmark=entry.miniature))
+    settings = {"format": entry.format, "limit": entry.limit}
+    return canonical_json({**names, "source": source, "settings": settings})
+
+
+def _source(entry: Source, miniature: str) -> dict[str, str]:
+    """Where an entry comes from; ``miniature`` is its folder in the miniature hub, if it has such a source."""
+    if entry.miniature is not None:
+        return {"miniature": miniature}
+    keys = ("hub", "revision", "path")
+    return {key: getattr(entry, key) for key in keys if getattr(entry, key) is not None}
+
+
+def check_parallel(config: Config, benchmark: str) -> str:
+    """Whether all languages of a benchmark have the same questions."""
+    languages = grid.scored_languages(config)[benchmark]
+    return canonical_json({"stage": "check_parallel", "benchmark": benchmark, "languages": languages})
+
+
+def finetune(config: Config, **names: str) -> str:
+    """A fine-tuned checkpoint; ``names`` are the keys of a checkpoint and ``lr``."""
+    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"})
+    settings["attention"] = config.models[names["model"]].attention
+    return canonical_json({"stage": "finetune", **_pick(names, "lr"), "settings": settings})
+
+
+def select_lr(config: Config, **names: str) -> str:
+    """The selection among the learning rates of a recipe; ``names`` are the keys of a checkpoint."""
+    rates = config.recipes[names["recipe"]].learning_rates
+    return canonical_json({"stage": "select_lr", **_pick(names), "learning_rates": rates})
+
+
+def score(config: Config, languages: Sequence[str], **names: str) -> str:
+    """The records of one scoring job: a JSON list with one cell per language.
+
+    ``names`` are the keys of a checkpoint, ``benchmark`` and ``protocol``.
+    """
+    model = config.models[names["model"]]
+    settings = {
+        **_protocol(config, names),
+        "dtype": model.dtype,
+        "attention": model.attention,
+        "prompts": prompts.VERSION,
+    }
+    cell = {"stage": "score", **_pick(names, "benchmark", "protocol"), "settings": settings}
+    return canonical_json([{**cell, "language": language} for language in languages])
+
+
+def embed(config: Config, **names: str) -> str:
+    """The prompt embeddings of one checkpoint: a JSON list with one cell per language.
+
+    ``names`` are the keys of a checkpoint, ``benchmark``, ``protocol`` and ``pooling``.
+    """
+    assert config.embeddings is not None
+    model = config.models[names["model"]]
+    settings = {
+        **{key: value for key, value in _protocol(config, names).items() if key != "pmi"},
+        "pooling": names["pooling"],
+        "questions": config.embeddings.questions,
+        "dtype": model.dtype,
+        "attention": model.attention,
+    }
+    cell = {"stage": "embed", **_pick(names, "benchmark", "protocol"), "settings": settings}
+    return canonical_json([{**cell, "language": language} for language in grid.embedded_languages(config)])
+
+
+def score_next_token(config: Config, **names: str) -> str:
+    """A record of next tokens; ``names`` are the keys of a checkpoint and ``heldout``, a data set."""
+    assert config.next_token is not None
+    model = config.models[names["model"]]
+    settings = {
+        **config.next_token.model_dump(exclude={"data"}),
+        "dtype": model.dtype,
+        "attention": model.attention,
+    }
+    return canonical_json({"stage": "score_next_token", **_pick(names, "heldout"), "settings": settings})
+
+
+def _pick(names: Mapping[str, str], *further: str) -> dict[str, str]:
+    return {key: names[key] for key in (*CHECKPOINT_KEYS, *further)}
+
+
+def _protocol(config: Config, names: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of a protocol. Base models are asked in plain text: they have seen no chat format."""
+    settings = config.protocols[names["protocol"]].model_dump()
+    return {**settings, "chat_template": None} if names["data"] == NONE else settings
+
+
+def measure(config: Config) -> str:
+    """The tables of metrics, beside the score records: conventions, resource levels, and the true answers if known."""
+    levels = {code: language.resource for code, language in sorted(config.languages.items())}
+    settings = {**config.measure.model_dump(), "resource": levels}
+    benchmarks = sorted({name for block in grid.blocks(config) for name in block["benchmarks"]})
+    miniature = {name: config.benchmarks[name].miniature for name in benchmarks}
+    truth = {
+        name: paths.MINIATURE_TRUTH.format(benchmark=source) for name, source in miniature.items() if source
+    }
+    settings |= {"truth": truth} if truth else {}
+    return canonical_json({"stage": "measure", "settings": settings, "grid": grid.blocks(config)})
+
+
+def truth_manifests(config: Config) -> list[str]:
+    """The manifest of the true answers, if the study scores a benchmark of the miniature."""
+    return [paths.MINIATURE_DATA] if "truth" in json.loads(measure(config))["settings"] else []
+
+
+def measure_embeddings(config: Config) -> str:
+    """The tables of embedding diversity, beside the embeddings and the study's ECE."""
+    settings = config.measure.model_dump(include={"bootstrap_samples", "seed"})
+    chosen = config.embeddings.model_dump(exclude={"questions"}) if config.embeddings else None
+    inputs = {"grid": grid.blocks(config), "embeddings": chosen}
+    return canonical_json({"stage": "measure_embeddings", "settings": settings, **inputs})
+
+
+def measure_next_token(config: Config) -> str:
+    """The tables of next-token calibration, beside the records."""
+    settings = config.measure.model_dump(include={"bins", "binning", "bootstrap_samples", "seed"})
+    inputs = {"grid": grid.blocks(config), "heldout": grid.heldout_data(config)}
+    return canonical_json({"stage": "measure_next_token", "settings": settings, **inputs})
+
+
+def report(config: Config, acceptances: Sequence[str]) -> str:
+    """Tables, figures and report, beside the measured tables.
+
+    ``acceptances`` are the active ones; the report lists them.
+    """
+    cell = {
+        "stage": "report",
+        "grid": grid.blocks(config),
+        "languages": {code: language.name for code, language in sorted(config.languages.items())},
+        "measure": config.measure.model_dump(),
+        "origins": _origins(config),
+        "acceptances": list(acceptances),
+    }
+    return canonical_json(cell)
+
+
+def _origins(config: Config) -> list[dict[str, str]]:
+    """Source and licence of each model, instruction set and benchmark of the grid."""
+    found = []
+    for kind in ("models", "data", "benchmarks"):
+        for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
+            entry = getattr(config, kind)[name]
+            source = entry.hub or entry.path or f"miniature {entry.miniature}"
+            details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}
+            found.append({"kind": kind, "name": name, **details})
+    return found
