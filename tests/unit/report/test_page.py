@@ -4,6 +4,7 @@ import html.parser
 
 import pytest
 from helpers.score_records import LANGUAGES, SETTINGS, study
+from helpers.stamps import FixedStamp
 
 from polycal.analysis import measure
 from polycal.report import findings, study_tables
@@ -18,7 +19,7 @@ ONE = ("llama", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
 def shown(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     files = study(folder / "scores")
-    measure.measure(files, settings=SETTINGS, out=folder, note={"code": "abc"})
+    measure.measure({"settings": SETTINGS}, scores=files, out=folder, stamp=FixedStamp(code="abc"))
     return study_tables.read(folder, NAMES), files
 
 
@@ -47,7 +48,7 @@ def test_findings_say_what_the_contrasts_say(shown):
     cut = contrasts.query("beta == '0.1' and metric == 'ece' and language == 'mean'")
     cut = cut[cut.contrast == "smoothed_minus_unsmoothed"].iloc[0]
     told = next(f for f in found if "lowers ECE" in f.claim)
-    assert f"llama on alpaca {100 * cut.cut:.0f}%" in told.found
+    assert f"llama on alpaca {100 * cut.relative_ece_reduction:.0f}%" in told.found
 
 
 def test_the_summary_gives_the_means_and_names_cells_at_chance(shown):

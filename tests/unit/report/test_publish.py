@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from helpers.score_records import SETTINGS, study
+from helpers.stamps import FixedStamp
 
 from polycal.analysis import measure
 from polycal.artifacts import records
@@ -22,7 +23,7 @@ def finished(tmp_path):
         table = records.read_scores(path)
         records.write(path, table, records.SCORE, {**note, **NOTE})
     folder = tmp_path / "study"
-    measure.measure(files, settings=SETTINGS, out=folder, note=NOTE)
+    measure.measure({"settings": SETTINGS}, scores=files, out=folder, stamp=FixedStamp(**NOTE))
     found = study_tables.read(folder, {})
     tables.write(found, folder / "tables")
     draw.draw(found, folder / "figures")

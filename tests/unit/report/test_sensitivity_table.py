@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from helpers.score_records import LANGUAGES, SETTINGS, study, write_truth
+from helpers.stamps import FixedStamp
 
 from polycal.analysis import measure
 from polycal.report import page, sensitivity_table, study_tables
@@ -16,7 +17,8 @@ ONE = ("llama", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
 def shown(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     settings = {**SETTINGS, "truth": write_truth(folder / "truth")}
-    measure.measure(study(folder / "scores"), settings=settings, out=folder, note={})
+    files = study(folder / "scores")
+    measure.measure({"settings": settings}, scores=files, out=folder, stamp=FixedStamp())
     return study_tables.read(folder, NAMES)
 
 
@@ -31,16 +33,16 @@ def test_every_kind_of_figure_has_a_title_and_a_caption(shown):
 
 
 def test_a_study_without_cures_and_truth_has_no_such_figures(shown):
-    bare = {name: table for name, table in shown.tables.items() if name not in ("cures", "truth")}
+    bare = {name: table for name, table in shown.tables.items() if name not in ("recalibration", "truth")}
     assert sensitivity_table.drawings(study_tables.Study(bare, NAMES)) == {}
 
 
 def test_means_by_cure_are_those_of_the_table(shown):
     figure = sensitivity_table.cured_means(shown, "mmlu-prox", "texts-0shot")
     [axis] = figure.axes
-    cures = shown["cures"]
+    cures = shown["recalibration"]
     for line, cure in zip(axis.containers, sensitivity_table.CURES, strict=True):
-        rows = cures[(cures.cure == cure) & (cures.language == "mean")].set_index("beta")
+        rows = cures[(cures.method == cure) & (cures.language == "mean")].set_index("beta")
         assert list(line[0].get_ydata()) == pytest.approx(list(rows.ece[["none", "0", "0.1"]]))
     assert axis.get_ylim()[0] == 0
 
@@ -97,4 +99,4 @@ def test_a_choice_that_reverses_a_claim_is_named():
 def test_more_figures_and_tables_are_written_with_the_others(shown, tmp_path):
     made = draw.draw(shown, tmp_path, {"extra": lambda: sensitivity_table.cured_languages(shown, ONE)})
     assert made[-1] == tmp_path / "extra.png"
-    assert set(sensitivity_table.tables(shown)) == {"conventions", "claims", "cures", "truth"}
+    assert set(sensitivity_table.tables(shown)) == {"conventions", "claims", "recalibration", "truth"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers import score_records
+from helpers.stamps import FixedStamp
 
 from polycal.analysis import measure
 from polycal.report import study_tables, tables
@@ -15,7 +16,7 @@ NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yorùbá"}
 
 def study_of(folder: Path, **told) -> study_tables.Study:
     files = score_records.study(folder / "scores", **told)
-    measure.measure(files, settings=score_records.SETTINGS, out=folder, note={})
+    measure.measure({"settings": score_records.SETTINGS}, scores=files, out=folder, stamp=FixedStamp())
     return study_tables.read(folder, NAMES)
 
 
