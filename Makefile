@@ -1,4 +1,4 @@
-# Every target sets up what it needs in a local virtual environment, and does nothing twice.
+# Every target sets up what it needs in a local virtual environment.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
 
-.PHONY: demo demo-full report reference experiments test test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments test test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,13 +18,13 @@ $(READY): envs/cpu.lock pyproject.toml
 
 # Format, lint, types and dry runs; CI runs this before the tests.
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks workflow
+	$(BIN)/ruff check src tests benchmarks workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
 	for study in $(STUDIES); do \
-		$(BIN)/snakemake --lint --configfile $$study || exit 1; \
+		$(BIN)/python workflow/lint.py $$study || exit 1; \
 		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
 	done
 	for overlay in config/mini-full.yaml config/own/*.yaml config/experiments/mini/*.yaml; do \
@@ -42,21 +42,21 @@ report: demo
 		--report results/studies/mini/workflow.html \
 		--report-metadata results/studies/mini/provenance/landing.yaml
 
-# The demo, and what needs further runs of the models: embeddings, next tokens, the ablation of languages.
+# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
 
-# What the README shows, from the demo as it stands at this commit.
-reference: demo
+# What the README shows, from the demo at the present commit.
+publish: demo
 	$(BIN)/polycal publish --study results/studies/mini
 
-# The miniature twins of the study's first experiments; what the demo has computed is taken from there.
+# The miniature versions of the study's experiments; results that the demo computed are reused.
 experiments: $(READY)
 	for overlay in config/experiments/mini/*.yaml; do \
 		$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 
-# A file of tests stays on one core, with what its tests share; the cluster of the Slurm tier takes both.
+# The tests of a file run on one core, because they share fixtures; the Slurm tier needs both cores.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm

@@ -7,9 +7,6 @@ configfile: "config/languages.yaml"
 configfile: "config/config.yaml"
 
 
-container: "docker://python:3.12"
-
-
 report: "workflow/report/workflow.rst"
 
 
@@ -17,7 +14,8 @@ include: "workflow/rules/common.smk"
 
 
 onstart:
-    only_controller()
+    refuse_the_papers_grid_on_one_machine()
+    take_controller_lock()
 
 
 wildcard_constraints:
@@ -45,7 +43,6 @@ rule all:
         grid.finetuned(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
-        [paths.PARALLEL.format(benchmark=b) for b in PARALLEL],
 
 
 include: "workflow/rules/miniature.smk"
@@ -53,5 +50,5 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
-include: "workflow/rules/explain.smk"
-include: "workflow/rules/present.smk"
+include: "workflow/rules/probes.smk"
+include: "workflow/rules/report.smk"

@@ -6,6 +6,7 @@ Slurm has forgotten is waited for without end; a lost node spends a retry and it
 a controller that does not answer spends all retries in seconds; GPUs of a job on two nodes may fall 3 and 1.
 """
 
+import os
 import re
 import subprocess
 import time
@@ -33,9 +34,9 @@ FAILED = {
 }
 # Slurm calls a job FAILED or CANCELLED whose step, not its script, was killed for memory; its daemon's word in the log tells.
 MEMORY = re.compile(r"^slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE | re.MULTILINE)
-# Seconds between two looks at all jobs, while nothing ends, and between two tries to reach the controller.
-LONGEST = 180
-STEP = 10
+# Between two queries for all jobs while no job ends, and between two tries to reach the controller; tests set it.
+LONGEST_WAIT_SECONDS = float(os.environ.get("POLYCAL_SLURM_LONGEST_WAIT_SECONDS", "180"))
+STEP_SECONDS = 10
 
 
 class Executor(SlurmExecutor):
@@ -79,7 +80,7 @@ class Executor(SlurmExecutor):
                     continue
                 ended = True
         before: int = self.next_seconds_between_status_checks or first  # type: ignore[has-type]
-        self.next_seconds_between_status_checks = first if ended else min(before + STEP, LONGEST)
+        self.next_seconds_between_status_checks = first if ended else min(before + STEP_SECONDS, LONGEST_WAIT_SECONDS)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit a job, after waiting for a controller that answers."""

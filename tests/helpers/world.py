@@ -14,6 +14,7 @@ import yaml
 from helpers import models, warm
 from helpers.hub import COMMIT, Hub, files
 from polycal.artifacts import manifests
+from polycal.store.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ASKED = {"en": ["tree", "house", "river"], "sw": ["mti", "nyumba", "mto"], "yo": ["igi", "ilé", "odò"]}
@@ -26,13 +27,11 @@ import atexit, json, os, pathlib, sys
 
 words = sys.orig_argv[3 if sys.orig_argv[1:2] == ["-c"] else 2 :]
 stage = os.environ.get("WATCHED") or (words[0].replace("-", "_") if words else "")
-sources = "miniature_data miniature_model fetch_model fetch_instructions fetch_benchmark check_parallel"
-others = "finetune select_lr score measure present embed next_token diversity tokens"
-if stage in f"{sources} {others}".split():
+if stage in STAGES:
     os.environ["WATCHED"] = stage
 
     def leave_word():
-        found = [name.split(".")[1] for name in sys.modules if name.startswith("polycal.")]
+        found = [name.removeprefix("polycal.") for name in sys.modules if name.startswith("polycal.")]
         place = pathlib.Path(__file__).parent / "seen" / f"{stage}-{os.getpid()}.json"
         place.write_text(json.dumps(sorted(found)))
 
@@ -54,7 +53,7 @@ class World:
             )
         shutil.copy(ROOT / "Snakefile", self.code)
         (self.code / "watch/seen").mkdir(parents=True)
-        (self.code / "watch/sitecustomize.py").write_text(WATCH)
+        (self.code / "watch/sitecustomize.py").write_text(f"STAGES = {sorted(STAGES)}\n{WATCH}")
         models.save("llama", self.work / "model")
         talks = self.work.parent / "talks"
         talks.mkdir()
@@ -158,9 +157,9 @@ class World:
         found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
         return Counter("score" if name.startswith("score_") else name for name in found if name != "all")
 
-    def why(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
+    def status(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
         """What polycal says would run."""
-        ran = self.book("why", "--json", *words, overlays=overlays)
+        ran = self.book("status", "--json", *words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
 

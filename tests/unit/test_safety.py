@@ -45,7 +45,7 @@ def test_nothing_is_unpickled_and_no_code_of_a_repository_runs():
 
 def test_every_value_that_reaches_a_shell_is_quoted():
     # hexadecimal; resources and threads are whole numbers by Snakemake and the schema
-    plain = {"params.code", "threads"}
+    plain = {"params.code", "threads", "CACHE"}
     seen = 0
     for path in RULES:
         for node in re.findall(

@@ -1,6 +1,6 @@
-"""Exactly the changed cells: what an edit plans in a dry run, what ``polycal why`` says, and what is then computed.
+"""Exactly the changed cells: what an edit plans in a dry run, what ``polycal status`` says, and what is then computed.
 
-A planned job may compute nothing: where what it reads comes out as it was, its kept results are handed out.
+A planned job may compute nothing: where what it reads comes out as it was, its kept results are restored.
 """
 
 import shutil
@@ -11,14 +11,14 @@ import yaml
 from conftest import FURTHER, OTHER
 
 NOTHING = Counter()
-BELOW = {"measure": 1, "present": 1}
+BELOW = {"measure": 1, "report": 1}
 TRAINING = {"finetune": 2, "score": 2, **BELOW}
 
 
 def follow(world, planned, computed, **more):
     """Snakemake plans ``planned``, polycal says the same, ``computed`` is computed, and then nothing is left."""
     assert world.planned(**more) == planned
-    said = world.why(**more)
+    said = world.status(**more)
     jobs = {one["job"]: one["stage"] for one in said}
     assert Counter(jobs.values()) == planned
     assert all(one["reasons"] for one in said)
@@ -31,25 +31,25 @@ def follow(world, planned, computed, **more):
     assert found == computed
     assert sure <= found <= sure + open_
     assert world.planned(**more) == NOTHING
-    assert world.why(**more) == []
+    assert world.status(**more) == []
 
 
-SCORING = "src/polycal/scoring.py"
+SCORING = "src/polycal/scoring/multiple_choice.py"
 EDITS = {
     "a comment in scoring": (SCORING, "\nimport", "\n# why\nimport", {}, {}),
     "a docstring in scoring": (SCORING, '"""', '"""Other words. ', {}, {}),
     "a format change in scoring": (SCORING, "\nimport", "\n\n\nimport", {}, {}),
     # the scores come out as they were, so what is measured on them stands; the report names other records
-    "scoring": (SCORING, "\nimport", "\nEDITED = 1\nimport", {"score": 3, **BELOW}, {"score": 6, "present": 1}),
-    "calibration": ("src/polycal/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW, BELOW),
-    "figures": ("src/polycal/figures.py", "\nfrom", "\nEDITED = 1\nfrom", {"present": 1}, {"present": 1}),
+    "scoring": (SCORING, "\nimport", "\nEDITED = 1\nimport", {"score": 3, **BELOW}, {"score": 6, "report": 1}),
+    "calibration": ("src/polycal/metrics/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW, BELOW),
+    "figures": ("src/polycal/report/figures/common.py", "\nfrom", "\nEDITED = 1\nfrom", {"report": 1}, {"report": 1}),
     "the report's template": (
-        "src/polycal/templates/report.html.j2", "<body>", "<body >", {"present": 1}, {"present": 1}),
+        "src/polycal/report/templates/report.html.j2", "<body>", "<body >", {"report": 1}, {"report": 1}),
     # the weights come out as they were, so what was scored with them stands
     "smoothing": (
-        "src/polycal/smoothing.py", "\nimport", "\nEDITED = 1\nimport", TRAINING, {"finetune": 2, "present": 1}),
-    "a training dependency": ("envs/cpu.lock", "\ntrl==", "\ntrl==9", TRAINING, {"finetune": 2, "present": 1}),
-    "a plotting dependency": ("envs/cpu.lock", "\nseaborn==", "\nseaborn==9", {"present": 1}, {"present": 1}),
+        "src/polycal/losses/label_smoothing.py", "\nimport", "\nEDITED = 1\nimport", TRAINING, {"finetune": 2, "report": 1}),
+    "a training dependency": ("envs/cpu.lock", "\ntrl==", "\ntrl==9", TRAINING, {"finetune": 2, "report": 1}),
+    "a plotting dependency": ("envs/cpu.lock", "\nseaborn==", "\nseaborn==9", {"report": 1}, {"report": 1}),
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ SETTINGS = {
     # the revision holds the same rows
     "revision of the instructions": (
         {"data.talks.revision": OTHER}, {"fetch_instructions": 1, **TRAINING},
-        {"fetch_instructions": 1, "present": 1}),
+        {"fetch_instructions": 1, "report": 1}),
     "languages a job": ({"languages_per_job": 1}, {"score": 6, **BELOW}, {}),
 }  # fmt: skip
 
@@ -170,14 +170,14 @@ def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
     assert told.returncode == 0, told.stdout
     study = ",".join(world.configurations())
     # the checkpoints of the conversations before these; nothing of what looks further
-    assert "kept finetune" in world.polycal("prune", "--study", study).stdout
-    assert "kept embed" not in world.polycal("prune", "--study", study).stdout
-    world.edit("src/polycal/tokens.py", "\nimport", "\nEDITED = 1\nimport")
+    assert "cached finetune" in world.polycal("prune", "--study", study).stdout
+    assert "cached embed" not in world.polycal("prune", "--study", study).stdout
+    world.edit("src/polycal/analysis/next_token_metrics.py", "\nimport", "\nEDITED = 1\nimport")
     world.configure({**FURTHER, "embeddings": {**FURTHER["embeddings"], "questions": 5}})
     next(world.work.glob("results/next_token/**/beta=0.1/**/tokens.parquet")).unlink()
     follow(
         world,
-        {"embed": 3, "diversity": 1, "next_token": 1, "tokens": 1, "present": 1},
-        {"embed": 6, "diversity": 1, "tokens": 1, "present": 1},
+        {"embed": 3, "measure_embeddings": 1, "score_next_token": 1, "measure_next_token": 1, "report": 1},
+        {"embed": 6, "measure_embeddings": 1, "measure_next_token": 1, "report": 1},
     )
-    assert world.polycal("prune", "--study", study).stdout.count("kept embed") == 6
+    assert world.polycal("prune", "--study", study).stdout.count("cached embed") == 6

@@ -7,14 +7,10 @@ import sys
 import pytest
 
 from polycal.store import code_versions
-
-PATHS_ONLY = code_versions.reached(("grid",))
-"""What a study sums up turns a grid into paths; which files are read stands in the fingerprint by content."""
-SUMMARIES = ("measure", "diversity", "tokens", "present")
-
+from polycal.store.stages import STAGES
 
 MINIATURE = {
-    "model": "llama",
+    "model": "llama", "base_seed": "0",
     "settings": {
         "seed": 0, "languages": ["en", "yo"], "questions": 8, "rows": 8, "steps": 1, "batch_size": 2,
         "learning_rate": "1e-3",
@@ -23,9 +19,16 @@ MINIATURE = {
 
 
 def unseen(stage, imported, bare):
-    """Modules that a stage imported, but that neither its version nor the bare command covers."""
-    covered = code_versions.reached(code_versions.STAGES[stage].modules)
-    return imported - bare - covered - (PATHS_ONLY if stage in SUMMARIES else set())
+    """Modules that a stage imported, but that neither its version nor the bare command covers.
+
+    A job whose files follow from its cell imports the study's grid to list them; its checksums name each file.
+    """
+    declared = STAGES[stage]
+    listing = {one.paths_of_cell.partition(":")[0] for one in declared.inputs if one.paths_of_cell}
+    other = {declared.checksums.partition(":")[0], declared.whole.partition(":")[0]} - {""}
+    covered = code_versions.import_closure({*declared.modules, *listing, *other})
+    packages = {name for name in imported if (code_versions.PACKAGE / name.replace(".", "/")).is_dir()}
+    return imported - bare - covered - packages - code_versions.UNHASHED
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +36,11 @@ def bare():
     """What the command imports before it knows which stage it runs; the same for all."""
     words = "import json, sys, polycal.cli; print(json.dumps([m for m in sys.modules if m.startswith('polycal.')]))"
     ran = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
-    return {name.split(".")[1] for name in json.loads(ran.stdout)}
+    return {name.removeprefix("polycal.") for name in json.loads(ran.stdout)}
 
 
 def test_the_bare_command_imports_no_stage(bare):
-    assert not bare & {name for stage in code_versions.STAGES.values() for name in stage.modules}
+    assert not bare & {name for stage in STAGES.values() for name in stage.modules}
 
 
 def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
@@ -46,32 +49,32 @@ def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_pat
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     rates = {"learning_rates": [json.loads(manifest.read_text())["cell"]["lr"]]}
     for command, cell, words in (
-        ("select-lr", rates, [str(manifest), "--out", "selected.json"]),
+        ("select-lr", rates, ["--manifests", str(manifest), "--out", "selected.json"]),
         ("miniature-data", MINIATURE, ["--out", "small/data.json"]),
         ("miniature-model", MINIATURE, ["--out", "small/models/llama/gate.json"]),
     ):
         ran = world.polycal(command, "--cell", json.dumps(cell), *words)
         assert ran.returncode == 0 or "Raise miniature.steps" in ran.stderr, ran.stderr
     seen = world.imported()
-    assert set(seen) == set(code_versions.STAGES)
+    assert set(seen) == set(STAGES)
     for stage, imported in seen.items():
-        assert set(code_versions.STAGES[stage].modules) <= imported, f"{stage}: the watch saw too little"
+        assert set(STAGES[stage].modules) <= imported, f"{stage}: the watch saw too little"
         assert not unseen(stage, imported, bare), stage
 
 
 def test_an_import_that_the_static_walk_cannot_see_is_found(world, bare):
-    hidden = "import importlib\nimportlib.import_module('polycal.' + 'lexicon')\nimport"
-    world.edit("src/polycal/scoring.py", "\nimport", f"\n{hidden}")
+    hidden = "import importlib\nimportlib.import_module('polycal.miniature.' + 'lexicon')\nimport"
+    world.edit("src/polycal/scoring/multiple_choice.py", "\nimport", f"\n{hidden}")
     world.forget()
     assert world.run()["score"] == 6
-    assert unseen("score", world.imported()["score"], bare) == {"lexicon"}
+    assert unseen("score", world.imported()["score"], bare) == {"miniature.lexicon"}
 
 
 def test_every_file_of_the_package_that_is_no_module_belongs_to_a_stage():
     named = {
         path
-        for stage in code_versions.STAGES.values()
-        for pattern in stage.files
+        for stage in STAGES.values()
+        for pattern in stage.data_files
         for path in code_versions.PACKAGE.glob(pattern)
     }
     there = {

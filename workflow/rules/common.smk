@@ -19,7 +19,7 @@ from polycal.analysis.measure import table_names
 
 
 def resolved(raw):
-    """The configuration, or what is wrong with it in a sentence and no traceback."""
+    """The configuration, or what is wrong with it in a sentence without a traceback."""
     try:
         return resolve(raw)
     except ConfigError as error:
@@ -27,26 +27,37 @@ def resolved(raw):
 
 
 def version(stage):
-    """The class of a stage's code, after acceptances."""
-    return code_versions.code_class(stage)[0]
+    """The version of a stage's code, after acceptances."""
+    return acceptances.accepted_version(stage)[0]
 
 
-def only_controller():
-    """Let one Snakemake at a time work in this folder; a killed one is no hindrance, as its own lock would be."""
+def refuse_the_papers_grid_on_one_machine():
+    """Stop a bare ``snakemake``: without a study and without a cluster it would train the paper's grid here."""
+    if workflow.local_exec and not workflow.config_settings.overwrite_config:
+        trainings = len(grid.checkpoints(grid.blocks(STUDY_CONFIG), tuned=True))
+        raise WorkflowError(
+            f"this would train {trainings} models and score {len(SCORES)} records of the paper's grid on this machine."
+            " Run 'make demo' for the miniature, 'polycal plan' for the cost of the grid, or name a study with"
+            " --configfile or a cluster with --profile."
+        )
+
+
+def take_controller_lock():
+    """Let one Snakemake at a time work in this folder. Unlike Snakemake's lock, that of a killed process is released."""
     from polycal.store import locks
 
-    folder = locks.hold("snakemake", Path(paths.CONTROLLER_LOCK), leave=True)
+    lock = locks.acquire("snakemake", Path(paths.CONTROLLER_LOCK), wait=False)
     try:
-        folder.__enter__()
+        lock.__enter__()
     except locks.LockError as error:
         raise WorkflowError(str(error)) from None
-    atexit.register(folder.__exit__, None, None, None)
+    atexit.register(lock.__exit__, None, None, None)
 
 
 def source_of(entry, language="", base_seed=""):
-    """What a model, data set or benchmark is made from: a miniature to be built, or files of one's own.
+    """The files that a model, data set or benchmark is made from: of the miniature, or local files.
 
-    Files that are not there are left to the job, which says so in a sentence.
+    Local files that do not exist are left to the job, which reports them in a sentence.
     """
     if entry.miniature is not None:
         if isinstance(entry, Model):
@@ -56,32 +67,29 @@ def source_of(entry, language="", base_seed=""):
         return paths.MINIATURE_DATA
     if entry.path is None:
         return []
-    place = Path(entry.path).expanduser()
-    own = (
-        checkpoints.parts(place)
-        if isinstance(entry, Model)
-        else sources.local_files(place, language)
-    )
-    return [str(file) for file in own]
+    location = Path(entry.path).expanduser()
+    if isinstance(entry, Model):
+        files = checkpoints.parts(location)
+    else:
+        files = sources.local_files(location, language)
+    return [str(file) for file in files]
 
 
 def base(wildcards):
-    """What the configuration says of a job's base model."""
+    """The configuration of a job's base model."""
     return STUDY_CONFIG.models[wildcards.model]
 
 
 def questions_of(benchmark):
-    """The questions of a benchmark in all languages that the grid asks for."""
-    return expand(paths.QUESTIONS, benchmark=benchmark, language=SPOKEN[benchmark])
-
-
-def question(wildcards):
-    """The category of a figure in Snakemake's report."""
-    return QUESTIONS.get(wildcards.kind, "Further figures")
+    """The questions of a benchmark in all languages that the grid scores."""
+    return expand(
+        paths.QUESTIONS, benchmark=benchmark, language=LANGUAGES_OF[benchmark]
+    )
 
 
 STUDY_CONFIG = resolved(config)
 STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
+CACHE = paths.CACHE
 MEASURE_CELL = json.loads(identities.measure(STUDY_CONFIG))
 SCORES = grid.score_records(MEASURE_CELL)
 EMBEDDED = grid.embedding_records(
@@ -98,9 +106,9 @@ TABLES = [
     *(next_token_metrics.TABLES if NEXT_TOKENS else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
-SPOKEN = grid.scored_languages(STUDY_CONFIG)
+LANGUAGES_OF = grid.scored_languages(STUDY_CONFIG)
 # one language has nothing to be parallel to
-PARALLEL = [name for name, languages in SPOKEN.items() if len(languages) > 1]
+PARALLEL = [name for name, languages in LANGUAGES_OF.items() if len(languages) > 1]
 PAGE = {
     "caption": "../report/study.rst",
     "category": "What did tuning and smoothing change?",

@@ -20,7 +20,7 @@ rule fetch_model:
         "polycal fetch-model"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -40,7 +40,7 @@ rule fetch_instructions:
         "polycal fetch-instructions"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -60,14 +60,14 @@ rule fetch_benchmark:
         "polycal fetch-benchmark"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
 
 rule check_parallel:
     input:
-        lambda w: questions_of(w.benchmark),
+        questions=lambda w: questions_of(w.benchmark),
     output:
         paths.PARALLEL,
     log:
@@ -75,10 +75,11 @@ rule check_parallel:
     params:
         cell=lambda w: identities.check_parallel(STUDY_CONFIG, w.benchmark),
         code=version("check_parallel"),
+        questions=lambda w, input: [f"--questions={f}" for f in input.questions],
     shell:
-        "polycal check-parallel {input:q}"
+        "polycal check-parallel {params.questions:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"

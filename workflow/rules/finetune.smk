@@ -12,17 +12,17 @@ rule finetune:
         f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.log",
     benchmark:
         f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.jsonl"
-    # a core for each process of a node
+    # one core per process of a node
     threads: lambda w: base(w).training_ranks
     resources:
-        # resources trigger no rerun: neither ranks nor nodes nor ZeRO stage change a result
+        # Resources trigger no rerun: ranks, nodes and ZeRO stage change no result.
         nodes=lambda w: base(w).training_nodes,
         ranks=lambda w: base(w).training_ranks,
         gpu=lambda w: base(w).training_gpus * base(w).training_nodes,
-        # a task a node; with GPUs the Slurm executor would count tasks a GPU, and Slurm gives each node one itself
+        # One task per node. With GPUs the Slurm executor would count tasks per GPU; Slurm then gives each node one.
         tasks=lambda w: None if base(w).training_gpus else base(w).training_nodes,
-        # there, though empty, the Slurm executor starts the job in no step of its own, which would hold the cores
-        # that the step of all nodes needs
+        # If mpi is set, even to "", the Slurm executor starts the job without a step of its own. That step would
+        # hold the cores that the step over all nodes needs.
         mpi=lambda w: "" if base(w).training_nodes > 1 else None,
         zero_stage=lambda w: base(w).zero_stage,
         mem_mb=lambda w: base(w).training_memory_mb,
@@ -31,8 +31,8 @@ rule finetune:
         cell=lambda w: identities.finetune(STUDY_CONFIG, **w),
         code=version("finetune"),
     shell:
-        # Slurm's signal reaches this shell too; were it to die of it, the job would end and the training be killed
-        # in the middle of its save. Bars that redraw themselves make a log unreadable.
+        # Slurm's signal reaches this shell too. If the shell died of it, the job would end and Slurm would kill the
+        # training while it saves its state. TQDM_DISABLE: progress bars make a log unreadable.
         "trap : TERM USR1; HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal finetune"
         " --cell {params.cell:q}"
         " --code {params.code}"
@@ -42,14 +42,14 @@ rule finetune:
         " --nodes {resources.nodes}"
         " --zero-stage {resources.zero_stage}"
         " --threads {threads}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
 
 rule select_lr:
     input:
-        lambda w: grid.candidates(STUDY_CONFIG, **w),
+        manifests=lambda w: grid.candidates(STUDY_CONFIG, **w),
     output:
         paths.SELECTED,
     log:
@@ -57,10 +57,11 @@ rule select_lr:
     params:
         cell=lambda w: identities.select_lr(STUDY_CONFIG, **w),
         code=version("select_lr"),
+        manifests=lambda w, input: [f"--manifests={f}" for f in input.manifests],
     shell:
-        "polycal select-lr {input:q}"
+        "polycal select-lr {params.manifests:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"

@@ -1,15 +1,18 @@
-localrules:
-    measure,
-
-
 rule measure:
     input:
         SCORES,
         identities.truth_manifests(STUDY_CONFIG),
+        # a benchmark whose languages ask other questions gets no tables
+        [paths.PARALLEL.format(benchmark=b) for b in PARALLEL],
     output:
         [f"{STUDY}/{table}.parquet" for table in MEASURED],
     log:
         f"logs/measure/{STUDY_CONFIG.study}.log",
+    # with more threads the last digit of an interval may differ
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         cell=identities.measure(STUDY_CONFIG),
         code=version("measure"),
@@ -18,6 +21,6 @@ rule measure:
         "polycal measure"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"

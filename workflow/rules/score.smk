@@ -1,47 +1,82 @@
-SCORED = [*CHECKPOINT_KEYS, "protocol"]
+# A job scores one language with the plain rule. Where the configuration gives a job several languages, which share
+# the loading of the model, there is a rule per batch of languages.
+SCORING_KEYS = [*CHECKPOINT_KEYS, "protocol"]
 
 
 def score_cells(wildcards, benchmark, languages):
     """What determines the records of one scoring job."""
-    names = {key: wildcards[key] for key in SCORED}
+    names = {key: wildcards[key] for key in SCORING_KEYS}
     return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
-for benchmark, number, languages in BATCHES:
+SCORE_COMMAND = (
+    # progress bars make a log unreadable
+    "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score"
+    " --cells {params.cells:q}"
+    " --code {params.code}"
+    " --model {input.model:q}"
+    " {params.questions:q}"
+    " {params.out:q}"
+    " --cache-dir {CACHE}"
+    " > {log:q} 2>&1"
+)
 
-    rule:
-        name:
-            f"score_{benchmark}_{number:02d}"
+
+if STUDY_CONFIG.languages_per_job == 1:
+
+    rule score:
         input:
             model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
-            questions=expand(paths.QUESTIONS, benchmark=benchmark, language=languages),
+            questions=paths.QUESTIONS,
         output:
-            expand(
-                paths.SCORES,
-                benchmark=benchmark,
-                language=languages,
-                allow_missing=True,
-            ),
+            paths.SCORES,
         log:
-            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
+            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{{benchmark}}/{{language}}.log",
         benchmark:
-            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
+            f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{{benchmark}}/{{language}}.jsonl"
         resources:
-            gpu=lambda w: STUDY_CONFIG.models[w.model].scoring_gpus,
-            mem_mb=lambda w: STUDY_CONFIG.models[w.model].scoring_memory_mb,
-            runtime=lambda w: STUDY_CONFIG.models[w.model].scoring_minutes,
+            gpu=lambda w: base(w).scoring_gpus,
+            mem_mb=lambda w: base(w).scoring_memory_mb,
+            runtime=lambda w: base(w).scoring_minutes,
         params:
-            cells=partial(score_cells, benchmark=benchmark, languages=languages),
+            cells=lambda w: score_cells(w, w.benchmark, [w.language]),
             code=version("score"),
-            questions=lambda w, input: [f"--questions={f}" for f in input.questions],
-            out=lambda w, output: [f"--out={f}" for f in output],
+            questions=lambda w, input: [f"--questions={input.questions}"],
+            out=lambda w, output: [f"--out={output[0]}"],
         shell:
-            # bars that redraw themselves make a log unreadable
-            "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score"
-            " --cells {params.cells:q}"
-            " --code {params.code}"
-            " --model {input.model:q}"
-            " {params.questions:q}"
-            " {params.out:q}"
-            " --kept results/.kept"
-            " > {log:q} 2>&1"
+            SCORE_COMMAND
+
+else:
+
+    for benchmark, number, languages in BATCHES:
+
+        rule:
+            name:
+                f"score_{benchmark}_{number:02d}"
+            input:
+                model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
+                questions=expand(
+                    paths.QUESTIONS, benchmark=benchmark, language=languages
+                ),
+            output:
+                expand(
+                    paths.SCORES,
+                    benchmark=benchmark,
+                    language=languages,
+                    allow_missing=True,
+                ),
+            log:
+                f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.log",
+            benchmark:
+                f"logs/score/{paths.CHECKPOINT}/protocol={{protocol}}/{benchmark}_{number:02d}.jsonl"
+            resources:
+                gpu=lambda w: base(w).scoring_gpus,
+                mem_mb=lambda w: base(w).scoring_memory_mb,
+                runtime=lambda w: base(w).scoring_minutes,
+            params:
+                cells=partial(score_cells, benchmark=benchmark, languages=languages),
+                code=version("score"),
+                questions=lambda w, input: [f"--questions={f}" for f in input.questions],
+                out=lambda w, output: [f"--out={f}" for f in output],
+            shell:
+                SCORE_COMMAND

@@ -11,7 +11,7 @@ from polycal.audit.expected_results import ExpectedResult
 from polycal.data import sources
 from polycal.store import cache
 from polycal.store.stages import STAGES
-from polycal.study import paths
+from polycal.study import grid
 
 
 class Manifests:
@@ -52,8 +52,7 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
             chosen = {rate: recorded[path] for rate, path in inputs.items()}
             return {rate: f"{one['content']} {float(one['heldout_nll'])}" for rate, one in chosen.items()}
         case "measure":
-            scores = [Path(path) for path in inputs if path != paths.MINIATURE_DATA]
-            return measure.input_checksums(result.cell, scores=scores)
+            return measure.input_checksums(result.cell, scores=grid.score_records(result.cell))
         case "measure_embeddings":
             embeddings = [Path(path) for role, path in inputs.items() if role != "cells"]
             measured = Path(inputs["cells"])

@@ -157,7 +157,12 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
     measured = json.loads(identities.measure(config))
     diversity = json.loads(identities.measure_embeddings(config))
     next_token = json.loads(identities.measure_next_token(config))
-    scores = [*grid.score_records(measured), *identities.truth_manifests(config)]
+    parallel = [
+        paths.PARALLEL.format(benchmark=name)
+        for name, languages in grid.scored_languages(config).items()
+        if len(languages) > 1
+    ]
+    scores = [*grid.score_records(measured), *identities.truth_manifests(config), *parallel]
     for stage, names, cell, inputs_read in (
         ("measure", measure.table_names(measured), measured, scores),
         (

@@ -16,7 +16,7 @@ from polycal.artifacts.checkpoints import CheckpointError
 from polycal.audit import current_inputs, differences, snakemake_metadata
 from polycal.audit.current_inputs import Manifests
 from polycal.audit.expected_results import ExpectedResult
-from polycal.data.sources import SourceError
+from polycal.data.hub import SourceError
 from polycal.errors import PolycalError
 from polycal.store import acceptances, cache, code_versions
 from polycal.study import paths

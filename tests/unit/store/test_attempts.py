@@ -11,53 +11,53 @@ import pytest
 from polycal.audit.artifact_index import Artifact
 from polycal.audit.lineage import LineageNode
 from polycal.report import provenance_section
-from polycal.store import attempts, manifest_schema, provenance
+from polycal.store import attempts, manifest_schema, provenance, slurm
 from polycal.store.attempts import Attempt
 
 KEY = "f" * 64
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return tmp_path / "results/.kept"
+    return tmp_path / "results/.cache"
 
 
-def attempt_that_died(shelf, seconds, **told):
+def attempt_that_died(cache, seconds, **told):
     """What an attempt leaves that was killed after so many seconds."""
-    left = Attempt(shelf, KEY)
+    left = Attempt(cache, KEY)
     left.stop.set()
     left.file.write_text(json.dumps({"began": time.time() - 1000, "gpus": 0, "job": None, **told}))
     os.utime(left.file, (time.time() - 1000 + seconds,) * 2)
 
 
-def test_a_first_attempt_that_succeeds_leaves_nothing(shelf):
-    with Attempt(shelf, KEY) as attempt:
+def test_a_first_attempt_that_succeeds_leaves_nothing(cache):
+    with Attempt(cache, KEY) as attempt:
         assert attempt.earlier == {}
         assert attempt.file.exists()
-    assert not list(shelf.parent.rglob("*.json"))
+    assert not list(cache.parent.rglob("*.json"))
 
 
-def test_failed_and_killed_attempts_are_counted_once_by_the_one_that_succeeds(shelf, monkeypatch):
+def test_failed_and_killed_attempts_are_counted_once_by_the_one_that_succeeds(cache, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setattr(provenance.METER, "wall", time.time() - 60)
-    with pytest.raises(SystemExit), Attempt(shelf, KEY):
+    monkeypatch.setattr(provenance.METER, "since", time.time() - 60)
+    with pytest.raises(SystemExit), Attempt(cache, KEY):
         raise SystemExit(3)
-    attempt_that_died(shelf, 100, gpus=4)
-    with Attempt(shelf, KEY) as attempt:
+    attempt_that_died(cache, 100, gpus=4)
+    with Attempt(cache, KEY) as attempt:
         said = attempt.earlier["attempts"]
     assert said["failed"] == 2
     assert said["wall_seconds"] == pytest.approx(160, abs=5)
     assert said["gpu_seconds"] == pytest.approx(2 * 60 + 4 * 100, abs=20)
     assert manifest_schema.Attempts.model_validate(said)
-    assert Attempt(shelf, KEY).earlier == {}
-    assert Attempt(shelf, "0" * 64).earlier == {}
+    assert Attempt(cache, KEY).earlier == {}
+    assert Attempt(cache, "0" * 64).earlier == {}
 
 
-def test_an_attempt_shows_that_it_lives(shelf, monkeypatch):
-    monkeypatch.setattr(attempts, "BEAT", 0.01)
-    with Attempt(shelf, KEY) as attempt:
+def test_an_attempt_shows_that_it_lives(cache, monkeypatch):
+    monkeypatch.setattr(attempts, "HEARTBEAT_SECONDS", 0.01)
+    with Attempt(cache, KEY) as attempt:
         os.utime(attempt.file, (0, 0))
         end = time.monotonic() + 5
         while attempt.file.stat().st_mtime == 0 and time.monotonic() < end:
@@ -75,16 +75,16 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_what_a_killed_attempt_cost_slurm_tells_first(shelf, tmp_path, monkeypatch, said):
+def test_what_a_killed_attempt_cost_slurm_tells_first(cache, tmp_path, monkeypatch, said):
     sacct = tmp_path / "bin/sacct"
     sacct.parent.mkdir()
     sacct.write_text(f"#!/bin/sh\necho '{said}'\n")
     sacct.chmod(sacct.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(sacct.parent), prepend=os.pathsep)
-    assert attempts.accounted("7") == SAID[said]
-    attempt_that_died(shelf, 100, gpus=1, job="7")
+    assert slurm.accounted_seconds("7") == SAID[said]
+    attempt_that_died(cache, 100, gpus=1, job="7")
     seconds, devices = SAID[said] or (100, 100)
-    told = Attempt(shelf, KEY).earlier["attempts"]
+    told = Attempt(cache, KEY).earlier["attempts"]
     assert told["wall_seconds"] == pytest.approx(seconds, abs=1)
     assert told["gpu_seconds"] == pytest.approx(devices, abs=1)
 
@@ -109,7 +109,9 @@ def test_the_cost_of_a_study_counts_failed_attempts():
         {"stage": "finetune", "fingerprint": "a", "cost": cost, **lost},
         {"stage": "score", "fingerprint": "b", "cost": cost},
     ]
-    *_, total = provenance_section.costs([LineageNode(Artifact(note["stage"], note, Path())) for note in notes])
+    *_, total = provenance_section.costs(
+        [LineageNode(Artifact(note["stage"], note, Path())) for note in notes]
+    )
     assert (total["failed"], total["lost"]) == (2, 90 / 3600)
     assert total["wall"] == pytest.approx(110 / 3600)
     assert total["gpu"] == pytest.approx(200 / 3600)

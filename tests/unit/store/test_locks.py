@@ -1,4 +1,4 @@
-"""One writer a cell, with real processes: contention, a killed holder, a live one, and one out of sight."""
+"""One writer per output, with real processes: contention, a killed holder, a live one, and one out of sight."""
 
 import json
 import os
@@ -10,14 +10,15 @@ import time
 import pytest
 
 from polycal.store import locks
+from polycal.vocabulary import TRY_AGAIN
 
 COUNT = """
 import sys, time
 from pathlib import Path
 from polycal.store import locks
-locks.POLL = 0.01
+locks.POLL_SECONDS = 0.01
 for _ in range(int(sys.argv[2])):
-    with locks.hold("count", Path(sys.argv[1])):
+    with locks.acquire("count", Path(sys.argv[1])):
         path = Path(sys.argv[1])
         number = int(path.read_text()) if path.exists() else 0
         time.sleep(0.005)
@@ -27,8 +28,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from polycal.store import locks
-locks.BEAT = 0.05
-with locks.hold("hold", Path(sys.argv[1])):
+locks.HEARTBEAT_SECONDS = 0.05
+with locks.acquire("hold", Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -36,8 +37,8 @@ with locks.hold("hold", Path(sys.argv[1])):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(locks, "POLL", 0.02)
-    monkeypatch.setattr(locks, "SILENCE", 0.5)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "STALE_AFTER_SECONDS", 0.5)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
@@ -84,14 +85,14 @@ def test_a_killed_holder_is_followed_at_once_and_by_one(tmp_path, holder, capsys
 def test_a_live_holder_is_waited_for(tmp_path, holder, capsys):
     begun = time.monotonic()
     process = holder(1)
-    with locks.hold("next", tmp_path / "out"):
+    with locks.acquire("next", tmp_path / "out"):
         assert time.monotonic() - begun >= 1
     assert f"process {process.pid}" in capsys.readouterr().out
 
 
 def elsewhere(tmp_path):
     path = tmp_path / ".out.lock"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "place": "another node"}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "host": "another node"}))
 
 
 def test_a_holder_elsewhere_is_followed_after_its_heartbeat_stops(tmp_path, holder, capsys):
@@ -99,12 +100,12 @@ def test_a_holder_elsewhere_is_followed_after_its_heartbeat_stops(tmp_path, hold
     elsewhere(tmp_path)
     process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
-    with locks.hold("next", tmp_path / "out"):
+    with locks.acquire("next", tmp_path / "out"):
         assert time.monotonic() - begun >= 0.5
         assert "no sign of life" in capsys.readouterr().out
         # one that wakes up again leaves without a result
         process.send_signal(signal.SIGCONT)
-        assert process.wait(10) == locks.TRY_AGAIN
+        assert process.wait(10) == TRY_AGAIN
         assert "is another's" in process.stdout.read()
 
 
@@ -112,14 +113,14 @@ def test_a_holder_elsewhere_is_waited_for_while_its_heart_beats(tmp_path, holder
     holder(1.5)
     elsewhere(tmp_path)
     begun = time.monotonic()
-    with locks.hold("next", tmp_path / "out"):
+    with locks.acquire("next", tmp_path / "out"):
         assert time.monotonic() - begun >= 1
 
 
 def test_a_file_that_names_no_holder_is_waited_for_until_it_is_old(tmp_path):
     (tmp_path / ".out.lock").write_text("")
     begun = time.monotonic()
-    with locks.hold("next", tmp_path / "out"):
+    with locks.acquire("next", tmp_path / "out"):
         assert time.monotonic() - begun >= 0.5
 
 
@@ -128,13 +129,13 @@ def test_locks_work_where_the_file_system_has_no_links(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    with locks.hold("one", tmp_path / "out"):
+    with locks.acquire("one", tmp_path / "out"):
         assert (tmp_path / ".out.lock").exists()
     assert not list(tmp_path.iterdir())
 
 
 def test_the_lock_is_let_go_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), locks.hold("one", tmp_path / "out", tmp_path / "more"):
+    with pytest.raises(ZeroDivisionError), locks.acquire("one", tmp_path / "out", tmp_path / "more"):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
@@ -142,10 +143,10 @@ def test_the_lock_is_let_go_after_an_error(tmp_path):
 def test_one_that_would_rather_leave_does_so_where_the_holder_lives(tmp_path, holder):
     process = holder(60)
     with pytest.raises(locks.LockError, match=f"process {process.pid} on .* works here"):
-        locks.hold("next", tmp_path / "out", leave=True).__enter__()
+        locks.acquire("next", tmp_path / "out", wait=False).__enter__()
     elsewhere(tmp_path)
     with pytest.raises(locks.LockError, match="works here"):
-        locks.hold("next", tmp_path / "out", leave=True).__enter__()
+        locks.acquire("next", tmp_path / "out", wait=False).__enter__()
     process.kill()
-    with locks.hold("next", tmp_path / "out", leave=True):
+    with locks.acquire("next", tmp_path / "out", wait=False):
         pass

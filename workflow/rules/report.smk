@@ -1,5 +1,4 @@
 localrules:
-    report,
     partial,
 
 
@@ -7,7 +6,7 @@ rule report:
     input:
         [f"{STUDY}/{table}.parquet" for table in TABLES],
     output:
-        # leaves alone are flagged: Snakemake's report fails where a flagged file of the graph is missing
+        # Only files that no rule reads are flagged: Snakemake's report fails if a flagged input file is missing.
         report=report(
             f"{STUDY}/report.html", **PAGE, labels={"result": "the study on one page"}
         ),
@@ -28,17 +27,21 @@ rule report:
         landing=f"{STUDY}/provenance/landing.yaml",
     log:
         f"logs/report/{STUDY_CONFIG.study}.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
-        # a function: a path may hold {language}, which Snakemake would take for a wildcard
+        # a function: a path may contain {language}, which Snakemake would take for a wildcard
         cell=lambda w: REPORT_CELL,
         code=version("report"),
         study=lambda w, output: os.path.dirname(output.report),
     shell:
-        "polycal present"
+        "polycal report"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --study {params.study:q}"
+        " --out {output.report:q}"
         " > {log:q} 2>&1"
 
 
@@ -53,15 +56,15 @@ rule partial:
     log:
         f"logs/report/{STUDY_CONFIG.study}-partial.log",
     params:
-        # records that appear change this, and the page is made again
-        there=lambda w: " ".join(
+        # a new record changes this parameter, so that the page is made again
+        existing=lambda w: " ".join(
             str(n) for n, f in enumerate(SCORES) if os.path.exists(f)
         ),
         measure=identities.measure(STUDY_CONFIG),
-        present=lambda w: REPORT_CELL,
+        report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],
         study=lambda w, output: os.path.dirname(output.report),
     shell:
-        "(polycal measure --partial --cell {params.measure:q} --kept results/.kept --out {params.study:q}"
-        " && polycal present --cell {params.present:q} --study {params.study:q})"
+        "(polycal measure --partial --cell {params.measure:q} --cache-dir {CACHE} --out {params.study:q}"
+        " && polycal report --partial --cell {params.report:q} --study {params.study:q} --out {output.report:q})"
         " > {log:q} 2>&1"

@@ -1,10 +1,4 @@
-# What looks further than answers: embeddings of prompts, next tokens of held-out conversations. Neither runs
-# unless the configuration says so.
-localrules:
-    measure_embeddings,
-    measure_next_token,
-
-
+# Embeddings of prompts, and next tokens of held-out conversations; only if the configuration asks for them.
 rule embed:
     input:
         model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),
@@ -39,7 +33,7 @@ rule embed:
         " --model {input.model:q}"
         " {params.questions:q}"
         " {params.out:q}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " > {log:q} 2>&1"
 
 
@@ -51,6 +45,9 @@ rule measure_embeddings:
         [f"{STUDY}/{table}.parquet" for table in embedding_diversity.TABLES],
     log:
         f"logs/measure_embeddings/{STUDY_CONFIG.study}.log",
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         cell=identities.measure_embeddings(STUDY_CONFIG),
         code=version("measure_embeddings"),
@@ -60,7 +57,7 @@ rule measure_embeddings:
         " --measured {input.measured:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"
 
@@ -88,7 +85,7 @@ rule score_next_token:
         " --code {params.code}"
         " --model {input.model:q}"
         " --instructions {input.instructions:q}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -100,6 +97,9 @@ rule measure_next_token:
         [f"{STUDY}/{table}.parquet" for table in next_token_metrics.TABLES],
     log:
         f"logs/measure_next_token/{STUDY_CONFIG.study}.log",
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         cell=identities.measure_next_token(STUDY_CONFIG),
         code=version("measure_next_token"),
@@ -108,6 +108,6 @@ rule measure_next_token:
         "polycal measure-next-token"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --kept results/.kept"
+        " --cache-dir {CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"
