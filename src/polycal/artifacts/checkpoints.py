@@ -1,4 +1,4 @@
-"""What a model folder is: the files that make it, their checksum, and the manifest that names them."""
+"""Model folders: the files that make a model, their checksums, and the manifest that refers to them."""
 
 import hashlib
 import json
@@ -10,7 +10,6 @@ from typing import Any
 from polycal.artifacts import files
 from polycal.errors import PolycalError
 
-# What changes a model's answers. A README or a licence beside them does not.
 PARTS = {
     "added_tokens.json",
     "chat_template.jinja",
@@ -25,15 +24,16 @@ PARTS = {
     "vocab.json",
     "vocab.txt",
 }
+"""Files beside the weights that change a model's answers. A README or a licence does not."""
 
 
 class CheckpointError(PolycalError):
-    """A folder or manifest that does not lead to weights; the message says what is missing where."""
+    """A folder or manifest that does not lead to weights; the message says what is missing and where."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model's files lie, and ``content``: one sha256 over all that changes its answers."""
+    """The folder of a model, its name, and ``content``: one sha256 over all files that change its answers."""
 
     folder: Path
     content: str
@@ -41,33 +41,35 @@ class Checkpoint:
 
 
 def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Bytes and sha256 of each part of the model in ``folder``, and ``content`` over all of them.
+    """``files``: bytes and sha256 of each part of the model in ``folder``; ``content``: one checksum over them.
 
-    Raises CheckpointError where there is no ``config.json`` or no safetensors file.
+    Raises CheckpointError if there is no ``config.json`` or no safetensors file.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder}: no such folder; a checkpoint is a folder with config.json and weights."
         )
-    found = parts(folder)
-    names = {p.name for p in found}
+    paths = parts(folder)
+    names = {path.name for path in paths}
     if "config.json" not in names:
-        raise CheckpointError(f"{folder}: config.json is missing; a checkpoint holds it beside its weights.")
+        raise CheckpointError(f"{folder}: config.json is missing; it must be beside the weights.")
     if not any(name.endswith(".safetensors") for name in names):
         raise CheckpointError(f"{folder}: no weights; at least one *.safetensors file is needed.")
-    described = {p.name: {"bytes": p.stat().st_size, "sha256": files.sha256(p)} for p in found}
+    described = {
+        path.name: {"bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths
+    }
     return {"files": described, "content": content(described)}
 
 
 def parts(folder: Path) -> list[Path]:
-    """The files of a model folder that change its answers; none where there is no such folder."""
-    there = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in there if p.suffix == ".safetensors" or p.name in PARTS)
+    """The files of a model folder that change its answers; empty if there is no such folder."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if path.suffix == ".safetensors" or path.name in PARTS)
 
 
 def content(described: dict[str, dict[str, Any]]) -> str:
-    """The checksum of a model: over the names and checksums of its files."""
+    """The checksum of a model: sha256 over the names and checksums of its files, sorted by name."""
     lines = "".join(f"{name} {described[name]['sha256']}\n" for name in sorted(described))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -75,8 +77,8 @@ def content(described: dict[str, dict[str, Any]]) -> str:
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint behind a model folder, a ``manifest.json`` or a ``selected.json``.
 
-    A manifest's checksums are believed (they were taken when the files were written; ``polycal verify``
-    takes them again), but every file must be there with its size. Raises CheckpointError otherwise.
+    The checksums of a manifest are trusted (``polycal verify`` computes them anew), but each file must be there with
+    the recorded size. Raises CheckpointError otherwise.
     """
     path = Path(path)
     if path.is_dir():
@@ -90,7 +92,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     if "manifest" in manifest:
         return read(path.parent / manifest["manifest"])
     if missing := {"folder", "content", "files"} - set(manifest):
-        raise CheckpointError(f"{path}: not a checkpoint's manifest: {sorted(missing)[0]!r} is missing.")
+        raise CheckpointError(f"{path}: not a checkpoint's manifest: {min(missing)!r} is missing.")
     folder = (path.parent / manifest["folder"]).resolve()
     for name, file in manifest["files"].items():
         part = folder / name
@@ -102,7 +104,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def is_whole(out: Path) -> bool:
-    """Whether the checkpoint behind the manifest ``out`` is there, each file with the size that is recorded."""
+    """Whether the checkpoint behind the manifest ``out`` is there, each file with the recorded size."""
     try:
         read(out)
     except CheckpointError:

@@ -1,4 +1,4 @@
-"""What a result says of itself: JSON beside weights and pages, metadata inside Parquet files."""
+"""Manifests: how a result was made. JSON files beside weights and pages, metadata inside Parquet files."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,11 @@ from polycal.errors import PolycalError
 
 
 class Stamp(Protocol):
-    """Gives what a result records beside its own facts: settings, code, inputs, machine and the cost so far.
+    """Gives what every result records: settings, code version, inputs, machine and cost.
 
-    A stage calls its stamp once, when it writes a result, and adds the answer to the result's metadata. Stamps come
-    from ``polycal.store``; the stages import nothing of it, so that an edit of the bookkeeping changes no code version.
+    A stage calls its stamp once per result, just before writing, and merges the answer into the result's metadata.
+    Stamps come from ``polycal.store``. Stages do not import it, so that an edit of the bookkeeping changes no code
+    version.
     """
 
     fingerprint: str
@@ -30,7 +31,7 @@ class Stamp(Protocol):
 
 
 class ManifestError(PolycalError):
-    """A file whose manifest cannot be read; the message says which and why."""
+    """A file whose manifest cannot be read; the message names the file and the reason."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -41,8 +42,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".parquet":
             return dict(json.loads((pq.read_schema(path).metadata or {}).get(b"polycal", "{}")))
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return manifest if isinstance(manifest, dict) else {}
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such file.") from None
     except (pa.ArrowInvalid, OSError, ValueError) as error:

@@ -1,14 +1,15 @@
 """The records that pass between stages: conversations, questions, scores, embeddings and next tokens.
 
-Each is a Parquet file with a fixed schema. Reading checks what a later stage relies on and names the
-row that breaks it; writing is atomic. A file's metadata holds one JSON object under the key
-``polycal``: whatever the writing stage says of itself, and ``content``, the checksum of the rows.
+Each is a Parquet file with a fixed schema. Reading checks what later stages rely on, and names the first row that
+breaks it; writing is atomic. The metadata of a file holds one JSON object under the key ``polycal``: the manifest of
+the stage that wrote it, and ``content``, the checksum of the rows.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ CONVERSATION = pa.schema(
         ("split", pa.string()),
     ]
 )
+"""Roles are system, user, assistant; ``language`` is null if unknown; splits are train, heldout."""
 QUESTION = pa.schema(
     [
         ("question_id", pa.string()),
@@ -36,6 +38,7 @@ QUESTION = pa.schema(
         ("split", pa.string()),
     ]
 )
+"""``gold`` is the index of the right option; splits are test, examples (for few-shot prompts)."""
 SCORE = pa.schema(
     [
         ("question_id", pa.string()),
@@ -47,6 +50,7 @@ SCORE = pa.schema(
         ("prompt_sha256", pa.string()),
     ]
 )
+"""Per question, lists over its options: log-likelihood in nats, and the length of the option in tokens and bytes."""
 EMBEDDING = pa.schema([("question_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 TOKEN_SCORE = pa.schema(
     [
@@ -60,12 +64,15 @@ TOKEN_SCORE = pa.schema(
         ("sum_squared_prob", pa.float32()),
     ]
 )
+"""Per target token: log-probability of the token and of the most likely one, and entropy, in nats; Σ p² over tokens."""
 UNCONDITIONAL = "option_logprob_unconditional"
+"""Log-likelihoods of the options after a neutral context, for PMI scoring."""
 OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
+"""Columns that may follow those of a schema."""
 
 
 class RecordError(PolycalError):
-    """A record that breaks its contract; the message names file, row and what would be right."""
+    """A record or data file with wrong content; the message names file, row and what would be right."""
 
 
 def write(
@@ -76,22 +83,22 @@ def write(
 ) -> str:
     """Write ``rows`` to ``path`` atomically and return the checksum of their content.
 
-    ``schema`` is one of CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING, TOKEN_SCORE. The same rows
-    give the same bytes for the same metadata: nothing of the clock enters on its own.
+    ``schema`` is CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING or TOKEN_SCORE. The same
+    rows and metadata give the same bytes.
     """
     path = Path(path)
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     table = table.cast(schema)
     content = checksum(table)
-    note = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
-    table = table.replace_schema_metadata({b"polycal": note.encode()})
+    manifest = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
+    table = table.replace_schema_metadata({b"polycal": manifest.encode()})
     with files.replacing(path) as part:
         pq.write_table(table, part, compression="zstd")
     return content
 
 
 def checksum(table: pa.Table) -> str:
-    """sha256 over the rows as JSON lines: independent of row groups, compression and library version."""
+    """sha256 over the rows as JSON lines. It does not depend on row groups, compression or library version."""
     digest = hashlib.sha256()
     for batch in table.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
@@ -101,16 +108,12 @@ def checksum(table: pa.Table) -> str:
 
 
 def content(path: str | os.PathLike[str]) -> str:
-    """The checksum of a Parquet file's rows as they stand, to be held against the one in its metadata.
+    """The checksum of a file's rows, computed anew, to be compared with the one in its metadata.
 
-    Raises RecordError where the file is truncated.
+    Raises RecordError if the file is missing or truncated.
     """
-    try:
+    with _read_errors(path):
         return checksum(pq.ParquetFile(path).read())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RecordError(
-            f"{path}: truncated or not a Parquet file; delete it to have it made again."
-        ) from error
 
 
 def is_record(path: str | os.PathLike[str]) -> bool:
@@ -122,33 +125,34 @@ def is_record(path: str | os.PathLike[str]) -> bool:
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the writing stage said of a file, with ``content``; reads the footer only.
+    """The manifest of a record, with ``content``; reads the footer of the file only.
 
-    Raises RecordError where the file is truncated or not one of polycal's.
+    Raises RecordError if the file is missing, truncated or not written by polycal.
     """
-    try:
-        found = (pq.read_schema(path).metadata or {}).get(b"polycal")
-    except (pa.ArrowInvalid, OSError) as error:
-        if not Path(path).exists():
-            raise RecordError(f"{path}: no such file.") from error
-        raise RecordError(
-            f"{path}: truncated or not a Parquet file; delete it to have it made again."
-        ) from error
-    if found is None:
+    with _read_errors(path):
+        manifest = (pq.read_schema(path).metadata or {}).get(b"polycal")
+    if manifest is None:
         raise RecordError(f"{path}: not written by polycal (no 'polycal' key in its metadata).")
-    return json.loads(found)
+    return json.loads(manifest)
 
 
-def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
+@contextlib.contextmanager
+def _read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
-        # A single file, never its folder's Hive partitions: the cell stands in the metadata.
-        table = pq.ParquetFile(path).read()
+        yield
     except FileNotFoundError as error:
         raise RecordError(f"{path}: no such file.") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(
             f"{path}: truncated or not a Parquet file; delete it to have it made again."
         ) from error
+
+
+def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
+    """The columns of ``schema`` and those of OPTIONAL that are there. Raises RecordError if one is missing."""
+    with _read_errors(path):
+        # ParquetFile reads this file only. read_table would add columns from folder names such as beta=0.1.
+        table = pq.ParquetFile(path).read()
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RecordError(
@@ -163,15 +167,15 @@ def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Tabl
 
 
 def read_conversations(path: str | os.PathLike[str], split: str | None = None) -> pa.Table:
-    """Conversations of one file, all or those of one split (train, heldout)."""
+    """Conversations of one file: all of them, or those of one split (train, heldout). Raises RecordError."""
     table = _read(path, CONVERSATION, "conversation")
     return table if split is None else table.filter(pa.compute.equal(table["split"], split))
 
 
 def read_questions(path: str | os.PathLike[str], split: str | None = None) -> list[dict[str, Any]]:
-    """Questions of one file, checked: at least two options, none empty, gold among them, ids unique.
+    """Questions of one file, checked by ``check_questions``: those of ``split`` (test, examples), or all of them.
 
-    ``split`` is test or examples; None gives both. Raises RecordError naming the row.
+    Raises RecordError naming the row.
     """
     rows = _read(path, QUESTION, "question").to_pylist()
     check_questions(rows, path)
@@ -179,38 +183,44 @@ def read_questions(path: str | os.PathLike[str], split: str | None = None) -> li
 
 
 def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Raise RecordError for the first question that breaks the contract; ``path`` is for the message."""
+    """Check that questions have at least two options, none empty, gold among them, and unique ids per split.
+
+    Raises RecordError for the first row that breaks a rule; ``path`` is for the message.
+    """
     seen: set[tuple[str, str]] = set()
     for number, row in enumerate(rows):
         where = f"{path}: row {number} (question_id {row['question_id']!r})"
         options = row["options"] or []
         if len(options) < 2:
             raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
-        for place, option in enumerate(options):
+        for index, option in enumerate(options):
             if option is None or not option.strip():
-                raise RecordError(f"{where}: option {place} is empty; options must be without gaps.")
+                raise RecordError(f"{where}: option {index} is empty; options must be without gaps.")
         if row["gold"] is None or not 0 <= row["gold"] < len(options):
             raise RecordError(f"{where}: gold is {row['gold']}, but must be 0 to {len(options) - 1}.")
         if row["split"] not in ("test", "examples"):
             raise RecordError(f"{where}: split is {row['split']!r}, but must be 'test' or 'examples'.")
         if (row["split"], row["question_id"]) in seen:
-            raise RecordError(f"{where}: this id stands twice in split {row['split']!r}; ids must be unique.")
+            raise RecordError(f"{where}: this id occurs twice in split {row['split']!r}; ids must be unique.")
         seen.add((row["split"], row["question_id"]))
 
 
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
-    """Scores of one language, checked: as many log-probabilities, tokens and bytes as options, all finite."""
+    """Scores of one file, checked: lists of equal length, gold among the options, log-likelihoods finite.
+
+    Raises RecordError.
+    """
     table = _read(path, SCORE, "score")
     lengths = pa.compute.list_value_length(table["option_logprob"])
     for name in ("option_tokens", "option_bytes"):
         wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
         if True in wrong:
             raise RecordError(f"{path}: row {wrong.index(True)}: {name} and option_logprob differ in length.")
-    gold = pa.compute.and_(
+    in_range = pa.compute.and_(
         pa.compute.greater_equal(table["gold"], 0), pa.compute.less(table["gold"], lengths)
-    )
-    if False in (found := gold.to_pylist()):
-        raise RecordError(f"{path}: row {found.index(False)}: gold lies outside the options.")
+    ).to_pylist()
+    if False in in_range:
+        raise RecordError(f"{path}: row {in_range.index(False)}: gold is outside the options.")
     flat = pa.compute.list_flatten(table["option_logprob"])
     if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
         raise RecordError(f"{path}: a log-probability is missing or not finite.")
@@ -218,18 +228,18 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
 
 
 def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
-    """Embeddings of one file, checked: at least one, all of one width and finite."""
+    """Embeddings of one file, checked: at least one, all finite and of the same length. Raises RecordError."""
     table = _read(path, EMBEDDING, "embedding")
     if not table.num_rows:
         raise RecordError(f"{path}: holds no embedding.")
     if len(pa.compute.unique(pa.compute.list_value_length(table["embedding"]))) > 1:
-        raise RecordError(f"{path}: embeddings differ in width; all must come from one model.")
+        raise RecordError(f"{path}: embeddings differ in length; all must come from one model.")
     _finite(path, pa.compute.list_flatten(table["embedding"]), "embedding")
     return table
 
 
 def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
-    """Next tokens of one file, checked: at least one, every number finite."""
+    """Next-token scores of one file, checked: at least one, all finite. Raises RecordError."""
     table = _read(path, TOKEN_SCORE, "next-token")
     if not table.num_rows:
         raise RecordError(f"{path}: holds no token.")

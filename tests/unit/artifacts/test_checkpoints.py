@@ -1,0 +1,42 @@
+"""What a checkpoint folder is."""
+
+import pytest
+
+from polycal.artifacts import checkpoints, files
+
+
+def test_a_checkpoint_is_its_parts_and_needs_weights(tmp_path):
+    with pytest.raises(checkpoints.CheckpointError, match=r"config\.json is missing"):
+        checkpoints.read(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(checkpoints.CheckpointError, match="no weights"):
+        checkpoints.read(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"w")
+    first = checkpoints.read(tmp_path).content
+    (tmp_path / "README.md").write_text("words")
+    assert checkpoints.read(tmp_path).content == first
+    manifest = tmp_path.parent / f"{tmp_path.name}.json"
+    files.write_json(manifest, {"folder": tmp_path.name, **checkpoints.describe(tmp_path)})
+    assert checkpoints.read(manifest).content == first
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    assert checkpoints.read(tmp_path).content != first
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"model\.safetensors .* missing or has another size"
+    ):
+        checkpoints.read(manifest)
+
+
+def test_a_checkpoint_is_whole_if_each_file_has_its_size(tmp_path):
+    folder, out = tmp_path / "weights", tmp_path / "manifest.json"
+    assert not checkpoints.is_whole(out)
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    files.write_json(out, {"folder": folder.name, **checkpoints.describe(folder)})
+    assert checkpoints.is_whole(out)
+    (folder / "model.safetensors").write_text("{} and more")
+    assert not checkpoints.is_whole(out)
+    (folder / "model.safetensors").unlink()
+    assert not checkpoints.is_whole(out)
+    out.write_text("{broken")
+    assert not checkpoints.is_whole(out)

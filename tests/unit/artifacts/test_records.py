@@ -1,0 +1,84 @@
+"""Records: their schemas, checks and bytes."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from polycal.artifacts import records
+
+QUESTION = {
+    "question_id": "1",
+    "group": "g",
+    "question": "?",
+    "options": ["a", "b"],
+    "gold": 0,
+    "split": "test",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"options": ["a"]}, r"row 1 .*1 option"),
+        ({"options": ["a", "", "c"]}, r"row 1 .*option 1 is empty"),
+        ({"gold": 2}, r"row 1 .*gold is 2, but must be 0 to 1"),
+        ({"split": "train"}, r"row 1 .*split is 'train'"),
+        ({"question_id": "1"}, r"row 1 .*occurs twice"),
+    ],
+)
+def test_a_broken_question_is_named(tmp_path, change, words):
+    records.write(tmp_path / "q", [QUESTION, {**QUESTION, "question_id": "2", **change}], records.QUESTION)
+    with pytest.raises(records.RecordError, match=words):
+        records.read_questions(tmp_path / "q")
+
+
+def test_a_truncated_record_is_named_and_equal_rows_have_equal_bytes(tmp_path):
+    first = records.write(tmp_path / "a", [QUESTION], records.QUESTION, {"x": 1})
+    assert first == records.write(tmp_path / "b", [QUESTION], records.QUESTION, {"x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert records.metadata(tmp_path / "a") == {"x": 1, "content": first}
+    (tmp_path / "a").write_bytes((tmp_path / "b").read_bytes()[:-20])
+    with pytest.raises(records.RecordError, match="truncated"):
+        records.read_questions(tmp_path / "a")
+
+
+def test_only_files_of_polycal_are_records(tmp_path):
+    path = tmp_path / "q.parquet"
+    assert not records.is_record(path)
+    records.write(path, [QUESTION], records.QUESTION)
+    assert records.is_record(path)
+    assert records.content(path) == records.metadata(path)["content"]
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    assert not records.is_record(path)
+    with pytest.raises(records.RecordError, match="not written by polycal"):
+        records.metadata(path)
+    path.write_text("words")
+    assert not records.is_record(path)
+    for read in (records.metadata, records.content, records.read_questions):
+        with pytest.raises(records.RecordError, match="truncated or not a Parquet file"):
+            read(path)
+        with pytest.raises(records.RecordError, match="no such file"):
+            read(tmp_path / "none.parquet")
+
+
+def test_a_record_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "e.parquet"
+    records.write(path, [{"question_id": "1", "embedding": [1.0, 2.0]}], records.EMBEDDING)
+    assert records.read_embeddings(path).num_rows == 1
+    with pytest.raises(records.RecordError, match="not a question record: column 'group' is missing"):
+        records.read_questions(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "holds no embedding"),
+        ([[1.0], [1.0, 2.0]], "differ in length"),
+        ([[1.0], [float("nan")]], "missing or not finite"),
+    ],
+)
+def test_embeddings_are_checked(tmp_path, rows, words):
+    path = tmp_path / "e.parquet"
+    table = [{"question_id": str(number), "embedding": row} for number, row in enumerate(rows)]
+    records.write(path, table, records.EMBEDDING)
+    with pytest.raises(records.RecordError, match=words):
+        records.read_embeddings(path)
