@@ -8,10 +8,24 @@ import threading
 from pathlib import Path
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MODEL = {
+    "config.json": b'{"model_type": "llama"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": bytes(range(256)) * 4000,
+    "pytorch_model.bin": b"pickle",
+    "original/consolidated.00.pth": b"pickle",
+    "modeling_own.py": b"raise SystemExit",
+    "README.md": b"# a model",
+}
+"""A repository with the files of a model, and with some that must not be downloaded."""
 
 
 class Hub:
-    """What it holds, which repositories ask for a token, what was asked of it, and where connections break."""
+    """A server of repositories at ``address``.
+
+    ``repositories`` maps a name to its files; ``gated`` ones need a token; ``commits`` exist in all of them. ``asked`` lists
+    the requests (command, path, range). ``cuts`` gives, by file, after how many bytes the next connections break.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
@@ -86,7 +100,6 @@ class Hub:
                     headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
                     return self.answer(206, body[start:], **headers)
                 if self.command == "GET" and hub.cuts.get(file):
-                    # The connection breaks after so many bytes.
                     self.send_response(200)
                     for key, value in headers.items():
                         self.send_header(key.replace("_", "-"), value)

@@ -1,4 +1,5 @@
-import json
+"""Benchmarks of the hub as questions."""
+
 from pathlib import Path
 from typing import Any
 
@@ -164,117 +165,6 @@ def test_a_language_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
         fetch(folder, "en", tmp_path / "out", "global-mmlu")
 
 
-OWN = [
-    {"question_id": "1", "question": "2 + 2?", "options": ["4", "5"], "gold": 0},
-    {"question_id": "2", "question": "2 + 3?", "options": ["4", "5", "6"], "gold": 1, "group": "sums"},
-    {"question_id": "1", "question": "1 + 1?", "options": ["2", "3"], "answer": "A", "split": "examples"},
-]
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
-def test_a_file_of_ones_own_in_every_format(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"en.{suffix}"
-    write_own(path, OWN)
-    questions, metadata = fetch(path, "en", tmp_path / "out.parquet")
-    assert [(q["question_id"], q["group"], q["gold"], q["split"]) for q in questions] == [
-        ("1", "all", 0, "test"),
-        ("2", "sums", 1, "test"),
-        ("1", "all", 0, "examples"),
-    ]
-    assert questions[1]["options"] == ["4", "5", "6"]
-    assert list(metadata["files"]) == [f"en.{suffix}"]
-
-
-def write_own(path: Path, rows: list[dict[str, Any]]) -> None:
-    if path.suffix == ".parquet":
-        names = list(dict.fromkeys(key for row in rows for key in row))
-        pq.write_table(pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows]), path)
-    elif path.suffix == ".csv":
-        import csv
-
-        names = list(dict.fromkeys(key for row in rows for key in row))
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows([{**row, "options": json.dumps(row["options"])} for row in rows])
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        path.write_text(json.dumps(rows))
-
-
-def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
-    write_own(tmp_path / "q-en.jsonl", OWN[:1])
-    write_own(tmp_path / "q-yo.jsonl", OWN[1:2])
-    pattern = tmp_path / "q-{language}.jsonl"
-    assert fetch(pattern, "en", tmp_path / "out")[0][0]["question_id"] == "1"
-    assert fetch(pattern, "yo", tmp_path / "out")[0][0]["question_id"] == "2"
-    with pytest.raises(RecordError, match=r"q-fr.jsonl: no such file; it has to hold the questions in 'fr'"):
-        fetch(pattern, "fr", tmp_path / "out")
-    folder = tmp_path / "own"
-    folder.mkdir()
-    write_own(folder / "en.csv", OWN)
-    assert len(fetch(folder, "en", tmp_path / "out")[0]) == 3
-    with pytest.raises(RecordError, match=r"0 files named 'yo'; exactly one of yo.parquet, yo.csv"):
-        fetch(folder, "yo", tmp_path / "out")
-    both = tmp_path / "all.parquet"
-    write_own(both, [{**OWN[0], "language": "en"}, {**OWN[1], "language": "yo"}])
-    assert [q["question_id"] for q in fetch(both, "yo", tmp_path / "out")[0]] == ["2"]
-    write_own(both, OWN)
-    # Otherwise every language would silently get the same questions.
-    with pytest.raises(RecordError, match="column 'language' is missing"):
-        fetch(both, "yo", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("row", "sentence"),
-    [
-        ({"gold": 2}, "row 1: gold is 2; must be a whole number from 0 to 1"),
-        ({"gold": -1}, "row 1: gold is -1"),
-        ({"gold": "first"}, "row 1: gold is 'first'"),
-        ({"gold": True}, "row 1: gold is True"),
-        ({"gold": None}, "row 1: neither 'gold' .* nor 'answer'"),
-        (
-            {"gold": None, "answer": "C"},
-            "row 1: answer is 'C'; with 2 options it must be one of the letters A, B",
-        ),
-        ({"options": ["4", None]}, "row 1: options is .*none of them empty"),
-        ({"options": ["4"]}, r"row 1: 1 option\(s\)"),
-        ({"options": "4 or 5"}, "row 1: options is not a JSON list"),
-        ({"split": "train"}, "row 1: split is 'train'; must be 'test' or 'examples'"),
-        ({"question_id": "1"}, "row 1: question_id '1' is already in row 0; ids must be unique"),
-        ({"question_id": None}, "row 1: question_id is None"),
-    ],
-)
-def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
-    path = tmp_path / "en.jsonl"
-    good = {"question_id": "2", "question": "2 + 3?", "options": ["4", "5"], "gold": 1}
-    write_own(path, [OWN[0], {**good, **row}])
-    with pytest.raises(RecordError, match=f"en.jsonl: {sentence}"):
-        fetch(path, "en", tmp_path / "out")
-
-
-def test_broken_files_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "en.jsonl"
-    path.write_text(json.dumps(OWN[0]) + "\n{broken\n")
-    with pytest.raises(RecordError, match="line 2: not valid JSON"):
-        fetch(path, "en", tmp_path / "out")
-    path.write_text("[1]")
-    with pytest.raises(RecordError, match="row 0: must be a JSON object, not int"):
-        fetch(path, "en", tmp_path / "out")
-    path.write_text(json.dumps(OWN)[:-20])
-    with pytest.raises(RecordError, match="element 2: truncated or not valid JSON"):
-        fetch(path, "en", tmp_path / "out")
-    path = tmp_path / "en.csv"
-    path.write_text("question_id,question,options,gold\n1,2,3\n")
-    with pytest.raises(RecordError, match="line 2: must have 4 cells"):
-        fetch(path, "en", tmp_path / "out")
-    path = tmp_path / "en.xlsx"
-    path.write_text("")
-    with pytest.raises(RecordError, match=r"ends in .parquet, .csv, .jsonl, .json"):
-        fetch(path, "en", tmp_path / "out")
-
-
 def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> None:
     chosen = {}
     for language in ("en", "sw", "zh"):
@@ -286,21 +176,3 @@ def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> N
     assert chosen["en"] == chosen["sw"] == chosen["zh"]
     found = parallel.compare_ids([tmp_path / language for language in chosen])
     assert found["shared"] == 20 - len(found["dropped"].get("zh", {}).get("test", []))
-
-
-def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
-    files = []
-    for language in ("en", "sw", "zh"):
-        files.append(tmp_path / f"{language}.parquet")
-        fetch(HUB / "MMLU-ProX", language, files[-1], "mmlu-prox")
-    assert parallel.compare_ids(files) == {
-        "languages": 3,
-        "shared": 23,
-        "dropped": {"zh": {"test": ["3299"]}},
-    }
-    folder = hub_copy(tmp_path, "MMLU-ProX", "sw", row=(4, {"question_id": 9999}))
-    fetch(folder, "sw", files[1], "mmlu-prox")
-    with pytest.raises(RecordError, match=r"sw: test question '3294' is missing \(2 differ\)"):
-        parallel.compare_ids(files)
-    with pytest.raises(RecordError, match="sw: test question '3294' is missing"):
-        parallel.compare_ids([files[1], files[0], files[2]])

@@ -1,19 +1,18 @@
+"""Instruction data sets as conversations."""
+
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.stamps import FixedStamp
-from hypothesis import given
-from hypothesis import strategies as st
 
 from polycal.artifacts import records
 from polycal.artifacts.records import RecordError
-from polycal.data import instructions, language_id, row_selection
+from polycal.data import instructions, language_id
 
 HUB = Path(__file__).parents[2] / "fixtures/hub"
 
@@ -150,26 +149,6 @@ def test_only_the_sources_asked_for(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"no row comes from \['metamth'\]; the sources are .*'metamath'"):
         fetch(HUB / "OpenHermes-2.5", "openhermes", tmp_path / "none", sources=["metamth"])
     assert not (tmp_path / "none").exists()
-
-
-@given(total=st.integers(0, 5000), seed=st.integers(0, 2**64))
-def test_shuffled_is_a_permutation(total: int, seed: int) -> None:
-    order = row_selection.shuffled(total, str(seed))
-    assert np.array_equal(np.sort(order), np.arange(total))
-    assert np.array_equal(order, row_selection.shuffled(total, str(seed)))
-
-
-def test_shuffled_is_the_same_everywhere() -> None:
-    # default_rng(0).random(8) as numpy documents it: .637 .270 .041 .017 .813 .913 .607 .729
-    assert row_selection.shuffled(8, "0").tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
-
-
-@given(total=st.integers(0, 10**6), share=st.decimals("0", "0.9", places=2))
-def test_held_out_leaves_something_of_both(total: int, share: Any) -> None:
-    count = row_selection.heldout_count(total, str(share))
-    assert abs(count - float(share) * total) <= 1
-    if share and total >= 2:
-        assert 1 <= count < total
 
 
 @pytest.mark.parametrize(

@@ -1,47 +1,12 @@
+"""Rows of Parquet, csv and JSON files."""
+
 import json
 from pathlib import Path
 
 import pytest
 
 from polycal.artifacts.records import RecordError
-from polycal.data import readers, repositories
-
-
-@pytest.mark.parametrize(
-    ("head", "config", "splits"),
-    [
-        (
-            "configs:\n- config_name: default\n  data_files: data/*.parquet\n",
-            None,
-            {"train": ["data/*.parquet"]},
-        ),
-        (
-            "configs:\n- config_name: en\n  data_files:\n  - split: test\n    path: [a, b]\n",
-            None,
-            {"test": ["a", "b"]},
-        ),
-        (
-            "configs:\n- config_name: en\n  data_files:\n    test: a\n- config_name: yo\n  data_files: [b, c]\n",
-            "yo",
-            {"train": ["b", "c"]},
-        ),
-        ("configs:\n- config_name: en\n", "en", None),
-        ("license: mit\n", None, None),
-    ],
-)
-def test_a_card_says_which_files_a_configuration_has(
-    head: str, config: str | None, splits: dict[str, list[str]] | None
-) -> None:
-    assert repositories.card_splits(f"---\n{head}---\n# Card\n", config, "a/d") == splits
-
-
-def test_a_card_that_says_nothing_or_nonsense() -> None:
-    assert repositories.card_splits("# Only words\n", None, "a/d") is None
-    with pytest.raises(RecordError, match="a/d: the card's YAML is broken"):
-        repositories.card_splits("---\n{a: [\n---\n", None, "a/d")
-    several = "---\nconfigs:\n- config_name: en\n- config_name: yo\n---\n"
-    with pytest.raises(RecordError, match="no configuration 'default'; the data set has en, yo"):
-        repositories.card_splits(several, None, "a/d")
+from polycal.data import readers
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -84,32 +49,3 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
         list(readers.read_file(path).numbered(["question"]))
     with pytest.raises(RecordError, match="no such file"):
         readers.read_file(tmp_path / "none.csv")
-
-
-def test_a_repository_needs_data_files(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such folder"):
-        repositories.read_repository(tmp_path / "none")
-    with pytest.raises(RecordError, match="data files cannot be had"):
-        repositories.read_repository(tmp_path)
-
-
-def test_fixtures_are_what_their_builder_writes(tmp_path: Path) -> None:
-    import importlib.util
-
-    import pyarrow.parquet as pq
-
-    home = Path(__file__).parents[2] / "fixtures/hub"
-    spec = importlib.util.spec_from_file_location("build_hub_fixtures", home / "build.py")
-    assert spec
-    assert spec.loader
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    build.build(tmp_path)
-    made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
-    kept = sorted(p.relative_to(home) for p in home.glob("*/**/*") if p.is_file() and p.suffix != ".pyc")
-    assert made == kept
-    for name in made:
-        if name.suffix == ".parquet":
-            assert pq.read_table(tmp_path / name).equals(pq.read_table(home / name)), name
-        else:
-            assert (tmp_path / name).read_text() == (home / name).read_text(), name

@@ -1,0 +1,221 @@
+"""Downloads from the hub: what is chosen, what a failure leaves behind, and what is said about it."""
+
+import errno
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.hub import COMMIT, MODEL, Hub, files
+from helpers.stamps import FixedStamp
+from huggingface_hub import constants
+
+from polycal.artifacts import checkpoints, records
+from polycal.data import benchmarks, instructions, sources
+from polycal.data.hub import SourceError, hub_errors, model_files
+
+GONE = "f" * 40
+
+
+def cell(**source: str) -> dict[str, object]:
+    return {"stage": "fetch_model", "model": "m", "source": source}
+
+
+def test_a_hub_model_arrives_once_as_safetensors_without_code(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["a/m"] = MODEL
+    out = tmp_path / "models" / "m" / "manifest.json"
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp(stage="fetch_model"))
+    manifest = json.loads(out.read_text())
+    assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert manifest["revision"] == COMMIT
+    assert manifest["stage"] == "fetch_model"
+    arrived = {p.name for p in (out.parent / manifest["folder"]).iterdir() if p.is_file()}
+    assert arrived == set(manifest["files"])
+    weights = manifest["files"]["model.safetensors"]
+    assert weights == {
+        "bytes": len(MODEL["model.safetensors"]),
+        "sha256": hashlib.sha256(MODEL["model.safetensors"]).hexdigest(),
+    }
+    found = checkpoints.read(out)
+    assert found.content == manifest["content"]
+
+
+def test_a_broken_connection_goes_on_where_it_broke(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    hub.repositories["a/m"] = MODEL
+    hub.cuts["model.safetensors"] = [300_000]
+    out = tmp_path / "manifest.json"
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    assert [asked for _, path, asked in hub.asked if path.endswith("model.safetensors") and asked] == [
+        "bytes=300000-"
+    ]
+    assert (
+        checkpoints.read(out).folder.joinpath("model.safetensors").read_bytes() == MODEL["model.safetensors"]
+    )
+
+
+def test_files_that_arrived_before_a_failure_are_kept(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    whole = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": b"{}"}
+    hub.repositories["a/m"] = {**whole, shards[0]: b"1" * 1000, shards[1]: b"2" * 1000}
+    hub.cuts[shards[1]] = [0] * 6
+    out = tmp_path / "manifest.json"
+    with pytest.raises(SourceError, match=r"the hub cannot be reached.*files that arrived are kept"):
+        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    assert not out.exists()
+    arrived = {p.name for p in (tmp_path / COMMIT[:12]).iterdir() if p.is_file()}
+    hub.asked.clear()
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    again = {
+        path.rpartition("/")[2] for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path
+    }
+    assert shards[1] in again
+    assert not again & arrived
+    assert sorted(json.loads(out.read_text())["files"]) == sorted(hub.repositories["a/m"])
+
+
+def test_a_second_fetch_downloads_nothing_again(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["a/m"] = MODEL
+    out = tmp_path / "manifest.json"
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    first = out.read_text()
+    hub.asked.clear()
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    assert out.read_text() == first
+    assert not [path for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path]
+
+
+def test_weights_that_differ_from_the_hubs_checksum_are_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["a/m"] = MODEL
+    out = tmp_path / "manifest.json"
+    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    out.unlink()
+    weights = tmp_path / COMMIT[:12] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    with pytest.raises(SourceError, match="differs from the hub's checksum; delete the file"):
+        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "sentence"),
+    [
+        (
+            "a/gated",
+            COMMIT,
+            r"access is restricted; accept the licence at https://huggingface.co/a/gated,.*HF_TOKEN",
+        ),
+        ("a/m", GONE, rf"revision {GONE} is not there \(any more\); pin one"),
+        ("a/nothing", COMMIT, "no such repository"),
+        ("a/m", "main", "revision 'main' may move; pin a commit"),
+        ("a/pickled", COMMIT, "holds no safetensors weights"),
+    ],
+)
+def test_what_the_hub_refuses_is_said_in_one_sentence(
+    hub: Hub, tmp_path: Path, name: str, revision: str, sentence: str
+) -> None:
+    hub.repositories |= {
+        "a/m": MODEL,
+        "a/gated": MODEL,
+        "a/pickled": {"config.json": b"{}", "pytorch_model.bin": b""},
+    }
+    hub.gated.add("a/gated")
+    out = tmp_path / "manifest.json"
+    with pytest.raises(SourceError, match=sentence) as caught:
+        sources.fetch_model(cell(hub=name, revision=revision), out=out, stamp=FixedStamp())
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "sentence"),
+    [
+        ("a/gated", COMMIT, r"accept the licence at https://huggingface.co/datasets/a/gated,.*HF_TOKEN"),
+        ("a/d", GONE, rf"revision {GONE} is not there.*huggingface.co/datasets/a/d/commits/main"),
+        ("a/nothing", COMMIT, "no such repository at https://huggingface.co/datasets/a/nothing"),
+        ("a/d", "main", "revision 'main' may move; pin a commit"),
+    ],
+)
+def test_what_the_hub_refuses_of_a_data_set(
+    hub: Hub, tmp_path: Path, name: str, revision: str, sentence: str
+) -> None:
+    shape = files(Path(__file__).parents[2] / "fixtures/hub/tulu-3-sft-mixture")
+    hub.repositories |= {"a/d": shape, "a/gated": shape}
+    hub.gated.add("a/gated")
+    cell = {
+        "data": "d",
+        "source": {"hub": name, "revision": revision},
+        "settings": {"format": "messages", "seed": "0", "heldout": "0"},
+    }
+    out = tmp_path / "d.parquet"
+    with pytest.raises(SourceError, match=sentence) as caught:
+        instructions.fetch_instructions(cell, out=out, stamp=FixedStamp())
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_without_a_network_it_says_so(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(SourceError, match="the hub cannot be reached"):
+        sources.fetch_model(
+            cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
+        )
+
+
+def test_a_full_disk_is_seen_before_and_during_the_download(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repositories["a/m"] = MODEL
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        with pytest.raises(SourceError, match=r"needs 0\.0 GB, but .* has 0\.0 GB free; make room"):
+            sources.fetch_model(
+                cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
+            )
+    with pytest.raises(SourceError, match="the disk is full"), hub_errors("a/m", COMMIT, "models"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="denied"), hub_errors("a/m", COMMIT, "models"):
+        raise OSError(errno.EACCES, "denied")
+
+
+def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2] / "fixtures/hub/Global-MMLU"
+    hub.repositories["a/d"] = files(root)
+    folder = sources.data_path({"hub": "a/d", "revision": COMMIT}, "yo")
+    arrived = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert arrived == {"README.md", "yo/test-00000-of-00001.parquet", "yo/dev-00000-of-00001.parquet"}
+    cell = {
+        "benchmark": "b",
+        "language": "yo",
+        "source": {"hub": "a/d", "revision": COMMIT},
+        "settings": {"format": "global-mmlu", "limit": None},
+    }
+    benchmarks.fetch_benchmark(cell, out=tmp_path / "yo.parquet", stamp=FixedStamp())
+    metadata = records.metadata(tmp_path / "yo.parquet")
+    assert metadata["questions"] == {"test": 24, "examples": 6}
+    assert sorted(metadata["files"]) == ["yo/dev-00000-of-00001.parquet", "yo/test-00000-of-00001.parquet"]
+    with pytest.raises(records.RecordError, match="no configuration 'xx'; the data set has en, fr, yo"):
+        sources.data_path({"hub": "a/d", "revision": COMMIT}, "xx")
+
+
+def test_model_files_takes_the_weights_once() -> None:
+    sharded = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    names = [
+        *sharded,
+        "model.safetensors.index.json",
+        "consolidated.safetensors",
+        "config.json",
+        "vocab.json",
+    ]
+    expected = sorted([*sharded, "model.safetensors.index.json", "config.json", "vocab.json"])
+    assert model_files(names, "a/m") == expected
+    with pytest.raises(SourceError, match="holds no safetensors"):
+        model_files(["adapter_model.safetensors", "config.json"], "a/m")

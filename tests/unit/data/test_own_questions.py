@@ -1,0 +1,152 @@
+"""Questions in a user's own files, fetched as a benchmark or given to the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.question_files import QUESTIONS, write_questions
+from helpers.stamps import FixedStamp
+
+from polycal.artifacts import records
+from polycal.artifacts.records import RecordError
+from polycal.data import benchmarks
+
+
+def fetch(path: Path, language: str, out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    cell = {
+        "stage": "fetch_benchmark",
+        "benchmark": "b",
+        "language": language,
+        "source": {"path": str(path)},
+        "settings": {"format": "file", "limit": None},
+    }
+    benchmarks.fetch_benchmark(cell, out=out, stamp=FixedStamp())
+    return records.read_questions(out), records.metadata(out)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+def test_a_file_of_ones_own_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"en.{suffix}"
+    write_questions(path, QUESTIONS)
+    questions, metadata = fetch(path, "en", tmp_path / "out.parquet")
+    assert [(q["question_id"], q["group"], q["gold"], q["split"]) for q in questions] == [
+        ("1", "all", 0, "test"),
+        ("2", "sums", 1, "test"),
+        ("1", "all", 0, "examples"),
+    ]
+    assert questions[1]["options"] == ["4", "5", "6"]
+    assert list(metadata["files"]) == [f"en.{suffix}"]
+
+
+def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
+    write_questions(tmp_path / "q-en.jsonl", QUESTIONS[:1])
+    write_questions(tmp_path / "q-yo.jsonl", QUESTIONS[1:2])
+    pattern = tmp_path / "q-{language}.jsonl"
+    assert fetch(pattern, "en", tmp_path / "out")[0][0]["question_id"] == "1"
+    assert fetch(pattern, "yo", tmp_path / "out")[0][0]["question_id"] == "2"
+    with pytest.raises(RecordError, match=r"q-fr.jsonl: no such file; it has to hold the questions in 'fr'"):
+        fetch(pattern, "fr", tmp_path / "out")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    write_questions(folder / "en.csv", QUESTIONS)
+    assert len(fetch(folder, "en", tmp_path / "out")[0]) == 3
+    with pytest.raises(RecordError, match=r"0 files named 'yo'; exactly one of yo.parquet, yo.csv"):
+        fetch(folder, "yo", tmp_path / "out")
+    both = tmp_path / "all.parquet"
+    write_questions(both, [{**QUESTIONS[0], "language": "en"}, {**QUESTIONS[1], "language": "yo"}])
+    assert [q["question_id"] for q in fetch(both, "yo", tmp_path / "out")[0]] == ["2"]
+    write_questions(both, QUESTIONS)
+    # Otherwise every language would silently get the same questions.
+    with pytest.raises(RecordError, match="column 'language' is missing"):
+        fetch(both, "yo", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"gold": 2}, "row 1: gold is 2; must be a whole number from 0 to 1"),
+        ({"gold": -1}, "row 1: gold is -1"),
+        ({"gold": "first"}, "row 1: gold is 'first'"),
+        ({"gold": True}, "row 1: gold is True"),
+        ({"gold": None}, "row 1: neither 'gold' .* nor 'answer'"),
+        (
+            {"gold": None, "answer": "C"},
+            "row 1: answer is 'C'; with 2 options it must be one of the letters A, B",
+        ),
+        ({"options": ["4", None]}, "row 1: options is .*none of them empty"),
+        ({"options": ["4"]}, r"row 1: 1 option\(s\)"),
+        ({"options": "4 or 5"}, "row 1: options is not a JSON list"),
+        ({"split": "train"}, "row 1: split is 'train'; must be 'test' or 'examples'"),
+        ({"question_id": "1"}, "row 1: question_id '1' is already in row 0; ids must be unique"),
+        ({"question_id": None}, "row 1: question_id is None"),
+    ],
+)
+def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
+    path = tmp_path / "en.jsonl"
+    good = {"question_id": "2", "question": "2 + 3?", "options": ["4", "5"], "gold": 1}
+    write_questions(path, [QUESTIONS[0], {**good, **row}])
+    with pytest.raises(RecordError, match=f"en.jsonl: {sentence}"):
+        fetch(path, "en", tmp_path / "out")
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    path.write_text(json.dumps(QUESTIONS[0]) + "\n{broken\n")
+    with pytest.raises(RecordError, match="line 2: not valid JSON"):
+        fetch(path, "en", tmp_path / "out")
+    path.write_text("[1]")
+    with pytest.raises(RecordError, match="row 0: must be a JSON object, not int"):
+        fetch(path, "en", tmp_path / "out")
+    path.write_text(json.dumps(QUESTIONS)[:-20])
+    with pytest.raises(RecordError, match="element 2: truncated or not valid JSON"):
+        fetch(path, "en", tmp_path / "out")
+    path = tmp_path / "en.csv"
+    path.write_text("question_id,question,options,gold\n1,2,3\n")
+    with pytest.raises(RecordError, match="line 2: must have 4 cells"):
+        fetch(path, "en", tmp_path / "out")
+    path = tmp_path / "en.xlsx"
+    path.write_text("")
+    with pytest.raises(RecordError, match=r"ends in .parquet, .csv, .jsonl, .json"):
+        fetch(path, "en", tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+def test_every_format_gives_the_rows_and_checksum_of_the_fetched_record(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"en.{suffix}"
+    write_questions(path, QUESTIONS)
+    questions = benchmarks.read_own_questions(path)
+    record = tmp_path / "record.parquet"
+    fetched, metadata = fetch(path, "en", record)
+    assert questions == fetched == benchmarks.read_own_questions(record)
+    assert benchmarks.own_content(path) == benchmarks.own_content(record) == metadata["content"]
+    write_questions(path, QUESTIONS[1:])
+    assert benchmarks.own_content(path) != metadata["content"]
+
+
+def test_a_file_given_by_hand_holds_one_language_and_a_test_question(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    write_questions(path, [{**QUESTIONS[0], "language": "en"}, {**QUESTIONS[1], "language": "yo"}])
+    with pytest.raises(RecordError, match=r"own\.jsonl: holds questions in en, yo; must hold one language"):
+        benchmarks.read_own_questions(path)
+    write_questions(path, [{**question, "language": "en"} for question in QUESTIONS])
+    assert len(benchmarks.read_own_questions(path)) == 3
+    write_questions(path, QUESTIONS[2:])
+    with pytest.raises(RecordError, match="no test question"):
+        benchmarks.read_own_questions(path)
+
+
+def test_a_file_given_by_hand_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    write_questions(path, [QUESTIONS[0], {**QUESTIONS[1], "gold": 3}])
+    with pytest.raises(RecordError, match=r"own\.parquet: row 1: gold is 3; must be a whole number"):
+        benchmarks.read_own_questions(path)
+    write_questions(path, [{"question_id": "1", "question": "?"}])
+    for read in (benchmarks.read_own_questions, benchmarks.own_content):
+        with pytest.raises(RecordError, match="column 'options' is missing"):
+            read(path)
+        with pytest.raises(RecordError, match="no such file"):
+            read(tmp_path / "none.csv")
+    records.write(path, [{"question_id": "1", "embedding": [1.0]}], records.EMBEDDING)
+    with pytest.raises(RecordError, match="not a question record"):
+        benchmarks.read_own_questions(path)
