@@ -2,13 +2,24 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from helpers.stamps import FixedStamp
 
 from polycal.analysis import bootstrap, next_token_metrics
 from polycal.artifacts import records
 from polycal.metrics import calibration
 
-CELL = {"model": "m", "data": "none", "recipe": "none", "beta": "none", "seed": "none", "heldout": "h"}
+CELL = {
+    "model": "m",
+    "base_seed": "0",
+    "data": "none",
+    "recipe": "none",
+    "beta": "none",
+    "seed": "none",
+    "heldout": "h",
+}
+SETTINGS = {"bins": 15, "binning": "width", "bootstrap_samples": 100, "seed": 0}
 
 
 def record(path, beta, shift=0.0, count=40):
@@ -28,40 +39,46 @@ def record(path, beta, shift=0.0, count=40):
     return path
 
 
-SETTINGS = {"bins": 15, "binning": "width", "bootstrap_samples": 100, "seed": 0}
+def measure(files, out):
+    next_token_metrics.measure_next_token({"settings": SETTINGS}, tokens=files, out=out, stamp=FixedStamp())
 
 
 def test_cells_by_language_and_over_all_and_their_contrasts(tmp_path):
     files = [record(tmp_path / "a.parquet", "none"), record(tmp_path / "b.parquet", "0", 0.1)]
-    next_token_metrics.measure(files, settings=SETTINGS, out=tmp_path / "out", note={})
-    cells = pa.parquet.read_table(tmp_path / "out/next_token.parquet").to_pandas()
+    measure(files, tmp_path / "out")
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == set(next_token_metrics.table_names({}))
+    cells = pq.read_table(tmp_path / "out/next_token.parquet").to_pandas()
     assert cells.groupby("beta").language.apply(list).tolist() == [["all", "de", "en"]] * 2
-    whole = records.read_tokens(files[0])
+    tokens = records.read_tokens(files[0])
     expected = calibration.ece(
-        np.exp(whole["top_logprob"].to_numpy().astype(float)), whole["correct"].to_numpy(zero_copy_only=False)
+        np.exp(tokens["top_logprob"].to_numpy().astype(float)),
+        tokens["correct"].to_numpy(zero_copy_only=False),
     )
     row = cells[(cells.language == "all") & (cells.beta == "none")].iloc[0]
+    assert row.base_seed == "0"
     assert row.ece == pytest.approx(expected, abs=1e-12)
     assert row.ece_low <= row.ece <= row.ece_high
-    found = pa.parquet.read_table(tmp_path / "out/next_token_contrasts.parquet").to_pandas()
-    gap = found[(found.metric == "gap") & (found.language == "all")].iloc[0]
+    contrasts = pq.read_table(tmp_path / "out/next_token_contrasts.parquet").to_pandas()
+    gap = contrasts[(contrasts.metric == "gap") & (contrasts.language == "all")].iloc[0]
     assert gap.low > 0
-    assert set(found.language) == {"all", "de", "en", "mean"}
+    assert set(contrasts.language) == {"all", "de", "en", "mean"}
+    checksums = next_token_metrics.input_checksums({}, tokens=files)
+    assert checksums == {str(path): records.metadata(path)["content"] for path in files}
 
 
-def test_draws_are_the_metrics_of_the_repeated_conversations(tmp_path):
+def test_samples_are_the_metrics_of_the_repeated_conversations(tmp_path):
     table = records.read_tokens(record(tmp_path / "a.parquet", "none"))
-    found, cluster = next_token_metrics.outcomes(table, 100), table["conversation"].to_numpy()
+    outcomes, cluster = next_token_metrics.token_outcomes(table, 100), table["conversation"].to_numpy()
     weights = np.random.default_rng(1).integers(0, 3, (2, 40)).astype(float)
-    drawn = next_token_metrics.draws(found, cluster, weights, bins=15, binning="width")
-    for row, mine in zip(drawn, weights, strict=True):
-        place = np.repeat(np.arange(len(cluster)), mine[cluster].astype(int))
-        again = next_token_metrics.outcomes(table.take(place), 100)
+    samples = bootstrap.samples(outcomes, weights, bins=15, binning="width", cluster=cluster)
+    for row, counts in zip(samples, weights, strict=True):
+        rows = np.repeat(np.arange(len(cluster)), counts[cluster].astype(int))
+        again = next_token_metrics.token_outcomes(table.take(rows), 100)
         assert row == pytest.approx(bootstrap.estimates(again, bins=15, binning="width"), abs=1e-12)
 
 
 def test_other_conversations_are_refused(tmp_path):
     files = [record(tmp_path / "a.parquet", "none"), record(tmp_path / "b.parquet", "0", count=30)]
     with pytest.raises(next_token_metrics.TokensError, match="hold different conversations"):
-        next_token_metrics.measure(files, settings=SETTINGS, out=tmp_path / "out", note={})
+        measure(files, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -41,33 +41,6 @@ def test_distributions_are_those_of_calibration(path, normalise):
     assert np.exp(found.log_probabilities(normalise)) == pytest.approx(expected, abs=1e-15)
 
 
-def test_outcomes_are_those_of_the_metrics(path):
-    found = score_arrays.read(path)
-    log_p = found.log_probabilities("token")
-    p = np.exp(log_p)
-    outcome = score_arrays.outcomes(log_p, found.gold, found.options)
-    assert outcome.correct.mean() == probability_scores.accuracy(p, found.gold)
-    assert outcome.brier.mean() == pytest.approx(probability_scores.brier(p, found.gold), abs=1e-15)
-    assert outcome.nll.mean() == pytest.approx(probability_scores.nll(p, found.gold), abs=1e-15)
-    assert outcome.entropy.mean() == pytest.approx(probability_scores.entropy(p), abs=1e-15)
-    normalised = probability_scores.entropy(p, normalised=True, options=found.options)
-    assert outcome.entropy_normalised.mean() == pytest.approx(normalised, abs=1e-15)
-
-
-def test_equal_candidates_are_counted_and_the_first_is_chosen(path):
-    found = score_arrays.read(path)
-    outcome = score_arrays.outcomes(found.log_probabilities("sum"), found.gold, found.options)
-    assert outcome.ties == 1
-    assert outcome.correct.tolist() == [1.0, 0.0]
-
-
-def test_nll_stays_finite_where_the_probability_underflows():
-    log_p = np.array([[0.0, -2000.0]])
-    outcome = score_arrays.outcomes(log_p, np.array([1]), np.array([2]))
-    assert outcome.nll.tolist() == [2000.0]
-    assert outcome.entropy.tolist() == [0.0]
-
-
 def test_pmi_takes_the_candidates_own_probability_off(tmp_path):
     extra = "option_logprob_unconditional"
     row = {**score_row("a", [-1.0, -2.0], 0), extra: [-1.0, -4.0]}
@@ -92,7 +65,7 @@ def test_pmi_needs_its_column(path):
     [
         ([], "holds no question"),
         ([score_row("a", [-1.0], 0)], "row 0: a single option"),
-        ([score_row("a", [-1.0, -2.0], 0)] * 2, "'a' stands twice"),
+        ([score_row("a", [-1.0, -2.0], 0)] * 2, "'a' occurs twice"),
         ([score_row("a", [-1.0, -2.0], 0, option_tokens=[0, 1])], "row 0: option_tokens must be at least 1"),
         ([score_row("a", [-1.0, -2.0], 0, option_bytes=[1, 0])], "row 0: option_bytes must be at least 1"),
     ],
@@ -108,6 +81,13 @@ def test_nan_is_refused(tmp_path):
     path = write(tmp_path / "scores.parquet", cell(), [score_row("a", [-1.0, math.nan], 0)])
     with pytest.raises(records.RecordError, match="not finite"):
         score_arrays.read(path)
+
+
+def test_a_cell_without_a_base_seed_has_none(tmp_path):
+    old = {name: value for name, value in cell().items() if name != "base_seed"}
+    path = write(tmp_path / "scores.parquet", old, [score_row("a", [-1.0, -2.0], 0)])
+    assert score_arrays.cell_of(path)["base_seed"] == "none"
+    assert score_arrays.read(path).cell["base_seed"] == "none"
 
 
 def test_a_file_without_a_cell_is_refused(tmp_path):

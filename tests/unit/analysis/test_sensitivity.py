@@ -1,25 +1,28 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.measured import measured_cells
 from helpers.score_records import SETTINGS, study
 
-from polycal.analysis import cell_metrics, score_arrays, sensitivity
+from polycal.analysis import sensitivity
+from polycal.analysis.cell_metrics import Convention
+from polycal.analysis.conditions import Condition
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    shared = cell_metrics.Study(study(tmp_path_factory.mktemp("study")), SETTINGS)
-    measured = []
-    for path in shared.files:
-        source = score_arrays.read(path)
-        measured.append(cell_metrics.measure_cell(shared, source, shared.log_probabilities(source)))
-    rows = sensitivity.rows(measured)
-    return measured, rows, sensitivity.claims(rows, SETTINGS)
+def cells(tmp_path_factory):
+    return measured_cells(study(tmp_path_factory.mktemp("study")))
 
 
-def test_every_claim_under_every_convention(found):
-    rows = pd.DataFrame(found[1], columns=sensitivity.COLUMNS)
-    counts = rows.groupby("claim").size().to_dict()
+@pytest.fixture(scope="module")
+def rows(cells):
+    return sensitivity.sensitivity_rows(cells)
+
+
+def test_every_claim_under_every_convention(rows):
+    counts = pd.DataFrame(rows, columns=sensitivity.COLUMNS).groupby("claim").size().to_dict()
     unbinned, binned = 3, 3 * 2 * 2
     for claim, count in (
         ("tuning_raises_overconfidence", unbinned),
@@ -31,30 +34,28 @@ def test_every_claim_under_every_convention(found):
         assert counts[f"{claim}_everywhere"] == count
 
 
-def test_estimates_by_hand(found):
-    measured, rows, _ = found
+def test_estimates_by_hand(cells, rows):
     convention = ("token", "ece", "width", 15)
-    ece = {(one.cell["beta"], one.cell["language"]): one.points[convention] for one in measured}
+    ece = {(one.cell["beta"], one.cell["language"]): one.under_conventions[convention] for one in cells}
     languages = ("de", "en", "hi", "yo")
     before, after = (np.array([ece[beta, name] for name in languages]) for beta in ("0", "0.1"))
-    kept = {
+    estimates = {
         (row["claim"], row["weighting"]): row["estimate"]
         for row in rows
         if (row["normalise"], row["binning"], row["bins"]) == ("token", "width", 15)
     }
-    assert kept["smoothing_cuts_ece", "language"] == pytest.approx(1 - after.mean() / before.mean())
+    assert estimates["smoothing_cuts_ece", "language"] == pytest.approx(1 - after.mean() / before.mean())
     least = (1 - after / before).min()
-    assert kept["smoothing_cuts_ece_everywhere", "each"] == pytest.approx(least)
+    assert estimates["smoothing_cuts_ece_everywhere", "each"] == pytest.approx(least)
 
     def level(x):
         return np.mean([x[:2].mean(), x[2], x[3]])  # de and en are high, hi mid, yo low
 
-    assert kept["smoothing_cuts_ece", "level"] == pytest.approx(1 - level(after) / level(before))
+    assert estimates["smoothing_cuts_ece", "level"] == pytest.approx(1 - level(after) / level(before))
 
 
-def test_claims_count_and_name_the_reversals(found):
-    _, rows, claims = found
-    for claim in claims:
+def test_claims_count_and_name_the_reversals(rows):
+    for claim in sensitivity.claim_rows(rows, SETTINGS):
         members = [row for row in rows if row["claim"] == claim["claim"]]
         against = [row for row in members if not row["holds"]]
         assert claim["conventions"] == len(members)
@@ -66,6 +67,7 @@ def test_claims_count_and_name_the_reversals(found):
 
 def test_a_reversal_is_named_in_words():
     row = {
+        **dict.fromkeys(Condition._fields, "x"),
         "protocol": "texts-0shot",
         "normalise": "sum",
         "binning": "mass",
@@ -75,24 +77,23 @@ def test_a_reversal_is_named_in_words():
         "claim": "smoothing_cuts_ece",
         "estimate": -0.1,
         "holds": False,
-        **dict.fromkeys(("model", "data", "recipe", "beta", "seed", "benchmark"), "x"),
     }
-    found = sensitivity.claims([row], SETTINGS)
-    assert found[0]["reversed_by"] == ("texts-0shot sum 10 bins of equal mass levels weighted equally")
-    assert np.isnan(found[0]["estimate"])
+    claims = sensitivity.claim_rows([row], SETTINGS)
+    assert claims[0]["reversed_by"] == ("texts-0shot sum 10 bins of equal mass levels weighted equally")
+    assert np.isnan(claims[0]["estimate"])
 
 
-def test_accuracy_is_kept_down_to_half_a_point():
-    def one(value):
-        return type("Cell", (), {"points": {}, "resource": "high", "cell": {}, "candidates": "texts"}), value
-
-    for loss, holds in ((0.004, True), (0.006, False), (-0.2, True)):
-        convention = ("sum", "accuracy", "none", 0)
-        sides = []
-        for value in (0.5 - loss, 0.5):
-            side = one(value)[0]
-            side.points = {convention: value}
-            side.cell = dict.fromkeys(score_arrays.CELL, "x")
-            sides.append([side])
-        rows = list(sensitivity._claim("smoothing_keeps_accuracy", convention, *sides))
-        assert {row["holds"] for row in rows} == {holds}
+@pytest.mark.parametrize(("loss", "holds"), [(0.004, True), (0.006, False), (-0.2, True)])
+def test_accuracy_is_kept_down_to_half_a_point(loss, holds):
+    convention = Convention("sum", "accuracy", "none", 0)
+    tuned, reference = (
+        SimpleNamespace(
+            under_conventions={convention: accuracy},
+            condition=Condition(*"abcdefgh"),
+            resource="high",
+            candidates="texts",
+        )
+        for accuracy in (0.5 - loss, 0.5)
+    )
+    rows = list(sensitivity.check_claim("smoothing_keeps_accuracy", convention, [tuned], [reference]))
+    assert {row["holds"] for row in rows} == {holds}

@@ -1,0 +1,30 @@
+"""The invented study of ``score_records``, measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from helpers.score_records import SETTINGS
+from helpers.stamps import FixedStamp
+from polycal.analysis import measure, score_arrays
+from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
+from polycal.analysis.score_set import ScoreSet
+
+
+def measured_cell(score_set: ScoreSet, path: Path) -> MeasuredCell:
+    """One file of a score set, measured."""
+    questions = score_arrays.read(path)
+    return measure_cell(score_set, questions, score_set.log_probabilities(questions))
+
+
+def measured_cells(files: list[Path]) -> list[MeasuredCell]:
+    """All files of a study, measured with the default settings."""
+    score_set = ScoreSet(files, SETTINGS)
+    return [measured_cell(score_set, path) for path in score_set.files]
+
+
+def write_tables(
+    files: Sequence[Path], out: Path, settings: dict[str, Any] | None = None, **facts: Any
+) -> None:
+    """Run the stage ``measure`` into the folder ``out``."""
+    measure.measure({"settings": settings or SETTINGS}, scores=files, out=out, stamp=FixedStamp(**facts))
