@@ -99,7 +99,10 @@ def _sentence(details: Any) -> str:
     if details["type"] == "missing":
         return f"{key}: this key is required."
     message = details["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:] if message[:5] == "Input" else message
+    if details["type"] in ("model_type", "dict_type"):
+        message = "must be a mapping of keys"
+    elif message.startswith("Input"):
+        message = message[0].lower() + message[1:]
     if isinstance(value, (str, int, float, bool)) or value is None:
         return f"{key}: {value!r} is refused: {message}."
     return f"{key}: {message}." if key != "configuration" else f"{message}."

@@ -1,0 +1,27 @@
+"""Every path is below resources/ or results/, and different results have different paths."""
+
+import string
+
+from polycal.study import paths
+from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS
+
+TEMPLATES = {name: value for name, value in vars(paths).items() if name.isupper()}
+FRAGMENTS = {"BASE_MODEL", "CHECKPOINT"}
+
+
+def fields(template):
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name]
+
+
+def test_every_path_is_below_one_of_two_folders_and_is_given_once():
+    whole = {name: path for name, path in TEMPLATES.items() if name not in FRAGMENTS}
+    assert {path.split("/")[0] for path in whole.values()} == {"resources", "results"}
+    assert len(set(whole.values())) == len(whole)
+
+
+def test_a_record_is_named_by_all_keys_of_its_cell_in_their_order():
+    assert fields(paths.CHECKPOINT) == list(CHECKPOINT_KEYS)
+    assert fields(paths.SCORES) == list(CELL_KEYS)
+    assert fields(paths.FINETUNED) == [*CHECKPOINT_KEYS, "lr"]
+    assert fields(paths.NEXT_TOKEN) == [*CHECKPOINT_KEYS, "heldout"]
+    assert fields(paths.MODEL) == ["model", "base_seed"]

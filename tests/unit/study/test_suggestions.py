@@ -1,0 +1,27 @@
+"""Messages about unknown names show the nearest right one."""
+
+import pytest
+
+from polycal.study.suggestions import MAX_LISTED, nearest, require_known
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "end"),
+    [
+        ("modles", ["models", "data"], "; did you mean 'models'?"),
+        ("x", ["b", "a"], "; known: a, b"),
+        ("x", [], ", which is empty"),
+    ],
+)
+def test_the_nearest_name_or_else_all_names(name, known, end):
+    assert nearest(name, known) == end
+
+
+def test_a_long_list_is_cut():
+    assert nearest("x", [f"name{n:03}" for n in range(100)]).count("name") == MAX_LISTED
+
+
+def test_an_unknown_name_is_refused_with_its_key():
+    require_known("grid.models", "m", ["m"], "the catalogue 'models'")
+    with pytest.raises(ValueError, match=r"^grid\.models: 'n' is not in the catalogue 'models'; known: m$"):
+        require_known("grid.models", "n", ["m"], "the catalogue 'models'")
