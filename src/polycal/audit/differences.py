@@ -51,7 +51,7 @@ def _short(value: Any) -> str:
 
 def code_changes(stage: str, made: str, now: str) -> list[str]:
     """The modules, data files and locked versions that differ between version ``made`` of a stage and ``now``."""
-    path = Path(paths.RESULTS) / ".versions" / f"{stage}-{made}.json"
+    path = Path(paths.CODE_PARTS) / f"{stage}-{made}.json"
     try:
         old = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError):

@@ -45,7 +45,7 @@ def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
         else:
             found.append(Unneeded(folder, f"cached {stage or 'result'}", _freed(folder)))
     short = {key[:12] for key in needed}
-    for checkpoint in sorted(Path(paths.RESULTS).glob("checkpoints/**/lr=*")):
+    for checkpoint in sorted(Path().glob(paths.CHECKPOINT_FOLDERS)):
         current = _weights_folder(checkpoint / "manifest.json")
         for folder in sorted(path for path in checkpoint.iterdir() if path.is_dir()):
             if folder.name not in short | {current}:
@@ -59,7 +59,7 @@ def remove(found: Sequence[Unneeded]) -> int:
     """Remove the folders; returns the bytes freed. Raises PruneError while a workflow runs here."""
     try:
         # the lock of the workflow itself: one that starts meanwhile stops with a message
-        with locks.acquire("prune", Path(paths.RESULTS) / "snakemake", wait=False):
+        with locks.acquire("prune", Path(paths.CONTROLLER_LOCK), wait=False):
             for unneeded in found:
                 # an entry counts as long as this file is there, so it goes first
                 (unneeded.path / cache.COMPLETE).unlink(missing_ok=True)

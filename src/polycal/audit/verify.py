@@ -22,15 +22,6 @@ from polycal.errors import PolycalError
 from polycal.store import acceptances, cache, code_versions
 from polycal.study import paths
 
-RECORDS = (
-    "scores/**/scores.parquet",
-    "embeddings/**/embeddings.parquet",
-    "next_token/**/tokens.parquet",
-    "checkpoints/**/manifest.json",
-    "checkpoints/**/selected.json",
-)
-"""Below the results folder: results that belong to no study, and are foreign if this one does not need them."""
-
 
 class RegisterError(PolycalError):
     """Snakemake did not accept the results; the message contains its answer."""
@@ -62,7 +53,7 @@ def verify(expected: Sequence[ExpectedResult]) -> Verification:
         if status.state in ("current", "stale") and (wrong := _contradictions(status.result, recorded)):
             status.state, status.reasons = "broken", wrong
     needed = {path for result in expected for path in result.outputs}
-    existing = {path.as_posix() for pattern in RECORDS for path in Path(paths.RESULTS).glob(pattern)}
+    existing = {path.as_posix() for pattern in paths.RECORDS for path in Path().glob(pattern)}
     return Verification(statuses, sorted(existing - needed), unused_acceptances())
 
 

@@ -7,6 +7,8 @@ RESOURCES = "resources"
 RESULTS = "results"
 CACHE = f"{RESULTS}/.cache"
 """Finished results under their fingerprints, and unfinished training."""
+CODE_PARTS = f"{RESULTS}/.versions"
+"""The definitions behind each code version that made a result; beside the cache, where the store writes them."""
 CONTROLLER_LOCK = f"{RESULTS}/snakemake"
 """Locked by the one Snakemake process that may work in a folder."""
 REFERENCE = f"{RESULTS}/reference"
@@ -37,5 +39,21 @@ EMBEDDINGS = (
 )
 NEXT_TOKEN = f"{RESULTS}/next_token/{CHECKPOINT}/heldout={{heldout}}/tokens.parquet"
 
+RECORDS = tuple(
+    "/".join([*template.split("/")[:2], "**", template.split("/")[-1]])
+    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, FINETUNED, SELECTED)
+)
+"""Glob patterns of the results that several studies share."""
+CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"
+"""Glob pattern of the folders that contain a checkpoint's manifest, weights and training state."""
+
 STUDY = f"{RESULTS}/studies/{{study}}"
-PARTIAL_STUDY = f"{RESULTS}/studies/{{study}}-partial"
+PARTIAL_RECORDS = tuple(
+    "/".join([*template.split("/")[:2], "**", template.split("/")[-1]])
+    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, FINETUNED, SELECTED)
+)
+"""Glob patterns of the results that several studies share."""
+CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"
+"""Glob pattern of the folders that contain a checkpoint's manifest, weights and training state."""
+
+STUDY = f"{RESULTS}/studies/{{study}}-partial"

@@ -1,11 +1,12 @@
 """Every path is below resources/ or results/, and different results have different paths."""
 
 import string
+from pathlib import Path
 
 from polycal.study import paths
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS
 
-TEMPLATES = {name: value for name, value in vars(paths).items() if name.isupper()}
+TEMPLATES = {name: value for name, value in vars(paths).items() if name.isupper() and isinstance(value, str)}
 FRAGMENTS = {"BASE_MODEL", "CHECKPOINT"}
 
 
@@ -25,3 +26,17 @@ def test_a_record_is_named_by_all_keys_of_its_cell_in_their_order():
     assert fields(paths.FINETUNED) == [*CHECKPOINT_KEYS, "lr"]
     assert fields(paths.NEXT_TOKEN) == [*CHECKPOINT_KEYS, "heldout"]
     assert fields(paths.MODEL) == ["model", "base_seed"]
+
+
+def test_the_patterns_find_the_results_of_all_cells(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    templates = (paths.SCORES, paths.EMBEDDINGS, paths.NEXT_TOKEN, paths.FINETUNED, paths.SELECTED)
+    written = [template.format(**dict.fromkeys(fields(template), "x")) for template in templates]
+    for name in written:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert [path.as_posix() for pattern in paths.RECORDS for path in Path().glob(pattern)] == written
+    folders = [path.as_posix() for path in Path().glob(paths.CHECKPOINT_FOLDERS)]
+    assert folders == [
+        str(Path(paths.FINETUNED.format(**dict.fromkeys(fields(paths.FINETUNED), "x"))).parent)
+    ]
