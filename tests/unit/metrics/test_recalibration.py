@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers.answers import formula_answers
 from scipy.optimize import minimize_scalar
 
 from polycal.metrics import recalibration
@@ -22,64 +23,60 @@ def loss(log_p, gold, temperature):
 
 def test_temperature_is_the_least_loss():
     log_p, gold = answers()
-    found = recalibration.fit_temperature(recalibration.relative(log_p), gold)
+    found = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
     best = minimize_scalar(lambda t: loss(log_p, gold, t), bounds=(0.3, 8), method="bounded")
     assert found == pytest.approx(best.x, rel=1e-4)
-    assert recalibration.slope(recalibration.relative(log_p), gold, 1 / found).sum() == pytest.approx(
+    assert recalibration.nll_slope(recalibration.log_ratios(log_p), gold, 1 / found).sum() == pytest.approx(
         0, abs=1e-8
     )
 
 
 def test_temperature_recovers_the_sharpness():
     log_p, gold = answers(20_000, sharpness=2.5)
-    assert recalibration.fit_temperature(recalibration.relative(log_p), gold) == pytest.approx(2.5, rel=0.05)
+    assert recalibration.fit_temperature(recalibration.log_ratios(log_p), gold) == pytest.approx(
+        2.5, rel=0.05
+    )
 
 
 def test_temperature_does_not_see_a_scale_of_its_own():
     log_p, gold = answers()
-    one = recalibration.fit_temperature(recalibration.relative(log_p), gold)
-    two = recalibration.fit_temperature(recalibration.relative(3 * log_p), gold)
+    one = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
+    two = recalibration.fit_temperature(recalibration.log_ratios(3 * log_p), gold)
     assert two == pytest.approx(3 * one, rel=1e-9)
 
 
 def test_all_right_is_cold_and_all_wrong_is_hot():
     log_p, _ = answers()
     best, worst = log_p.argmax(1), log_p.argmin(1)
-    assert recalibration.fit_temperature(recalibration.relative(log_p), best) == recalibration.COLDEST
-    assert recalibration.fit_temperature(recalibration.relative(log_p), worst) == recalibration.HOTTEST
+    assert (
+        recalibration.fit_temperature(recalibration.log_ratios(log_p), best) == recalibration.MIN_TEMPERATURE
+    )
+    assert (
+        recalibration.fit_temperature(recalibration.log_ratios(log_p), worst) == recalibration.MAX_TEMPERATURE
+    )
 
 
 def test_options_that_are_not_there_do_not_count():
     log_p, gold = answers()
     wide = np.pad(log_p, ((0, 0), (0, 3)), constant_values=-np.inf)
-    one = recalibration.fit_temperature(recalibration.relative(log_p), gold)
-    assert recalibration.fit_temperature(recalibration.relative(wide), gold) == pytest.approx(one, rel=1e-12)
+    one = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
+    assert recalibration.fit_temperature(recalibration.log_ratios(wide), gold) == pytest.approx(
+        one, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("n", [60, 800])
 def test_refits_are_those_of_the_repeated_questions(n):
     log_p, gold = answers(n)
-    below = recalibration.relative(log_p)
+    below = recalibration.log_ratios(log_p)
     first = recalibration.fit_temperature(below, gold)
     rng = np.random.default_rng(3)
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(30)])
-    table = recalibration.tabulate(below, gold, recalibration.fit_nodes(first))
+    table = recalibration.tabulate_slopes(below, gold, recalibration.slope_nodes(first))
     found = recalibration.refit_temperatures(counts @ table, first)
     for value, count in zip(found, counts, strict=True):
         exact = recalibration.fit_temperature(np.repeat(below, count, 0), np.repeat(gold, count))
         assert value == pytest.approx(exact, rel=1e-5)
-
-
-def test_interpolation_is_exact_for_polynomials():
-    nodes = recalibration.chebyshev_nodes(6)
-    place = np.linspace(-1, 1, 11)
-    for power in range(6):
-        assert recalibration.chebyshev_mix(place, 6) @ nodes**power == pytest.approx(place**power, abs=1e-13)
-
-
-def formula(n, top):
-    i = np.arange(n)
-    return 0.25 + (top - 0.25) * ((i * 37) % n + 0.5) / n, ((i * i * 7 + i) % 101 < 62).astype(float)
 
 
 @pytest.mark.parametrize(
@@ -92,15 +89,15 @@ def formula(n, top):
     ],
 )
 def test_platt_values_of_helm(n, top, coefficient, intercept, after):
-    pair = formula(n, top)
+    pair = formula_answers(n, top)
     # scikit-learn stops at a gradient of 1e-4
-    assert recalibration.platt(*pair) == pytest.approx((coefficient, intercept), abs=5e-4)
+    assert recalibration.fit_platt(*pair) == pytest.approx((coefficient, intercept), abs=5e-4)
     assert recalibration.platt_ece(*pair) == pytest.approx(after, abs=5e-5)
 
 
 def test_platt_is_the_least_loss():
-    p, y = formula(300, 0.9)
-    a, b = recalibration.platt(p, y)
+    p, y = formula_answers(300, 0.9)
+    a, b = recalibration.fit_platt(p, y)
     z = np.log(p / (1 - p))
     residual = 1 / (1 + np.exp(-(a * z + b))) - y
     assert residual.sum() == pytest.approx(0, abs=1e-8)
@@ -111,11 +108,11 @@ def test_platt_is_the_least_loss():
 def test_platt_of_one_kind_of_answer(correct):
     assert recalibration.platt_ece([0.3, 0.9], [correct, correct]) == 0.0
     with pytest.raises(ValueError, match="right and wrong"):
-        recalibration.platt([0.3, 0.9], [correct, correct])
+        recalibration.fit_platt([0.3, 0.9], [correct, correct])
 
 
 def test_platt_of_certain_and_separable_answers_is_finite():
-    a, b = recalibration.platt([0.0, 1.0, 1.0, 0.0], [0, 1, 1, 0])
+    a, b = recalibration.fit_platt([0.0, 1.0, 1.0, 0.0], [0, 1, 1, 0])
     assert math.isfinite(a)
     assert math.isfinite(b)
     assert recalibration.platt_ece([0.0, 1.0, 1.0, 0.0], [0, 1, 1, 0]) == pytest.approx(0, abs=1e-3)
