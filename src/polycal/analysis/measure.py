@@ -17,6 +17,7 @@ from polycal.analysis import contrasts, known_truth, pooling, score_arrays, sens
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.conditions import cell_key
 from polycal.analysis.known_truth import TruthRows
+from polycal.analysis.question_split import split_questions
 from polycal.analysis.score_set import ScoreSet
 from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.artifacts import files, records, tables
@@ -125,7 +126,7 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path]) -> ConditionR
         questions = score_arrays.read(path)
         log_p = score_set.log_probabilities(questions)
         results.cells.append(measure_cell(score_set, questions, log_p))
-        if split := temperature_scaling.split_questions(score_set, questions, log_p):
+        if split := split_questions(score_set, questions, log_p):
             splits.append(split)
         if score_set.settings.get("truth") and (pair := known_truth.truth_rows(score_set, questions, log_p)):
             results.truth.append(pair)

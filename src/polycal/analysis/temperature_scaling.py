@@ -6,14 +6,11 @@ everywhere, on each language, or on each resource level. Every checkpoint is tre
 Intervals come from the paired bootstrap samples, with the temperature fitted anew in each.
 """
 
-import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polycal.analysis import bootstrap
 from polycal.analysis.bootstrap import ECE
@@ -22,16 +19,14 @@ from polycal.analysis.contrasts import REDUCTION, relative_ece_reduction
 from polycal.analysis.interpolated_bootstrap import interpolated_samples
 from polycal.analysis.intervals import interval, with_intervals
 from polycal.analysis.question_outcomes import QuestionOutcomes
-from polycal.analysis.resampling import COSTLY_SAMPLES
-from polycal.analysis.score_arrays import ScoredQuestions
+from polycal.analysis.question_split import LanguageSplit, QuestionSplit
 from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, chebyshev, recalibration
-from polycal.metrics.arrays import Array, Integers
+from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS
 
 METHODS = ("none", "english", "language", "resource")
 """No temperature, or the questions that it is fitted on: English, each language, each resource level."""
-FIT_SHARE = 0.2
 NODES = 8
 FEW_NODES = 4
 NARROW = 0.15
@@ -48,38 +43,6 @@ COLUMNS = (
 )
 
 
-@functools.cache
-def is_fit_question(question_id: str) -> bool:
-    """Whether a question is used for fitting: a fifth of all ids, the same in every language, model and run."""
-    digest = hashlib.sha256(f"temperature {question_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < FIT_SHARE * 2**64
-
-
-@dataclass(frozen=True)
-class QuestionSplit:
-    """The fitting or the evaluation questions of one language.
-
-    ``log_ratio`` [N, K] is the log of p over the largest p, ``gold``, ``correct`` and ``options`` are [N],
-    ``weights`` [R, N] counts the questions in each bootstrap sample.
-    """
-
-    log_ratio: Array
-    gold: Integers
-    correct: Array
-    options: Integers
-    weights: Array
-
-
-@dataclass(frozen=True)
-class LanguageSplit:
-    """One language of a condition, split into the questions for fitting and for evaluation."""
-
-    cell: dict[str, str]
-    resource: str
-    fit: QuestionSplit
-    evaluation: QuestionSplit
-
-
 @dataclass(frozen=True)
 class Recalibrated:
     """METRICS of one cell under one method, estimated [9] and in the bootstrap samples [R, 9].
@@ -94,24 +57,6 @@ class Recalibrated:
     n: int
     estimate: Array
     samples: Array
-
-
-def split_questions(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> LanguageSplit | None:
-    """One Score file with log-probabilities ``log_p`` [N, K], split in two; None if either part is empty."""
-    resamples = score_set.resamples[questions.cell["benchmark"]]
-    weights = resamples.take(resamples.weights[:COSTLY_SAMPLES], resamples.columns(questions.question_id))
-    chosen = np.fromiter((is_fit_question(name) for name in questions.question_id), bool, len(questions.gold))
-    if chosen.all() or not chosen.any():
-        return None
-    log_ratio = recalibration.log_ratios(log_p)
-    correct = (log_p.argmax(1) == questions.gold).astype(np.float64)
-
-    def part(rows: NDArray[np.bool_]) -> QuestionSplit:
-        return QuestionSplit(
-            log_ratio[rows], questions.gold[rows], correct[rows], questions.options[rows], weights[:, rows]
-        )
-
-    return LanguageSplit(questions.cell, score_set.resource(questions.cell), part(chosen), part(~chosen))
 
 
 def recalibrate(score_set: ScoreSet, languages: Sequence[LanguageSplit]) -> list[Recalibrated]:

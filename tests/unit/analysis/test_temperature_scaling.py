@@ -4,7 +4,7 @@ import pytest
 from helpers.measured import write_tables
 from helpers.score_records import LANGUAGES, SETTINGS, study
 
-from polycal.analysis import bootstrap, score_arrays, temperature_scaling
+from polycal.analysis import bootstrap, question_split, score_arrays, temperature_scaling
 from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import probability_scores, recalibration
 
@@ -18,13 +18,7 @@ def rows(tmp_path_factory):
 
 def split(score_set, path):
     questions = score_arrays.read(path)
-    return temperature_scaling.split_questions(score_set, questions, score_set.log_probabilities(questions))
-
-
-def test_a_fifth_is_for_fitting_the_same_everywhere():
-    chosen = [temperature_scaling.is_fit_question(f"q{number}") for number in range(10_000)]
-    assert np.mean(chosen) == pytest.approx(0.2, abs=0.015)
-    assert temperature_scaling.is_fit_question("q0") == temperature_scaling.is_fit_question("q0")
+    return question_split.split_questions(score_set, questions, score_set.log_probabilities(questions))
 
 
 def test_every_method_for_every_checkpoint(rows):
@@ -81,7 +75,7 @@ def invented_questions(n=300, samples=25):
         float
     )
     correct = (score.argmax(1) == gold).astype(float)
-    return temperature_scaling.QuestionSplit(
+    return question_split.QuestionSplit(
         recalibration.log_ratios(score), gold, correct, np.full(n, 5), weights
     )
 
@@ -114,8 +108,3 @@ def test_without_english_the_english_fit_is_left_out(tmp_path):
     splits = [split(score_set, path) for path in score_set.by_condition()[0]]
     methods = {result.method for result in temperature_scaling.recalibrate(score_set, splits)}
     assert methods == {"none", "language", "resource"}
-
-
-def test_one_question_cannot_be_split(tmp_path):
-    score_set = ScoreSet(study(tmp_path, n=1, languages=("en",)), SETTINGS)
-    assert split(score_set, score_set.files[0]) is None
