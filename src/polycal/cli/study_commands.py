@@ -7,6 +7,7 @@ import typer
 
 from polycal.cli import configfile as configuration
 from polycal.cli.configfile import Configfile
+from polycal.study import paths
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,20 +26,15 @@ def plan(configfile: Configfile = None) -> None:
 
 def config_docs(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
     """Write the reference and JSON schema of the configuration, and the schema of manifests."""
-    from polycal.artifacts import files
-    from polycal.store import manifest_checks
     from polycal.study import config_reference
 
     for path in config_reference.write(root):
         print(path)
-    schema = root / "workflow/schemas/manifest.schema.json"
-    files.write_json(schema, manifest_checks.json_schema())
-    print(schema)
 
 
 def publish(
     study: Annotated[Path, typer.Option(help="Folder of a finished study.")],
-    out: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path("results/reference/miniature"),
+    out: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path(paths.REFERENCE),
     readme: Annotated[Path, typer.Option(help="File with the marks for the table.")] = Path("README.md"),
 ) -> None:
     """Copy a study's overview and table to where readers see them first, with their provenance."""

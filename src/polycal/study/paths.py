@@ -11,7 +11,7 @@ CODE_PARTS = f"{RESULTS}/.versions"
 """The definitions behind each code version that made a result; beside the cache, where the store writes them."""
 CONTROLLER_LOCK = f"{RESULTS}/snakemake"
 """Locked by the one Snakemake process that may work in a folder."""
-REFERENCE = f"{RESULTS}/reference"
+REFERENCE = f"{RESULTS}/reference/miniature"
 """Published table and overview of the miniature's study."""
 
 BASE_MODEL = "model={model}/base_seed={base_seed}"
@@ -48,12 +48,3 @@ CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"
 """Glob pattern of the folders that contain a checkpoint's manifest, weights and training state."""
 
 STUDY = f"{RESULTS}/studies/{{study}}"
-PARTIAL_RECORDS = tuple(
-    "/".join([*template.split("/")[:2], "**", template.split("/")[-1]])
-    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, FINETUNED, SELECTED)
-)
-"""Glob patterns of the results that several studies share."""
-CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"
-"""Glob pattern of the folders that contain a checkpoint's manifest, weights and training state."""
-
-STUDY = f"{RESULTS}/studies/{{study}}-partial"
