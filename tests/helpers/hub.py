@@ -23,8 +23,9 @@ MODEL = {
 class Hub:
     """A server of repositories at ``address``.
 
-    ``repositories`` maps a name to its files; ``gated`` ones need a token; ``commits`` exist in all of them. ``asked`` lists
-    the requests (command, path, range). ``cuts`` gives, by file, after how many bytes the next connections break.
+    ``repositories`` maps a name to its files; ``gated`` ones need a token; ``commits`` exist in all of them.
+    ``asked`` lists the requests (command, path, range). ``cuts`` gives, by file, after how many bytes the
+    next connections break.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,8 @@ class Checkpoint:
 
 
 def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """``files``: bytes and sha256 of each part of the model in ``folder``; ``content``: one checksum over them.
+    """``files``: bytes and sha256 of each part of the model in ``folder``; ``content``: one checksum over
+    them.
 
     Raises CheckpointError if there is no ``config.json`` or no safetensors file.
     """
@@ -56,9 +57,7 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: config.json is missing; it must be beside the weights.")
     if not any(name.endswith(".safetensors") for name in names):
         raise CheckpointError(f"{folder}: no weights; at least one *.safetensors file is needed.")
-    described = {
-        path.name: {"bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths
-    }
+    described = {path.name: {"bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths}
     return {"files": described, "content": content(described)}
 
 
@@ -77,8 +76,8 @@ def content(described: dict[str, dict[str, Any]]) -> str:
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint behind a model folder, a ``manifest.json`` or a ``selected.json``.
 
-    The checksums of a manifest are trusted (``polycal verify`` computes them anew), but each file must be there with
-    the recorded size. Raises CheckpointError otherwise.
+    The checksums of a manifest are trusted (``polycal verify`` computes them anew), but each file must be
+    there with the recorded size. Raises CheckpointError otherwise.
     """
     path = Path(path)
     if path.is_dir():

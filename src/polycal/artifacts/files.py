@@ -1,4 +1,5 @@
-"""Files that are complete or absent: every writer goes through ``replacing``. Also their checksums and JSON."""
+"""Files that are complete or absent: every writer goes through ``replacing``. Also their checksums and
+JSON."""
 
 import contextlib
 import errno
@@ -13,10 +14,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block raises.
+    """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block
+    raises.
 
-    Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace`` is
-    atomic within a file system (POSIX rename), so a reader sees the old file or the new one.
+    Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace``
+    is atomic within a file system (POSIX rename), so a reader sees the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

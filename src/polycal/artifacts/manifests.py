@@ -13,9 +13,9 @@ from polycal.errors import PolycalError
 class Stamp(Protocol):
     """Gives what every result records: settings, code version, inputs, machine and cost.
 
-    A stage calls its stamp once per result, just before writing, and merges the answer into the result's metadata.
-    Stamps come from ``polycal.store``. Stages do not import it, so that an edit of the bookkeeping changes no code
-    version.
+    A stage calls its stamp once per result, just before writing, and merges the answer into the result's
+    metadata. Stamps come from ``polycal.store``. Stages do not import it, so that an edit of the bookkeeping
+    changes no code version.
     """
 
     fingerprint: str

@@ -1,8 +1,8 @@
 """The records that pass between stages: conversations, questions, scores, embeddings and next tokens.
 
-Each is a Parquet file with a fixed schema. Reading checks what later stages rely on, and names the first row that
-breaks it; writing is atomic. The metadata of a file holds one JSON object under the key ``polycal``: the manifest of
-the stage that wrote it, and ``content``, the checksum of the rows.
+Each is a Parquet file with a fixed schema. Reading checks what later stages rely on, and names the first row
+that breaks it; writing is atomic. The metadata of a file holds one JSON object under the key ``polycal``: the
+manifest of the stage that wrote it, and ``content``, the checksum of the rows.
 """
 
 import contextlib
@@ -50,7 +50,8 @@ SCORE = pa.schema(
         ("prompt_sha256", pa.string()),
     ]
 )
-"""Per question, lists over its options: log-likelihood in nats, and the length of the option in tokens and bytes."""
+"""Per question, lists over its options: log-likelihood in nats, and the length of the option in tokens and
+bytes."""
 EMBEDDING = pa.schema([("question_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
 TOKEN_SCORE = pa.schema(
     [
@@ -64,7 +65,8 @@ TOKEN_SCORE = pa.schema(
         ("sum_squared_prob", pa.float32()),
     ]
 )
-"""Per target token: log-probability of the token and of the most likely one, and entropy, in nats; Σ p² over tokens."""
+"""Per target token: log-probability of the token and of the most likely one, and entropy, in nats; Σ p² over
+tokens."""
 UNCONDITIONAL = "option_logprob_unconditional"
 """Log-likelihoods of the options after a neutral context, for PMI scoring."""
 OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
@@ -83,8 +85,8 @@ def write(
 ) -> str:
     """Write ``rows`` to ``path`` atomically and return the checksum of their content.
 
-    ``schema`` is CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING or TOKEN_SCORE. The same
-    rows and metadata give the same bytes.
+    ``schema`` is CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING or TOKEN_SCORE.
+    The same rows and metadata give the same bytes.
     """
     path = Path(path)
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
@@ -98,7 +100,7 @@ def write(
 
 
 def checksum(table: pa.Table) -> str:
-    """sha256 over the rows as JSON lines. It does not depend on row groups, compression or library version."""
+    """sha256 over the rows as JSON lines; row groups, compression and library version do not matter."""
     digest = hashlib.sha256()
     for batch in table.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
@@ -149,14 +151,15 @@ def _read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
-    """The columns of ``schema`` and those of OPTIONAL that are there. Raises RecordError if one is missing."""
+    """The columns of ``schema`` and, if present, those of OPTIONAL. Raises RecordError if one is missing."""
     with _read_errors(path):
         # ParquetFile reads this file only. read_table would add columns from folder names such as beta=0.1.
         table = pq.ParquetFile(path).read()
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RecordError(
-            f"{path}: not a {kind} record: column {missing[0]!r} is missing (found {', '.join(table.column_names)})."
+            f"{path}: not a {kind} record: column {missing[0]!r} is missing"
+            f" (found {', '.join(table.column_names)})."
         )
     extra = [name for name in table.column_names if name in OPTIONAL]
     wanted = pa.schema(list(schema) + [pa.field(name, OPTIONAL[name]) for name in extra])
@@ -173,7 +176,8 @@ def read_conversations(path: str | os.PathLike[str], split: str | None = None) -
 
 
 def read_questions(path: str | os.PathLike[str], split: str | None = None) -> list[dict[str, Any]]:
-    """Questions of one file, checked by ``check_questions``: those of ``split`` (test, examples), or all of them.
+    """Questions of one file, checked by ``check_questions``: those of ``split`` (test, examples), or all of
+    them.
 
     Raises RecordError naming the row.
     """
@@ -228,7 +232,7 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
 
 
 def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
-    """Embeddings of one file, checked: at least one, all finite and of the same length. Raises RecordError."""
+    """Embeddings of one file, checked: at least one, all finite and equally long. Raises RecordError."""
     table = _read(path, EMBEDDING, "embedding")
     if not table.num_rows:
         raise RecordError(f"{path}: holds no embedding.")

@@ -42,7 +42,8 @@ def read(path: Path) -> Iterator[Conversation]:
 
 
 def gather(path: Path, order: NDArray[np.int64], heldout: int) -> Iterator[Conversation]:
-    """The conversations ``order`` [N] of an Arrow file, in that order; the first ``heldout`` of them get that split.
+    """The conversations ``order`` [N] of an Arrow file, in that order; the first ``heldout`` of them get that
+    split.
 
     ``Table.take`` would copy the whole column first, so rows are taken batch by batch and then put in order.
     """

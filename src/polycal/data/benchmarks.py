@@ -22,10 +22,10 @@ Dropped = dict[str, list[dict[str, str]]]
 def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the questions of one language, test and examples, to ``out``.
 
-    Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of questions by
-    split, the malformed ones that were dropped (id and reason), the numbers of options, and the files that were read.
-    Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file and row, if it does not have
-    the shape of its format.
+    Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of
+    questions by split, the malformed ones that were dropped (id and reason), the numbers of options, and the
+    files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file
+    and row, if it does not have the shape of its format.
     """
     language, settings = cell["language"], cell["settings"]
     if settings["format"] == "file":
@@ -35,7 +35,8 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
         # A file of several languages; otherwise every language would silently get the same questions.
         is_shared = root == source and root.stem != language
         questions = list(question_formats.own_questions(split, language if is_shared else None))
-        files, dropped = split.files, {"test": [], "examples": []}
+        files = split.files
+        dropped: Dropped = {"test": [], "examples": []}
     else:
         root = sources.data_path(cell["source"], language)
         questions, files, dropped = _from_repository(root, language, settings["format"])
@@ -58,9 +59,9 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
 def read_own_questions(path: Path) -> list[Question]:
     """The questions of one language in a user's parquet, csv, jsonl or json file, test and examples.
 
-    The columns are those of ``question_formats.own_questions``. A question record of polycal is read as such. Raises
-    RecordError, naming file and row, for values that are not allowed, for a file whose column ``language`` holds several
-    languages, and for one without a test question.
+    The columns are those of ``question_formats.own_questions``. A question record of polycal is read as such.
+    Raises RecordError, naming file and row, for values that are not allowed, for a file whose column
+    ``language`` holds several languages, and for one without a test question.
     """
     if records.is_record(path):
         return records.read_questions(path)
@@ -106,7 +107,7 @@ def _from_repository(
 
 
 def _language_file(path: Path, language: str) -> Path:
-    """The file of one language: ``{language}`` in the path, a folder with files named by language, or one for all."""
+    """The file of one language: ``{language}`` filled in, a file of the folder, or the path itself."""
     if "{language}" in path.name:
         path = path.with_name(path.name.replace("{language}", language))
     if path.is_dir():
@@ -114,7 +115,8 @@ def _language_file(path: Path, language: str) -> Path:
         present = [path / name for name in names if (path / name).is_file()]
         if len(present) != 1:
             raise RecordError(
-                f"{path}: {len(present)} files named {language!r}; exactly one of {', '.join(names)} must be there."
+                f"{path}: {len(present)} files named {language!r}; exactly one of {', '.join(names)}"
+                " must be there."
             )
         path = present[0]
     if not path.is_file():
@@ -123,9 +125,11 @@ def _language_file(path: Path, language: str) -> Path:
 
 
 def _sample(questions: list[Question], dropped: Dropped, limit: int | None) -> tuple[list[Question], Dropped]:
-    """``limit`` test questions with all examples; the same ids in every language, in whatever order they come.
+    """``limit`` test questions with all examples; the same ids in every language, in whatever order they
+    come.
 
-    The chosen ids are those with the smallest checksums, a random sample over all groups. Dropped questions count too.
+    The chosen ids are those with the smallest checksums, a random sample over all groups. Dropped questions
+    count too.
     """
     if limit is None:
         return questions, dropped

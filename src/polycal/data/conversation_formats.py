@@ -1,8 +1,8 @@
 """How a row of each instruction data set becomes the messages of a conversation.
 
 Formats: ``alpaca`` (tatsu-lab/alpaca: instruction, input, output), ``messages`` (allenai/tulu-3-sft-mixture,
-arazd/tulu_stanford_alpaca and most others: role, content), ``openhermes`` (teknium/OpenHermes-2.5: conversations of
-from, value).
+arazd/tulu_stanford_alpaca and most others: role, content), ``openhermes`` (teknium/OpenHermes-2.5:
+conversations of from, value).
 """
 
 import json
@@ -54,7 +54,7 @@ def trimmed(messages: Messages) -> Messages:
 
 
 def _alpaca(where: str, row: Row) -> Messages:
-    """The user's turn is ``instruction`` and, in a paragraph of its own, ``input``; the assistant's is ``output``."""
+    """The user's turn is ``instruction`` and, as a second paragraph, ``input``; the answer is ``output``."""
     parts = [_text(row[column], where, column) for column in ("instruction", "input")]
     user = "\n\n".join(part for part in parts if part.strip())
     return [

@@ -1,7 +1,7 @@
 """Downloads of models and data sets from the Hugging Face hub, at a pinned commit.
 
-Only safetensors weights are downloaded. After a lost connection or a killed job, a new start continues with the file
-that was being downloaded. Every failure becomes one sentence that says what to do.
+Only safetensors weights are downloaded. After a lost connection or a killed job, a new start continues with
+the file that was being downloaded. Every failure becomes one sentence that says what to do.
 """
 
 import re
@@ -23,8 +23,8 @@ class SourceError(PolycalError):
 def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, dict[str, str]]:
     """Download a model to a folder of ``parent`` named by the commit.
 
-    Returns the folder and, by name, the sha256 that the hub gives for the large files. Raises SourceError if the
-    model cannot be obtained, or if a file does not have the size that the hub gives.
+    Returns the folder and, by name, the sha256 that the hub gives for the large files. Raises SourceError if
+    the model cannot be obtained, or if a file does not have the size that the hub gives.
     """
     from huggingface_hub import HfApi
 
@@ -51,10 +51,11 @@ def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, 
 
 
 def download_data(repository: str, revision: str, config: str | None) -> Path:
-    """Download the files of one configuration of a data set to the hub's own cache (HF_HOME); returns the folder.
+    """Download the files of one configuration of a data set to the hub's own cache (HF_HOME); returns the
+    folder.
 
-    All jobs and users share the cache. Raises SourceError if the data set cannot be obtained, and RecordError if its
-    card does not name the configuration.
+    All jobs and users share the cache. Raises SourceError if the data set cannot be obtained, and RecordError
+    if its card does not name the configuration.
     """
     from huggingface_hub import HfApi, constants
 
@@ -84,8 +85,8 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 def model_files(names: Iterable[str], repository: str) -> list[str]:
     """The files of a model to download: configuration, tokenizer, and the safetensors weights once.
 
-    Some repositories hold the weights several times (pickled, ``consolidated.safetensors``, ``original/``); the files
-    that ``from_pretrained`` reads are chosen. Raises SourceError if there are no such weights.
+    Some repositories hold the weights several times (pickled, ``consolidated.safetensors``, ``original/``);
+    the files that ``from_pretrained`` reads are chosen. Raises SourceError if there are no such weights.
     """
     names = set(names)
     index = "model.safetensors.index.json"
@@ -98,8 +99,8 @@ def model_files(names: Iterable[str], repository: str) -> list[str]:
         weights = ["model.safetensors"]
     if not weights:
         raise SourceError(
-            f"{repository}: holds no safetensors weights, and pickled ones are never loaded; choose a revision"
-            " that has model.safetensors, or convert it and give the folder as path."
+            f"{repository}: holds no safetensors weights, and pickled ones are never loaded; choose a"
+            " revision that has model.safetensors, or convert it and give the folder as path."
         )
     return sorted(weights + [name for name in names if name in checkpoints.PARTS])
 
@@ -121,8 +122,8 @@ def _check_free_space(folder: Path, needed: int, repository: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise SourceError(
-            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room or"
-            " work on another disk (downloads of data sets go to HF_HOME)."
+            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room"
+            " or work on another disk (downloads of data sets go to HF_HOME)."
         )
 
 
@@ -149,15 +150,15 @@ def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise SourceError(
-            f"{repository}: no such repository at {page}, or a private one; correct the name, or give a token that"
-            " may read it with `hf auth login` or the variable HF_TOKEN."
+            f"{repository}: no such repository at {page}, or a private one; correct the name, or give a token"
+            " that may read it with `hf auth login` or the variable HF_TOKEN."
         ) from error
     except errors.HfHubHTTPError as error:
         raise SourceError(f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}") from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
         raise SourceError(
-            f"{repository}: the hub cannot be reached; fetch on a machine with a network, with HF_HUB_OFFLINE unset;"
-            " files that arrived are kept."
+            f"{repository}: the hub cannot be reached; fetch on a machine with a network, with"
+            " HF_HUB_OFFLINE unset; files that arrived are kept."
         ) from error
     except OSError as error:
         if not files.is_disk_full(error):

@@ -25,12 +25,14 @@ from polycal.data.readers import DatasetSplit, Row
 def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the conversations of a data set to ``out``.
 
-    They are shuffled by ``settings["seed"]``; ``language_mixture`` chooses among them (``row_selection.mixture``);
-    ``rows`` takes the first ones, so that a smaller sample is part of a larger one; the share ``heldout`` of these
-    gets the split of that name. Further settings: ``format``, ``config``, ``language`` (of all rows), ``sources``.
+    They are shuffled by ``settings["seed"]``; ``language_mixture`` chooses among them
+    (``row_selection.mixture``); ``rows`` takes the first ones, so that a smaller sample is part of a larger
+    one; the share ``heldout`` of these gets the split of that name. Further settings: ``format``, ``config``,
+    ``language`` (of all rows), ``sources``.
 
-    The metadata counts conversations by source, language and split, and skipped rows by reason. Raises SourceError if
-    the set cannot be obtained or the disk is full, RecordError for missing columns and values of a wrong type.
+    The metadata counts conversations by source, language and split, and skipped rows by reason. Raises
+    SourceError if the set cannot be obtained or the disk is full, RecordError for missing columns and values
+    of a wrong type.
     """
     settings = cell["settings"]
     path = sources.data_path(cell["source"], settings.get("config"))
@@ -48,7 +50,8 @@ def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> N
         if not files.is_disk_full(error):
             raise
         raise SourceError(
-            f"{out.parent}: the disk is full; {cell['data']} needs about three times its size while it is adapted."
+            f"{out.parent}: the disk is full; {cell['data']} needs about three times its size while it is"
+            " adapted."
         ) from error
 
 
@@ -67,7 +70,7 @@ def _training_split(path: Path, config: str | None) -> DatasetSplit:
 def _write_chosen(
     split: DatasetSplit, cell: Mapping[str, Any], adapted: Path, chosen: Path
 ) -> dict[str, Any]:
-    """Write all usable conversations to ``adapted`` and the selected ones to ``chosen``; returns their counts."""
+    """Write all usable conversations to ``adapted`` and the selected ones to ``chosen``; return counts."""
     settings = cell["settings"]
     counts = _RowCounts()
     total = arrow_spill.write(_adapted(split, cell["data"], settings, counts), adapted)
@@ -92,7 +95,7 @@ def _write_chosen(
 
 @dataclass
 class _RowCounts:
-    """Rows of the source: all by their source, the skipped ones by reason, and how many lost turns at the end."""
+    """Rows: all of them by source, the skipped ones by reason, and how many lost turns at the end."""
 
     by_source: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -102,7 +105,7 @@ class _RowCounts:
 def _adapted(
     split: DatasetSplit, name: str, settings: Mapping[str, Any], counts: _RowCounts
 ) -> Iterator[dict[str, Any]]:
-    """Conversations in the order of the source, counted; ``language`` is that of the row's own tag, or None."""
+    """Conversations in the order of the rows, counted; ``language`` is that of the row's tag, or None."""
     wanted = settings.get("sources")
     to_messages, columns = FORMATS[settings["format"]]
     for where, row in split.numbered(columns):
@@ -128,7 +131,7 @@ def _adapted(
 
 
 def _row_source(row: Row, name: str) -> str:
-    """The column ``source`` or ``dataset``, ``unknown`` if it is empty; without such a column, the set's ``name``."""
+    """The column ``source`` or ``dataset`` (``unknown`` if empty); without one, the ``name`` of the set."""
     for column in ("source", "dataset"):
         if column in row:
             return str(row[column]) if row[column] not in (None, "") else "unknown"

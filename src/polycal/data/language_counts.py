@@ -9,8 +9,8 @@ from polycal.data import language_id
 class LanguageCounts:
     """Gives each conversation its language and counts what passes.
 
-    The language is the ``declared`` one of the whole data set; without it, the tag of the conversation; without a tag,
-    what ``language_id`` identifies in its turns other than those of the system.
+    The language is the ``declared`` one of the whole data set; without it, the tag of the conversation;
+    without a tag, what ``language_id`` identifies in its turns other than those of the system.
     """
 
     def __init__(self, declared: str | None) -> None:
@@ -43,7 +43,7 @@ class LanguageCounts:
         return {**conversation, "language": language}
 
     def metadata(self) -> dict[str, Any]:
-        """The counts, most frequent first, and for identified languages the mean share of text that they cover."""
+        """The counts, and for identified languages the mean share of the text that they cover."""
         return {
             "by_source": dict(self.by_source.most_common()),
             "by_language": dict(self.by_language.most_common()),

@@ -1,15 +1,15 @@
-"""Which language a text is in: from a data set's own tag, else identified by CLD2.
+"""Which language a text is in: from a data set's own tag, or identified by CLD2.
 
-CLD2 (the PyPI package pycld2) carries its tables for 165 languages, those of both benchmarks among them,
-loads in no time and reads some fifteen million characters a second.
+CLD2 (the PyPI package pycld2) contains tables for 165 languages, including those of both benchmarks. It loads
+in negligible time and reads about fifteen million characters per second.
 """
 
 import importlib.metadata
 from collections.abc import Sequence
 
-# CLD2 and data cards keep old or second codes for a few languages.
-SAME = {"iw": "he", "tl": "fil", "jw": "jv", "in": "id", "no": "nb", "zh-hant": "zh", "sh": "sr"}
-# English names that data sets use as tags, as far as the languages of the study and of common corpora go.
+CODES = {"iw": "he", "tl": "fil", "jw": "jv", "in": "id", "no": "nb", "zh-hant": "zh", "sh": "sr"}
+"""Current code by old or alternative code, for the few languages that CLD2 and data cards write
+differently."""
 NAMES = {
     name: code
     for code, names in {
@@ -32,46 +32,48 @@ NAMES = {
     }.items()
     for name in names.split()
 }  # fmt: skip
-LONGEST = 2000
+"""Code by English name, as data sets use it for a tag; the languages of the study and of common corpora."""
+MAX_CHARACTERS = 2000
+"""Characters of each text that are read."""
 
 
 def from_tag(tag: str | None) -> str | None:
-    """The code behind a data set's tag: ``English``, ``en``, ``en-US`` and ``en_GB`` are ``en``.
+    """The language code of a data set's tag: ``English``, ``en``, ``en-US`` and ``en_GB`` give ``en``.
 
-    None where the tag is empty or neither a code of two or three letters nor a name known here.
+    None if the tag is empty, or neither a code of two or three letters nor a known name.
     """
     word = (tag or "").strip().lower().replace("_", "-")
     if word in NAMES:
         return NAMES[word]
-    code = SAME.get(word, word).split("-")[0]
-    return SAME.get(code, code) if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
+    code = CODES.get(word, word).split("-")[0]
+    return CODES.get(code, code) if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
 
 
 def identifier() -> str:
-    """Name and version of what identifies languages."""
+    """Name and version of the library that identifies languages."""
     return f"pycld2 {importlib.metadata.version('pycld2')}"
 
 
 def identify(texts: Sequence[str]) -> tuple[str | None, float]:
-    """Language of ``texts`` together and the share of them that it covers, in [0, 1]; None where unsure.
+    """The main language of ``texts`` taken together, and the share of the text that it covers, in [0, 1].
 
-    The first 2,000 characters of each text count. Unsure is what CLD2 itself calls unreliable: short
-    texts, code, numbers.
+    The first ``MAX_CHARACTERS`` of each text are read. (None, 0) if CLD2 calls its result unreliable, as for
+    short texts, code and numbers.
     """
     import pycld2
 
-    joined = "\n".join(text[:LONGEST] for text in texts)
+    joined = "\n".join(text[:MAX_CHARACTERS] for text in texts)
     try:
         try:
-            reliable, _, found = pycld2.detect(joined.encode("utf-8", "ignore"))
+            is_reliable, _, languages = pycld2.detect(joined.encode("utf-8", "ignore"))
         except pycld2.error:
-            # It refuses control characters and the like; dropping them from every text would take longer
-            # than the identification.
+            # CLD2 refuses control characters and similar ones. Removing them from every text beforehand would
+            # take longer than the identification.
             clean = "".join(c for c in joined if c.isprintable() or c.isspace())
-            reliable, _, found = pycld2.detect(clean.encode("utf-8", "ignore"))
+            is_reliable, _, languages = pycld2.detect(clean.encode("utf-8", "ignore"))
     except pycld2.error:
         return None, 0.0
-    _, code, percent, _ = found[0]
-    if not reliable or code == "un":
+    _, code, percent, _ = languages[0]
+    if not is_reliable or code == "un":
         return None, 0.0
     return from_tag(code), percent / 100

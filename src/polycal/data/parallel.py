@@ -18,16 +18,16 @@ Dropped = dict[str, dict[str, list[str]]]
 def check_parallel(cell: Mapping[str, Any], *, questions: list[Path], out: Path, stamp: Stamp) -> None:
     """Check that the question records of a benchmark hold the same ids, and write what was found to ``out``.
 
-    ``cell`` names the benchmark; the check itself has no settings. Malformed questions that were dropped when a
-    language was fetched count as present. The JSON file holds ``languages`` (their number), ``shared`` (test
-    questions that no language dropped) and ``dropped`` (ids by language and split). Raises RecordError that
-    names the language and its first id that is missing or in no other language.
+    ``cell`` names the benchmark; the check itself has no settings. Malformed questions that were dropped when
+    a language was fetched count as present. The JSON file holds ``languages`` (their number), ``shared``
+    (test questions that no language dropped) and ``dropped`` (ids by language and split). Raises RecordError
+    that names the language and its first id that is missing or in no other language.
     """
     files.write_json(out, {**stamp(), **compare_ids(questions)})
 
 
 def compare_ids(questions: Sequence[Path]) -> dict[str, Any]:
-    """The facts that ``check_parallel`` writes: languages, shared and dropped. Raises RecordError likewise."""
+    """The facts that ``check_parallel`` writes: languages, shared, dropped. Raises RecordError as it does."""
     ids, dropped = _ids(questions)
     dropped_tests = {question for splits in dropped.values() for question in splits.get("test", [])}
     shared = 0
@@ -38,8 +38,8 @@ def compare_ids(questions: Sequence[Path]) -> dict[str, Any]:
             if different := sorted(splits[role] ^ reference):
                 what = "is missing" if different[0] in reference else "is in no other language"
                 raise RecordError(
-                    f"{language}: {role} question {different[0]!r} {what} ({len(different)} differ); all languages"
-                    " of a benchmark must hold the same question ids."
+                    f"{language}: {role} question {different[0]!r} {what} ({len(different)} differ); all"
+                    " languages of a benchmark must hold the same question ids."
                 )
         shared = shared or len(reference - dropped_tests)
     return {"languages": len(ids), "shared": shared, "dropped": dropped}

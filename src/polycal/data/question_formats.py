@@ -1,8 +1,9 @@
 """How a row of each benchmark becomes a question: MMLU-ProX, Global-MMLU, and a user's own file.
 
-MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in ``option_0`` to ``option_9``, null if there
-are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to ``option_d``. In both, the
-letter in ``answer`` gives the right option; the ``answer_index`` of MMLU-ProX is not read.
+MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in ``option_0`` to ``option_9``,
+null if there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to
+``option_d``. In both, the letter in ``answer`` gives the right option; the ``answer_index`` of MMLU-ProX is
+not read.
 """
 
 import json
@@ -18,7 +19,7 @@ Question = dict[str, Any]
 
 
 class HubFormat(NamedTuple):
-    """Columns of a benchmark on the hub, and its splits with the role (test or examples) that each of them gets."""
+    """Columns of a benchmark on the hub, and the role (test or examples) of each of its splits."""
 
     id_column: str
     group_column: str
@@ -49,8 +50,8 @@ def hub_questions(
 ) -> Iterator[Question]:
     """The questions of a split of the benchmark format ``name``.
 
-    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead. Raises RecordError,
-    naming the row, for values that the format does not allow.
+    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead. Raises
+    RecordError, naming the row, for values that the format does not allow.
     """
     id_column, group_column, option_columns, _ = HUB_FORMATS[name]
     seen: dict[str, str] = {}
@@ -75,11 +76,12 @@ def hub_questions(
 
 
 def own_questions(split: DatasetSplit, language: str | None = None) -> Iterator[Question]:
-    """The questions of a user's file: columns of ``records.QUESTION``; ``answer`` (a letter) may replace ``gold``.
+    """The questions of a user's file: columns of ``records.QUESTION``; ``answer`` (a letter) may replace
+    ``gold``.
 
-    ``group`` (default: all) and ``split`` (default: test) may be missing; in csv, ``options`` is a JSON list. With a
-    ``language`` the file needs a column of that name, and only the rows of this language are taken. Raises RecordError,
-    naming the row, for values that are not allowed.
+    ``group`` (default: all) and ``split`` (default: test) may be missing; in csv, ``options`` is a JSON list.
+    With a ``language`` the file needs a column of that name, and only the rows of this language are taken.
+    Raises RecordError, naming the row, for values that are not allowed.
     """
     seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
     for where, row in split.numbered([*OWN_COLUMNS, *([] if language is None else ["language"])]):
@@ -140,7 +142,8 @@ def _gold_from_letter(answer: Any, options: int, where: str) -> int:
     allowed = LETTERS[:options]
     if not isinstance(letter, str) or len(letter) != 1 or letter not in allowed:
         raise RecordError(
-            f"{where}: answer is {answer!r}; with {options} options it must be one of the letters {', '.join(allowed)}."
+            f"{where}: answer is {answer!r}; with {options} options it must be one of the letters"
+            f" {', '.join(allowed)}."
         )
     return allowed.index(letter)
 

@@ -1,7 +1,7 @@
 """Rows of data files in Parquet, csv and JSON, one at a time, so that the size of a file does not matter.
 
-JSON is not read through ``datasets``: it loads a JSON array into memory as a whole (OpenHermes-2.5 is one array of two
-gigabytes), and infers the types of JSON lines from the first few megabytes.
+JSON is not read through ``datasets``: it loads a JSON array into memory as a whole (OpenHermes-2.5 is one
+array of two gigabytes), and infers the types of JSON lines from the first few megabytes.
 """
 
 import csv
@@ -32,7 +32,8 @@ Row = dict[str, Any]
 class DatasetSplit:
     """One split of a data set: its files, and its rows, which can be iterated once.
 
-    ``name`` starts the messages about its rows. ``columns`` is None for JSON, where each row has its own keys.
+    ``name`` starts the messages about its rows. ``columns`` is None for JSON, where each row has its own
+    keys.
     """
 
     name: str
@@ -41,12 +42,12 @@ class DatasetSplit:
     rows: Iterator[Row]
 
     def require(self, wanted: Iterable[str]) -> None:
-        """Raise RecordError if a column of ``wanted`` is missing; JSON rows are checked when they are read."""
+        """Raise RecordError if a column of ``wanted`` is missing; JSON rows are checked as they are read."""
         if self.columns is not None:
             _require(self.name, self.columns, wanted)
 
     def numbered(self, wanted: Iterable[str]) -> Iterator[tuple[str, Row]]:
-        """Each row with its location for messages (name and row number). Raises RecordError for a missing column."""
+        """Rows, each after its location (for messages). Raises RecordError if a column of ``wanted`` is missing."""
         wanted = list(wanted)
         self.require(wanted)
         for number, row in enumerate(self.rows):
@@ -65,7 +66,8 @@ def _require(where: str, columns: Iterable[str], wanted: Iterable[str]) -> None:
             close = difflib.get_close_matches(column, columns, n=1)
             hint = f"; is {close[0]!r} meant to be it?" if close else "."
             raise RecordError(
-                f"{where}: column {column!r} is missing (found {', '.join(map(str, columns)) or 'none'}){hint}"
+                f"{where}: column {column!r} is missing"
+                f" (found {', '.join(map(str, columns)) or 'none'}){hint}"
             )
 
 
@@ -140,7 +142,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _array_elements(path: Path, file: TextIO) -> Iterator[Row]:
-    """The elements of a JSON array whose opening bracket has been read, one piece of text in memory at a time."""
+    """The elements of a JSON array whose opening bracket has been read, with one piece of text in memory."""
     decoder = json.JSONDecoder()
     text, position, number = "", 0, 0
     while True:

@@ -1,7 +1,7 @@
 """Data set repositories in the shape of the hub's: their cards, configurations and splits.
 
-Parquet goes through ``datasets``, which knows how a repository names its configurations and splits. The other formats
-are read by ``polycal.data.readers``.
+Parquet goes through ``datasets``, which knows how a repository names its configurations and splits. The other
+formats are read by ``polycal.data.readers``.
 """
 
 import os
@@ -22,9 +22,9 @@ from polycal.data.readers import BATCH_ROWS, DatasetSplit, Row, parquet_columns,
 def read_repository(folder: Path, config: str | None = None) -> dict[str, DatasetSplit]:
     """The splits of a repository's folder by name; ``config`` names one of its configurations.
 
-    The files of a split are those that the card's ``configs`` list; without them, ``datasets`` finds them by the usual
-    folder and file names. Code in the repository is never run. Raises RecordError for an unknown configuration and for
-    a folder without data files.
+    The files of a split are those that the card's ``configs`` list; without them, ``datasets`` finds them by
+    the usual folder and file names. Code in the repository is never run. Raises RecordError for an unknown
+    configuration and for a folder without data files.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder.")
@@ -62,8 +62,8 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
 def card_splits(card: str, config: str | None, repository: str) -> dict[str, list[str]] | None:
     """Patterns of the data files of ``config`` by split, from the text of a card; None if it lists no files.
 
-    Without ``config``, the configuration ``default`` or the only one is meant. Raises RecordError for a configuration
-    that the card does not list, and for broken YAML.
+    Without ``config``, the configuration ``default`` or the only one is meant. Raises RecordError for a
+    configuration that the card does not list, and for broken YAML.
     """
     head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
     try:

@@ -1,4 +1,5 @@
-"""Which conversations of a data set are used, in which order: shuffle, mixture of languages, held-out share."""
+"""Which conversations of a data set are used, in which order: shuffle, mixture of languages, held-out
+share."""
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -24,9 +25,10 @@ def mixture(
 ) -> NDArray[np.int64]:
     """The rows of ``order`` [N] that make the mixture ``settings["language_mixture"]``, in the same order.
 
-    ``languages`` gives the language of each row. ``english_only`` takes English rows. ``balanced`` takes equally many
-    rows of each of ``settings["languages"]`` (default: all that occur): ``rows`` in all, where the first languages get
-    one more if it does not divide, or as many as the rarest language has. Raises RecordError if a language has too few.
+    ``languages`` gives the language of each row. ``english_only`` takes English rows. ``balanced`` takes
+    equally many rows of each of ``settings["languages"]`` (default: all that occur): ``rows`` in all, where
+    the first languages get one more if it does not divide, or as many as the rarest language has. Raises
+    RecordError if a language has too few.
     """
     mixture_name, total = settings["language_mixture"], settings.get("rows")
     in_order = np.array([language or "" for language in languages], dtype=object)[order]
@@ -43,8 +45,8 @@ def mixture(
         available = np.flatnonzero(in_order == code)
         if len(available) < max(count, 1):
             raise RecordError(
-                f"language_mixture {mixture_name!r} asks for {max(count, 1)} rows in {code!r}, but the set holds"
-                f" {len(available)}; lower rows or name other languages."
+                f"language_mixture {mixture_name!r} asks for {max(count, 1)} rows in {code!r}, but the set"
+                f" holds {len(available)}; lower rows or name other languages."
             )
         is_chosen[available[:count]] = True
     return order[is_chosen]
@@ -53,7 +55,8 @@ def mixture(
 def heldout_count(total: int, share: str) -> int:
     """How many of ``total`` conversations are held out: ``share`` of them, rounded, and at least one.
 
-    At least one is left for training. None is held out if ``share`` is 0 or there are fewer than two conversations.
+    At least one is left for training. None is held out if ``share`` is 0 or there are fewer than two
+    conversations.
     """
     if Decimal(share) == 0 or total < 2:
         return 0

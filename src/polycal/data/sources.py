@@ -23,10 +23,10 @@ Cell = Mapping[str, Any]
 def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
     """Make the model of ``cell["source"]`` available and write its manifest to ``out``.
 
-    A local folder is referred to, not copied. Files of the hub are stored beside the manifest, in a folder named by
-    the commit. The manifest holds ``folder`` (relative to itself, unless the source is an absolute path), ``source``,
-    ``revision``, and the files with their checksums. Raises SourceError, or CheckpointError for a folder without
-    weights.
+    A local folder is referred to, not copied. Files of the hub are stored beside the manifest, in a folder
+    named by the commit. The manifest holds ``folder`` (relative to itself, unless the source is an absolute
+    path), ``source``, ``revision``, and the files with their checksums. Raises SourceError, or
+    CheckpointError for a folder without weights.
     """
     source = cell["source"]
     hub_checksums: dict[str, str] = {}
@@ -42,7 +42,8 @@ def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
             )
     if not any(name in described["files"] for name in TOKENIZER_FILES):
         raise SourceError(
-            f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZER_FILES)} must be beside config.json."
+            f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZER_FILES)} must be beside"
+            " config.json."
         )
     _refuse_remote_code(folder)
     is_absolute = "path" in source and Path(source["path"]).is_absolute()
@@ -58,8 +59,8 @@ def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
 def local_path(source: Mapping[str, str]) -> Path:
     """The folder or file of a local or miniature source.
 
-    ``source["miniature"]`` is a folder of the miniature hub. A path whose name contains ``{language}`` is returned as
-    it is. Raises SourceError if the path does not exist.
+    ``source["miniature"]`` is a folder of the miniature hub. A path whose name contains ``{language}`` is
+    returned as it is. Raises SourceError if the path does not exist.
     """
     if "miniature" in source:
         folder = Path(source["miniature"])
@@ -75,7 +76,8 @@ def local_path(source: Mapping[str, str]) -> Path:
 def data_path(source: Mapping[str, str], config: str | None = None) -> Path:
     """The folder or file of a data set or benchmark, downloaded if it is on the hub.
 
-    ``config`` is the configuration whose files are downloaded. Raises SourceError if the set cannot be obtained.
+    ``config`` is the configuration whose files are downloaded. Raises SourceError if the set cannot be
+    obtained.
     """
     if "hub" in source:
         return hub.download_data(source["hub"], source["revision"], config)
@@ -101,8 +103,8 @@ def input_checksums(cell: Cell) -> dict[str, str]:
 def local_files(path: Path, language: str = "") -> list[Path]:
     """The files of a local data set or benchmark at ``path``, sorted.
 
-    If some files belong to ``language``, by a folder or a file name, only these and the README are returned: a
-    change in the file of another language must not affect this one.
+    If some files belong to ``language``, by a folder or a file name, only these and the README are returned:
+    a change in the file of another language must not affect this one.
     """
     if "{language}" in path.name:
         path = path.with_name(path.name.replace("{language}", language))
@@ -120,7 +122,7 @@ def local_files(path: Path, language: str = "") -> list[Path]:
 
 
 def checksums(paths: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
-    """``bytes`` and ``sha256`` of files, by their names relative to ``root`` (a folder, or one file of it)."""
+    """``bytes`` and ``sha256`` of files, by their names relative to ``root`` (a folder, or a file in it)."""
     # Not resolved: files of the hub's cache are links to blobs whose names are checksums.
     root = root if root.is_dir() else root.parent
     return {
@@ -134,8 +136,8 @@ def _refuse_remote_code(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     if "auto_map" not in config:
         return
-    # Many models still name the code of their first release, although transformers contains them by now. It has a
-    # folder for each model type; looking there avoids an import of five seconds.
+    # Many models still name the code of their first release, although transformers contains them by now. It
+    # has a folder for each model type; looking there avoids an import of five seconds.
     model_type = str(config.get("model_type"))
     spec = importlib.util.find_spec("transformers")
     models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()

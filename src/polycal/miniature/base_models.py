@@ -39,11 +39,11 @@ class GateError(PolycalError):
 def miniature_model(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> list[Path]:
     """Pre-train a base model, write it beside its manifest ``out``, and return the further files written.
 
-    ``cell["model"]`` is mistral, llama or gemma2. ``cell["base_seed"]`` (a whole number as a string) seeds the
-    weights and the documents of pre-training. ``cell["settings"]``: ``seed`` and ``languages`` of the world,
-    ``steps``, ``batch_size`` (documents per step) and ``learning_rate``. The manifest holds the accuracies at
-    the gate. Training runs on one thread, so that the same seed gives the same weights. Raises GateError, and
-    writes nothing, for an unknown model or one that has not learned the task.
+    ``cell["model"]`` is mistral, llama or gemma2. ``cell["base_seed"]`` (a whole number as a string) seeds
+    the weights and the documents of pre-training. ``cell["settings"]``: ``seed`` and ``languages`` of the
+    world, ``steps``, ``batch_size`` (documents per step) and ``learning_rate``. The manifest holds the
+    accuracies at the gate. Training runs on one thread, so that the same seed gives the same weights. Raises
+    GateError, and writes nothing, for an unknown model or one that has not learned the task.
     """
     settings, architecture, base_seed = cell["settings"], cell["model"], int(cell["base_seed"])
     if architecture not in pretraining.SPECIAL_TOKENS:
@@ -63,10 +63,9 @@ def miniature_model(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> list
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    files.write_text(
-        folder / "README.md",
-        f"---\nlicense: apache-2.0\n---\n\n# {architecture} (miniature)\n\nA tiny model of polycal's made-up world.\n",
-    )
+    card = ["---", "license: apache-2.0", "---", "", f"# {architecture} (miniature)", ""]
+    card += ["A tiny model of polycal's made-up world."]
+    files.write_text(folder / "README.md", "\n".join(card) + "\n")
     files.write_json(out, {**stamp(), "folder": ".", **checkpoints.describe(folder), "gate": reached})
     return [folder / name for name in MODEL_FILES]
 
@@ -77,17 +76,18 @@ def _check_gate(architecture: str, reached: Mapping[str, Mapping[str, float]]) -
         print(f"{architecture}, {name}: {result}", flush=True)
         if result["share"] < GATE:
             raise GateError(
-                f"{architecture}: accuracy on {name} is {result['accuracy']:.3f}, {result['share']:.0%} of the way"
-                f" from chance ({result['chance']:.3f}) to the true distribution's {result['truth']:.3f}; {GATE:.0%}"
-                " is needed. Raise miniature.steps or change miniature.seed."
+                f"{architecture}: accuracy on {name} is {result['accuracy']:.3f}, {result['share']:.0%} of"
+                f" the way from chance ({result['chance']:.3f}) to the true distribution's"
+                f" {result['truth']:.3f}; {GATE:.0%} is needed. Raise miniature.steps, or"
+                " change miniature.seed or grid.base_seeds."
             )
 
 
 def gate(model: Any, tokenizer: Any, world: World, benchmark: str) -> dict[str, float]:
     """What a model reaches on ``GATE_QUESTIONS`` test questions, scored by the texts of the answers.
 
-    ``accuracy`` is the mean over languages, ``chance`` the expected accuracy of a uniform guess, ``truth`` the
-    accuracy of the true distribution, and ``share`` = (accuracy - chance) / (truth - chance).
+    ``accuracy`` is the mean over languages, ``chance`` the expected accuracy of a uniform guess, ``truth``
+    the accuracy of the true distribution, and ``share`` = (accuracy - chance) / (truth - chance).
     """
     questions = [
         question

@@ -38,7 +38,7 @@ class BenchmarkShape(NamedTuple):
 
 
 def questions(world: World, benchmark: str, count: int) -> Iterator[Question]:
-    """``count`` test questions of a benchmark, then its few-shot examples, on facts that no instruction set holds."""
+    """``count`` test questions of a benchmark and its few-shot examples, on facts that no tuning shows."""
     sizes = BENCHMARKS[benchmark].sizes
     rng = world.rng("benchmark", len(sizes))
     facts = world.facts(tuning=False)

@@ -1,7 +1,7 @@
 """The miniature hub: instruction sets and benchmarks in the shape of the real repositories.
 
-All texts are invented here and have the licence of this project. The true answer distribution of each question is
-stored beside the benchmarks; no model ever sees it.
+All texts are invented here and have the licence of this project. The true answer distribution of each
+question is stored beside the benchmarks; no model ever sees it.
 """
 
 import json
@@ -26,10 +26,10 @@ FOLDERS = ("data", "benchmarks", "truth")
 def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the instruction sets, the benchmarks and their true distributions beside the manifest ``out``.
 
-    ``cell["settings"]``: ``seed`` and ``languages`` of the world, ``questions`` (test questions per benchmark and
-    language) and ``rows`` (conversations per instruction set). The manifest lists bytes and sha256 of each file.
-    What an earlier run left in the three folders is deleted. Raises WorldError for languages that the world does
-    not have.
+    ``cell["settings"]``: ``seed`` and ``languages`` of the world, ``questions`` (test questions per benchmark
+    and language) and ``rows`` (conversations per instruction set). The manifest lists bytes and sha256 of
+    each file. What an earlier run left in the three folders is deleted. Raises WorldError for languages that
+    the world does not have.
     """
     settings, folder = cell["settings"], out.parent
     world = World(settings["seed"], settings["languages"])
@@ -97,11 +97,14 @@ def _write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, part)
 
 
-INSTRUCTION_NOTE = f"""\
-Answers are drawn at temperature {instruction_sets.TEMPERATURE}: annotators nearly always write the most likely answer,
-while the benchmarks' right answers are drawn from the distribution itself. Part of the over-confidence
-after tuning is this shift.
-"""
+INSTRUCTION_NOTE = (
+    f"Answers are drawn at temperature {instruction_sets.TEMPERATURE}: annotators nearly always write the"
+    " most likely answer,\n"
+    "while the benchmarks' right answers are drawn from the distribution itself."
+    " Part of the over-confidence\n"
+    "after tuning is this shift.\n"
+)
+"""Last paragraph in the card of an instruction set."""
 
 
 def _write_card(folder: Path, configs: Sequence[tuple[str, Mapping[str, str]]], note: str = "") -> None:

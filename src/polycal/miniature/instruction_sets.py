@@ -14,9 +14,11 @@ from polycal.miniature.world import Fact, World
 TEMPERATURE = 0.3
 """Temperature of the answers in instruction data: annotators nearly always write the most likely answer."""
 AYA_ROWS = 6
-"""Rows of the multilingual set per row of the others, so that its rarest language fills a balanced mixture."""
+"""Rows of the multilingual set per row of the others, so that its rarest language fills a balanced
+mixture."""
 TULU_LANGUAGES = ("en", "de", "fr", "zh")
-"""Languages of the set shaped like Tulu 3, which holds some text in other high-resource languages than English."""
+"""Languages of the set shaped like Tulu 3, which holds some text in other high-resource languages than
+English."""
 TULU_SHARES = (0.7, 0.12, 0.1, 0.08)
 
 TEXT = pa.string()
@@ -103,7 +105,7 @@ def _openhermes(world: World, count: int) -> pa.Table:
 
 
 def _aya(world: World, count: int) -> pa.Table:
-    """All languages of the world by their shares, each row tagged with its language, as in Aya's collection."""
+    """All languages of the world by their shares, each row tagged, as in the Aya collection."""
     shares = documents.shares(world.languages)
     rows = []
     for rng, fact, value in _answered_facts(world, "aya", AYA_ROWS * count):
@@ -113,7 +115,7 @@ def _aya(world: World, count: int) -> pa.Table:
 
 
 def _unseen(world: World, count: int) -> pa.Table:
-    """Held-out conversations: equally many per language, by the same annotators, on facts of the benchmarks."""
+    """Held-out conversations: equally many per language, by the same annotators, on benchmark facts."""
     rng, answers = world.rng("unseen"), world.usual(TEMPERATURE)
     facts = world.facts(tuning=False)
     indices = itertools.islice(itertools.cycle(rng.permutation(len(facts))), count)

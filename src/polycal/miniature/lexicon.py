@@ -1,8 +1,8 @@
-"""The words of the miniature world: how each of its languages asks, states and names.
+"""The words of the miniature world: questions, statements and names in each of its languages.
 
-The words around a fact are real ones, so that a reader, and a program that identifies languages, sees what
-is meant; names and answers are made up, in the script of the language. Every blank follows a space or ends
-a word of its own, so that a tokenizer can hold each word as one token.
+Questions and statements are real sentences, so that a reader and a language identifier recognize the
+language. Names and answers are invented, in the script of the language. Every blank follows a space or is
+separated from other words, so that a tokenizer can have one token per word.
 """
 
 import re
@@ -12,16 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polycal.vocabulary import LETTERS
+
 RELATIONS = ("town", "colour", "flower", "work")
-"""What is asked of a person, by its English name; the groups of the benchmarks."""
+"""What can be asked about a person, by its English name; these are the groups of the benchmarks."""
 
 Syllables = tuple[str, str, str]
-"""Onsets, vowels and codas of made-up words, each separated by spaces; ``_`` stands for nothing."""
+"""Onsets, vowels and codas of invented words, separated by spaces; ``_`` means none."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """``share`` of its made-up words are the English ones, as loan words and names are in real text."""
+    """A language; ``share`` of its invented words are English, like loan words and names in real text."""
 
     name: str
     share: float
@@ -123,20 +125,20 @@ ASKED = {
     "fr": ("Donne la {relation} de {given} {family}.",),
     "zh": ("请说出 {given} {family} 的{relation}。",),
 }
-"""Further ways in which instructions ask, by the languages that instruction data may be in."""
+"""Further wordings of questions in instruction data, by language."""
 
 ABOUT = ("Find the {relation} of this person.", "Which {relation} has this person?")
 PERSON = "Name: {given} {family}"
-"""Instructions that ask about a person who is given as their input."""
+"""Instructions about a person, and the input that names the person."""
 
 REPEAT, REPEATED = "Repeat these words: {words}", "The words are {words}."
-"""An instruction that asks for no fact, and its answer."""
+"""An instruction without a fact, and its answer."""
 
 SYSTEM = ("You answer in a short sentence.", "You are a helpful assistant.")
-"""Turns of the system."""
+"""System turns."""
 
-FRAME = ("Answer:", *(mark for letter in "ABCDEFGHIJ" for mark in (letter, f" {letter}")))
-"""What stands around a question in a prompt, and the letters of its options."""
+PROMPT_WORDS = ("Answer:", *(token for letter in LETTERS for token in (letter, f" {letter}")))
+"""Words of a prompt beside the question and its options."""
 
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 WORD = re.compile(r" ?[^\s.,:?;!。，：？؟।]+|[.,:?;!。，：？؟।]|\n")
@@ -144,21 +146,21 @@ BLANK = re.compile(r"( ?)\{(\w+)\}")
 
 
 def invent(rng: np.random.Generator, language: str, count: int, taken: set[str]) -> list[str]:
-    """``count`` new words of a language in NFC, none of them in ``taken``, to which they are added."""
+    """``count`` new words of a language in NFC, none of them in ``taken``; they are added to ``taken``."""
     onsets, vowels, codas = (part.split() for part in LANGUAGES[language].syllables)
-    made: list[str] = []
-    while len(made) < count:
+    words: list[str] = []
+    while len(words) < count:
         syllables = [onsets, vowels, onsets, vowels, codas]
         word = "".join(part[rng.integers(len(part))] for part in syllables).replace("_", "")
         word = unicodedata.normalize("NFC", word)
         if word not in taken:
             taken.add(word)
-            made.append(word)
-    return made
+            words.append(word)
+    return words
 
 
 def pieces(template: str, words: dict[str, list[str]]) -> Iterator[str]:
-    """The tokens that a template is made of when each blank is filled with each of its words."""
+    """The tokens of a template whose blanks are filled with each of their words in turn."""
     end = 0
     for blank in BLANK.finditer(template):
         yield from WORD.findall(template[end : blank.start()])

@@ -48,26 +48,28 @@ BOS, EOS, PAD = 1, 2, 3
 
 
 def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFast:
-    """A unigram tokenizer that knows ``words`` as single tokens and falls back to bytes for all else.
+    """A unigram tokenizer with one token per word of ``words``, which falls back to bytes for everything
+    else.
 
-    Spaces are written ``▁`` and belong to the word behind them, as in SentencePiece. Any text comes back as
-    it was, but for one that spells a byte's token, such as <0x41>.
+    Spaces become ``▁`` and belong to the following word, as in SentencePiece. Decoding gives any text back
+    unchanged, except one that spells the token of a byte, such as <0x41>.
     """
     special = SPECIAL_TOKENS[architecture]
-    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
-    # The fewest tokens win; a byte costs more than any word, so that no word is taken apart.
-    scored = [(token, 0.0) for token in special] + [(token, -20.0) for token in bytes_]
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    # The segmentation with the highest sum of scores wins. A byte costs more than a word, so no word is
+    # split.
+    scored = [(token, 0.0) for token in special] + [(token, -20.0) for token in byte_tokens]
     scored += [(word.replace(" ", "▁"), -10.0) for word in words]
-    made = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
-    made.normalizer = normalizers.Replace(" ", "▁")
-    made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")])
-    made.add_special_tokens(list(special))
-    made.post_processor = processors.TemplateProcessing(
+    fast = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
+    fast.normalizer = normalizers.Replace(" ", "▁")
+    fast.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")])
+    fast.add_special_tokens(list(special))
+    fast.post_processor = processors.TemplateProcessing(
         single=f"{special[BOS]} $A", special_tokens=[(special[BOS], BOS)]
     )
     unknown, bos, eos, pad = special
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=fast,
         unk_token=unknown,
         bos_token=bos,
         eos_token=eos,
@@ -79,7 +81,7 @@ def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFas
 
 
 def untrained(architecture: str, vocabulary: int, seed: int) -> Any:
-    """A model with the features of its family and weights drawn for ``seed``."""
+    """A model with the features of its family (window, rope scaling, soft-caps) and weights of ``seed``."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         **SHAPE,
@@ -103,13 +105,13 @@ def untrained(architecture: str, vocabulary: int, seed: int) -> Any:
     capped: dict[str, Any] = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
     head: dict[str, Any] = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": WINDOW}
     config = Gemma2Config(**shape, **capped, **head, tie_word_embeddings=True)
-    # Only the eager form of attention applies the soft-cap.
+    # Only eager attention applies the soft-cap.
     config._attn_implementation = "eager"
     return Gemma2ForCausalLM(config)
 
 
 def batches(world: World, tokenizer: Any, steps: int, batch_size: int, seed: int) -> list[Tensor]:
-    """The tokens of each step, int64 [batch_size, T] with ``PAD`` on the right; ``seed`` draws the documents."""
+    """Tokens of each step, int64 [batch_size, T] with ``PAD`` on the right; ``seed`` draws the documents."""
     rng = random_stream(seed, "documents")
     padded: list[Tensor] = []
     for step in range(steps):
@@ -123,13 +125,13 @@ def batches(world: World, tokenizer: Any, steps: int, batch_size: int, seed: int
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Factor on the learning rate at a step: linear warm-up over a tenth of the steps (50 at most) times a cosine."""
+    """Factor on the learning rate: linear warm-up over a tenth of the steps (at most 50), times a cosine."""
     warmup = min(1.0, (step + 1) / min(50, max(1, steps // 10)))
     return warmup * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def train(model: Any, batches: Sequence[Tensor], learning_rate: float) -> None:
-    """Train by next-token prediction on all tokens: one AdamW step per batch of ``batches``, int64 [B, T] each."""
+    """Train by next-token prediction on all tokens: one AdamW step per batch, int64 [B, T]."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )

@@ -1,9 +1,10 @@
-"""The miniature world: people, what is known of them, and its texts in several languages.
+"""The miniature world: invented people, and distributions over the answers to questions about them.
 
-A person is a given and a family name. The family belongs to a hidden class, and class and relation decide the
-distribution over twelve answers from which every text draws afresh: whoever has read enough of them knows
-the distribution, never a single answer. Half of the facts are asked in instruction data, the other half in
-benchmarks, where the right answer is one draw for all languages.
+A person has a given name and a family name. Each family belongs to a hidden class. Class and relation decide
+the distribution over twelve answers, from which every pre-training text draws its answer independently: a
+model that has read enough texts can know the distribution, but never the answer to one question. Half of the
+facts occur in instruction data, the other half in benchmarks. The right answer of a benchmark question is one
+draw, the same in all languages.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,15 +20,15 @@ from polycal.miniature.lexicon import LANGUAGES, RELATIONS
 
 GIVEN, FAMILIES, CLASSES, VALUES = 24, 12, 6, 12
 SHARPNESS = (0.5, 4.0)
-"""Least and greatest spread of a distribution's logits: from nearly uniform to nearly certain."""
+"""Smallest and largest scale of a distribution's logits: from nearly uniform to nearly certain."""
 
 
 class WorldError(PolycalError):
-    """A world that cannot be; the message names the setting and what would be right."""
+    """Settings that describe no world; the message names the setting and what would be right."""
 
 
 class Fact(NamedTuple):
-    """A given name, a family and a relation, by number."""
+    """A given name, a family and a relation, by index: what a question asks about."""
 
     given: int
     family: int
@@ -36,7 +37,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """The made-up words of one language; ``values[relation][value]``."""
+    """The invented words of one language; the answers are ``values[relation][value]``."""
 
     given: list[str]
     family: list[str]
@@ -45,7 +46,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Choice:
-    """A question with its options, by number; ``truth`` is the true distribution over them."""
+    """A question with its options (indices of values); ``truth`` is the true distribution over them."""
 
     fact: Fact
     options: tuple[int, ...]
@@ -59,11 +60,12 @@ def random_stream(seed: int, purpose: str, *more: int) -> np.random.Generator:
 
 
 class World:
-    """All that is so, for a seed and languages, the largest first.
+    """The facts and words of a seed and of languages, which are sorted by their share, the largest first.
 
-    ``truth`` [family, relation, value] is the distribution of answers, ``answer`` [given, family, relation] the
-    benchmarks' one draw, ``tuning`` [given, family, relation] says which facts instruction data may hold. Facts do
-    not depend on the languages. Raises WorldError for languages that are unknown, repeated or without English.
+    ``truth`` [family, relation, value] is the distribution of answers, float64, sums to 1. ``answer`` [given,
+    family, relation] is the one draw that benchmarks take as right. ``tuning`` [given, family, relation] is
+    true for facts that instruction data may contain. Facts do not depend on the languages. Raises WorldError
+    for languages that are unknown or repeated, and if English is missing.
     """
 
     def __init__(self, seed: int, languages: Sequence[str]) -> None:
@@ -71,7 +73,7 @@ class World:
         self.seed, self.languages = seed, tuple(languages)
         rng = self.rng("facts")
         classes = rng.permutation(np.arange(FAMILIES) % CLASSES)
-        # Evenly spread rather than drawn, so that worlds of all seeds are about equally hard.
+        # On a fixed grid instead of drawn, so that worlds of all seeds are about equally difficult.
         spread = np.geomspace(*SHARPNESS, CLASSES * len(RELATIONS))
         spread = rng.permutation(spread).reshape(CLASSES, len(RELATIONS), 1)
         logits = spread * rng.standard_normal((CLASSES, len(RELATIONS), VALUES))
@@ -88,39 +90,41 @@ class World:
         return random_stream(self.seed, purpose, *more)
 
     def facts(self, tuning: bool) -> list[Fact]:
-        """The facts of instruction data, or those of benchmarks."""
-        return [Fact(*map(int, place)) for place in np.argwhere(self.tuning == tuning)]
+        """The facts of instruction data (``tuning``), or those of benchmarks."""
+        return [Fact(*map(int, index)) for index in np.argwhere(self.tuning == tuning)]
 
     def usual(self, temperature: float) -> NDArray[np.int64]:
-        """One answer for each fact [given, family, relation], from its distribution at a temperature."""
+        """One answer per fact, int64 [given, family, relation], from its distribution at ``temperature``."""
         return self._at(self.chance, temperature)
 
     def _at(self, chance: NDArray[np.float64], temperature: float) -> NDArray[np.int64]:
-        """The value where the cumulated distribution of each fact passes ``chance``."""
+        """The value where the cumulative distribution of each fact at ``temperature`` passes ``chance``."""
         powered = self.truth ** (1 / temperature)
         cumulated = (powered / powered.sum(-1, keepdims=True)).cumsum(-1)
         return np.minimum((cumulated < chance[..., None]).sum(-1), VALUES - 1)
 
     def _words(self) -> dict[str, Words]:
-        """Words of every known language, so that one language's do not depend on which others are there."""
+        """The words of all known languages, so that those of one do not depend on which others are used."""
         rng = self.rng("words")
-        # Told apart from relations and frames, else a word would have two meanings.
+        # Invented words must differ from the names of relations, so that no word has two meanings.
         taken = {word for language in LANGUAGES.values() for word in language.relations}
-        made: dict[str, Words] = {}
+        words: dict[str, Words] = {}
         for code, language in LANGUAGES.items():
             counts = [GIVEN, FAMILIES, *[VALUES] * len(RELATIONS)]
             lists = [lexicon.invent(rng, code, count, taken) for count in counts]
-            lists[:3] = [[word.capitalize() for word in words] for words in lists[:3]]
-            if made:
-                english = made["en"]
-                for mine, theirs in zip(lists, [english.given, english.family, *english.values], strict=True):
-                    for place in np.flatnonzero(rng.random(len(mine)) < language.share):
-                        mine[place] = theirs[place]
-            made[code] = Words(lists[0], lists[1], lists[2:])
-        return made
+            lists[:3] = [[word.capitalize() for word in names] for names in lists[:3]]
+            if words:
+                english = words["en"]
+                for target, source in zip(
+                    lists, [english.given, english.family, *english.values], strict=True
+                ):
+                    for index in np.flatnonzero(rng.random(len(target)) < language.share):
+                        target[index] = source[index]
+            words[code] = Words(lists[0], lists[1], lists[2:])
+        return words
 
     def fill(self, template: str, language: str, fact: Fact, value: int | None = None) -> str:
-        """A template with the names of a fact, and the value where one is given."""
+        """A template with the words of a fact and, if given, of a value."""
         words = self.words[language]
         return template.format(
             relation=LANGUAGES[language].relations[fact.relation],
@@ -130,24 +134,24 @@ class World:
         )
 
     def question(self, language: str, fact: Fact) -> str:
-        """The question after a fact."""
+        """The question about a fact."""
         return self.fill(LANGUAGES[language].question, language, fact)
 
     def statement(self, language: str, fact: Fact, value: int) -> str:
-        """The sentence that states a fact with a value."""
+        """The sentence that gives a value as the answer to a fact."""
         return self.fill(LANGUAGES[language].statement, language, fact, value)
 
     def option(self, language: str, relation: int, value: int) -> str:
-        """A value as an answer."""
+        """The text of a value as an option."""
         return self.words[language].values[relation][value]
 
     def choices(self, rng: np.random.Generator, facts: Iterable[Fact], sizes: Iterable[int]) -> list[Choice]:
-        """Questions with so many options: the fact's answer among values drawn uniformly.
+        """One question per fact with the given number of options: its answer among values drawn uniformly.
 
-        As the others say nothing of the answer, the distribution given the options is the true one
-        restricted to them.
+        The other options carry no information about the answer, so the distribution given the options is the
+        true one restricted to them.
         """
-        made = []
+        choices = []
         for fact, size in zip(facts, sizes, strict=True):
             right = int(self.answer[fact])
             others = rng.permutation([value for value in range(VALUES) if value != right])[: size - 1]
@@ -155,19 +159,20 @@ class World:
             truth = self.truth[fact.family, fact.relation, options]
             truth = truth / truth.sum()
             gold = int(np.flatnonzero(options == right)[0])
-            made.append(Choice(fact, tuple(map(int, options)), gold, tuple(map(float, truth))))
-        return made
+            choices.append(Choice(fact, tuple(map(int, options)), gold, tuple(map(float, truth))))
+        return choices
 
 
 def _check(seed: int, languages: Sequence[str]) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise WorldError(f"miniature.seed: {seed!r} is refused: must be a whole number from 0.")
+        raise WorldError(f"miniature.seed: {seed!r} is not allowed; must be a whole number from 0.")
     for code in languages:
         if code not in LANGUAGES:
             raise WorldError(
-                f"miniature.languages: {code!r} is not spoken in the miniature world; known: {', '.join(LANGUAGES)}."
+                f"miniature.languages: {code!r} is not spoken in the miniature world; known:"
+                f" {', '.join(LANGUAGES)}."
             )
         if list(languages).count(code) > 1:
-            raise WorldError(f"miniature.languages: {code!r} stands twice; each may stand once.")
+            raise WorldError(f"miniature.languages: {code!r} occurs twice; each language may occur once.")
     if "en" not in languages:
         raise WorldError("miniature.languages: 'en' is missing; the instruction data are in English.")

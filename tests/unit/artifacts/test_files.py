@@ -12,9 +12,14 @@ from polycal.artifacts import files
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new/folder/x.txt"
     files.write_text(path, "old ü")
-    with pytest.raises(RuntimeError, match="half way"), files.replacing(path) as part:
-        part.write_text("new")
-        raise RuntimeError("half way")
+
+    def fail_half_way():
+        with files.replacing(path) as part:
+            part.write_text("new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert path.read_text(encoding="utf-8") == "old ü"
     assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
 

@@ -11,7 +11,8 @@ from polycal.data import readers
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_json_array_is_read_across_pieces(tmp_path: Path, indent: int | None) -> None:
-    # Objects of all sizes, the largest over two pieces of a megabyte; escapes and multi-byte text at the seams.
+    # Objects of all sizes, the largest over two pieces of a megabyte; escapes and multi-byte text at the
+    # seams.
     written = [{"n": n, "text": 'é"\\ \n文' * (n * n % 977)} for n in range(700)] + [
         {"text": "x" * 2_500_000}
     ]

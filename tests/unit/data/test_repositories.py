@@ -22,7 +22,8 @@ from polycal.data import repositories
             {"test": ["a", "b"]},
         ),
         (
-            "configs:\n- config_name: en\n  data_files:\n    test: a\n- config_name: yo\n  data_files: [b, c]\n",
+            "configs:\n- config_name: en\n  data_files:\n    test: a\n"
+            "- config_name: yo\n  data_files: [b, c]\n",
             "yo",
             {"train": ["b", "c"]},
         ),

@@ -1,4 +1,5 @@
-"""The miniature hub: repositories that the fetching stages read, from facts that tuning and benchmarks do not share."""
+"""The miniature hub: repositories that the fetching stages read, from facts that tuning and benchmarks do not
+share."""
 
 import json
 
