@@ -1,7 +1,7 @@
 """The configuration of a study as Pydantic models, with the checks that concern several of its keys.
 
-Catalogues (models, data, benchmarks, languages, recipes, protocols) map names to entries, so that a later file
-can add entries. What runs is given as lists under ``grid``, which a later file replaces.
+Catalogues (models, data, benchmarks, languages, recipes, protocols) map names to entries, so that a later
+file can add entries. What runs is given as lists under ``grid``, which a later file replaces.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -24,7 +24,7 @@ from polycal.study.suggestions import require_known
 
 
 class Block(Strict):
-    """Lists whose combinations run: each model with each data set, recipe, β, seed, benchmark and protocol."""
+    """Lists whose combinations run: each model with each data set, recipe, β, seed, benchmark, protocol."""
 
     models: Names = Field(min_length=1, description="Base models.")
     base_seeds: Annotated[list[Number], Field(min_length=1), AfterValidator(no_duplicates)] = Field(
@@ -158,7 +158,8 @@ class Config(Strict):
     )
     embeddings: Embeddings | None = Field(
         None,
-        description="Compute prompt embeddings for every checkpoint scored with this benchmark and protocol; null: off.",
+        description="Compute prompt embeddings for every checkpoint scored with this benchmark and protocol;"
+        " null: off.",
     )
     next_token: NextToken | None = Field(
         None, description="Score the tokens of held-out conversations with every checkpoint; null: off."
@@ -196,7 +197,7 @@ class Config(Strict):
                 )
         if block.data and not (block.recipes and block.betas and block.seeds):
             raise ValueError(
-                f"{at}: data without a recipe, a β and a seed; give at least one of each, or an empty list of data"
+                f"{at}: data without a recipe, a β and a seed; give at least one of each, or no data"
             )
 
     def _check_languages(self, block: Block, at: str) -> None:
@@ -222,6 +223,6 @@ class Config(Strict):
             (name, p) for block in blocks for name in block.benchmarks for p in block.protocols
         }:
             raise ValueError(
-                f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r}; name a"
-                " pair that it scores"
+                f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r};"
+                " name a pair that it scores"
             )

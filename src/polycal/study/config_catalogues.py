@@ -93,7 +93,8 @@ class Data(Source):
     """An instruction data set."""
 
     format: Literal["alpaca", "messages", "openhermes"] = Field(
-        description="Columns: alpaca (instruction, input, output), messages (role, content), openhermes (from, value)."
+        description="Columns: alpaca (instruction, input, output), messages (role, content),"
+        " openhermes (from, value)."
     )
     language: str | None = Field(
         None, description="Language of all rows, if known; null: identify the language of each row."
@@ -105,7 +106,8 @@ class Data(Source):
     seed: Number = Field("0", description="Seed of shuffling and sub-sampling.")
     language_mixture: Literal["english_only", "natural", "balanced"] | None = Field(
         None,
-        description="Mixture of languages: English only, as in the set (also null), or equally many rows per language.",
+        description="Mixture of languages: English only, as in the set (also null), or equally many rows per"
+        " language.",
     )
     languages: Names | None = Field(
         None, description="Languages of a balanced mixture; null: all languages of the set."
@@ -162,7 +164,8 @@ class Recipe(Strict):
     global_batch_size: int = Field(128, gt=0, description="Conversations per step, over all ranks.")
     micro_batch_size: int = Field(1, gt=0, description="Conversations that one rank processes at once.")
     warmup_ratio: Share = Field(
-        description="Share of the steps over which the learning rate rises linearly; then it falls linearly to 0."
+        description="Share of the steps over which the learning rate rises linearly; then it falls linearly"
+        " to 0."
     )
     dropout: Share = Field("0", description="Dropout of the attention weights; the models have no other.")
     weight_decay: Share = Field("0", description="Weight decay of AdamW.")

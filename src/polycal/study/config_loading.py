@@ -40,7 +40,7 @@ def load(files: Iterable[Path]) -> Config:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """``overlay`` over ``base`` as in Snakemake: mappings are merged key by key, all other values replaced."""
+    """``overlay`` over ``base`` as in Snakemake: mappings are merged, all other values are replaced."""
     merged = dict(base)
     for key, value in overlay.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -51,13 +51,13 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 def resolve(raw: Mapping[str, Any]) -> Config:
     """The checked configuration of a merged mapping; raises ConfigError with one line per error.
 
-    A recipe or protocol with ``extends: NAME`` takes every key that it does not give from the entry NAME, which
-    may itself extend another one.
+    A recipe or protocol with ``extends: NAME`` takes every key that it does not give from the entry NAME,
+    which may itself extend another one.
     """
     if key := secret_key(raw):
         raise ConfigError(
-            f"{key}: looks like a secret, and a configuration is written into results; give it with `hf auth login` or"
-            " in the environment, as HF_TOKEN."
+            f"{key}: looks like a secret, and a configuration is written into results; give it with"
+            " `hf auth login` or in the environment, as HF_TOKEN."
         )
     merged = dict(raw)
     for catalogue in EXTENDABLE:

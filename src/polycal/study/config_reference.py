@@ -1,4 +1,4 @@
-"""The reference of the configuration for readers, and the JSON schemas, generated from the Pydantic models."""
+"""The configuration's reference for readers, and the JSON schemas, generated from the Pydantic models."""
 
 import json
 from pathlib import Path
@@ -110,8 +110,8 @@ def _values(value: dict[str, Any]) -> str:
 def texts(root: Path) -> dict[Path, str]:
     """The right content of the README and the two schemas below ``root``, by path.
 
-    The README keeps its text above the generated part. Raises ReferenceError if the line that separates the two is
-    missing.
+    The README keeps its text above the generated part. Raises ReferenceError if the line that separates the
+    two is missing.
     """
     readme = root / README
     written = readme.read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 SECRET_TEXT = re.compile(
-    r"\b(hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|gh[opsu]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16})\b"
+    r"\b(hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|gh[opsu]_[A-Za-z0-9]{20,}"
+    r"|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16})\b"
     r"|://[^/\s:@]+:[^/\s@]+@"
 )
 """Access tokens of the Hugging Face Hub and of services often used with it, and passwords in URLs."""

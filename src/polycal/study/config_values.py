@@ -15,8 +15,8 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 def canonical_number(value: Any) -> str:
     """The one spelling of a number: ``0.10``, ``.1`` and ``"0.1"`` are ``0.1``; ``5e-06`` is ``5e-6``.
 
-    Numbers name cells and folders, so equal numbers must have equal spellings. Raises ValueError if ``value`` is
-    not a finite number.
+    Numbers name cells and folders, so equal numbers must have equal spellings. Raises ValueError if
+    ``value`` is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("must be a number")

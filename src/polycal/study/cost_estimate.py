@@ -1,7 +1,8 @@
 """The cost of a study, estimated before anything runs: jobs, GPU-hours, memory of a GPU, and disk.
 
-This is arithmetic from stated assumptions, not a measurement: 6 floating-point operations per parameter and token for
-training (Kaplan et al., arXiv 2001.08361, section 2.1), a third more if activations are recomputed, and 2 for scoring.
+This is arithmetic from stated assumptions, not a measurement: 6 floating-point operations per parameter and
+token for training (Kaplan et al., arXiv 2001.08361, section 2.1), a third more if activations are recomputed,
+and 2 for scoring.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,8 @@ STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
 """Bytes per parameter with AdamW in bfloat16. The optimizer has a float32 copy of the weights and two moments
 (Rajbhandari et al., arXiv 1910.02054, section 3.1)."""
 LAYER_BYTES = 34
-"""Activations of one layer without recomputation, in bytes per token and hidden unit, without the attention matrix
-(Korthikanti et al., arXiv 2205.05198, equation 2)."""
+"""Activations of one layer without recomputation, in bytes per token and hidden unit, without the attention
+matrix (Korthikanti et al., arXiv 2205.05198, equation 2)."""
 RECORD_BYTES = 150
 """Bytes per question of a compressed score record."""
 HOUR = 3600.0
@@ -25,7 +26,10 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class JobEstimate:
-    """Jobs of one kind: their number, GPU-hours and disk of all, hours of the longest; None if a size is unknown."""
+    """Jobs of one kind: their number, GPU-hours and disk of all, and hours of the longest.
+
+    A value is None if a size that it depends on is unknown.
+    """
 
     stage: str
     what: str
@@ -44,8 +48,8 @@ def estimate(config: Config) -> list[JobEstimate]:
 def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
     """Memory of one GPU in training by part, in GB; None if a size of the model is unknown.
 
-    ZeRO-2 divides gradients and optimizer among the GPUs, ZeRO-3 the weights too. The activations are those of one
-    micro-batch of the longest conversations. The loss stores no logits.
+    ZeRO-2 divides gradients and optimizer among the GPUs, ZeRO-3 the weights too. The activations are those
+    of one micro-batch of the longest conversations. The loss stores no logits.
     """
     sizes = model.planning
     if sizes.parameters is None or sizes.hidden is None or sizes.layers is None:
@@ -169,12 +173,12 @@ def _total(values: Iterable[float | None]) -> float | None:
 
 
 def table(config: Config) -> str:
-    """The estimate as text: assumptions, one line per kind of job, sums, and memory per GPU of each trained model."""
+    """The estimate as text: assumptions, one line per kind of job, sums, memory per GPU of trained models."""
     assumed = config.planning
     lines = [
-        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, {assumed.training_share:.0%} of them reached in training and"
-        f" {assumed.scoring_share:.0%} in scoring, {assumed.load_seconds:g} s to load a model. Change them under"
-        " 'planning'.",
+        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, {assumed.training_share:.0%} of them reached in"
+        f" training and {assumed.scoring_share:.0%} in scoring, {assumed.load_seconds:g} s to load a model."
+        " Change them under 'planning'.",
         "",
         f"{'stage':9} {'what':42} {'jobs':>6} {'GPU-hours':>10} {'longest h':>10} {'disk GB':>9}",
     ]
@@ -184,8 +188,8 @@ def table(config: Config) -> str:
     lines.append(_row(JobEstimate("all", "", sum(line.jobs for line in estimates), hours, None, disk)))
     if hours is None:
         lines.append(
-            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data, 'questions'"
-            " and 'tokens' of benchmarks."
+            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data,"
+            " 'questions' and 'tokens' of benchmarks."
         )
     return "\n".join([*lines, *_memory_lines(config)])
 

@@ -1,7 +1,7 @@
 """What a configuration asks for: its grid as plain blocks, the cells in them, and the files of these cells.
 
-A block is plain JSON, so that the cell of a stage that reads many records can contain it. A list of the records
-themselves would be too long for a command line: the paper's grid has more than 2,000.
+A block is plain JSON, so that the cell of a stage that reads many records can contain it. A list of the
+records themselves would be too long for a command line: the paper's grid has more than 2,000.
 """
 
 import itertools
@@ -142,7 +142,7 @@ def conversation_records(cell: Mapping[str, Any]) -> list[Path]:
 
 
 def finetuned(config: Config) -> list[str]:
-    """The manifest of every fine-tuned checkpoint, one per learning rate, and of every selection among them."""
+    """The manifest of every fine-tuned checkpoint (one per learning rate), and every selection among them."""
     manifests: list[str] = []
     for names in checkpoints(blocks(config), tuned=True):
         manifests += candidates(config, **names)
@@ -158,7 +158,7 @@ def candidates(config: Config, **names: str) -> list[str]:
 
 
 def checkpoint(config: Config, **names: str) -> str:
-    """The file that says which weights are scored: the base model's manifest, the only candidate's, or a selection."""
+    """The file that says which weights are scored: a manifest, or a selection among learning rates."""
     if names["data"] == NONE:
         return paths.MODEL.format(**names)
     rates = config.recipes[names["recipe"]].learning_rates

@@ -1,7 +1,7 @@
 """What determines each result: one function per stage, named like the stage, that returns canonical JSON.
 
-The JSON is a stage's cell. It enters the fingerprint of the result, so it contains every setting that can change the
-result and none that cannot (ranks, ZeRO stage, time limits, assumptions of the cost estimate).
+The JSON is a stage's cell. It enters the fingerprint of the result, so it contains every setting that can
+change the result and none that cannot (ranks, ZeRO stage, time limits, assumptions of the cost estimate).
 """
 
 import json
@@ -71,7 +71,7 @@ def fetch_benchmark(config: Config, benchmark: str, language: str) -> str:
 
 
 def _source(entry: Source, miniature: str) -> dict[str, str]:
-    """Where an entry comes from; ``miniature`` is its folder in the miniature hub, if it has such a source."""
+    """Where an entry comes from; ``miniature`` is its folder in the miniature hub, if it is from there."""
     if entry.miniature is not None:
         return {"miniature": miniature}
     keys = ("hub", "revision", "path")
@@ -154,7 +154,7 @@ def _protocol(config: Config, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def measure(config: Config) -> str:
-    """The tables of metrics, beside the score records: conventions, resource levels, and the true answers if known."""
+    """The tables of metrics, beside the score records: conventions, resource levels, known true answers."""
     levels = {code: language.resource for code, language in sorted(config.languages.items())}
     settings = {**config.measure.model_dump(), "resource": levels}
     benchmarks = sorted({name for block in grid.blocks(config) for name in block["benchmarks"]})

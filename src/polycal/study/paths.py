@@ -8,7 +8,7 @@ RESULTS = "results"
 CACHE = f"{RESULTS}/.cache"
 """Finished results under their fingerprints, and unfinished training."""
 CODE_PARTS = f"{RESULTS}/.versions"
-"""The definitions behind each code version that made a result; beside the cache, where the store writes them."""
+"""The definitions behind each code version that made a result; the store writes them beside the cache."""
 CONTROLLER_LOCK = f"{RESULTS}/snakemake"
 """Locked by the one Snakemake process that may work in a folder."""
 REFERENCE = f"{RESULTS}/reference/miniature"
@@ -32,7 +32,10 @@ PARALLEL = f"{RESOURCES}/benchmarks/{{benchmark}}/parallel.json"
 
 FINETUNED = f"{RESULTS}/checkpoints/{CHECKPOINT}/lr={{lr}}/manifest.json"
 SELECTED = f"{RESULTS}/checkpoints/{CHECKPOINT}/selected.json"
-SCORES = f"{RESULTS}/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/language={{language}}/scores.parquet"
+SCORES = (
+    f"{RESULTS}/scores/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}"
+    "/language={language}/scores.parquet"
+)
 EMBEDDINGS = (
     f"{RESULTS}/embeddings/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}"
     "/language={language}/embeddings.parquet"

@@ -16,7 +16,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def require_known(key: str, name: str, known: Iterable[str], where: str) -> None:
-    """Raise ValueError if ``name``, given at ``key`` of the configuration, is not among the ``known`` names."""
+    """Raise ValueError if ``name``, given at ``key`` of the configuration, is not a ``known`` name."""
     options = list(known)
     if name not in options:
         raise ValueError(f"{key}: {name!r} is not in {where}{nearest(name, options)}")
