@@ -16,7 +16,7 @@ Dropped = dict[str, dict[str, list[str]]]
 
 
 def check_parallel(cell: Mapping[str, Any], *, questions: list[Path], out: Path, stamp: Stamp) -> None:
-    """Check that the question records of a benchmark hold the same ids, and write what was found to ``out``.
+    """Check that the question records of a benchmark hold the same ids, and write the result to ``out``.
 
     ``cell`` names the benchmark; the check itself has no settings. Malformed questions that were dropped when
     a language was fetched count as present. The JSON file holds ``languages`` (their number), ``shared``

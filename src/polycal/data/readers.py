@@ -47,7 +47,7 @@ class DatasetSplit:
             _require(self.name, self.columns, wanted)
 
     def numbered(self, wanted: Iterable[str]) -> Iterator[tuple[str, Row]]:
-        """Rows, each after its location (for messages). Raises RecordError if a column of ``wanted`` is missing."""
+        """Rows, each with its location for messages. Raises RecordError if a column of ``wanted`` is missing."""
         wanted = list(wanted)
         self.require(wanted)
         for number, row in enumerate(self.rows):
