@@ -44,7 +44,8 @@ def markdown() -> str:
     definitions = config["$defs"]
     titles = {name: _key_path(config, name) for name in definitions}
     sections = [("The study", config)]
-    sections += sorted((f"`{title}`", definitions[name]) for name, title in titles.items() if title)
+    named = sorted((title, name) for name, title in titles.items() if title)
+    sections += [(f"`{title}`", definitions[name]) for title, name in named]
     return "\n".join(_section(title, entry, definitions) for title, entry in sections)
 
 
