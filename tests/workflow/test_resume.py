@@ -65,7 +65,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(given, ranks, zero, number):
     [left] = states(given, name)[-1:]
     assert json.loads((left / "complete.json").read_text())["fingerprint"] == expected["fingerprint"]
     said, printed = training.train(given, name, **how)
-    assert f"goes on from step {said['resumed_at']}" in printed
+    assert f"resumes from step {said['resumed_at']}" in printed
     assert 0 < said["resumed_at"] < said["steps"] == 60
     assert said["content"] == expected["content"]
     pd.testing.assert_frame_equal(curve(given, name), curve(given, whole))
@@ -83,7 +83,7 @@ def test_a_broken_state_and_one_of_another_cell_are_not_used(given):
     next(left.glob("rng_state*")).unlink()
     said, printed = training.train(given, "broken", **how)
     assert said["resumed_at"] is None
-    assert "goes on" not in printed
+    assert "resumes" not in printed
     assert said["content"] == expected["content"]
 
 

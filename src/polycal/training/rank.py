@@ -17,8 +17,8 @@ PATHS = ("model", "instructions", "folder", "facts")
 
 def command(cell: Mapping[str, Any], facts: Path, arguments: Mapping[str, Any]) -> list[str]:
     """The command line of every rank: ``arguments`` of ``training_run.train``, and where rank 0 writes the facts."""
-    told = {"cell": dict(cell), "facts": facts, **arguments}
-    return [sys.executable, "-m", "polycal.training.rank", json.dumps(told, default=str)]
+    content = {"cell": dict(cell), "facts": facts, **arguments}
+    return [sys.executable, "-m", "polycal.training.rank", json.dumps(content, default=str)]
 
 
 def main() -> None:

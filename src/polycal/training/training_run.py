@@ -27,7 +27,7 @@ from polycal.artifacts import checkpoints, files, records
 from polycal.data import tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import PolycalError
-from polycal.losses import label_smoothing
+from polycal.losses import smoothed_head
 from polycal.training import batches, engine, resume_state
 from polycal.training.trainer import Progress, SaveOnSignal, SmoothedTrainer
 from polycal.vocabulary import TRY_AGAIN
@@ -134,7 +134,7 @@ def _prepare(
     )
     trainer.remove_callback(PrinterCallback)  # Progress prints the same in fewer lines
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
-    label_smoothing.install(trainer.model, float(cell["beta"]))
+    smoothed_head.install(trainer.model, float(cell["beta"]))
     return _Run(trainer, tokenizer, rows, skipped, order, _state_to_resume(trainer))
 
 
@@ -169,7 +169,7 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
         matching = [state for state in states if layout.items() <= state.note.items()]
         if matching:
             chosen = matching[-1]
-            print(f"goes on from step {chosen.step}", flush=True)
+            print(f"resumes from step {chosen.step}", flush=True)
         elif states:
             note = states[-1].note
             print(
@@ -211,7 +211,7 @@ def _write(
         "filled": int((run.order == batches.PADDING_ROW).sum()),
         "skipped": dict(sorted(run.skipped.items())),
         "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
-        "loss_backend": label_smoothing.BACKEND,
+        "loss_backend": smoothed_head.BACKEND,
         "targets": int(sum(entry["targets"] for entry in curve)),
         "nll_first": curve[0]["nll"],
         "nll_last": curve[-1]["nll"],
