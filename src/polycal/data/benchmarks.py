@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
 from polycal.data import question_formats, readers, repositories, sources
 from polycal.data.question_formats import Question
-from polycal.data.readers import DatasetSplit
 
 Dropped = dict[str, list[dict[str, str]]]
 """Malformed questions (question_id, reason) by split."""
@@ -54,37 +51,6 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
         "dropped": dropped,
     }
     records.write(out, questions, records.QUESTION, metadata)
-
-
-def read_own_questions(path: Path) -> list[Question]:
-    """The questions of one language in a user's parquet, csv, jsonl or json file, test and examples.
-
-    The columns are those of ``question_formats.own_questions``. A question record of polycal is read as such.
-    Raises RecordError, naming file and row, for values that are not allowed, for a file whose column
-    ``language`` holds several languages, and for one without a test question.
-    """
-    if records.is_record(path):
-        return records.read_questions(path)
-    split = readers.read_file(path)
-    rows = list(split.rows)
-    languages = {str(row["language"]) for row in rows if isinstance(row, dict) and "language" in row}
-    if len(languages) > 1:
-        raise RecordError(
-            f"{path}: holds questions in {', '.join(sorted(languages))}; must hold one language."
-        )
-    whole = DatasetSplit(split.name, split.files, split.columns, iter(rows))
-    questions = list(question_formats.own_questions(whole))
-    if not any(question["split"] == "test" for question in questions):
-        raise RecordError(f"{path}: no test question; at least one is needed.")
-    records.check_questions(questions, path)
-    return questions
-
-
-def own_content(path: Path) -> str:
-    """The checksum of the questions that ``read_own_questions`` gives, whatever the format of the file."""
-    if records.is_record(path):
-        return str(records.metadata(path)["content"])
-    return records.checksum(pa.Table.from_pylist(read_own_questions(path), schema=records.QUESTION))
 
 
 def _from_repository(

@@ -10,7 +10,7 @@ from helpers.stamps import FixedStamp
 
 from polycal.artifacts import records
 from polycal.artifacts.records import RecordError
-from polycal.data import benchmarks
+from polycal.data import benchmarks, own_questions
 
 
 def fetch(path: Path, language: str, out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -115,38 +115,40 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 def test_every_format_gives_the_rows_and_checksum_of_the_fetched_record(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"en.{suffix}"
     write_questions(path, QUESTIONS)
-    questions = benchmarks.read_own_questions(path)
+    questions = own_questions.read(path)
     record = tmp_path / "record.parquet"
     fetched, metadata = fetch(path, "en", record)
-    assert questions == fetched == benchmarks.read_own_questions(record)
-    assert benchmarks.own_content(path) == benchmarks.own_content(record) == metadata["content"]
+    assert questions == fetched == own_questions.read(record)
+    assert own_questions.content(path) == own_questions.content(record) == metadata["content"]
     write_questions(path, QUESTIONS[1:])
-    assert benchmarks.own_content(path) != metadata["content"]
+    assert own_questions.content(path) != metadata["content"]
 
 
-def test_a_file_given_by_hand_holds_one_language_and_a_test_question(tmp_path: Path) -> None:
+def test_a_file_given_by_hand_holds_questions_of_one_language(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     write_questions(path, [{**QUESTIONS[0], "language": "en"}, {**QUESTIONS[1], "language": "yo"}])
     with pytest.raises(RecordError, match=r"own\.jsonl: holds questions in en, yo; must hold one language"):
-        benchmarks.read_own_questions(path)
+        own_questions.read(path)
     write_questions(path, [{**question, "language": "en"} for question in QUESTIONS])
-    assert len(benchmarks.read_own_questions(path)) == 3
+    assert len(own_questions.read(path)) == 3
     write_questions(path, QUESTIONS[2:])
-    with pytest.raises(RecordError, match="no test question"):
-        benchmarks.read_own_questions(path)
+    assert [question["split"] for question in own_questions.read(path)] == ["examples"]
+    write_questions(path, [])
+    with pytest.raises(RecordError, match="holds no question"):
+        own_questions.read(path)
 
 
 def test_a_file_given_by_hand_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     write_questions(path, [QUESTIONS[0], {**QUESTIONS[1], "gold": 3}])
     with pytest.raises(RecordError, match=r"own\.parquet: row 1: gold is 3; must be a whole number"):
-        benchmarks.read_own_questions(path)
+        own_questions.read(path)
     write_questions(path, [{"question_id": "1", "question": "?"}])
-    for read in (benchmarks.read_own_questions, benchmarks.own_content):
+    for read in (own_questions.read, own_questions.content):
         with pytest.raises(RecordError, match="column 'options' is missing"):
             read(path)
         with pytest.raises(RecordError, match="no such file"):
             read(tmp_path / "none.csv")
     records.write(path, [{"question_id": "1", "embedding": [1.0]}], records.EMBEDDING)
     with pytest.raises(RecordError, match="not a question record"):
-        benchmarks.read_own_questions(path)
+        own_questions.read(path)
