@@ -7,7 +7,7 @@ A case is a vocabulary V, a hidden size D and a soft-cap or none: a model of two
 random weights (Llama, or Gemma2 with its cap of 30), so that the head dominates. A step is forward and backward on
 512 target tokens at D = 256 and 128 at D = 2,304. Sides, each on the same model and tokens in the same process:
 
-- own β=0, own β=0.1: polycal.smoothing installed in the model
+- own β=0, own β=0.1: the loss of polycal.losses, installed in the model
 - TRL β=0, TRL β=0.1: SFTTrainer.compute_loss with its fused head, and with label_smoothing_factor
 - PyTorch β=0.1: all logits, then torch.nn.functional.cross_entropy
 - CCE β=0: cut-cross-entropy, which knows no smoothing; on a CPU its torch.compile path. Needs triton to be imported
@@ -105,7 +105,7 @@ def trl_trainer(model: torch.nn.Module, beta: float, folder: str) -> object:
 
 def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: str) -> dict[str, Step]:
     """Every side's step: loss and gradients; the mean loss is returned."""
-    from polycal.losses import label_smoothing
+    from polycal.losses import smoothed_head
 
     device = model.get_output_embeddings().weight.device
     cap = CAP if softcap else None
@@ -118,7 +118,7 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
     fused = model.forward
     own = {}
     for beta in (0.0, BETA):
-        label_smoothing.install(model, beta)
+        smoothed_head.install(model, beta)
         own[beta] = model.forward
 
     def hidden() -> torch.Tensor:

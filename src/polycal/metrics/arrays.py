@@ -1,9 +1,9 @@
 """Array types of the metrics, and the checks of their arguments.
 
-``confidence`` [N] is the probability of the chosen option, ``correct`` [N] is 0 or 1, ``probabilities`` [N, K]
-holds one distribution per question with zeros beyond the question's own options, ``gold`` [N] is the index of
-the right option, and ``options`` [N] is the number of options of each question. N is the number of questions
-and K the largest number of options. All results are computed in float64.
+``confidence`` [N] is the probability of the chosen option, ``correct`` [N] is 0 or 1, ``probabilities`` [N,
+K] holds one distribution per question with zeros beyond the question's own options, ``gold`` [N] is the index
+of the right option, and ``options`` [N] is the number of options of each question. N is the number of
+questions and K the largest number of options. All results are computed in float64.
 """
 
 import numpy as np
@@ -21,7 +21,8 @@ def checked_confidence(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array
     p, y = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if p.ndim != 1 or p.shape != y.shape or not len(p):
         raise ValueError(
-            f"confidence {p.shape} and correct {y.shape} must be one-dimensional, equal in length and not empty"
+            f"confidence {p.shape} and correct {y.shape} must be one-dimensional,"
+            " equal in length and not empty"
         )
     if not (np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1):
         raise ValueError("confidence must lie in [0, 1]")
@@ -33,8 +34,8 @@ def checked_confidence(confidence: ArrayLike, correct: ArrayLike) -> tuple[Array
 def checked_probabilities(probabilities: ArrayLike) -> Array:
     """``probabilities`` as float64, [N, K].
 
-    Raises ValueError if the array is empty or not two-dimensional, if an entry is negative or not finite, and if
-    a row does not sum to 1 within 1e-6.
+    Raises ValueError if the array is empty or not two-dimensional, if an entry is negative or not finite, and
+    if a row does not sum to 1 within 1e-6.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim != 2 or not p.size:
@@ -63,7 +64,7 @@ def checked_distributions(probabilities: ArrayLike, gold: ArrayLike) -> tuple[Ar
 
 
 def checked_options(p: Array, options: ArrayLike | None) -> Integers:
-    """The number of options of each row of ``p`` [N, K], as int64, [N]; K for all rows if ``options`` is None.
+    """The number of options of each row of ``p`` [N, K], as int64, [N]; K if ``options`` is None.
 
     Raises ValueError if ``options`` is not N integers of at most K, and if a row has a positive probability
     beyond its own options.

@@ -29,7 +29,7 @@ class Bins:
 
 
 def mass_sizes(n: int, bins: int) -> Integers:
-    """The sizes of ``bins`` equal-mass bins of ``n`` values, [bins]: equal to within one, larger bins first."""
+    """Sizes of ``bins`` equal-mass bins of ``n`` values, [bins]: equal to within one, larger bins first."""
     return np.full(bins, n // bins) + (np.arange(bins) < n % bins)
 
 
@@ -37,9 +37,9 @@ def bin_edges(confidence: Array, bins: int, binning: Binning = "width") -> Array
     """The edges of the bins, [bins + 1] from 0 to 1. Every bin is right-closed, and the first contains 0.
 
     ``width``: intervals of equal width. ``mass``: equal numbers of answers. The upper edge of a bin is the
-    confidence at the bin's last position in sorted order, so equal confidences share a bin and the order of the
-    answers does not matter; with many ties a bin can be empty (Kumar et al. 2019, arXiv 1909.10155; HELM).
-    Raises ValueError if ``bins`` is below 1 or ``binning`` is unknown.
+    confidence at the bin's last position in sorted order, so equal confidences share a bin and the order of
+    the answers does not matter; with many ties a bin can be empty (Kumar et al. 2019, arXiv 1909.10155;
+    HELM). Raises ValueError if ``bins`` is below 1 or ``binning`` is unknown.
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}, but must be at least 1")
@@ -65,8 +65,8 @@ def reliability(
 ) -> Bins:
     """The bins of a reliability diagram (DeGroot & Fienberg 1983).
 
-    Raises ValueError if the input is empty, of unequal length, not finite or out of range, if ``bins`` is below 1,
-    and if ``binning`` is unknown.
+    Raises ValueError if the input is empty, of unequal length, not finite or out of range, if ``bins`` is
+    below 1, and if ``binning`` is unknown.
     """
     p, y = checked_confidence(confidence, correct)
     edges = bin_edges(p, bins, binning)
@@ -80,9 +80,9 @@ def reliability(
 
 
 def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width") -> float:
-    """Expected calibration error, Σ_b n_b/N · |accuracy_b − confidence_b|, in [0, 1] (Guo et al. 2017, eq. 3).
+    """Expected calibration error, Σ_b n_b/N · |accuracy_b − confidence_b|, in [0, 1].
 
-    Raises ValueError as ``reliability`` does.
+    Source: Guo et al. 2017, arXiv 1706.04599, eq. 3. Raises ValueError as ``reliability`` does.
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     return float(diagram.count @ np.abs(diagram.accuracy - diagram.confidence) / diagram.count.sum())
@@ -91,9 +91,9 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: B
 def rms_calibration_error(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
 ) -> float:
-    """sqrt(Σ_b n_b/N · (accuracy_b − confidence_b)²), in [0, 1] (Hendrycks et al. 2019, arXiv 1812.04606).
+    """RMS calibration error, sqrt(Σ_b n_b/N · (accuracy_b − confidence_b)²), in [0, 1].
 
-    Raises ValueError as ``reliability`` does.
+    Source: Hendrycks et al. 2019, arXiv 1812.04606, section 4.3. Raises ValueError as ``reliability`` does.
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     squared_gap = (diagram.accuracy - diagram.confidence) ** 2

@@ -13,8 +13,8 @@ def nodes(count: int) -> Array:
 def interpolation_weights(x: Array, count: int) -> Array:
     """Weights [R, count] that interpolate at ``x`` [R] from values at ``nodes(count)``.
 
-    The interpolant is the polynomial of degree ``count`` − 1 through the values (Trefethen 2013, chapters 3 and 5).
-    ``x`` outside [−1, 1] is clipped.
+    The interpolant is the polynomial of degree ``count`` − 1 through the values (Trefethen 2013, chapters 3
+    and 5). ``x`` outside [−1, 1] is clipped.
     """
     order = np.arange(count)
     basis = np.cos(order[:, None] * np.arccos(nodes(count)))

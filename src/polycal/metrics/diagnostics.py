@@ -1,7 +1,8 @@
 """Further calibration errors, and the decomposition of the Brier score.
 
-Arguments are those of ``polycal.metrics.arrays``, bins those of ``polycal.metrics.calibration``. Every function
-raises ValueError for empty, unequal, non-finite or out-of-range input and for a wrong ``bins`` or ``binning``.
+Arguments are those of ``polycal.metrics.arrays``, bins those of ``polycal.metrics.calibration``. Every
+function raises ValueError for empty, unequal, non-finite or out-of-range input and for a wrong ``bins`` or
+``binning``.
 """
 
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ def adaptive_calibration_error(
     """Calibration error over bins of ``size`` sorted answers, in [0, 1] (Hendrycks et al. 2019, section 4.3).
 
     ``l2`` is sqrt(Σ_b n_b/N · gap_b²), ``l1`` Σ_b n_b/N · |gap_b| and ``max`` max_b |gap_b|, with gap_b =
-    accuracy_b − confidence_b. The last bin also contains the remainder, and fewer than ``size`` answers are one
-    bin. Equal confidences stay in the given order. Also raises ValueError if ``size`` is below 1 or ``norm`` is
-    unknown.
+    accuracy_b − confidence_b. The last bin also contains the remainder, and fewer than ``size`` answers are
+    one bin. Equal confidences stay in the given order. Also raises ValueError if ``size`` is below 1 or
+    ``norm`` is unknown.
     """
     p, y = checked_confidence(confidence, correct)
     if size < 1:
@@ -69,9 +70,9 @@ def debiased_ece(
 ) -> float:
     """ECE minus its bias from the finite number of answers: 2·ECE − E[ECE*], in [−1, 1].
 
-    The result is negative if the ECE is smaller than its noise. E[ECE*] is the expected ECE of redrawn labels,
-    with accuracy_b ~ Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv 1909.10155,
-    section 5) sample it; here it is the mean of the folded normal distribution.
+    The result is negative if the ECE is smaller than its noise. E[ECE*] is the expected ECE of redrawn
+    labels, with accuracy_b ~ Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv
+    1909.10155, section 5) sample it; here it is the mean of the folded normal distribution.
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     gap = diagram.accuracy - diagram.confidence
@@ -83,8 +84,9 @@ def debiased_ece(
 def debiased_rms(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
 ) -> float:
-    """sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])), in [0, 1].
+    """RMS calibration error minus its bias from the finite number of answers, in [0, 1].
 
+    sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])).
     The sum is an unbiased estimate (Kumar et al. 2019, section 5; Bröcker 2012). A bin of one answer has an
     unknown variance and counts as zero, as in the code of Kumar et al.
     """
@@ -113,9 +115,11 @@ def classwise_ece(
     bins: int = 15,
     binning: Binning = "width",
 ) -> float:
-    """Mean over options k of the ECE of p_k as the probability that k is gold, in [0, 1] (Kull et al. 2019, eq. 3).
+    """Mean over options k of the ECE of p_k as the probability that k is gold, in [0, 1].
 
-    The ECE of option k is taken over the questions that have it. Without ``options`` every question has all K.
+    Source: Kull et al. 2019, arXiv 1910.12656, class-wise ECE.
+    The ECE of option k is taken over the questions that have it. Without ``options`` every question has all
+    K.
     """
     p, g = checked_distributions(probabilities, gold)
     count = checked_options(p, options)
@@ -134,8 +138,9 @@ def brier_decomposition(
     """Parts of mean (confidence − correct)², the binary Brier score of the chosen option (Murphy 1973).
 
     reliability Σ n_b/N (confidence_b − accuracy_b)², resolution Σ n_b/N (accuracy_b − accuracy)², uncertainty
-    accuracy (1 − accuracy), each in [0, 1]. ``within`` is the part that binning hides, so that the sum is exact:
-    the variance of the confidence within bins minus twice its covariance with correctness (Stephenson et al. 2008).
+    accuracy (1 − accuracy), each in [0, 1]. ``within`` is the part that binning hides, so that the sum is
+    exact: the variance of the confidence within bins minus twice its covariance with correctness (Stephenson
+    et al. 2008).
     """
     p, y = checked_confidence(confidence, correct)
     diagram = reliability(p, y, bins=bins, binning=binning)

@@ -1,7 +1,7 @@
 """Scores of distributions over options: accuracy, entropy, Brier score, negative log-likelihood.
 
-Arguments are those of ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1, and ``gold``
-[N] of 0 … K−1.
+Arguments are those of ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1, and
+``gold`` [N] of 0 … K−1.
 """
 
 from collections.abc import Sequence
@@ -79,9 +79,9 @@ def option_probabilities(
 
     ``sum`` takes the log-likelihoods as they are. ``token`` and ``byte`` first divide them by the candidate's
     length in tokens or bytes (the softmax of mean log-likelihoods is the normalised inverse perplexity).
-    Questions can have different numbers of options; K is the largest, and a row is zero beyond its own options.
-    Raises ValueError if there is no question or no option, if a log-likelihood is not finite, and if lengths
-    are missing, differ in number from the options, or are below 1.
+    Questions can have different numbers of options; K is the largest, and a row is zero beyond its own
+    options. Raises ValueError if there is no question or no option, if a log-likelihood is not finite, and if
+    lengths are missing, differ in number from the options, or are below 1.
     """
     lengths = {"sum": None, "token": option_tokens, "byte": option_bytes}
     if normalise not in lengths:

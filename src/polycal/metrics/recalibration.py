@@ -12,7 +12,7 @@ from polycal.metrics.arrays import Array, Integers, checked_confidence
 from polycal.metrics.calibration import Binning, ece
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
-"""Range of a fitted temperature. Without it the fit is 0 if all answers are right, and infinite if none is."""
+"""Range of a fitted temperature. Without it the fit is 0 if all answers are right, infinite if none is."""
 MIN_LOG_RATIO = -1e5
 """Finite stand-in for log 0: its exponential is zero at every temperature in the range."""
 SLOPE_NODES = 17
@@ -22,7 +22,10 @@ LOG_REACH = 1.5
 
 
 def log_ratios(log_p: Array) -> Array:
-    """log(p / largest p of the row), [N, K]: 0 for the chosen option, −1e5 for p = 0 and beyond the options."""
+    """log(p / largest p of the row), [N, K]: 0 for the chosen option, −1e5 for p = 0.
+
+    ``log_p`` [N, K] are log-probabilities in nats, −inf beyond a question's own options.
+    """
     return np.maximum(log_p - log_p.max(-1, keepdims=True), MIN_LOG_RATIO)
 
 
@@ -40,8 +43,9 @@ def nll_slope(log_ratio: Array, gold: Integers, inverse: float) -> Array:
 def fit_temperature(log_ratio: Array, gold: Integers) -> float:
     """The temperature of least negative log-likelihood, in [0.01, 100] (Guo et al. 2017, section 4.2).
 
-    ``log_ratio`` [N, K] comes from ``log_ratios``, ``gold`` [N] holds indices of options. The zero of the summed
-    slope, as a function of the log of the inverse temperature, is found by regula falsi to float64 rounding.
+    ``log_ratio`` [N, K] comes from ``log_ratios``, ``gold`` [N] holds indices of options. The zero of the
+    summed slope, as a function of the log of the inverse temperature, is found by regula falsi to float64
+    rounding.
     """
 
     def total(log_inverse: float) -> float:
@@ -81,9 +85,9 @@ def tabulate_slopes(log_ratio: Array, gold: Integers, nodes: Array) -> Array:
 def refit_temperatures(total: Array, temperature: float) -> Array:
     """Temperatures of R resamples, [R], from their summed slopes ``total`` [R, SLOPE_NODES].
 
-    Slopes are those at ``slope_nodes(temperature)``. The slope is a smooth function of the log temperature, so the
-    zero of its Chebyshev interpolant is exact to about 1e-6. A result is clipped to a factor of e^1.5 around
-    ``temperature``, and to the range of a fitted temperature.
+    Slopes are those at ``slope_nodes(temperature)``. The slope is a smooth function of the log temperature,
+    so the zero of its Chebyshev interpolant is exact to about 1e-6. A result is clipped to a factor of e^1.5
+    around ``temperature``, and to the range of a fitted temperature.
     """
 
     def interpolated(x: Array) -> Array:
@@ -106,8 +110,8 @@ def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     """Slope and intercept of a logistic regression of correctness on the log-odds of confidence (Platt 1999).
 
     The fit is by Newton's method, with a ridge of 1e-10 as in HELM (C = 1e10) and confidences clipped to
-    [1e-12, 1 − 1e-12]. Raises ValueError for empty, unequal or out-of-range input, and if all answers are right or
-    all are wrong, because no finite fit exists then.
+    [1e-12, 1 − 1e-12]. Raises ValueError for empty, unequal or out-of-range input, and if all answers are
+    right or all are wrong, because no finite fit exists then.
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
@@ -140,8 +144,8 @@ def platt_ece(
 ) -> float:
     """ECE after Platt scaling fitted on the same answers, in [0, 1] (``platt_ece_10_bin`` of HELM).
 
-    As in HELM, zero if all answers are right or all are wrong. Raises ValueError for empty, unequal or out-of-range
-    input and for a wrong ``bins`` or ``binning``.
+    As in HELM, zero if all answers are right or all are wrong. Raises ValueError for empty, unequal or
+    out-of-range input and for a wrong ``bins`` or ``binning``.
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():

@@ -1,7 +1,8 @@
 """How well confidence ranks right answers above wrong ones.
 
-Arguments are those of ``polycal.metrics.arrays``. Every function raises ValueError for empty, unequal, non-finite
-or out-of-range input. Equal confidences count by their mean correctness, so their order does not matter.
+Arguments are those of ``polycal.metrics.arrays``. Every function raises ValueError for empty, unequal,
+non-finite or out-of-range input. Equal confidences count by their mean correctness, so their order does not
+matter.
 """
 
 import numpy as np

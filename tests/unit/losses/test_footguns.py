@@ -1,4 +1,4 @@
-"""The traps of docs/footguns.md: each is shown where it lies, then that the smoothed loss here is free of it."""
+"""The traps of docs/footguns.md: each is shown in other code, and then that the loss here avoids it."""
 
 import importlib.metadata
 import math
@@ -9,8 +9,7 @@ from packaging.version import Version
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.trainer_pt_utils import LabelSmoother
 
-from polycal.losses import label_smoothing
-from polycal.losses.label_smoothing import smoothed_cross_entropy
+from polycal.losses import smoothed_cross_entropy, smoothed_head
 
 BETA = 0.1
 
@@ -60,13 +59,13 @@ def test_our_micro_batches_add_up_to_the_global_batch():
     assert found == pytest.approx(whole(), rel=1e-5)
 
 
-# The filtered uniform gradient: a model that is nearly sure of its answers, V far above 1 / the filter's threshold
+# The filtered uniform gradient: a confident model, and V far above 1 / the threshold of the filter
 
 THRESHOLD = torch.finfo(torch.bfloat16).eps / 32
 
 
 def sure(n=32, d=32, v=32768):
-    """Hidden states [N, D] that point to their label's row of W [V, D], labels [N], the logits' gradients [N, V]."""
+    """Hidden states [N, D] along their label's row of W, W [V, D], labels [N], gradients in logits [N, V]."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.functional.normalize(torch.randn(v, d, generator=generator), dim=1)
     labels = torch.randint(0, v, (n,), generator=generator)
@@ -77,7 +76,7 @@ def sure(n=32, d=32, v=32768):
 
 
 def filtered(slope, block=32):
-    """Blocks of the logits' gradient in which every number is below the threshold are left out, as the kernel does."""
+    """The gradient in the logits without blocks that are all below the threshold, as in the kernel."""
     n, v = slope.shape
     blocks = slope.view(n // block, block, v // block, block)
     kept = (blocks.abs() >= THRESHOLD).any(dim=3, keepdim=True).any(dim=1, keepdim=True)
@@ -140,11 +139,11 @@ def small_model():
 def test_adding_a_padding_token_changes_the_target_of_every_token():
     model = small_model()
     ids = torch.randint(3, 61, (2, 9))
-    label_smoothing.install(model, BETA)
+    smoothed_head.install(model, BETA)
     before = model(input_ids=ids, labels=ids)
     resized = small_model()
     resized.resize_token_embeddings(62, pad_to_multiple_of=64, mean_resizing=False)
-    label_smoothing.install(resized, BETA)
+    smoothed_head.install(resized, BETA)
     after = resized(input_ids=ids, labels=ids)
     # three rows that stand for nothing now have their share of β, and of the probability
     assert resized.get_output_embeddings().out_features == 64
@@ -164,5 +163,5 @@ def test_adding_a_padding_token_changes_the_target_of_every_token():
 def test_installing_the_loss_keeps_the_vocabulary():
     model = small_model()
     shapes = {name: tuple(one.shape) for name, one in model.named_parameters()}
-    label_smoothing.install(model, BETA)
+    smoothed_head.install(model, BETA)
     assert {name: tuple(one.shape) for name, one in model.named_parameters()} == shapes

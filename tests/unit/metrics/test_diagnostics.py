@@ -47,8 +47,8 @@ def test_adaptive_bins_by_hand():
 def adaptive_error_by_loop(confidence, correct, size, drop_last):
     """The published loop: sort, cut every ``size`` answers, extend the last bin to the end.
 
-    ``drop_last``: as the code behind many published numbers does, leave the last and most confident bin out of the
-    sum, but not out of N.
+    ``drop_last``: as the code behind many published numbers does, leave the last and most confident bin out
+    of the sum, but not out of N.
     """
     order = np.argsort(confidence, kind="stable")
     p, y = confidence[order], correct[order]

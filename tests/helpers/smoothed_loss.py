@@ -1,0 +1,48 @@
+"""Inputs of the smoothed loss, and the loss over full logits that it is compared with."""
+
+import torch
+
+from polycal.losses import smoothed_cross_entropy
+
+SMALL_MODEL = {
+    "vocab_size": 61,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+"""Configuration of a model of transformers."""
+
+
+def inputs(n=17, d=12, v=53, scale=1.0, seed=0, dtype=torch.float32):
+    """Hidden states [n, d], output weight [v, d], and labels [n], among them 0, v − 1 and an ignored one."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = (torch.randn(n, d, generator=generator) * scale).to(dtype)
+    weight = torch.randn(v, d, generator=generator).to(dtype)
+    labels = torch.randint(0, v, (n,), generator=generator)
+    labels[0], labels[1], labels[2], labels[3] = 0, v - 1, -100, 0
+    return hidden, weight, labels
+
+
+def from_full_logits(hidden, weight, labels, beta, softcap=None, dtype=torch.float64):
+    """Loss and gradients in hidden states and weight, by PyTorch over all logits in ``dtype``."""
+    h, w = (t.detach().to(dtype).requires_grad_() for t in (hidden, weight))
+    z = h @ w.T
+    if softcap is not None:
+        z = softcap * torch.tanh(z / softcap)
+    loss = torch.nn.functional.cross_entropy(z, labels, label_smoothing=beta, ignore_index=-100)
+    return (loss, *torch.autograd.grad(loss, (h, w)))
+
+
+def from_tiles(hidden, weight, labels, beta, softcap=None):
+    """The same by ``smoothed_cross_entropy``."""
+    h, w = (t.detach().clone().requires_grad_() for t in (hidden, weight))
+    loss = smoothed_cross_entropy(h, w, labels, beta, softcap=softcap)
+    return (loss, *torch.autograd.grad(loss, (h, w)))
+
+
+def relative_error(actual, expected):
+    """Norm of the difference over the norm of ``expected``."""
+    actual, expected = actual.detach().double(), expected.detach().double()
+    return float((actual - expected).norm() / expected.norm().clamp(min=1e-30))

@@ -1,0 +1,71 @@
+"""What the tiled loss holds in memory, what it computes, and how often it goes backward."""
+
+import pytest
+import torch
+from helpers.smoothed_loss import from_tiles, inputs
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from polycal.losses import smoothed_cross_entropy, token_statistics
+from polycal.losses.logit_tiles import tile_sizes
+
+
+class Watched(TorchDispatchMode):
+    """The operations that ran, and the most numbers in any one tensor that they returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations, self.numbers = set(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.operations.add(func.overloadpacket.__name__)
+        for output in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(output, torch.Tensor):
+                self.numbers = max(self.numbers, output.numel())
+        return result
+
+
+@pytest.mark.parametrize("softcap", [None, 30.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("n", "v"), [(400, 70001), (128, 20011), (48, 70001)])
+def test_logits_of_all_tokens_are_never_held(n, v, dtype, softcap):
+    hidden, weight, labels = inputs(n=n + 1, d=4, v=v, dtype=dtype)  # one of them is no target
+    sizes = tile_sizes(n, v)
+    assert sizes.tile_columns < v / 2
+    with Watched() as watched:
+        from_tiles(hidden, weight, labels, 0.1, softcap)
+    stored = min(sizes.stored_columns + sizes.tile_columns, v)
+    assert watched.numbers <= (sizes.block_tokens + 1) * stored <= 0.85 * n * v
+
+
+def test_without_autograd_no_gradient_is_computed(small_tiles):
+    hidden, weight, labels = inputs()
+    given = hidden[4:], weight.requires_grad_(), labels[4:], 0.1
+    products = {"addmm", "addmm_"}
+    with Watched() as learning:
+        token_statistics(*given)
+    with torch.no_grad(), Watched() as looking:
+        statistics = token_statistics(*given)
+    assert learning.operations & products
+    assert not looking.operations & products
+    assert not statistics.loss.requires_grad
+
+
+@pytest.mark.parametrize("frozen", ["hidden", "weight"])
+def test_a_frozen_input_gets_no_gradient_and_changes_no_other(frozen):
+    hidden, weight, labels = inputs()
+    _, grad_hidden, grad_weight = from_tiles(hidden, weight, labels, 0.1)
+    given = {"hidden": hidden.clone(), "weight": weight.clone()}
+    other = next(name for name in given if name != frozen)
+    given[other].requires_grad_()
+    smoothed_cross_entropy(**given, labels=labels, beta=0.1).backward()
+    assert given[frozen].grad is None
+    assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
+
+
+def test_going_backward_twice_is_refused():
+    hidden, weight, labels = inputs()
+    loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
