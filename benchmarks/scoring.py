@@ -300,7 +300,7 @@ def bare(name: str, case: Case, folder: Path, model: Path, tokens: int) -> dict[
     return json.loads(out.read_text())
 
 
-# Rows and tokens per row of a batch of the plain pass: no padding, no masks, as many tokens as polycal's batches.
+# Rows, and tokens per row, of a batch of the plain pass; it has no padding and no masks.
 PLAIN = (4, 128)
 
 

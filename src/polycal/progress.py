@@ -10,7 +10,7 @@ class ProgressLine:
     """Prints ``name: done/total unit, rate/s, seconds left`` every ``INTERVAL_SECONDS`` and at the end."""
 
     def __init__(self, name: str, total: int, unit: str = "tokens", done: int = 0) -> None:
-        """``total`` is the amount of work in ``unit``, ``done`` what an earlier run did of it.
+        """``total`` is the amount of work in ``unit``, of which an earlier run finished ``done``.
 
         With an empty ``name`` nothing is printed.
         """
