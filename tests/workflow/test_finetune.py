@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedul
 from polycal.artifacts import checkpoints, records
 from polycal.data import tokenized
 from polycal.losses import logit_tiles, smoothed_head
-from polycal.scoring import multiple_choice
+from polycal.scoring import models as scoring_models
 from polycal.training import batches, finetune
 
 SETTINGS = {**training.SETTINGS, "micro_batch_size": 2}
@@ -176,6 +176,6 @@ def test_the_same_cell_gives_the_same_bytes_and_can_be_scored(given):
     again, _, _ = train(given, "again", dropout="0.1")
     other, _, _ = train(given, "other", "0.2", dropout="0.1")
     assert first["content"] == again["content"] != other["content"]
-    model, tokenizer = multiple_choice.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
+    model, tokenizer = scoring_models.load(checkpoints.read(out).folder, "float32", "eager", "cpu")
     assert tokenizer("é").input_ids == models.tokenizer()("é").input_ids
     assert model.config.vocab_size == 259
