@@ -14,7 +14,7 @@ from polycal.study.config_loading import ConfigError, resolve
 from polycal.study.config_values import NAME
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted((ROOT / "src/polycal").glob("*.py"))
+SOURCES = sorted((ROOT / "src/polycal").rglob("*.py"))
 RULES = sorted((ROOT / "workflow/rules").glob("*.smk"))
 
 
@@ -25,6 +25,7 @@ def calls(path):
 
 
 def test_nothing_is_unpickled_and_no_code_of_a_repository_runs():
+    assert len(SOURCES) > 80
     for path in SOURCES:
         tree = ast.parse(path.read_text())
         imported = {
@@ -44,18 +45,17 @@ def test_nothing_is_unpickled_and_no_code_of_a_repository_runs():
 
 
 def test_every_value_that_reaches_a_shell_is_quoted():
-    # hexadecimal; resources and threads are whole numbers by Snakemake and the schema
-    plain = {"params.code", "threads", "CACHE"}
+    # a hexadecimal number, a constant path, and whole numbers by Snakemake and the schema
+    plain = {"params.code", "CACHE", "threads"}
     seen = 0
     for path in RULES:
-        for node in re.findall(
-            r"^    shell:\n((?:        .*\n?)+)", path.read_text() + "\n", re.MULTILINE
-        ) + re.findall(r"^        shell:\n((?:            .*\n?)+)", path.read_text() + "\n", re.MULTILINE):
-            for value in re.findall(r"\{([^{}]+)\}", node):
-                seen += 1
-                name, _, how = value.partition(":")
-                assert how == "q" or name in plain or name.startswith("resources."), (path, value)
-    assert seen > 30
+        # every part of a command is a string on a line of its own
+        parts = re.findall(r'^\s+"((?:[^"]*polycal |\(polycal| |trap).*)"\)?$', path.read_text(), re.MULTILINE)
+        for value in re.findall(r"\{([^{}]+)\}", "".join(parts)):
+            seen += 1
+            name, _, how = value.partition(":")
+            assert how == "q" or name in plain or name.startswith("resources."), (path, value)
+    assert seen > 60
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def _as_record(file: Path, folder: Path) -> Path:
     """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``."""
     from polycal.data import own_questions
 
-    if own_questions.is_record(file):
+    if records.is_record(file):
         return file
     record = folder / f"{file.stem}.parquet"
     records.write(record, own_questions.read(file), records.QUESTION)

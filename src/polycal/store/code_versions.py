@@ -110,7 +110,7 @@ def locked(lock: Path) -> dict[str, str]:
 @functools.cache
 def _own_hash(name: str) -> str:
     """The hash of a module's code, with the names of the modules that it imports but not their content."""
-    return hashlib.sha256(ast.dump(_tree(name)).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(_tree(_source(name))).encode()).hexdigest()
 
 
 _DEEP: dict[str, str] = {}
@@ -130,39 +130,52 @@ def _deep_hash(name: str, above: tuple[str, ...] = ()) -> str:
 
 
 def _hash_with_imports(name: str, above: tuple[str, ...]) -> str:
-    def target_hash(target: str) -> str:
-        return "unhashed" if target in UNHASHED else _deep_hash(target, (*above, name))
+    code, targets = _code(name, _source(name))
+    hashes = ["unhashed" if target in UNHASHED else _deep_hash(target, (*above, name)) for target in targets]
+    return hashlib.sha256((code + json.dumps(hashes)).encode()).hexdigest()
 
-    def marks(node: ast.stmt) -> list[list[str]]:
-        """What replaces an import: each local name with the hash of what it is."""
-        return sorted(
-            [bound, attribute, target_hash(target)] for bound, attribute, target in _names(node, name)
-        )
+
+@functools.cache
+def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
+    """The code of a module without the names of the modules that it imports, and these modules in order.
+
+    Each import is replaced by the local names that it binds. At the top they are sorted, because the order of imports
+    there follows the names of modules.
+    """
+    targets: list[str] = []
+
+    def mark(nodes: list[ast.stmt]) -> ast.stmt:
+        found = sorted(names for node in nodes for names in _names(node, name))
+        targets.extend(target for _, _, target in found)
+        return ast.Expr(ast.Constant(json.dumps([names[:2] for names in found])))
 
     class Inner(ast.NodeTransformer):
         """Replaces the imports inside functions and classes."""
 
         def generic_visit(self, node: ast.AST) -> ast.AST:
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and (found := marks(node)):
-                return ast.Expr(ast.Constant(json.dumps(found)))
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and _names(node, name):
+                return mark([node])
             return super().generic_visit(node)
 
-    # the order of imports at the top follows the names of modules, so it is not part of the hash
-    tree = _tree(name)
-    top = sorted(mark for node in tree.body for mark in marks(node))
-    tree.body = [node for node in tree.body if not marks(node)]
-    text = ast.dump(Inner().visit(tree)) + json.dumps(top)
-    return hashlib.sha256(text.encode()).hexdigest()
+    tree = _tree(source)
+    imports = [node for node in tree.body if _names(node, name)]
+    body = [node for node in tree.body if node not in imports]
+    tree.body = [mark(imports), *body]
+    for module in {name, *targets}:
+        _check_packages(module)
+    return ast.dump(Inner().visit(tree)), tuple(targets)
 
 
 @functools.cache
 def _source(name: str) -> bytes:
+    if not _is_module(name):
+        raise VersionError(f"polycal.{name}: no such module in {PACKAGE}.")
     return _file(name).read_bytes()
 
 
-def _tree(name: str) -> ast.Module:
+def _tree(source: bytes) -> ast.Module:
     """The syntax tree of a module without docstrings."""
-    tree = ast.parse(_source(name))
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (
             ast.get_docstring(node, clean=False) is not None
@@ -189,11 +202,7 @@ def _is_package(name: str) -> bool:
 @functools.cache
 def _imports(name: str) -> tuple[tuple[str, str, str], ...]:
     """(local name, attribute or "", module) of each import of a polycal module in module ``name``."""
-    if not _is_module(name):
-        raise VersionError(f"polycal.{name}: no such module in {PACKAGE}.")
     found = {names for node in ast.walk(ast.parse(_source(name))) for names in _names(node, name)}
-    for module in {target for _, _, target in found} | {name}:
-        _check_packages(module)
     return tuple(sorted(found))
 
 
@@ -277,6 +286,6 @@ def _packages(module: str) -> Iterator[str]:
 
 def forget() -> None:
     """Forget all that was read: for tests that edit source files while they run."""
-    for cached in (_version, _own_hash, _source, _imports, _defined, locked):
+    for cached in (_version, _own_hash, _source, _code, _imports, _defined, locked):
         cached.cache_clear()
     _DEEP.clear()

@@ -10,7 +10,7 @@ import pytest
 
 from polycal.audit.artifact_index import Artifact
 from polycal.audit.lineage import LineageNode
-from polycal.report import provenance_section
+from polycal.report import costs
 from polycal.store import attempts, manifest_schema, provenance, slurm
 from polycal.store.attempts import Attempt
 
@@ -109,9 +109,7 @@ def test_the_cost_of_a_study_counts_failed_attempts():
         {"stage": "finetune", "fingerprint": "a", "cost": cost, **lost},
         {"stage": "score", "fingerprint": "b", "cost": cost},
     ]
-    *_, total = provenance_section.costs(
-        [LineageNode(Artifact(note["stage"], note, Path())) for note in notes]
-    )
+    *_, total = costs.costs([LineageNode(Artifact(note["stage"], note, Path())) for note in notes])
     assert (total["failed"], total["lost"]) == (2, 90 / 3600)
     assert total["wall"] == pytest.approx(110 / 3600)
     assert total["gpu"] == pytest.approx(200 / 3600)
