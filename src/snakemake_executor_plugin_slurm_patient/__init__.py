@@ -89,7 +89,7 @@ class Executor(SlurmExecutor):
             if not said:
                 self.logger.warning("The Slurm controller does not answer: waiting to submit.")
             said = True
-            time.sleep(STEP)
+            time.sleep(STEP_SECONDS)
         super().run_job(job)
 
     def get_partition_arg(self, job: JobExecutorInterface) -> str:

@@ -14,16 +14,13 @@ from typing import Any
 
 from polycal.artifacts import records
 from polycal.errors import PolycalError
+from polycal.store.stages import STAGES
 
 RESULT_FOLDERS = {"checkpoints", "scores", "studies"}
-MANIFEST_NAMES = {
-    "manifest.json",
-    "selected.json",
-    "gate.json",
-    "data.json",
-    "parallel.json",
-    "report.json",
+MANIFEST_NAMES = {stage.output for stage in STAGES.values() if stage.output.endswith(".json")} | {
+    "report.json"
 }
+"""JSON files that contain a manifest; the report's lies in the study's provenance folder."""
 SOURCES = "sources.json"
 """File with the manifests of a study's sources outside of the results folder, by path."""
 STAGES_WITH_FILES = ("fetch_model", "finetune", "miniature_model", "miniature_data", "report")

@@ -63,14 +63,14 @@ def _sources(config: Config) -> Iterator[ExpectedResult]:
     read = {*grid.heldout_data(config), *(name for block in blocks for name in block["data"])}
     data = {name: config.data[name] for name in sorted(read)}
     benchmarks = {name: config.benchmarks[name] for name in languages}
-    built = {(config.models[name].miniature, seed) for name, seed in base_models}
-    for architecture, seed in sorted((name, seed) for name, seed in built if name):
+    built = {(config.models[name].miniature or "", seed) for name, seed in base_models}
+    for architecture, seed in sorted(pair for pair in built if pair[0]):
         out = paths.MINIATURE_MODEL.format(architecture=architecture, base_seed=seed)
         yield _single("miniature_model", out, identities.miniature_model(config, architecture, seed), {})
     if any(entry.miniature for entry in [*data.values(), *benchmarks.values()]):
         yield _single("miniature_data", paths.MINIATURE_DATA, identities.miniature_data(config), {})
     for name, seed in base_models:
-        architecture = config.models[name].miniature
+        architecture = config.models[name].miniature or ""
         gate = paths.MINIATURE_MODEL.format(architecture=architecture, base_seed=seed)
         out, inputs = paths.MODEL.format(model=name, base_seed=seed), {"model": gate} if architecture else {}
         yield _single("fetch_model", out, identities.fetch_model(config, name, seed), inputs)

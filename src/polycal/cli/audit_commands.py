@@ -118,7 +118,7 @@ def provenance(
 ) -> None:
     """Follow a result back to its sources and check every checksum on the way; fails on a broken link."""
     from polycal.audit import lineage
-    from polycal.audit.artifact_index import ArtifactIndex
+    from polycal.audit.artifact_index import ArtifactIndex, LineageError
 
     index = ArtifactIndex(file)
     nodes = lineage.trace(index, index.owner(file))
@@ -127,4 +127,4 @@ def provenance(
     else:
         print(lineage.as_text(nodes))
     if sentence := lineage.broken(nodes):
-        raise lineage.LineageError(sentence)
+        raise LineageError(sentence)

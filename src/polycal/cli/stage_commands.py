@@ -58,7 +58,8 @@ def _parameters(stage: Stage) -> list[inspect.Parameter]:
     }
     if any(one.paths_of_cell for one in stage.inputs):
         annotated["partial"] = (Partial, False)
-    required, defaults = [], []
+    required: list[inspect.Parameter] = []
+    defaults: list[inspect.Parameter] = []
     for name, (annotation, default) in annotated.items():
         needed = default is None and name not in {one.name for one in stage.options}
         value = inspect.Parameter.empty if needed else (None if default is ... else default)

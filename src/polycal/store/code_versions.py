@@ -212,8 +212,10 @@ def _names(node: ast.AST, name: str) -> list[tuple[str, str, str]]:
         package = _absolute(node, name)
         resolved = [(alias, _resolve(package, alias.name, name, node.lineno)) for alias in node.names]
         return [(alias.asname or alias.name, attribute, module) for alias, (module, attribute) in resolved]
+    if not isinstance(node, ast.Import):
+        return []
     found = []
-    for alias in node.names if isinstance(node, ast.Import) else ():
+    for alias in node.names:
         if alias.name.split(".")[0] == "polycal":
             module = alias.name.removeprefix("polycal").removeprefix(".")
             if not module or not _is_module(module):
