@@ -20,6 +20,19 @@ standalone.add_to(app)
 stage_commands.add_to(app, without=standalone.COMMANDS)
 
 
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
+"""What libraries that write files by themselves, safetensors and PyTorch, say of a full disk."""
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether a file could not be written because the disk, or the user's quota, is full."""
+    if isinstance(error, OSError):
+        return files.is_disk_full(error)
+    return type(error).__name__ in ("RuntimeError", "SafetensorError") and any(
+        words in str(error) for words in DISK_FULL
+    )
+
+
 def _is_for_the_reader(error: Exception) -> bool:
     """Whether the message of an error says what a user should change.
 
@@ -42,7 +55,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if files.is_disk_full(error):
+        if _is_disk_full(error):
             raise SystemExit(
                 "polycal: the disk is full; make room and start again, finished results are kept."
             ) from None
