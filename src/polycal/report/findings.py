@@ -1,154 +1,165 @@
 """What a study found, in sentences with numbers: each of the paper's claims beside what was measured here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from polycal.report.study_tables import Study
+from polycal.report.study_tables import StudyTables
+from polycal.vocabulary import ACCURACY_TOLERANCE, NONE, RESOURCE_LEVELS
 
-ACCURACY_KEPT = 0.005
-"""Change of accuracy that the paper still calls none (arXiv 2601.01362)."""
+PUBLISHED_BETA = "0.1"
+"""The β of which the paper says that it halves ECE (arXiv 2601.01362)."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A claim of the paper, what the records say of it, and whether the two agree."""
+class ClaimCheck:
+    """A claim of the paper, what was measured here, and whether the two agree."""
 
     claim: str
-    found: str
+    measured: str
     agrees: Literal["yes", "partly", "no"]
 
 
-def findings(study: Study) -> list[Finding]:
-    """One finding a claim and benchmark that the study's contrasts allow; none for a study without tuning."""
-    if "contrasts" not in study.tables or study["contrasts"].empty:
+def claim_checks(study: StudyTables) -> list[ClaimCheck]:
+    """A check per claim, benchmark and protocol; empty for a study without tuned checkpoints."""
+    contrasts = study.get("contrasts")
+    if contrasts.empty:
         return []
-    table = study["contrasts"]
-    table = table[table.seed != "all"]
-    made = []
-    for benchmark, protocol in sorted(set(zip(table.benchmark, table.protocol, strict=True))):
-        here = table[(table.benchmark == benchmark) & (table.protocol == protocol)]
-        made += _of(here, f"{benchmark}, {protocol}")
-    return made
+    contrasts = contrasts[contrasts.seed != "all"]
+    checks: list[ClaimCheck] = []
+    for benchmark, protocol in sorted(set(zip(contrasts.benchmark, contrasts.protocol, strict=True))):
+        scored = contrasts[(contrasts.benchmark == benchmark) & (contrasts.protocol == protocol)]
+        checks += _of_benchmark(scored, f"{benchmark}, {protocol}")
+    return checks
 
 
-def _of(table: pd.DataFrame, where: str) -> list[Finding]:
-    made = []
-    each = table[~table.language.isin(["mean", "all", "high", "mid", "low"])]
-    tuned = each[(each.contrast == "tuned_minus_base") & (each.beta == "0")]
-    gap = tuned[tuned.metric == "gap"]
-    if len(gap):
-        surely = int((gap.low > 0).sum())
-        made.append(
-            Finding(
-                "Tuning on instruction data makes models over-confident in every language, unseen ones too.",
-                f"{where}: confidence less accuracy rose in {int((gap.difference > 0).sum())} of {len(gap)} cells"
-                f" (interval above zero in {surely}), by {gap.difference.mean():.3f} on average.",
-                _agrees(surely == len(gap), bool((gap.difference > 0).all())),
-            )
-        )
-    accuracy = tuned[tuned.metric == "accuracy"]
-    if len(accuracy):
-        gained = int((accuracy.low > 0).sum())
-        made.append(
-            Finding(
-                "Tuning does not raise accuracy.",
-                f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; it surely rose in"
-                f" {gained} of {len(accuracy)} cells.",
-                # one cell in twenty may seem to rise by chance
-                _agrees(gained <= 0.05 * len(accuracy), bool(accuracy.difference.mean() <= 0)),
-            )
-        )
-    mean = table[(table.contrast == "smoothed_minus_unsmoothed") & (table.language == "mean")]
-    for beta in sorted(set(mean.beta), key=float):
-        ece = mean[(mean.metric == "ece") & (mean.beta == beta)]
-        kept = mean[(mean.metric == "accuracy") & (mean.beta == beta)]
-        if not len(ece):
-            continue
-        parts = "; ".join(
-            f"{r.model} on {r.data} {100 * r.cut:.0f}% [{100 * r.cut_low:.0f}, {100 * r.cut_high:.0f}]"
-            for r in ece.itertuples()
-        )
-        published = beta == "0.1"
-        made.append(
-            Finding(
-                f"Smoothing with β = {beta} lowers ECE"
-                + (", by up to half (published: 0.171 to 0.087)." if published else "."),
-                f"{where}: ECE fell by {parts}.",
-                _agrees(
-                    bool((ece.cut_low > 0).all() and (not published or ece.cut.max() >= 0.4)),
-                    bool((ece.cut > 0).all()),
-                ),
-            )
-        )
-        worst = kept.loc[kept.difference.abs().idxmax()] if len(kept) else None
-        if worst is not None:
-            made.append(
-                Finding(
-                    f"Smoothing with β = {beta} moves accuracy by at most {ACCURACY_KEPT}.",
-                    f"{where}: the largest change is {worst.difference:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}]"
-                    f" ({worst.model} on {worst.data}).",
-                    _agrees(
-                        bool(kept.difference.abs().max() <= ACCURACY_KEPT),
-                        bool(kept.difference.min() >= -ACCURACY_KEPT),
-                    ),
-                )
-            )
-    return made
+def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
+    means = ["mean", "all", *RESOURCE_LEVELS]
+    tuned = contrasts[(contrasts.contrast == "tuned_minus_base") & (contrasts.beta == "0")]
+    tuned = tuned[~tuned.language.isin(means)]
+    if len(gap := tuned[tuned.metric == "gap"]):
+        yield _overconfidence(gap, where)
+    if len(accuracy := tuned[tuned.metric == "accuracy"]):
+        yield _accuracy_after_tuning(accuracy, where)
+    smoothed = contrasts[(contrasts.contrast == "smoothed_minus_unsmoothed") & (contrasts.language == "mean")]
+    for beta in sorted(set(smoothed.beta), key=float):
+        ece = smoothed[(smoothed.metric == "ece") & (smoothed.beta == beta)]
+        accuracy = smoothed[(smoothed.metric == "accuracy") & (smoothed.beta == beta)]
+        if len(ece):
+            yield _smoothing_lowers_ece(ece, beta, where)
+            if len(accuracy):
+                yield _smoothing_keeps_accuracy(accuracy, beta, where)
 
 
-def _agrees(wholly: bool, partly: bool) -> Literal["yes", "partly", "no"]:
+def _overconfidence(gap: pd.DataFrame, where: str) -> ClaimCheck:
+    certain = int((gap.low > 0).sum())
+    return ClaimCheck(
+        "Tuning on instruction data makes models over-confident in every language, also in unseen ones.",
+        f"{where}: confidence minus accuracy rose in {int((gap.difference > 0).sum())} of {len(gap)} cells"
+        f" (interval above zero in {certain}), by {gap.difference.mean():.3f} on average.",
+        _agreement(certain == len(gap), bool((gap.difference > 0).all())),
+    )
+
+
+def _accuracy_after_tuning(accuracy: pd.DataFrame, where: str) -> ClaimCheck:
+    gained = int((accuracy.low > 0).sum())
+    return ClaimCheck(
+        "Tuning does not raise accuracy.",
+        f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; the interval is above zero in"
+        f" {gained} of {len(accuracy)} cells.",
+        # by chance alone one interval in forty is above zero
+        _agreement(gained <= 0.05 * len(accuracy), bool(accuracy.difference.mean() <= 0)),
+    )
+
+
+def _smoothing_lowers_ece(ece: pd.DataFrame, beta: str, where: str) -> ClaimCheck:
+    published = beta == PUBLISHED_BETA
+    reductions = "; ".join(
+        f"{row['model']} on {row['data']} {relative_reduction(row)}" for row in ece.to_dict("records")
+    )
+    size = ", by up to half (published: 0.171 to 0.087)" if published else ""
+    halved = not published or ece.relative_ece_reduction.max() >= 0.4
+    return ClaimCheck(
+        f"Smoothing with β = {beta} lowers ECE{size}.",
+        f"{where}: ECE fell by {reductions}.",
+        _agreement(
+            bool((ece.relative_ece_reduction_low > 0).all() and halved),
+            bool((ece.relative_ece_reduction > 0).all()),
+        ),
+    )
+
+
+def _smoothing_keeps_accuracy(accuracy: pd.DataFrame, beta: str, where: str) -> ClaimCheck:
+    largest = accuracy.loc[accuracy.difference.abs().idxmax()]
+    return ClaimCheck(
+        f"Smoothing with β = {beta} changes accuracy by at most {ACCURACY_TOLERANCE}.",
+        f"{where}: the largest change is {largest.difference:+.3f} [{largest.low:+.3f}, {largest.high:+.3f}]"
+        f" ({largest.model} on {largest.data}).",
+        _agreement(
+            bool(accuracy.difference.abs().max() <= ACCURACY_TOLERANCE),
+            bool(accuracy.difference.min() >= -ACCURACY_TOLERANCE),
+        ),
+    )
+
+
+def relative_reduction(contrast: Mapping[Any, Any]) -> str:
+    """The relative reduction of ECE in a row of ``contrasts``, in percent with its 95% interval."""
+    value, low, high = (100 * contrast[f"relative_ece_reduction{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
+
+
+def _agreement(wholly: bool, partly: bool) -> Literal["yes", "partly", "no"]:
     return "yes" if wholly else "partly" if partly else "no"
 
 
-def summary(study: Study) -> list[str]:
-    """The study in a few sentences a benchmark and protocol: plain means over models, data sets and languages."""
+def summary(study: StudyTables) -> list[str]:
+    """The study in a few sentences per benchmark and protocol: unweighted means over models, data sets and languages."""
     means = study["means"]
     means = means[means.group == "all"]
-    said = []
-    for (benchmark, protocol), found in means.groupby(["benchmark", "protocol"]):
-        mean = found.groupby("beta")[["accuracy", "confidence", "ece"]].mean()
-        by = {str(beta): levels for beta, levels in mean.to_dict("index").items()}
-        parts = [f"{benchmark}, {protocol}, mean over {int(found.languages.max())} languages:"]
-        if "none" in by:
-            parts.append(f"the base models answer {_levels(by['none'])}.")
-        if "0" in by:
-            parts.append(f"After tuning without smoothing: {_levels(by['0'])}.")
-        for beta in sorted((b for b in by if b not in ("none", "0")), key=float):
-            parts.append(f"With β = {beta}: {_levels(by[beta])}.")
-        parts.append(_temperature(study, str(benchmark), str(protocol)))
-        parts.append(_unlearned(study["cells"], str(benchmark), str(protocol)))
-        said.append(" ".join(part for part in parts if part))
-    return said
+    paragraphs = []
+    for (benchmark, protocol), scored in means.groupby(["benchmark", "protocol"]):
+        levels = scored.groupby("beta")[["accuracy", "confidence", "ece"]].mean()
+        by_beta = {str(beta): row for beta, row in levels.to_dict("index").items()}
+        sentences = [f"{benchmark}, {protocol}, mean over {int(scored.languages.max())} languages."]
+        if NONE in by_beta:
+            sentences.append(f"Base models: {_levels(by_beta[NONE])}.")
+        if "0" in by_beta:
+            sentences.append(f"After tuning without smoothing: {_levels(by_beta['0'])}.")
+        for beta in sorted((beta for beta in by_beta if beta not in (NONE, "0")), key=float):
+            sentences.append(f"With β = {beta}: {_levels(by_beta[beta])}.")
+        sentences.append(_temperature(study, str(benchmark), str(protocol)))
+        sentences.append(_at_chance(study["cells"], str(benchmark), str(protocol)))
+        paragraphs.append(" ".join(sentence for sentence in sentences if sentence))
+    return paragraphs
 
 
 def _levels(row: Mapping[Any, float]) -> str:
-    return f"{row['accuracy']:.1%} right at a confidence of {row['confidence']:.1%} (ECE {row['ece']:.3f})"
+    return f"accuracy {row['accuracy']:.1%}, confidence {row['confidence']:.1%}, ECE {row['ece']:.3f}"
 
 
-def _temperature(study: Study, benchmark: str, protocol: str) -> str:
-    """What a single number fitted on English does to the unsmoothed models, on the questions left out of the fit."""
-    cures = study.tables.get("cures")
-    if cures is None or cures.empty:
+def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
+    """How a temperature that was fitted on English changes the ECE of unsmoothed models, on the other questions."""
+    table = study.get("recalibration")
+    if table.empty:
         return ""
-    here = cures[(cures.benchmark == benchmark) & (cures.protocol == protocol) & (cures.language == "mean")]
-    ece = here[here.beta == "0"].groupby("cure").ece.mean()
+    chosen = table[(table.benchmark == benchmark) & (table.protocol == protocol) & (table.language == "mean")]
+    ece = chosen[chosen.beta == "0"].groupby("method").ece.mean()
     if not {"none", "english"} <= set(ece.index):
         return ""
     return (
-        "A single temperature fitted on English questions afterwards takes the ECE of the unsmoothed models"
+        "A single temperature, fitted on English questions after training, changes the ECE of the unsmoothed models"
         f" from {ece['none']:.3f} to {ece['english']:.3f}."
     )
 
 
-def _unlearned(cells: pd.DataFrame, benchmark: str, protocol: str) -> str:
-    here = cells[(cells.benchmark == benchmark) & (cells.protocol == protocol)]
-    lost = int((~here.above_chance).sum()) if "above_chance" in here else 0
-    if not lost:
+def _at_chance(cells: pd.DataFrame, benchmark: str, protocol: str) -> str:
+    scored = cells[(cells.benchmark == benchmark) & (cells.protocol == protocol)]
+    at_chance = int((~scored.above_chance).sum()) if "above_chance" in scored else 0
+    if not at_chance:
         return ""
     return (
-        f"In {lost} of {len(here)} cells accuracy cannot be told from chance: what these cells show of"
-        " calibration is that of guessing."
+        f"In {at_chance} of {len(scored)} cells accuracy is not distinguishable from chance, so their calibration is"
+        " that of guessing."
     )

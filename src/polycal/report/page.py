@@ -1,7 +1,8 @@
-"""One page that tells what a study found and leads each number to the record that it came from."""
+"""The stage ``report``: tables, figures and a page that links each number to the records that it came from."""
 
 import base64
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,107 +10,162 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from polycal.artifacts import records
-from polycal.audit.lineage import Step
-from polycal.report import findings, provenance_section, sensitivity_table, tables
-from polycal.report.figures import probes
-from polycal.report.study_tables import Study
+from polycal.artifacts import files, records
+from polycal.artifacts.manifests import Stamp
+from polycal.audit import lineage
+from polycal.audit.artifact_index import SOURCES
+from polycal.audit.lineage import LineageNode
+from polycal.report import (
+    best_beta,
+    captions,
+    findings,
+    provenance_section,
+    sensitivity_table,
+    snakemake_report,
+    study_tables,
+    tables,
+)
+from polycal.report.costs import costs
+from polycal.report.figures import draw
+from polycal.report.study_tables import StudyTables
 
-CAPTIONS = {
-    "overview": "Confidence less accuracy in each language, with 95% intervals: right of the line a model is"
-    " over-confident. Languages stand by their resource level.",
-    "confidence": "Each point is a language and checkpoint. Above the dashed line confidence grew more than accuracy.",
-    "beta": "Mean over languages. A line runs from β = 0 on as smoothing rises, one a data set; the grey point is the base"
-    " model.",
-    "ece": "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a perfectly"
-    " calibrated model of the same confidences would show on as many questions.",
-    "tradeoff": "A panel a language: from β = 0 on as smoothing rises; the grey point is the base model. Left of the dotted"
-    " line accuracy has fallen by a point or more.",
-    "reliability": "Accuracy in bins of confidence with 95% intervals; bars are the share of questions in a bin."
-    " On the dashed line a model is calibrated, below it over-confident.",
-    **sensitivity_table.CAPTIONS,
-    **probes.CAPTIONS,
-}
-TITLES = {
-    "overview": "Over-confidence in every language",
-    "confidence": "Confidence against accuracy",
-    "beta": "ECE against accuracy as β rises",
-    **sensitivity_table.TITLES,
-    **probes.TITLES,
-    "tradeoff": "ECE against accuracy, language by language",
-    "ece": "ECE by language",
-    "reliability": "Reliability diagrams",
-}
-"""Of the sections of figures, in order."""
+MANIFEST, LANDING_PAGE = "report.json", "landing.yaml"
+"""Files of the study's folder ``provenance``."""
 
 
-def write(
-    study: Study,
-    folder: Path,
-    paths: Sequence[Path],
-    shown: Sequence[Path],
-    settings: Any,
+def input_checksums(
+    cell: Mapping[str, Any], *, scores: Sequence[Path], conversations: Sequence[Path], out: Path
+) -> dict[str, str]:
+    """Checksums of what the report shows: the measured tables beside ``out``, and the manifests of all results behind."""
+    return lineage.input_checksums(out.parent, lineage.results_behind(out.parent))
+
+
+def report(
+    cell: Mapping[str, Any],
+    *,
+    scores: Sequence[Path],
+    conversations: Sequence[Path],
+    out: Path,
+    stamp: Stamp,
+) -> list[Path]:
+    """Write tables, figures, the page ``out`` and the folder ``provenance`` of the study whose tables are beside ``out``.
+
+    ``scores`` are all score records of the grid; those that do not exist are listed as missing. Of each file of
+    ``conversations`` that exists, the page says what it contains. Returns all files except ``out``.
+    Raises StudyError if a measured table is missing.
+    """
+    folder = out.parent
+    study = study_tables.read(folder, cell["languages"])
+    nodes = lineage.results_behind(folder)
+    for name in ("tables", "figures"):
+        # files of another configuration of this study
+        shutil.rmtree(folder / name, ignore_errors=True)
+    written = tables.write(study, folder / "tables", _further_tables(study))
+    figures = draw.draw(study, folder / "figures")
+    files.write_text(out, page(study, folder.name, scores, figures, cell, conversations, nodes))
+    print(f"report: {out}", flush=True)
+    written += [path for path in sorted((folder / "figures").iterdir()) if path.is_file()]
+    return [*written, *_write_provenance(out, written, stamp(), nodes, cell)]
+
+
+def _further_tables(study: StudyTables) -> dict[str, pd.DataFrame]:
+    further = dict(sensitivity_table.tables(study))
+    best = best_beta.best_beta(study)
+    if len(best):
+        further["best-beta"] = study_tables.without_single_base_seed(best).round(4)
+    return further
+
+
+def _write_provenance(
+    out: Path,
+    written: Sequence[Path],
+    run: Mapping[str, Any],
+    nodes: Sequence[LineageNode],
+    settings: Mapping[str, Any],
+) -> list[Path]:
+    """Write the manifest of the report, the manifests of sources outside of the results, and Snakemake's landing page.
+
+    A copy of the results folder is then enough to trace every number, without the downloads.
+    """
+    study = out.parent
+    folder = study / "provenance"
+    results = f"{study.absolute().parent.parent.name}/"
+    outside = {
+        node.artifact.path: dict(node.artifact.manifest)
+        for node in nodes
+        if not node.artifact.path.startswith(results)
+    }
+    files.write_json(folder / SOURCES, outside)
+    snakemake_report.write_landing_page(folder / LANDING_PAGE, run, nodes, settings)
+    listed = {
+        path.relative_to(study).as_posix(): {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+        for path in [*written, out, folder / SOURCES]
+    }
+    files.write_json(folder / MANIFEST, {**run, "folder": "..", "files": listed})
+    return [folder / name for name in (SOURCES, LANDING_PAGE, MANIFEST)]
+
+
+def page(
+    study: StudyTables,
+    name: str,
+    scores: Sequence[Path],
+    figures: Sequence[Path],
+    settings: Mapping[str, Any],
     conversations: Sequence[Path] = (),
-    steps: Sequence[Step] = (),
-) -> Path:
-    """Write ``folder``/report.html from the measured tables, the score records at ``paths`` and pictures ``shown``.
+    nodes: Sequence[LineageNode] = (),
+) -> str:
+    """The HTML of the report. All text is escaped, figures (PNG) are inlined, and the page loads nothing.
 
-    Everything is inlined, all text is escaped, and the page loads nothing. Records that are asked for but
-    not there are listed as missing. ``settings`` is the study's grid and conventions, shown as JSON. Of each
-    file of ``conversations`` that is there, the page says what it holds. ``steps`` are the results that the
-    tables stand on: every cell of Table 1 leads to its records, and these to what they read.
+    ``settings`` is the study's grid and conventions, shown as JSON. ``nodes`` are the results behind the tables:
+    every value of Table 1 links to its records, and these to what they read.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("polycal.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    rows = tables.numbers(study)[tables.KEYS].to_dict("records")
-    page = environment.get_template("report.html.j2").render(
-        name=folder.name,
-        acceptances=provenance_section.accepted(steps),
+    first_rows = tables.numbers(study)[tables.KEYS].to_dict("records")
+    pair_rows = tables.pairs(study).to_dict("records")
+    scored = set(study["cells"].language)
+    return environment.get_template("report.html.j2").render(
+        name=name,
         summary=findings.summary(study),
-        findings=findings.findings(study),
+        claims=findings.claim_checks(study),
         first=_table(tables.table_one(study)),
         pairs=_table(tables.data_sets(study)),
         conventions=_table(sensitivity_table.conventions(study)),
-        titles=TITLES,
+        kinds=captions.FIGURE_KINDS,
+        figures=[_figure(path) for path in figures],
+        data=[_instruction_set(path, scored) for path in conversations if path.exists()],
         origins=settings.get("origins", []),
-        data=[_data(path, set(study["cells"].language)) for path in conversations if path.exists()],
-        figures=[_figure(path) for path in shown],
-        numbers=provenance_section.numbers(rows, steps),
-        compared=provenance_section.numbers(tables.pairs(study).to_dict("records"), steps),
-        measured=provenance_section.measured(steps),
-        stages=provenance_section.stages(steps),
-        costs=provenance_section.costs(steps),
-        missing=[str(path) for path in paths if not path.exists()],
+        acceptances=lineage.acceptances_behind(nodes),
+        missing=[str(path) for path in scores if not path.exists()],
+        first_records=provenance_section.records_of_rows(first_rows, nodes),
+        pair_records=provenance_section.records_of_rows(pair_rows, nodes),
+        table_anchors=provenance_section.table_anchors(nodes),
+        stages=provenance_section.stages(nodes),
+        costs=costs(nodes),
         settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
     )
-    out = folder / "report.html"
-    aside = out.with_name(".report.html.part")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(out)
-    return out
 
 
-def _table(found: pd.DataFrame) -> dict[str, Any]:
-    return {"columns": list(found.columns), "rows": found.to_dict("records")}
+def _table(table: pd.DataFrame) -> dict[str, Any]:
+    return {"columns": list(table.columns), "rows": table.to_dict("records")}
 
 
 def _figure(path: Path) -> dict[str, str]:
-    kind = path.stem.split("-")[0]
     data = base64.b64encode(path.read_bytes()).decode()
-    return {"name": path.stem, "kind": kind, "caption": CAPTIONS[kind], "data": data}
+    return {"name": path.stem, "kind": captions.kind_of(path.stem), "data": data}
 
 
-def _data(path: Path, scored: set[str]) -> dict[str, Any]:
-    """What an instruction set holds, and how much of it is in languages that the study scores."""
-    said: Mapping[str, Any] = records.metadata(path)
-    found: dict[str, int] = said["by_language"]
+def _instruction_set(path: Path, scored: set[str]) -> dict[str, Any]:
+    """What an instruction set contains, and how much of it is in languages that the study scores."""
+    manifest: Mapping[str, Any] = records.metadata(path)
+    by_language: dict[str, int] = manifest["by_language"]
     return {
         "name": path.stem,
-        "conversations": said["conversations"],
-        "sources": len(said["by_source"]),
-        "languages": len(set(found) - {"unknown"}),
-        "unknown": found.get("unknown", 0),
-        "seen": ", ".join(f"{code} {count}" for code, count in found.items() if code in scored),
-        "how": ", ".join(f"{how} {count}" for how, count in said["language_from"].items()),
+        "conversations": manifest["conversations"],
+        "sources": len(manifest["by_source"]),
+        "languages": len(set(by_language) - {"unknown"}),
+        "unknown": by_language.get("unknown", 0),
+        "scored": ", ".join(f"{code} {count}" for code, count in by_language.items() if code in scored),
+        "identified": ", ".join(f"{how} {count}" for how, count in manifest["language_from"].items()),
     }

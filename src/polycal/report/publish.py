@@ -1,8 +1,6 @@
-"""What a README shows of a study: figures and Table 1 as they are, a short table, and where the numbers come from."""
+"""Publishing a study: its overview figures, Table 1 and provenance in a folder, and a short table in a README."""
 
-import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,81 +8,103 @@ import pandas as pd
 
 from polycal.artifacts import files, records
 from polycal.errors import PolycalError
-from polycal.report import study_tables, tables
-from polycal.report.study_tables import Study
+from polycal.report import findings, study_tables
+from polycal.report.study_tables import StudyTables
+from polycal.report.table_formats import markdown
+from polycal.study import paths
+from polycal.vocabulary import CELL_KEYS
 
 BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
-SAID = ("fingerprint", "content", "checkpoint", "code_version", "commit", "dirty")
+"""Marks of the place for the table in the README."""
+PUBLISHED_KEYS = ("fingerprint", "content", "checkpoint", "code_version", "commit", "dirty")
+"""What is published of the manifest of each record and table."""
 
 
 class PublicationError(PolycalError):
-    """A study that cannot be shown; the message says what is missing."""
+    """A study that cannot be published; the message says what is missing."""
 
 
-def publish(study: Study, folder: Path, sources: Iterable[Path], out: Path, readme: Path) -> list[Path]:
-    """Copy the overviews and Table 1 of the study in ``folder`` to ``out``, with the provenance of ``sources``.
+def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
+    """Copy the overview figures and Table 1 of the study in ``folder`` to ``out``, and write its provenance there.
 
-    ``sources`` are the score records; the checkpoints that they were scored with are named by their content.
-    The short table of the study's first benchmark replaces what stands between the marks in ``readme``.
-    Raises PublicationError where records were made by uncommitted code, a file is missing, or the marks are.
+    ``provenance.json`` lists the score records and measured tables. The short table of the study's first benchmark
+    replaces the text between the marks in ``readme``. Returns the copied files. Raises PublicationError if a record
+    was made by uncommitted code, or if a file or the marks are missing.
     """
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise PublicationError(f"{readme}: no place for the table; put {BEGIN} and {END} where it belongs.")
-    made = sorted(_said(path) for path in sources)
-    unclean = [one["path"] for _, one in made if one["dirty"]]
+    before, after = _around_table(readme)
+    study = study_tables.read(folder, {})
+    sources = sorted((_published(path) for path in _score_records(study)), key=lambda source: source["path"])
+    unclean = [source["path"] for source in sources if source["dirty"]]
     if unclean:
         raise PublicationError(
             f"{unclean[0]}: made by uncommitted code, as were {len(unclean) - 1} more; commit and run again."
         )
-    shown = [
+    copied = _copy(folder, out)
+    measured = {path.name: _published(path) for path in sorted(folder.glob("*.parquet"))}
+    files.write_json(out / "provenance.json", {"scores": sources, "measured": measured})
+    commits = ", ".join(sorted({str(source["commit"])[:7] for source in sources}))
+    table = f"{BEGIN}\n{short_table(study)}\nMeasured at commit {commits}.\n{END}"
+    files.write_text(readme, before + table + after)
+    return copied
+
+
+def _score_records(study: StudyTables) -> list[Path]:
+    cells = study["cells"][list(CELL_KEYS)].to_dict("records")
+    return [Path(paths.SCORES.format(**cell)) for cell in cells]
+
+
+def _around_table(readme: Path) -> tuple[str, str]:
+    """The text of ``readme`` before and after the marks."""
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise PublicationError(
+            f"{readme}: no place for the table; put the lines {BEGIN} and {END} where the table belongs."
+        )
+    return before, after
+
+
+def _copy(folder: Path, out: Path) -> list[Path]:
+    sources = [
         *sorted(folder.glob("figures/overview-*.png")),
         folder / "tables/table1.md",
         folder / "tables/table1.csv",
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    for path in shown:
+    for path in sources:
         if not path.is_file():
             raise PublicationError(f"{path} is missing; run the study to its end first.")
-        aside = out / f".{path.name}.part"
-        shutil.copyfile(path, aside)
-        aside.replace(out / path.name)
-    measured = {path.name: _said(path)[1] for path in sorted(folder.glob("*.parquet"))}
-    files.write_json(out / "provenance.json", {"scores": [one for _, one in made], "measured": measured})
-    commits = sorted({str(one["commit"])[:7] for _, one in made})
-    lines = f"{BEGIN}\n{short_table(study)}\nMeasured at commit {', '.join(commits)}.\n{END}"
-    aside = readme.with_name(f".{readme.name}.part")
-    aside.write_text(before + lines + after, encoding="utf-8")
-    os.replace(aside, readme)
-    return [out / path.name for path in shown]
+    for path in sources:
+        with files.replacing(out / path.name) as part:
+            shutil.copyfile(path, part)
+    return [out / path.name for path in sources]
 
 
-def short_table(study: Study) -> str:
-    """ECE with accuracy in brackets, mean over languages: a row a tuned series, a column a setting (Markdown)."""
-    chosen = study.tuned()
-    if not chosen:
-        raise PublicationError("the study tunes no model; there is no table of settings to show.")
-    first = chosen[0][4:6]
+def short_table(study: StudyTables) -> str:
+    """Mean ECE over languages, with accuracy in brackets, in Markdown: a row per sweep, a column per setting.
+
+    It shows the first benchmark and protocol. Raises PublicationError for a study without tuned checkpoints.
+    """
+    sweeps = study.beta_sweeps()
+    if not sweeps:
+        raise PublicationError(
+            "The study has no tuned checkpoints, so there is no table of settings to publish."
+        )
     rows: list[dict[str, Any]] = []
-    for one in [s for s in chosen if s[4:6] == first]:
-        found = study.of("means", one)
-        found = found[found.group == "all"].set_index("setting")
-        row: dict[str, Any] = {"Model": one[0], "Data": one[1]}
-        for name in study_tables.settings(found):
-            row[name] = f"{found.ece[name]:.3f} ({found.accuracy[name]:.3f})"
-        cuts = study.smoothed(one)
-        if not cuts.empty:
-            cuts = cuts[(cuts.metric == "ece") & (cuts.language == "mean")]
-        for cut in cuts.to_dict("records"):
-            said = f"{100 * cut['cut']:.0f}% [{100 * cut['cut_low']:.0f}, {100 * cut['cut_high']:.0f}]"
-            row[f"ECE cut by β = {cut['beta']}"] = said
+    for sweep in study.beta_sweeps(sweeps[0].benchmark, sweeps[0].protocol):
+        means = study.rows("means", sweep)
+        means = means[means.group == "all"].set_index("setting")
+        row: dict[str, Any] = {"Model": sweep.model, "Data": sweep.data}
+        for name in study_tables.setting_names(means):
+            row[name] = f"{means.ece[name]:.3f} ({means.accuracy[name]:.3f})"
+        contrasts = study.smoothing_contrasts(sweep)
+        if not contrasts.empty:
+            contrasts = contrasts[(contrasts.metric == "ece") & (contrasts.language == "mean")]
+        for contrast in contrasts.to_dict("records"):
+            row[f"ECE cut by β = {contrast['beta']}"] = findings.relative_reduction(contrast)
         rows.append(row)
-    return tables.markdown(pd.DataFrame(rows).fillna(""))
+    return markdown(pd.DataFrame(rows).fillna(""))
 
 
-def _said(path: Path) -> tuple[str, dict[str, Any]]:
-    told = records.metadata(path)
-    name = path.as_posix()
-    return name, {"path": name, **{key: told.get(key) for key in SAID}}
+def _published(path: Path) -> dict[str, Any]:
+    manifest = records.metadata(path)
+    return {"path": path.as_posix(), **{key: manifest.get(key) for key in PUBLISHED_KEYS}}

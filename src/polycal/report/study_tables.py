@@ -1,33 +1,40 @@
-"""What tables and figures show of a study: its measured tables, and how checkpoints and languages are named."""
+"""The measured tables of a study, as tables and figures read them, and the names of checkpoints and languages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
 from polycal.errors import PolycalError
+from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
-LEVELS = ("high", "mid", "low")
-# Okabe and Ito's palette, which colour-blind readers tell apart; one colour and shape a setting, grey is the base
-COLOURS = ["#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"]
-MARKERS = ["o", "s", "^", "D", "v", "P"]
-FIXED = ("model", "data", "recipe", "seed", "benchmark", "protocol")
-
-
-def mark(place: int) -> tuple[str, str]:
-    """Colour and shape of the setting at ``place`` in a series; after six of them both begin anew."""
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+REQUIRED = ("cells", "means", "reliability")
+"""Tables that every study has."""
+BASE = "base"
+"""Name of the setting of a model before tuning."""
 
 
 class StudyError(PolycalError):
-    """A study folder that cannot be shown; the message says which table is missing."""
+    """A study folder that lacks a measured table; the message names the table."""
+
+
+class BetaSweep(NamedTuple):
+    """Checkpoints that differ only in β: one base model, data set, recipe and seed, scored in one way."""
+
+    model: str
+    base_seed: str
+    data: str
+    recipe: str
+    seed: str
+    benchmark: str
+    protocol: str
 
 
 @dataclass(frozen=True)
-class Study:
-    """The measured tables of a study, by name, with the names of languages."""
+class StudyTables:
+    """The measured tables of a study by name (without ``.parquet``), and English names of languages by code."""
 
     tables: Mapping[str, pd.DataFrame]
     languages: Mapping[str, str]
@@ -35,58 +42,87 @@ class Study:
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
 
-    def tuned(self) -> list[tuple[str, str, str, str, str, str]]:
-        """(model, data, recipe, seed, benchmark, protocol) of every tuned series, in order."""
-        cells = self["cells"]
-        return sorted(set(cells[cells.data != "none"][list(FIXED)].itertuples(index=False, name=None)))
+    def get(self, name: str) -> pd.DataFrame:
+        """The table ``name``; an empty one without columns if it was not measured."""
+        return self.tables.get(name, pd.DataFrame())
 
-    def of(self, table: str, series: tuple[str, ...]) -> pd.DataFrame:
-        """Rows of a tuned series with those of its base, ``setting`` naming each: base, β = 0, …"""
-        model, data, recipe, seed, benchmark, protocol = series
-        found = self[table]
-        same = (found.model == model) & (found.benchmark == benchmark) & (found.protocol == protocol)
-        own = (found.data == data) & (found.recipe == recipe) & (found.seed == seed)
-        chosen = found[same & (own | (found.data == "none"))].copy()
-        chosen["setting"] = [setting(beta) for beta in chosen.beta]
+    def language_name(self, code: str) -> str:
+        """The English name of a language; its code if no name is known."""
+        return self.languages.get(code, code)
+
+    def beta_sweeps(self, benchmark: str | None = None, protocol: str | None = None) -> list[BetaSweep]:
+        """Every sweep of tuned checkpoints, sorted; with ``benchmark`` and ``protocol`` only those scored so."""
+        cells = self["cells"]
+        keys = cells[cells.data != NONE][list(BetaSweep._fields)]
+        sweeps = sorted({BetaSweep(*row) for row in keys.itertuples(index=False, name=None)})
+        return [
+            sweep
+            for sweep in sweeps
+            if benchmark in (None, sweep.benchmark) and protocol in (None, sweep.protocol)
+        ]
+
+    def scored_with(self) -> list[tuple[str, str]]:
+        """(benchmark, protocol) of all tuned checkpoints, sorted."""
+        return sorted({(sweep.benchmark, sweep.protocol) for sweep in self.beta_sweeps()})
+
+    def rows(self, table: str, sweep: BetaSweep) -> pd.DataFrame:
+        """Rows of a sweep and of its base model; a column ``setting`` names each: base, β = 0, β = 0.1, …"""
+        rows = self[table]
+        scored_alike = pd.Series(True, index=rows.index)
+        for key in ("model", "base_seed", "benchmark", "protocol"):
+            scored_alike &= rows[key] == getattr(sweep, key)
+        tuned_alike = pd.Series(True, index=rows.index)
+        for key in ("data", "recipe", "seed"):
+            tuned_alike &= rows[key] == getattr(sweep, key)
+        chosen = rows[scored_alike & (tuned_alike | (rows.data == NONE))].copy()
+        chosen["setting"] = [setting_name(beta) for beta in chosen.beta]
         return chosen
 
-    def smoothed(self, series: tuple[str, ...]) -> pd.DataFrame:
-        """The contrasts of a tuned series' smoothed checkpoints against β = 0; empty where none were measured."""
-        found = self.tables.get("contrasts", pd.DataFrame())
-        if found.empty:
-            return found
-        same = found.contrast == "smoothed_minus_unsmoothed"
-        for name, value in zip(FIXED, series, strict=True):
-            same &= found[name] == value
-        return found[same]
+    def smoothing_contrasts(self, sweep: BetaSweep) -> pd.DataFrame:
+        """Differences between the smoothed checkpoints of a sweep and β = 0; empty if none were measured."""
+        contrasts = self.get("contrasts")
+        if contrasts.empty:
+            return contrasts
+        chosen = contrasts.contrast == "smoothed_minus_unsmoothed"
+        for key, value in sweep._asdict().items():
+            chosen &= contrasts[key] == value
+        return contrasts[chosen]
 
 
-def setting(beta: str) -> str:
-    """How a checkpoint is called beside others of its series."""
-    return "base" if beta == "none" else f"β = {beta}"
+def setting_name(beta: str) -> str:
+    """The name of a checkpoint among those of its sweep: base, or β = …"""
+    return BASE if beta == NONE else f"β = {beta}"
 
 
-def settings(found: pd.DataFrame) -> list[str]:
-    """The settings of a series in order: base, then β rising."""
-    betas = sorted({b for b in found.beta if b != "none"}, key=float)
-    return [setting(b) for b in (["none"] if "none" in set(found.beta) else []) + betas]
+def setting_names(rows: pd.DataFrame) -> list[str]:
+    """The settings that occur in the column ``beta``, in order: base, then β ascending."""
+    betas = sorted({beta for beta in rows.beta if beta != NONE}, key=float)
+    return [setting_name(beta) for beta in ([NONE] if NONE in set(rows.beta) else []) + betas]
 
 
-def in_order(found: pd.DataFrame) -> list[str]:
-    """Language codes by resource level, high first, then by code."""
-    levels = dict(zip(found.language, found.resource, strict=True))
-    return sorted(levels, key=lambda code: (LEVELS.index(levels[code]), code))
+def languages_in_order(rows: pd.DataFrame) -> list[str]:
+    """The language codes that occur, by resource level (high first), then by code."""
+    levels = dict(zip(rows.language, rows.resource, strict=True))
+    return sorted(levels, key=lambda code: (RESOURCE_LEVELS.index(levels[code]), code))
 
 
-def read(folder: Path, names: Mapping[str, str]) -> Study:
-    """The study in ``folder``; ``names`` gives languages' English names by code.
+def distinguishing(rows: pd.DataFrame) -> list[str]:
+    """Those of base_seed, recipe and seed in which checkpoints of ``rows`` differ."""
+    return [key for key in ("base_seed", "recipe", "seed") if len(set(rows[key]) - {NONE}) > 1]
 
-    Raises StudyError where cells, means or reliability are missing; other tables may be absent.
+
+def without_single_base_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` without the column base_seed, unless its base models differ in it."""
+    return table if "base_seed" in distinguishing(table) else table.drop(columns="base_seed")
+
+
+def read(folder: Path, languages: Mapping[str, str]) -> StudyTables:
+    """The study in ``folder``; ``languages`` maps language codes to English names.
+
+    Raises StudyError if one of the required tables is missing; others may be absent.
     """
-    tables: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.parquet")):
-        tables[path.stem] = pd.read_parquet(path)
-    for name in ("cells", "means", "reliability"):
+    tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    for name in REQUIRED:
         if name not in tables:
             raise StudyError(f"{folder}: {name}.parquet is missing; run 'polycal measure' first.")
-    return Study(tables, names)
+    return StudyTables(tables, languages)

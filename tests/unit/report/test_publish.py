@@ -1,53 +1,57 @@
 """What the README shows of a study, from tables measured on invented records."""
 
 import json
-from pathlib import Path
 
 import pytest
-from helpers.score_records import SETTINGS, study
-from helpers.stamps import FixedStamp
+from helpers import measured, score_records
 
-from polycal.analysis import measure
 from polycal.artifacts import records
 from polycal.report import publish, study_tables, tables
 from polycal.report.figures import draw
+from polycal.study import paths
 
-NOTE = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "dirty": False}
+FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "dirty": False}
 
 
 @pytest.fixture
-def finished(tmp_path):
-    files = study(tmp_path / "scores")
-    for path in files:
-        note = records.metadata(path)
-        table = records.read_scores(path)
-        records.write(path, table, records.SCORE, {**note, **NOTE})
+def finished(tmp_path, monkeypatch):
+    """Folder of a finished study, folder to publish to, and README; the records are where the study's paths say."""
+    monkeypatch.chdir(tmp_path)
+    files = []
+    for path in score_records.study(tmp_path / "invented"):
+        metadata, table = records.metadata(path), records.read_scores(path)
+        record = tmp_path / paths.SCORES.format(**metadata["cell"])
+        record.parent.mkdir(parents=True)
+        records.write(record, table, records.SCORE, {**metadata, **FACTS})
+        files.append(record)
     folder = tmp_path / "study"
-    measure.measure({"settings": SETTINGS}, scores=files, out=folder, stamp=FixedStamp(**NOTE))
-    found = study_tables.read(folder, {})
-    tables.write(found, folder / "tables")
-    draw.draw(found, folder / "figures")
+    measured.write_tables(files, folder, **FACTS)
+    study = study_tables.read(folder, {})
+    tables.write(study, folder / "tables")
+    draw.draw(study, folder / "figures")
     readme = tmp_path / "README.md"
     readme.write_text(f"# Before\n\n{publish.BEGIN}\nold\n{publish.END}\n\nAfter\n")
-    return found, folder, [Path(f) for f in files], tmp_path / "reference", readme
+    return folder, tmp_path / "reference/tiny", readme
 
 
-def test_table_figure_and_provenance_stand_where_readers_look(finished):
-    found, folder, files, out, readme = finished
+def test_figure_table_and_provenance_are_published(finished):
+    folder, out, readme = finished
     publish.publish(*finished)
     text = readme.read_text()
     assert text.startswith("# Before\n")
     assert text.endswith("\n\nAfter\n")
     assert "old" not in text
     assert "Measured at commit ccccccc." in text
-    mean = found["means"].query("group == 'all' and beta == '0.1'").iloc[0]
+    mean = study_tables.read(folder, {})["means"].query("group == 'all' and beta == '0.1'").iloc[0]
     assert f"| {mean.ece:.3f} ({mean.accuracy:.3f}) |" in text
-    told = json.loads((out / "provenance.json").read_text())
-    assert {one["path"] for one in told["scores"]} == {path.as_posix() for path in files}
-    assert all(one["content"] == records.metadata(one["path"])["content"] for one in told["scores"])
-    assert "means.parquet" in told["measured"]
+    published = json.loads((out / "provenance.json").read_text())
+    files = {path.as_posix() for path in folder.parent.glob("results/scores/**/*.parquet")}
+    assert {(folder.parent / one["path"]).as_posix() for one in published["scores"]} == files
+    assert all(one["content"] == records.metadata(one["path"])["content"] for one in published["scores"])
+    assert "means.parquet" in published["measured"]
     assert (out / "table1.md").read_bytes() == (folder / "tables/table1.md").read_bytes()
-    # a second time changes nothing
+    assert list(out.glob("overview-*.png"))
+    # publishing again changes nothing
     publish.publish(*finished)
     assert readme.read_text() == text
 
@@ -57,18 +61,18 @@ def test_a_readme_without_marks_is_refused_and_left_alone(finished):
     with pytest.raises(publish.PublicationError, match="no place for the table"):
         publish.publish(*finished)
     assert finished[-1].read_text() == "# None\n"
-    assert not finished[3].exists()
+    assert not finished[1].exists()
 
 
 def test_records_of_uncommitted_code_are_refused(finished):
-    path = finished[2][0]
+    path = next(finished[0].parent.glob("results/scores/**/*.parquet"))
     records.write(path, records.read_scores(path), records.SCORE, {**records.metadata(path), "dirty": True})
     with pytest.raises(publish.PublicationError, match="made by uncommitted code, as were 0 more"):
         publish.publish(*finished)
-    assert not finished[3].exists()
+    assert not finished[1].exists()
 
 
 def test_an_unfinished_study_is_refused(finished):
-    (finished[1] / "tables/table1.md").unlink()
+    (finished[0] / "tables/table1.md").unlink()
     with pytest.raises(publish.PublicationError, match=r"table1\.md is missing; run the study"):
         publish.publish(*finished)

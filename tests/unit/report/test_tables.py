@@ -1,33 +1,14 @@
+"""Table 1, metrics by language and data sets against each other, and how they are written."""
+
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import score_records
-from helpers.stamps import FixedStamp
 
-from polycal.analysis import measure
-from polycal.report import study_tables, tables
-
-NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yorùbá"}
-
-
-def study_of(folder: Path, **told) -> study_tables.Study:
-    files = score_records.study(folder / "scores", **told)
-    measure.measure({"settings": score_records.SETTINGS}, scores=files, out=folder, stamp=FixedStamp())
-    return study_tables.read(folder, NAMES)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return study_of(tmp_path_factory.mktemp("study"), n=60)
-
-
-@pytest.fixture(scope="module")
-def seeds(tmp_path_factory):
-    return study_of(tmp_path_factory.mktemp("seeds"), n=60, seeds=("1", "2"))
+from polycal.report import tables
+from polycal.report.study_tables import StudyTables
 
 
 def test_table_one_is_the_mean_over_languages_and_its_change(study):
@@ -37,7 +18,7 @@ def test_table_one_is_the_mean_over_languages_and_its_change(study):
     for beta, row in table.iterrows():
         chosen = cells[cells.beta == beta]
         assert row.languages == 4
-        for metric in tables.SHOWN:
+        for metric in tables.METRICS:
             assert row[metric] == pytest.approx(chosen[metric].mean())
             assert row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"]
     for metric in tables.CHANGED:
@@ -62,17 +43,17 @@ def test_table_one_for_reading_shows_the_same_numbers(study):
     )
 
 
-def test_seeds_and_their_mean_are_told_apart(seeds):
-    table = tables.table_one(seeds)
+def test_seeds_and_their_mean_are_distinguished(two_seeds):
+    table = tables.table_one(two_seeds)
     assert set(table.Seed) == {"none", "1", "2", "all"}
     assert not table.duplicated(["Benchmark", "Protocol", "Model", "Data", "Seed", "Setting"]).any()
-    # the mean over seeds stands among the means, in no single language
-    wide = tables.by_language(seeds, "mmlu-prox", "ece")
+    # the mean over seeds is among the means, in no single language
+    wide = tables.by_language(two_seeds, "mmlu-prox", "ece")
     assert "alpaca, 2, β = 0.1" in wide.columns
     assert wide.set_index("Code")["alpaca, all, β = 0.1"].isna()["en"]
 
 
-def test_by_language_stands_every_cell_and_the_means(study):
+def test_the_table_by_language_shows_every_cell_and_the_means(study):
     wide = tables.by_language(study, "mmlu-prox", "ece")
     assert list(wide.columns[5:]) == ["base", "alpaca, β = 0", "alpaca, β = 0.1"]
     assert list(wide.Code) == ["de", "en", "hi", "yo", "", "", "", ""]
@@ -80,10 +61,26 @@ def test_by_language_stands_every_cell_and_the_means(study):
     assert list(wide.Language[4:]) == ["mean", "mean, high", "mean, mid", "mean, low"]
     cells = study["cells"].set_index(["beta", "language"])
     rows = wide[wide.Code != ""].set_index("Code")
-    for code in NAMES:
+    for code in ("en", "de", "hi", "yo"):
         assert rows["alpaca, β = 0.1"][code] == cells.ece["0.1", code]
     assert wide["base"][4] == pytest.approx(wide["base"][:4].mean())
     assert wide["base"][5] == pytest.approx(wide["base"][:2].mean())
+
+
+def test_the_seed_of_the_base_model_is_shown_where_there_are_several(study, tmp_path):
+    assert "Base seed" not in tables.table_one(study)
+    tables.write(study, tmp_path / "one")
+    assert "base_seed" not in pd.read_csv(tmp_path / "one/table1.csv")
+    doubled = {
+        name: pd.concat([study[name].assign(base_seed="0"), study[name].assign(base_seed="1")])
+        for name in ("cells", "means", "contrasts", "reliability")
+    }
+    several = StudyTables(doubled, {})
+    assert list(tables.table_one(several)["Base seed"]) == ["0"] * 3 + ["1"] * 3
+    tables.write(several, tmp_path / "two")
+    assert list(pd.read_csv(tmp_path / "two/table1.csv").base_seed) == [0, 0, 0, 1, 1, 1]
+    wide = tables.by_language(several, "mmlu-prox", "ece")
+    assert list(wide["Base seed"]) == ["0"] * 8 + ["1"] * 8
 
 
 def test_an_untuned_study_has_a_table_without_changes(study):
@@ -91,14 +88,14 @@ def test_an_untuned_study_has_a_table_without_changes(study):
         name: study[name][study[name].data == "none"].reset_index(drop=True)
         for name in ("cells", "means", "reliability")
     }
-    table = tables.table_one(study_tables.Study(untuned, NAMES))
+    table = tables.table_one(StudyTables(untuned, {}))
     assert list(table.Setting) == ["base"]
     assert list(table["Δ ECE"]) == [""]
 
 
 def test_all_tables_are_written_in_three_forms(study, tmp_path):
     written = tables.write(study, tmp_path)
-    stems = ["table1", *(f"mmlu-prox-{metric}" for metric in tables.SHOWN)]
+    stems = ["table1", *(f"mmlu-prox-{metric}" for metric in tables.METRICS)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{stem}.{kind}" for stem in stems for kind in ("csv", "md", "tex")
     )
@@ -127,17 +124,9 @@ def test_latex_has_a_cell_a_column_and_no_bare_letters(study, tmp_path):
     assert r"\emph{mmlu-prox, texts-0shot}" in one
 
 
-def test_latex_spells_what_it_would_read_otherwise():
-    table = pd.DataFrame({"S": ["a_b & 5%"], "Name": ["x_1"], "Value": ["-0.5 [-1, +2]"]})
-    text = tables.latex(table, ["S"])
-    assert r"\multicolumn{2}{l}{\emph{a\_b \& 5\%}} \\" in text
-    assert r"x\_1 & $-$0.5 [$-$1, +2] \\" in text
-    assert r"\begin{tabular}{lr}" in text
-
-
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
-def test_latex_is_set_by_latex(study, seeds, tmp_path):
-    for name, one in {"study": study, "seeds": seeds}.items():
+def test_latex_is_set_by_latex(study, two_seeds, tmp_path):
+    for name, one in {"study": study, "two_seeds": two_seeds}.items():
         written = [p for p in tables.write(one, tmp_path / name) if p.suffix == ".tex"]
         head = r"\documentclass{article}\usepackage{booktabs,longtable}\begin{document}\footnotesize"
         body = "".join(rf"\input{{{path}}}\clearpage" for path in written)

@@ -4,13 +4,9 @@ import json
 import os
 import stat
 import time
-from pathlib import Path
 
 import pytest
 
-from polycal.audit.artifact_index import Artifact
-from polycal.audit.lineage import LineageNode
-from polycal.report import costs
 from polycal.store import attempts, manifest_schema, provenance, slurm
 from polycal.store.attempts import Attempt
 
@@ -94,23 +90,3 @@ def test_without_a_shelf_nothing_is_noted(tmp_path, monkeypatch):
     with Attempt(None, KEY) as attempt:
         assert attempt.earlier == {}
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_cost_of_a_study_counts_failed_attempts():
-    cost = {
-        "wall_seconds": 10,
-        "cpu_seconds": 8,
-        "gpu_seconds": 10,
-        "peak_memory_bytes": 1,
-        "queue_seconds": None,
-    }
-    lost = {"attempts": {"failed": 2, "wall_seconds": 90, "gpu_seconds": 180}}
-    notes = [
-        {"stage": "finetune", "fingerprint": "a", "cost": cost, **lost},
-        {"stage": "score", "fingerprint": "b", "cost": cost},
-    ]
-    *_, total = costs.costs([LineageNode(Artifact(note["stage"], note, Path())) for note in notes])
-    assert (total["failed"], total["lost"]) == (2, 90 / 3600)
-    assert total["wall"] == pytest.approx(110 / 3600)
-    assert total["gpu"] == pytest.approx(200 / 3600)
-    assert total["cpu"] == pytest.approx(16 / 3600)

@@ -1,0 +1,128 @@
+"""Over-confidence and calibration in each language: overview, change of confidence, ECE, reliability diagrams."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from polycal.report import study_tables, style
+from polycal.report.figures import common
+from polycal.report.study_tables import BASE, BetaSweep, StudyTables
+
+GAP_LABEL = "confidence minus accuracy (right of 0: over-confident)"
+
+
+def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
+    """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set."""
+    sweeps = study.beta_sweeps(benchmark, protocol)
+    figure, axes, placed = common.panels(sweeps, heading=0.9, height=3.1)
+    for sweep, axis in placed:
+        rows = study.rows("cells", sweep)
+        last_column = axis in axes[:, -1]
+        settings = study_tables.setting_names(rows)
+        common.language_rows(axis, study, rows, "gap", settings, levels=last_column)
+        axis.axvline(0, color="black", linewidth=0.8)
+    common.axis_labels(figure, GAP_LABEL)
+    common.legend(figure, axes)
+    return figure
+
+
+def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
+    """ECE of each language with 95% intervals; a tick marks what a perfectly calibrated model would have."""
+    rows = study.rows("cells", sweep)
+    title = f"{sweep.model} tuned on {sweep.data}, {sweep.benchmark}"
+    figure, axes = common.language_panel(study, rows, "ece", study_tables.setting_names(rows), title)
+    order = study_tables.languages_in_order(rows)
+    floor = rows.groupby("language").ece_floor.mean()
+    axes[0][0].scatter(
+        [floor[code] for code in order],
+        range(len(order)),
+        marker="|",
+        s=220,
+        color="black",
+        zorder=5,
+        label="noise floor",
+    )
+    axes[0][0].set_xlim(left=0)
+    common.axis_labels(figure, "expected calibration error")
+    common.legend(figure, axes)
+    return figure
+
+
+def confidence_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
+    """Change of accuracy and of confidence from the base model, a point per language and checkpoint."""
+    changes = pd.concat(
+        [_changes_from_base(study.rows("cells", sweep)) for sweep in study.beta_sweeps(benchmark, protocol)]
+    )
+    settings = list(dict.fromkeys(changes.setting))
+    figure, axes = plt.subplots(figsize=(6.2, 5.2), squeeze=False)
+    axis = axes[0][0]
+    common.scatter_settings(axis, changes, "accuracy", "confidence", settings, size=34, alpha=0.75)
+    ends = np.array([*axis.get_xlim(), *axis.get_ylim()])
+    diagonal = [ends.min(), ends.max()]
+    axis.plot(diagonal, diagonal, color="black", linewidth=0.8, linestyle="--")
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.axvline(0, color="black", linewidth=0.6)
+    title = f"{benchmark}: over-confidence grew above the dashed line"
+    axis.set_title(title, fontsize=style.TITLE_SIZE)
+    common.axis_labels(
+        figure, "change of accuracy from the base model", "change of confidence from the base model"
+    )
+    common.legend(figure, axes, common.setting_handles(settings))
+    return figure
+
+
+def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and confidence of tuned checkpoints minus those of the base model in the same language."""
+    base = rows[rows.setting == BASE].set_index("language")
+    tuned = rows[(rows.setting != BASE) & rows.language.isin(base.index)]
+    tuned = tuned.sort_values("setting", key=lambda names: names.map(study_tables.setting_names(rows).index))
+    before = base.reindex(tuned.language)
+    return pd.DataFrame(
+        {
+            "setting": tuned.setting.to_numpy(),
+            "accuracy": tuned.accuracy.to_numpy() - before.accuracy.to_numpy(),
+            "confidence": tuned.confidence.to_numpy() - before.confidence.to_numpy(),
+        }
+    )
+
+
+def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
+    """Reliability diagrams: a row per language, a column per setting; bars show the share of questions in a bin."""
+    bins, cells = study.rows("reliability", sweep), study.rows("cells", sweep)
+    order, settings = study_tables.languages_in_order(cells), study_tables.setting_names(cells)
+    size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))
+    shape = (len(order), len(settings))
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=True)
+    looks = style.marks(settings)
+    for line, language in zip(axes, order, strict=True):
+        line[0].set_ylabel(f"{study.language_name(language)}\naccuracy", fontsize=style.NOTE_SIZE)
+        for axis, setting in zip(line, settings, strict=True):
+            of_panel = bins[(bins.language == language) & (bins.setting == setting)]
+            cell = cells[(cells.language == language) & (cells.setting == setting)]
+            _reliability_panel(axis, of_panel, cell, looks[setting][0])
+    for axis, setting in zip(axes[0], settings, strict=True):
+        axis.set_title(setting, fontsize=style.TITLE_SIZE)
+    common.axis_labels(figure, "confidence (bars: share of questions)")
+    return figure
+
+
+def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour: str) -> None:
+    share = bins.n / max(bins.n.sum(), 1)
+    axis.bar(bins.low, share, bins.high - bins.low, align="edge", color=style.BAR_COLOUR)
+    axis.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle="--")
+    axis.errorbar(
+        bins.confidence,
+        bins.accuracy,
+        yerr=common.interval_lengths(bins, "accuracy"),
+        fmt="o",
+        markersize=3,
+        linewidth=0.8,
+        color=colour,
+    )
+    if len(cell):
+        note = f"ECE {cell.ece.iloc[0]:.3f}\n{bins.n.sum()} questions"
+        axis.text(0.04, 0.94, note, transform=axis.transAxes, va="top", fontsize=style.SMALL_SIZE)
+    axis.set(xlim=(0, 1), ylim=(0, 1))

@@ -1,0 +1,173 @@
+"""What several figures share: grids of panels, a row of marks per language, axis labels and the legend."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from polycal.report import study_tables, style
+from polycal.report.study_tables import BASE, BetaSweep, StudyTables
+from polycal.vocabulary import RESOURCE_LEVELS
+
+
+def panels(
+    sweeps: Sequence[BetaSweep], heading: float, height: float
+) -> tuple[Figure, Any, list[tuple[BetaSweep, Any]]]:
+    """A grid with a column per model and a row per data set: the figure, all axes, and each sweep with its axis.
+
+    The figure is ``heading`` inches plus ``height`` per row high.
+    """
+    models, data = sorted({sweep.model for sweep in sweeps}), sorted({sweep.data for sweep in sweeps})
+    size = (1 + 3.6 * len(models), heading + height * len(data))
+    figure, axes = plt.subplots(len(data), len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
+    placed = [(sweep, axes[data.index(sweep.data)][models.index(sweep.model)]) for sweep in sweeps]
+    for sweep, axis in placed:
+        axis.set_title(f"{sweep.model} tuned on {sweep.data}", fontsize=style.TITLE_SIZE)
+    return figure, axes, placed
+
+
+def language_panel(
+    study: StudyTables, rows: pd.DataFrame, metric: str, settings: Sequence[str], title: str
+) -> tuple[Figure, Any]:
+    """A figure with one panel of ``language_rows``."""
+    figure, axes = plt.subplots(figsize=(7, 1.1 + 0.42 * rows.language.nunique()), squeeze=False)
+    language_rows(axes[0][0], study, rows, metric, settings, levels=True)
+    axes[0][0].set_title(title, fontsize=style.SINGLE_TITLE_SIZE)
+    return figure, axes
+
+
+def language_rows(
+    axis: Any,
+    study: StudyTables,
+    rows: pd.DataFrame,
+    metric: str,
+    settings: Sequence[str],
+    *,
+    levels: bool,
+) -> None:
+    """Draw a row per language and in it a mark with its interval per setting, languages by resource level.
+
+    ``rows`` has language, resource, setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the resource
+    levels are written to the right of the axis. seaborn computes intervals itself and cannot draw given ones, so the
+    error bars are matplotlib's.
+    """
+    order = study_tables.languages_in_order(rows)
+    looks = style.marks(settings)
+    for number, name in enumerate(settings):
+        chosen = rows[rows.setting == name].set_index("language").reindex(order)
+        y = np.arange(len(order)) + (number - (len(settings) - 1) / 2) * 0.17
+        colour, marker = looks[name]
+        axis.errorbar(
+            chosen[metric],
+            y,
+            xerr=interval_lengths(chosen, metric),
+            fmt=marker,
+            color=colour,
+            markersize=4.5,
+            linewidth=1.1,
+            label=name,
+        )
+    names = [f"{study.language_name(code)} ({code})" for code in order]
+    axis.set_yticks(range(len(order)), names, fontsize=style.TICK_SIZE)
+    axis.set_ylim(len(order) - 0.5, -0.5)
+    _separate_levels(axis, rows, order, levels)
+    axis.grid(axis="y", visible=False)
+
+
+def _separate_levels(axis: Any, rows: pd.DataFrame, order: Sequence[str], named: bool) -> None:
+    level_of = dict(zip(rows.language, rows.resource, strict=True))
+    levels = [level_of[code] for code in order]
+    for number in range(1, len(order)):
+        if levels[number] != levels[number - 1]:
+            axis.axhline(number - 0.5, color="black", linewidth=0.6, linestyle=":")
+    for level in RESOURCE_LEVELS if named else ():
+        numbers = [number for number, known in enumerate(levels) if known == level]
+        if numbers:
+            axis.annotate(
+                f"{level}\nresource",
+                (1.02, (numbers[0] + numbers[-1]) / 2),
+                xycoords=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=style.NOTE_SIZE,
+                color=style.NOTE_COLOUR,
+            )
+
+
+def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:
+    """Distances from ``metric`` to ``_low`` and to ``_high``: 2 x rows, as matplotlib's error bars need them."""
+    lengths = np.stack([rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]])
+    return np.asarray(np.abs(lengths))
+
+
+def scatter_settings(
+    axis: Any, rows: pd.DataFrame, x: str, y: str, settings: Sequence[str], size: float, alpha: float = 1
+) -> None:
+    """Draw a point per row, with the colour and marker of its setting; the columns are ``x``, ``y``, ``setting``."""
+    looks = style.marks(settings)
+    sns.scatterplot(
+        data=rows,
+        x=x,
+        y=y,
+        hue="setting",
+        style="setting",
+        hue_order=settings,
+        style_order=settings,
+        palette={name: colour for name, (colour, _) in looks.items()},
+        markers={name: marker for name, (_, marker) in looks.items()},
+        s=size,
+        alpha=alpha,
+        linewidth=0,
+        legend=False,
+        zorder=3,
+        ax=axis,
+    )
+    axis.set(xlabel="", ylabel="")
+
+
+def axis_labels(figure: Figure, x: str, y: str = "") -> None:
+    """Label the axes of all panels at once."""
+    figure.supxlabel(x, fontsize=style.LABEL_SIZE)
+    if y:
+        figure.supylabel(y, fontsize=style.LABEL_SIZE)
+
+
+def setting_handles(settings: Sequence[str]) -> dict[str, Line2D]:
+    """Legend entries of settings that were drawn with ``scatter_settings``."""
+    return {
+        name: Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5.5)
+        for name, (colour, marker) in style.marks(settings).items()
+    }
+
+
+def legend(
+    figure: Figure,
+    axes: np.ndarray,
+    handles: Mapping[str, Any] | None = None,
+    at: str = "outside upper center",
+) -> None:
+    """One legend above all panels: ``handles`` and what is labelled in ``axes``; settings come last."""
+    entries: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    entries = {**(handles or {}), **entries}
+    entries = dict(sorted(entries.items(), key=lambda entry: entry[0] == BASE or entry[0].startswith("β")))
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc=at,
+        ncol=min(len(entries), 7),
+        fontsize=style.LEGEND_SIZE,
+    )
+
+
+def file_name(study: StudyTables, kind: str, sweep: BetaSweep) -> str:
+    """Name of a figure of one sweep, without suffix; seeds and recipe are part of it where the study has several."""
+    several = study_tables.distinguishing(study["cells"])
+    keys = ["model", "data", *several, "benchmark", "protocol"]
+    return "-".join([kind, *(str(getattr(sweep, key)) for key in keys)])

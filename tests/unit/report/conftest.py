@@ -1,0 +1,71 @@
+"""An invented study, measured once for all tests of the report."""
+
+import pytest
+from helpers import measured, score_records
+
+from polycal.report import study_tables
+from polycal.report.study_tables import BetaSweep
+
+NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yorùbá <b>"}
+
+
+@pytest.fixture(scope="session")
+def sweep():
+    """The tuned checkpoints of the study."""
+    return BetaSweep("llama", "none", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
+
+
+@pytest.fixture(scope="session")
+def study_folder(tmp_path_factory):
+    """A folder with measured tables; the score records are in ``scores``."""
+    folder = tmp_path_factory.mktemp("study")
+    truth = score_records.write_truth(folder / "truth")
+    files = score_records.study(folder / "scores")
+    measured.write_tables(files, folder, {**score_records.SETTINGS, "truth": truth})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study(study_folder):
+    """The tables of the study: a base model and two tuned ones (β = 0 and 0.1) in four languages."""
+    return study_tables.read(study_folder, NAMES)
+
+
+@pytest.fixture(scope="session")
+def two_seeds(tmp_path_factory):
+    """The same study with two training seeds."""
+    folder = tmp_path_factory.mktemp("seeds")
+    measured.write_tables(score_records.study(folder / "scores", n=60, seeds=("1", "2")), folder)
+    return study_tables.read(folder, NAMES)
+
+
+@pytest.fixture(scope="session")
+def probed_study():
+    """Tables of further model runs, with invented numbers: three mixtures of one data set, embeddings, next tokens."""
+    return _probed_study()
+
+
+def _probed_study():
+    import pandas as pd
+
+    sets = (
+        ("none", "none"),
+        ("t-english", "0"),
+        ("t-natural", "0"),
+        ("t-balanced", "0"),
+        ("t-balanced", "0.1"),
+    )
+    keys = ("model", "base_seed", "data", "recipe", "beta", "seed", "benchmark", "protocol", "language")
+    rows = []
+    for number, (data, beta) in enumerate(sets):
+        for position, language in enumerate(("en", "yo")):
+            tuned = ("r", beta, "1") if data != "none" else ("none", "none", "none")
+            value = 0.1 + number / 100 + position / 50
+            row = dict(zip(keys, ("m", "0", data, *tuned, "b", "p", language), strict=True))
+            numbers = dict.fromkeys(("ece", "gap", "smallest_shrunk", "accuracy", "confidence"), value)
+            ends = {f"{metric}{end}": value for metric in ("ece", "gap") for end in ("_low", "_high")}
+            rows.append({**row, **numbers, **ends, "resource": "high", "ece_floor": 0.01})
+    cells = pd.DataFrame(rows)
+    tables = {"cells": cells, "diversity": cells[[*keys, "smallest_shrunk"]]}
+    next_token = cells.assign(language="all", benchmark="h")[::2]
+    return study_tables.StudyTables({**tables, "next_token": next_token}, {})

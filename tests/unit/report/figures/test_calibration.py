@@ -1,0 +1,43 @@
+"""Over-confidence and calibration by language."""
+
+import pytest
+
+from polycal.report.figures import calibration
+
+
+def test_the_overview_shows_the_gap_of_each_language_and_setting(study, sweep):
+    [axis] = calibration.overview(study, sweep.benchmark, sweep.protocol).axes
+    cells = study["cells"].set_index(["beta", "language"]).gap
+    for drawn, beta in zip(axis.containers, ("none", "0", "0.1"), strict=True):
+        values = [cells[beta, code] for code in ("de", "en", "hi", "yo")]
+        assert list(drawn[0].get_xdata()) == pytest.approx(values)
+    assert axis.get_yticklabels()[3].get_text() == "Yorùbá <b> (yo)"
+
+
+def test_points_of_confidence_are_changes_from_the_base(study, sweep):
+    [axis] = calibration.confidence_and_accuracy(study, sweep.benchmark, sweep.protocol).axes
+    cells = study["cells"].set_index(["beta", "language"])[["accuracy", "confidence"]]
+    expected = [
+        tuple(cells.loc[beta, code] - cells.loc["none", code])
+        for beta in ("0", "0.1")
+        for code in ("de", "en", "hi", "yo")
+    ]
+    points = sorted(map(tuple, axis.collections[0].get_offsets().tolist()))
+    assert [coordinate for point in points for coordinate in point] == pytest.approx(
+        [coordinate for point in sorted(expected) for coordinate in point]
+    )
+
+
+def test_a_tick_marks_the_noise_floor(study, sweep):
+    [axis] = calibration.ece_by_language(study, sweep).axes
+    floor = study.rows("cells", sweep).groupby("language").ece_floor.mean()
+    [ticks] = [drawn for drawn in axis.collections if drawn.get_label() == "noise floor"]
+    assert ticks.get_offsets()[:, 0].tolist() == pytest.approx([floor[c] for c in ("de", "en", "hi", "yo")])
+
+
+def test_reliability_has_a_panel_per_language_and_setting(study, sweep):
+    figure = calibration.reliability(study, sweep)
+    assert len(figure.axes) == 4 * 3
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["base", "β = 0", "β = 0.1"]
+    cell = study["cells"].query("language == 'de' and beta == 'none'").iloc[0]
+    assert f"ECE {cell.ece:.3f}" in figure.axes[0].texts[0].get_text()

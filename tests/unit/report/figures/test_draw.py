@@ -1,0 +1,44 @@
+"""Which figures are drawn, and their files."""
+
+from polycal.report import captions
+from polycal.report.figures import draw
+from polycal.report.study_tables import StudyTables
+
+
+def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, tmp_path):
+    bare = StudyTables(
+        {name: table for name, table in study.tables.items() if name not in ("recalibration", "truth")},
+        study.languages,
+    )
+    first = draw.draw(bare, tmp_path / "a")
+    again = draw.draw(bare, tmp_path / "b")
+    kinds = {path.stem.split("-")[0] for path in first}
+    assert kinds == {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
+    for one, two in zip(first, again, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
+
+
+def test_figures_of_tables_that_were_not_measured_are_left_out(study):
+    kinds = {captions.kind_of(name) for name in draw.drawings(study)}
+    assert {"recalibration", "temperature", "truth"} <= kinds
+    bare = {name: table for name, table in study.tables.items() if name not in ("recalibration", "truth")}
+    fewer = {captions.kind_of(name) for name in draw.drawings(StudyTables(bare, {}))}
+    assert kinds - fewer == {"recalibration", "temperature", "truth"}
+
+
+def test_several_seeds_have_figures_of_their_own(two_seeds):
+    names = [name for name in draw.drawings(two_seeds) if name.startswith("ece-")]
+    assert names == [f"ece-llama-alpaca-{seed}-mmlu-prox-texts-0shot" for seed in ("1", "2")]
+
+
+def test_a_study_without_tuned_checkpoints_has_a_folder_without_figures(study, tmp_path):
+    untuned = {name: study[name][study[name].data == "none"] for name in ("cells", "means", "reliability")}
+    assert draw.draw(StudyTables(untuned, {}), tmp_path / "figures") == []
+    assert "no figures" in (tmp_path / "figures" / draw.CAPTIONS).read_text()
+
+
+def test_each_figure_has_its_caption_beside_it(study, tmp_path):
+    figures = draw.draw(study, tmp_path)
+    text = (tmp_path / draw.CAPTIONS).read_text()
+    assert all(f"**{path.stem}.**" in text for path in figures)

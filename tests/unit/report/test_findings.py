@@ -1,0 +1,43 @@
+"""The paper's claims beside what was measured, and the summary."""
+
+from helpers.score_records import LANGUAGES
+
+from polycal.report import findings
+from polycal.report.study_tables import StudyTables
+
+
+def test_claim_checks_say_what_the_contrasts_say(study):
+    checks = findings.claim_checks(study)
+    contrasts = study["contrasts"]
+    over = contrasts.query("contrast == 'tuned_minus_base' and beta == '0' and metric == 'gap'")
+    over = over[over.language.isin(LANGUAGES)]
+    assert f"rose in {(over.difference > 0).sum()} of {len(over)} cells" in checks[0].measured
+    rises = "partly" if (over.difference > 0).all() else "no"
+    assert checks[0].agrees == ("yes" if (over.low > 0).all() else rises)
+    cut = contrasts.query("beta == '0.1' and metric == 'ece' and language == 'mean'")
+    cut = cut[cut.contrast == "smoothed_minus_unsmoothed"].iloc[0]
+    check = next(check for check in checks if "lowers ECE" in check.claim)
+    assert f"llama on alpaca {100 * cut.relative_ece_reduction:.0f}%" in check.measured
+
+
+def test_the_summary_gives_the_means_and_names_cells_at_chance(study):
+    [paragraph] = findings.summary(study)
+    means = study["means"].query("group == 'all' and beta == '0.1'").iloc[0]
+    assert f"With β = 0.1: accuracy {means.accuracy:.1%}, confidence {means.confidence:.1%}" in paragraph
+    assert "chance" not in paragraph
+    cells = study["cells"].assign(above_chance=lambda t: t.language != "yo")
+    [paragraph] = findings.summary(StudyTables({**study.tables, "cells": cells}, {}))
+    at_chance = (cells.language == "yo").sum()
+    assert f"In {at_chance} of {len(cells)} cells accuracy is not distinguishable from chance" in paragraph
+
+
+def test_the_summary_names_the_effect_of_the_english_temperature(study):
+    table = study["recalibration"]
+    ece = table[(table.language == "mean") & (table.beta == "0")].groupby("method").ece.mean()
+    [paragraph] = findings.summary(study)
+    assert f"from {ece['none']:.3f} to {ece['english']:.3f}" in paragraph
+
+
+def test_a_study_without_tuning_has_no_claims_to_check(study):
+    bare = {name: table for name, table in study.tables.items() if name != "contrasts"}
+    assert findings.claim_checks(StudyTables(bare, {})) == []
