@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import checkpoints
 from polycal.data import sources
+from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
 from polycal.study import grid, identities, paths
 from polycal.study.config_catalogues import Model
@@ -87,6 +88,11 @@ def questions_of(benchmark):
     )
 
 
+def question(wildcards):
+    """The question that a figure answers: its category in Snakemake's report."""
+    return FIGURE_KINDS[wildcards.kind].question
+
+
 STUDY_CONFIG = resolved(config)
 STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
 CACHE = paths.CACHE
@@ -112,16 +118,4 @@ PARALLEL = [name for name, languages in LANGUAGES_OF.items() if len(languages) >
 PAGE = {
     "caption": "../report/study.rst",
     "category": "What did tuning and smoothing change?",
-}
-# what a figure answers, by the first word of its name
-QUESTIONS = {
-    "overview": "Is every language over-confident?",
-    "confidence": "Does confidence grow more than accuracy?",
-    "beta": "What does smoothing change?",
-    "tradeoff": "What does smoothing change?",
-    "cure": "Does another cure do better?",
-    "cures": "Does another cure do better?",
-    "truth": "How far are the benchmarks themselves off?",
-    "ece": "How well is each language calibrated?",
-    "reliability": "How well is each language calibrated?",
 }

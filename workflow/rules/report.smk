@@ -34,13 +34,14 @@ rule report:
         # a function: a path may contain {language}, which Snakemake would take for a wildcard
         cell=lambda w: REPORT_CELL,
         code=version("report"),
-        study=lambda w, output: os.path.dirname(output.report),
+        captions=lambda w: {
+            kind: about.caption for kind, about in FIGURE_KINDS.items()
+        },
     shell:
         "polycal report"
         " --cell {params.cell:q}"
         " --code {params.code}"
         " --cache-dir {CACHE}"
-        " --study {params.study:q}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"
 
@@ -66,5 +67,5 @@ rule partial:
         study=lambda w, output: os.path.dirname(output.report),
     shell:
         "(polycal measure --partial --cell {params.measure:q} --cache-dir {CACHE} --out {params.study:q}"
-        " && polycal report --partial --cell {params.report:q} --study {params.study:q} --out {output.report:q})"
+        " && polycal report --cell {params.report:q} --out {output.report:q})"
         " > {log:q} 2>&1"
