@@ -15,7 +15,8 @@ from helpers.hub import Hub
 from helpers.world import ROOT, World
 
 from polycal.artifacts import records
-from polycal.report import provenance_section
+from polycal.audit import lineage
+from polycal.report.costs import costs
 
 FAKE = "hf_" + "n0t4R3al" * 5
 SCRIPT = "</script><script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>"
@@ -111,7 +112,7 @@ def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, brow
         f"return {ends}.filter(h => h[0] !== '#' || !document.getElementById(h.slice(1)))"
     )
     assert dead == []
-    value = next(a for a in browser.find_elements("css selector", "a.chain") if a.text.startswith("0."))
+    value = next(a for a in browser.find_elements("css selector", "a.record") if a.text.startswith("0."))
     value.click()
     row = browser.find_element("css selector", "li:target")
     assert "own" in row.text
@@ -123,7 +124,7 @@ def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, brow
     assert "language=yo/scores.parquet" in record.text
     record.find_element("partial link text", "brief").click()
     checkpoint = browser.find_element("css selector", "tr:target")
-    assert "results/checkpoints/model=own/data=talks" in checkpoint.text
+    assert "results/checkpoints/model=own/base_seed=none/data=talks" in checkpoint.text
     checkpoint.find_element("link text", "talks").click()
     source = browser.find_element("css selector", "tr:target")
     assert "from hub someone/talks at 0123456789abcdef" in source.text
@@ -139,7 +140,7 @@ def test_snakemakes_report_opens_offline_and_shows_text_as_text(work, browser):
     assert "the study on one page" in browser.find_element("tag name", "body").text
     # of a result's two buttons the second opens its caption
     browser.find_elements("css selector", "td a")[1].click()
-    caption = browser.find_element("xpath", "//*[contains(text(), 'provenance/present.json')]")
+    caption = browser.find_element("xpath", "//*[contains(text(), 'provenance/report.json')]")
     assert caption.is_displayed()
     rules = browser.execute_script("return rules")
     assert any("manifest.json" in name for name in rules["finetune"]["output"])
@@ -164,18 +165,18 @@ def test_nothing_that_a_study_leaves_holds_a_planted_secret(work):
 
 def test_every_product_has_a_manifest_that_keeps_to_the_published_schema(work):
     schema = json.loads((ROOT / "workflow/schemas/manifest.schema.json").read_text())
-    steps = provenance_section.behind(work / STUDY)
-    notes = [dict(step.product.note) for step in steps]
-    notes.append(json.loads((work / STUDY / "provenance/present.json").read_text()))
+    nodes = lineage.results_behind(work / STUDY)
+    notes = [dict(node.artifact.manifest) for node in nodes]
+    notes.append(json.loads((work / STUDY / "provenance/report.json").read_text()))
     for note in notes:
         jsonschema.validate(note, schema)
     assert {note["stage"] for note in notes} == {
-        "fetch_model", "fetch_instructions", "fetch_benchmark", "finetune", "score", "measure", "present",
+        "fetch_model", "fetch_instructions", "fetch_benchmark", "finetune", "score", "measure", "report",
     }  # fmt: skip
     shown = notes[-1]["files"]
     assert {"report.html", "tables/table1.md", "provenance/sources.json"} <= set(shown)
     assert any(name.endswith(".svg") for name in shown)
-    total = next(cost for cost in provenance_section.costs(steps) if cost["stage"] == "all")
+    total = next(cost for cost in costs(nodes) if cost["stage"] == "all")
     assert total["gpu"] == 0
     assert total["cpu"] > 0
     spent = sum(note["cost"]["wall_seconds"] for note in notes[:-1] if note.get("table", "cells") == "cells")
@@ -184,7 +185,7 @@ def test_every_product_has_a_manifest_that_keeps_to_the_published_schema(work):
 
 def test_a_copied_results_folder_tells_the_whole_chain_and_notices_an_edit(work, tmp_path):
     copy = tmp_path / "copied"
-    shutil.copytree(work / "results", copy, ignore=shutil.ignore_patterns(".kept", ".events"))
+    shutil.copytree(work / "results", copy, ignore=shutil.ignore_patterns(".cache", ".events"))
     world = World(tmp_path / "none", Hub())
     world.work.mkdir(parents=True)
     world.code = work.parent / "code"
