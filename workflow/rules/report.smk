@@ -4,7 +4,7 @@ localrules:
 
 rule report:
     input:
-        [f"{STUDY}/{table}.parquet" for table in TABLES],
+        measured=[f"{STUDY}/{table}.parquet" for table in TABLES],
     output:
         # Only files that no rule reads are flagged: Snakemake's report fails if a flagged input file is missing.
         report=report(
@@ -34,13 +34,13 @@ rule report:
         # a function: a path may contain {language}, which Snakemake would take for a wildcard
         cell=lambda w: REPORT_CELL,
         code=version("report"),
-        captions=lambda w: {
-            kind: about.caption for kind, about in FIGURE_KINDS.items()
-        },
+        measured=lambda w, input: [f"--measured={f}" for f in input.measured],
+        captions=lambda w: {kind: about.caption for kind, about in FIGURE_KINDS.items()},
     shell:
         "polycal report"
         " --cell {params.cell:q}"
         " --code {params.code}"
+        " {params.measured:q}"
         " --cache-dir {CACHE}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"
@@ -65,7 +65,8 @@ rule partial:
         report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],
         study=lambda w, output: os.path.dirname(output.report),
+        measured=[f"--measured={STUDY}-partial/{table}.parquet" for table in MEASURED],
     shell:
         "(polycal measure --partial --cell {params.measure:q} --cache-dir {CACHE} --out {params.study:q}"
-        " && polycal report --cell {params.report:q} --out {output.report:q})"
+        " && polycal report --partial --cell {params.report:q} {params.measured:q} --out {output.report:q})"
         " > {log:q} 2>&1"

@@ -34,23 +34,29 @@ MANIFEST, LANDING_PAGE = "report.json", "landing.yaml"
 
 
 def input_checksums(
-    cell: Mapping[str, Any], *, scores: Sequence[Path], conversations: Sequence[Path], out: Path
+    cell: Mapping[str, Any],
+    *,
+    measured: Sequence[Path],
+    scores: Sequence[Path],
+    conversations: Sequence[Path],
 ) -> dict[str, str]:
-    """Checksums of what the report shows: the measured tables beside ``out``, and the manifests of all results behind."""
-    return lineage.input_checksums(out.parent, lineage.results_behind(out.parent))
+    """Checksums of what the report shows: the measured tables of a study, and the manifests of all results behind."""
+    study = measured[0].parent
+    return lineage.input_checksums(study, lineage.results_behind(study))
 
 
 def report(
     cell: Mapping[str, Any],
     *,
+    measured: Sequence[Path],
     scores: Sequence[Path],
     conversations: Sequence[Path],
     out: Path,
     stamp: Stamp,
 ) -> list[Path]:
-    """Write tables, figures, the page ``out`` and the folder ``provenance`` of the study whose tables are beside ``out``.
+    """Write tables, figures, the page ``out`` and the folder ``provenance`` of a study.
 
-    ``scores`` are all score records of the grid; those that do not exist are listed as missing. Of each file of
+    ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid; those that do not exist are listed as missing. Of each file of
     ``conversations`` that exists, the page says what it contains. Returns all files except ``out``.
     Raises StudyError if a measured table is missing.
     """

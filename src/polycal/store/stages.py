@@ -23,12 +23,12 @@ class Input:
     """A result of another stage that a stage reads, given on the command line as ``--NAME``.
 
     ``kind`` is how its content is identified: ``record`` by the checksum of its rows, ``checkpoint`` by that of its
-    weights; a ``folder`` needs ``Stage.checksums``. Of ``many`` files each is identified by its name without suffix. ``paths_of_cell`` names a function
+    weights. Of ``many`` files each is identified by its name without suffix. ``paths_of_cell`` names a function
     that gives the files from the cell, for lists too long for a command line; ``--partial`` leaves missing ones out.
     """
 
     name: str
-    kind: Literal["record", "checkpoint", "folder"]
+    kind: Literal["record", "checkpoint"]
     help: str
     many: bool = False
     optional: bool = False
@@ -281,7 +281,7 @@ _ALL = (
         "report.page:report",
         schema.FilesManifest,
         inputs=(
-            Input("study", "folder", "Folder of the measured tables."),
+            Input("measured", "record", "Measured table of the study; repeat.", many=True),
             Input("scores", "record", "Score records.", many=True, paths_of_cell="study.grid:score_records"),
             Input(
                 "conversations",
