@@ -1,0 +1,210 @@
+"""The documents name files, commands and modules that exist, and their examples run."""
+
+import importlib.util
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from helpers.stamps import FixedStamp
+
+from polycal.artifacts import manifests, records
+from polycal.cli import app
+from polycal.store import manifest_schema
+from polycal.store.stages import STAGES, Input, Stage
+from polycal.study import paths
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("config/README.md", "config/own/README.md")),
+    *(ROOT / name for name in ("profiles/slurm/README.md", "tests/real/README.md")),
+]
+ARCHITECTURE = ROOT / "docs/architecture.md"
+
+TRACKED = re.compile(
+    r"(?:\.ci|benchmarks|config|docs|envs|profiles|results/reference|src|tests|workflow)(?:/[\w.*+-]+)*/?"
+    r"|(?:Makefile|Snakefile|pyproject\.toml|[A-Z]+\.(?:md|cff))"
+)
+"""Paths that are in the repository; all others are made by running it."""
+WRITTEN_BY_COMMANDS = {"config/accepted.yaml"}
+EXAMPLE_COMMAND = "question-lengths"
+COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
+
+
+def identifier(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
+
+
+def code_blocks(text: str, language: str | None = None) -> list[str]:
+    """The fenced blocks of a document, or those with a language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [code for name, code in found if language in (None, name)]
+
+
+def code(text: str) -> Iterator[str]:
+    """Every line of code of a document: of its fenced blocks, with continued lines joined, and its code spans."""
+    for block in code_blocks(text):
+        yield from block.replace("\\\n", " ").splitlines()
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose))
+
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=identifier)
+
+
+@every_document
+def test_files_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    words = {word.strip("'\"(),;:=") for line in code(text) for word in line.split()}
+    named = {word for word in words if TRACKED.fullmatch(word)} - WRITTEN_BY_COMMANDS
+    # a README beside the files that it describes names them without their folder
+    missing = {name for name in named if not any(ROOT.glob(name)) and not (document.parent / name).exists()}
+    assert not missing
+    links = re.findall(r"\]\(([^)#\s]+)\)", text)
+    local = [link for link in links if "://" not in link]
+    assert all((document.parent / link).exists() for link in local), local
+
+
+@every_document
+def test_commands_and_their_options_exist(document: Path) -> None:
+    for line in code(document.read_text(encoding="utf-8")):
+        for call in re.split(r"\s(?:&&|\||>)\s", line):
+            match = re.search(r"(?:^|[\s/\"$])polycal ([a-z][\w-]*)(.*)", call)
+            if match is None or match[1] == EXAMPLE_COMMAND:
+                continue
+            assert match[1] in COMMANDS, line
+            known = {option for parameter in COMMANDS[match[1]].params for option in parameter.opts}
+            assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[2])) <= known, line
+
+
+@every_document
+def test_targets_of_make_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in code(document.read_text(encoding="utf-8")):
+        assert set(re.findall(r"(?:^|\s)make ([a-z][\w-]*)", line)) <= targets, line
+
+
+@every_document
+def test_modules_and_tests_exist(document: Path) -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py")))
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for line in code(document.read_text(encoding="utf-8")):
+        for name in re.findall(r"polycal((?:\.[A-Za-z_]\w*)+)", line):
+            assert is_module_or_attribute(name[1:]), f"polycal{name}"
+        for name in re.findall(r"(?:^|\s)(test_\w+(?:\.py)?…?)", line):
+            if name.endswith(".py"):
+                assert name in files
+            else:
+                end = "" if name.endswith("…") else r"\("
+                assert re.search(rf"^def {name.rstrip('…')}{end}", sources, re.MULTILINE), name
+
+
+def is_module_or_attribute(name: str) -> bool:
+    path = ROOT / "src/polycal" / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent.with_suffix(".py")
+    if not module.is_file():
+        module = path.parent / "__init__.py"
+    return module.is_file() and re.search(rf"\b{path.name}\b", module.read_text()) is not None
+
+
+def test_the_readme_is_one_page_and_keeps_its_place_for_the_table() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 110
+    assert text.index("<!-- study: begin -->") < text.index("<!-- study: end -->")
+    named = set(re.findall(r"`([a-z][a-z-]*)`", text[text.index("## Pipeline") :]))
+    stages = {stage.command for stage in STAGES.values() if not stage.name.startswith("miniature")}
+    assert stages <= named
+    assert f"`{paths.CACHE}`" in text
+
+
+def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = code_blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    ece, smooth_ece = map(float, capsys.readouterr().out.split())
+    # three answers in three bins: (0.1 + 0.2 + 0.6) / 3
+    assert ece == pytest.approx(0.3)
+    assert 0 < smooth_ece < 1
+    assert names["weight"].grad.shape == names["weight"].shape
+
+
+def test_the_architecture_names_every_package_and_stage() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "src/polycal").glob("*/__init__.py")}
+    modules = {path.stem for path in (ROOT / "src/polycal").glob("*.py")} - {"__init__"}
+    layers = text[text.index("## Packages") : text.index("## The registry")]
+    assert all(f"`polycal.{name}`" in layers for name in packages | modules)
+    registry = text[text.index("## The registry") : text.index("## How a stage runs")]
+    assert set(re.findall(r"^\| `(\w+)` \|", registry, re.MULTILINE)) == set(STAGES)
+
+
+def test_the_architecture_orders_the_packages_as_the_contract_does() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rows = [
+        re.findall(r"`polycal\.(\w+)`", row.split(" | ")[0]) for row in text.splitlines() if row[:1] == "|"
+    ]
+    packages = {name for layer in layers for name in layer.split(" | ")}
+    assert [row for row in rows if row and set(row) <= packages] == [layer.split(" | ") for layer in layers]
+
+
+def test_the_table_of_edits_is_the_one_that_is_tested() -> None:
+    path = ROOT / "tests/unit/store/test_code_versions.py"
+    specification = importlib.util.spec_from_file_location("tested_edits", path)
+    assert specification is not None
+    assert specification.loader is not None
+    tested = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(tested)
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    table = text[text.index("| edited module |") :].partition("\n\n")[0]
+    rows = re.findall(r"^\| `polycal\.([\w.]+)` \| (.*) \|$", table, re.MULTILINE)
+    shown = {module.replace(".", "/"): set(re.findall(r"`(\w+)`", stages)) for module, stages in rows}
+    assert len(shown) == len(rows) == len(table.splitlines()) - 2
+    assert shown == tested.EDITS
+
+
+def test_the_example_of_a_new_stage_works(tmp_path: Path) -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    module, entry, path = code_blocks(text, "python")
+    names: dict[str, Any] = {}
+    exec(compile(module, "docs/architecture.md", "exec"), names)
+    stage = eval(entry, {"Stage": Stage, "Input": Input, "schema": manifest_schema})
+    assert stage.command == EXAMPLE_COMMAND
+    assert f"polycal {EXAMPLE_COMMAND}" in text
+    assert stage.entry.partition(":")[2] in names
+    exec(path, {"RESULTS": paths.RESULTS}, names)
+    assert names["LENGTHS"].endswith(stage.output)
+    questions = [
+        {
+            "question_id": str(number),
+            "group": "all",
+            "question": words,
+            "options": ["a", "b"],
+            "gold": 0,
+            "split": "test",
+        }
+        for number, words in enumerate(["four", "or eight"])
+    ]
+    records.write(tmp_path / "en.parquet", questions, records.QUESTION)
+    out = tmp_path / stage.output
+    names[stage.name]({}, questions=tmp_path / "en.parquet", out=out, stamp=FixedStamp(stage=stage.name))
+    assert manifests.read(out) == {"stage": "question_lengths", "mean_characters": 6}
+
+
+def test_the_citation_agrees_with_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["title"], citation["version"]) == (project["name"], project["version"])
+    assert citation["license"] == project["license"]
+    title = citation["preferred-citation"]["title"]
+    assert title in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
