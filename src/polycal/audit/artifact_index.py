@@ -1,8 +1,9 @@
 """All results of a results folder, found by path or by content checksum.
 
-A link between two results is a checksum: a result records the checksums of its inputs, and the result with that
-content is the one it read. No configuration and no repository is needed, so a copied results folder is enough. A copy
-lacks the downloads and questions; their manifests are copied into the study's provenance folder.
+A link between two results is a checksum: a result records the checksums of its inputs, and the result with
+that content is the one it read. No configuration and no repository is needed, so a copied results folder is
+enough. A copy lacks the downloads and questions; their manifests are copied into the study's provenance
+folder.
 """
 
 import json
@@ -55,7 +56,7 @@ class ArtifactIndex:
     """The results of a results folder and of the resources beside it, by path and by content."""
 
     def __init__(self, file: Path) -> None:
-        """Read all manifests of the results folder that ``file`` is in; outside of one, those of its own folder."""
+        """Read all manifests of the results folder around ``file``; without one, those of its own folder."""
         self.file = file.absolute()
         results = next((p for p in self.file.parents if RESULT_FOLDERS & set(_folder_names(p))), None)
         inside_resources = next((p for p in self.file.parents if p.name == "resources"), None)
@@ -89,7 +90,8 @@ class ArtifactIndex:
         artifact = self._by_file.get(Path(os.path.normpath(file.absolute())))
         if artifact is None:
             raise LineageError(
-                f"{file}: no manifest here mentions it; give a table, figure, record or checkpoint of a results folder."
+                f"{file}: no manifest here mentions it; give a table, figure, record or checkpoint"
+                " of a results folder."
             )
         return artifact
 

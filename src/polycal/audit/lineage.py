@@ -57,7 +57,7 @@ def results_behind(study: Path) -> list[LineageNode]:
 
 
 def input_checksums(study: Path, nodes: Sequence[LineageNode]) -> dict[str, str]:
-    """Checksums of what the report of ``study`` shows: its measured tables, and the manifests of ``nodes``."""
+    """Checksums of what the report of ``study`` shows: its measured tables and the manifests of ``nodes``."""
     manifests = files.canonical_json([dict(node.artifact.manifest) for node in nodes])
     tables = {path.name: files.sha256(path) for path in sorted(study.glob("*.parquet"))}
     return {**tables, "manifests": hashlib.sha256(manifests.encode()).hexdigest()}
@@ -73,7 +73,7 @@ def acceptances_behind(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
 
 
 def check(artifact: Artifact) -> list[str]:
-    """What is wrong with a result: its manifest against the schema and fingerprint, its files against the manifest."""
+    """What is wrong with a result: manifest against schema and fingerprint, files against manifest."""
     manifest = artifact.manifest
     if problems := manifest_checks.problems(manifest):
         return problems
@@ -107,7 +107,7 @@ def _tables_changed(report: Artifact) -> list[str]:
 
 
 def as_json(index: ArtifactIndex, nodes: list[LineageNode]) -> dict[str, Any]:
-    """The lineage as plain JSON: the file asked for, and every result with its manifest, problems and inputs."""
+    """The lineage as plain JSON: the file asked for, and all results with manifest, problems and inputs."""
     return {
         "file": os.path.relpath(index.file, index.base),
         "sha256": files.sha256(index.file),
@@ -125,7 +125,7 @@ def as_json(index: ArtifactIndex, nodes: list[LineageNode]) -> dict[str, Any]:
 
 
 def as_text(nodes: list[LineageNode]) -> str:
-    """The lineage as a tree: a result, how and when it was made, and indented below it its inputs; each result once."""
+    """The lineage as a tree: a result, how it was made, and below it its inputs; each result once."""
     lines: list[str] = []
     shown: set[str] = set()
 

@@ -14,9 +14,9 @@ MEAN = "mean over languages"
 def best_beta(study: StudyTables) -> pd.DataFrame:
     """The β of lowest ECE that keeps accuracy: a row per sweep and language, the mean over languages last.
 
-    A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. Of equal ECE the lower β is best. A sweep
-    without β = 0, or with nothing else, has no row. ``ece_change`` and ``accuracy_change`` against β = 0 have 95%
-    intervals that treat the best β as chosen beforehand, so they are slightly optimistic.
+    A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. Of equal ECE the lower β is best.
+    A sweep without β = 0, or with nothing else, has no row. ``ece_change`` and ``accuracy_change`` against β
+    = 0 have 95% intervals that treat the best β as chosen beforehand, so they are slightly optimistic.
     """
     rows = []
     for sweep in study.beta_sweeps():

@@ -1,7 +1,8 @@
 """Title, caption and question of every kind of figure.
 
-The kind is the first word of a figure's file name (``ece-llama-….png``) and consists of letters only. The report of a
-study shows title and caption. Snakemake's report shows the caption and groups figures by the question they answer.
+The kind is the first word of a figure's file name (``ece-llama-….png``) and consists of letters only. The
+report of a study shows title and caption. Snakemake's report shows the caption and groups figures by the
+question they answer.
 """
 
 from typing import NamedTuple
@@ -23,81 +24,84 @@ LANGUAGES = "How well is each language calibrated?"
 FIGURE_KINDS = {
     "overview": FigureKind(
         "Over-confidence in every language",
-        "Mean confidence minus accuracy in each language, with 95% intervals. To the right of the line a model is"
-        " over-confident. Languages are sorted by resource level; languages that the instruction data lack show what"
-        " tuning does to unseen languages.",
+        "Mean confidence minus accuracy in each language, with 95% intervals. To the right of the line a"
+        " model is over-confident. Languages are sorted by resource level; languages that the instruction"
+        " data lack show what tuning does to unseen languages.",
         OVERCONFIDENCE,
     ),
     "confidence": FigureKind(
         "Confidence against accuracy",
-        "Change of accuracy (horizontal) and of confidence (vertical) from the base model. Each point is one checkpoint"
-        " in one language. Above the dashed line confidence grew more than accuracy.",
+        "Change of accuracy (horizontal) and of confidence (vertical) from the base model. Each point is"
+        " one checkpoint in one language. Above the dashed line confidence grew more than accuracy.",
         "Does confidence grow more than accuracy?",
     ),
     "beta": FigureKind(
         "ECE against accuracy as β rises",
-        "Mean expected calibration error (ECE) and mean accuracy over languages. Each line connects the checkpoints of"
-        " one data set, starting at β = 0; the grey point is the base model. Lower is better calibrated, further right is"
-        " more accurate.",
+        "Mean expected calibration error (ECE) and mean accuracy over languages. Each line connects the"
+        " checkpoints of one data set, starting at β = 0; the grey point is the base model. Lower is better"
+        " calibrated, further right is more accurate.",
         SMOOTHING,
     ),
     "recalibration": FigureKind(
         "Smoothing against temperature scaling",
-        "Mean ECE over languages with 95% intervals, on the questions that were not used to fit a temperature."
-        " Temperatures are fitted on a fifth of the question ids: on English alone, per resource level, or per language."
-        " Black bars are the noise floor of the models without a temperature.",
+        "Mean ECE over languages with 95% intervals, on the questions that were not used to fit a"
+        " temperature. Temperatures are fitted on a fifth of the question ids: on English alone, per"
+        " resource level, or per language. Black bars are the noise floor of the models without a"
+        " temperature.",
         ALTERNATIVES,
     ),
     "temperature": FigureKind(
         "Smoothing against temperature scaling in each language",
-        "ECE of each language with 95% intervals: without and with smoothing, each without a temperature and with the one"
-        " temperature that was fitted on English questions.",
+        "ECE of each language with 95% intervals: without and with smoothing, each without a temperature"
+        " and with the one temperature that was fitted on English questions.",
         ALTERNATIVES,
     ),
     "truth": FigureKind(
         "ECE against the true answers",
-        "Mean ECE over languages, computed in two ways: against the benchmark's answers, which are one random draw per"
-        " question, and against the true probability that the chosen option is correct, which is known in a synthetic"
-        " world only. The difference is the error that the benchmark itself adds. The dotted line is the ECE of the true"
-        " distribution itself, which is due to chance alone.",
+        "Mean ECE over languages, computed in two ways: against the benchmark's answers, which are one"
+        " random draw per question, and against the true probability that the chosen option is correct,"
+        " which is known in a synthetic world only. The difference is the error that the benchmark itself"
+        " adds. The dotted line is the ECE of the true distribution itself, which is due to chance alone.",
         "How large is the error of the benchmarks themselves?",
     ),
     "diversity": FigureKind(
         "Do languages that lose diversity lose calibration?",
-        "Each point is one checkpoint in one language. Horizontal: change from the base model of the logarithm of the"
-        " smallest singular value of the prompt embeddings' covariance (with shrinkage). Vertical: change of ECE. The"
-        " paper's explanation predicts points in the upper left.",
+        "Each point is one checkpoint in one language. Horizontal: change from the base model of the"
+        " logarithm of the smallest singular value of the prompt embeddings' covariance (with shrinkage)."
+        " Vertical: change of ECE. The paper's explanation predicts points in the upper left.",
         "Do languages that lose diversity lose calibration?",
     ),
     "nexttoken": FigureKind(
         "Calibration of next-token predictions",
-        "Calibration of the most probable next token in held-out conversations, all languages together: ECE (top) and"
-        " confidence minus accuracy (bottom), with 95% intervals from resampled conversations.",
+        "Calibration of the most probable next token in held-out conversations, all languages together: ECE"
+        " (top) and confidence minus accuracy (bottom), with 95% intervals from resampled conversations.",
         "Are next-token predictions calibrated?",
     ),
     "ablation": FigureKind(
         "Languages of the instruction data",
-        "Confidence minus accuracy in each language after tuning on English alone, on the data set's own mixture of"
-        " languages, and on equally many conversations per language. Base models and tuned models without smoothing.",
+        "Confidence minus accuracy in each language after tuning on English alone, on the data set's own"
+        " mixture of languages, and on equally many conversations per language. Base models and tuned models"
+        " without smoothing.",
         "Do the languages of the instruction data matter?",
     ),
     "tradeoff": FigureKind(
         "ECE against accuracy in each language",
-        "ECE and accuracy in each language. Each line starts at β = 0; the grey point is the base model. Left of the dotted"
-        " line accuracy is lower by one percentage point or more.",
+        "ECE and accuracy in each language. Each line starts at β = 0; the grey point is the base model."
+        " Left of the dotted line accuracy is lower by one percentage point or more.",
         SMOOTHING,
     ),
     "ece": FigureKind(
         "ECE by language",
-        "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a perfectly calibrated"
-        " model with the same confidences would have on as many questions. An ECE near it shows no miscalibration.",
+        "ECE of each language with 95% intervals. The black tick is the noise floor: the ECE that a"
+        " perfectly calibrated model with the same confidences would have on as many questions. An ECE near"
+        " it shows no miscalibration.",
         LANGUAGES,
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
-        "Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin with its 95%"
-        " interval; bars show the share of questions in the bin. A calibrated model is on the dashed line, an over-confident"
-        " one below it. A point over a low bar is based on few questions.",
+        "Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
+        " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
+        " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,
     ),
 }

@@ -11,9 +11,10 @@ SECONDS = {"wall_seconds": "wall", "cpu_seconds": "cpu", "gpu_seconds": "gpu", "
 
 
 def costs(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """Number of results and jobs, hours (wall, cpu, gpu, queue) and peak memory (GiB) of each stage, and of ``all``.
+    """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory (GiB) per stage, and of ``all``.
 
-    Hours include failed attempts; ``failed`` is their number, ``lost`` their wall hours. Hours are None if unknown.
+    Hours include failed attempts; ``failed`` is their number, ``lost`` their wall hours. Hours are None where
+    unknown.
     """
     manifests: dict[str, list[Mapping[str, Any]]] = {}
     seen: set[str] = set()

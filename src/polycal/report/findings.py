@@ -67,8 +67,8 @@ def _accuracy_after_tuning(accuracy: pd.DataFrame, where: str) -> ClaimCheck:
     gained = int((accuracy.low > 0).sum())
     return ClaimCheck(
         "Tuning does not raise accuracy.",
-        f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; the interval is above zero in"
-        f" {gained} of {len(accuracy)} cells.",
+        f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; the interval is above"
+        f" zero in {gained} of {len(accuracy)} cells.",
         # by chance alone one interval in forty is above zero
         _agreement(gained <= 0.05 * len(accuracy), bool(accuracy.difference.mean() <= 0)),
     )
@@ -83,7 +83,7 @@ def _smoothing_lowers_ece(ece: pd.DataFrame, beta: str, where: str) -> ClaimChec
     halved = not published or ece.relative_ece_reduction.max() >= 0.4
     return ClaimCheck(
         f"Smoothing with β = {beta} lowers ECE{size}.",
-        f"{where}: ECE fell by {reductions}.",
+        f"{where}: relative reduction of ECE: {reductions}.",
         _agreement(
             bool((ece.relative_ece_reduction_low > 0).all() and halved),
             bool((ece.relative_ece_reduction > 0).all()),
@@ -92,7 +92,7 @@ def _smoothing_lowers_ece(ece: pd.DataFrame, beta: str, where: str) -> ClaimChec
 
 
 def _smoothing_keeps_accuracy(accuracy: pd.DataFrame, beta: str, where: str) -> ClaimCheck:
-    largest = accuracy.loc[accuracy.difference.abs().idxmax()]
+    largest = accuracy.iloc[int(accuracy.difference.abs().to_numpy().argmax())]
     return ClaimCheck(
         f"Smoothing with β = {beta} changes accuracy by at most {ACCURACY_TOLERANCE}.",
         f"{where}: the largest change is {largest.difference:+.3f} [{largest.low:+.3f}, {largest.high:+.3f}]"
@@ -115,7 +115,10 @@ def _agreement(wholly: bool, partly: bool) -> Literal["yes", "partly", "no"]:
 
 
 def summary(study: StudyTables) -> list[str]:
-    """The study in a few sentences per benchmark and protocol: unweighted means over models, data sets and languages."""
+    """The study in a few sentences per benchmark and protocol.
+
+    Numbers are unweighted means over models, data sets and languages.
+    """
     means = study["means"]
     means = means[means.group == "all"]
     paragraphs = []
@@ -140,7 +143,7 @@ def _levels(row: Mapping[Any, float]) -> str:
 
 
 def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
-    """How a temperature that was fitted on English changes the ECE of unsmoothed models, on the other questions."""
+    """How a temperature fitted on English changes the ECE of unsmoothed models, on the other questions."""
     table = study.get("recalibration")
     if table.empty:
         return ""
@@ -149,8 +152,8 @@ def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
     if not {"none", "english"} <= set(ece.index):
         return ""
     return (
-        "A single temperature, fitted on English questions after training, changes the ECE of the unsmoothed models"
-        f" from {ece['none']:.3f} to {ece['english']:.3f}."
+        "A single temperature, fitted on English questions after training, changes the ECE of the unsmoothed"
+        f" models from {ece['none']:.3f} to {ece['english']:.3f}."
     )
 
 
@@ -160,6 +163,6 @@ def _at_chance(cells: pd.DataFrame, benchmark: str, protocol: str) -> str:
     if not at_chance:
         return ""
     return (
-        f"In {at_chance} of {len(scored)} cells accuracy is not distinguishable from chance, so their calibration is"
-        " that of guessing."
+        f"In {at_chance} of {len(scored)} cells accuracy is not distinguishable from chance, so their"
+        " calibration is that of guessing."
     )

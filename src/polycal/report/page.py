@@ -1,4 +1,4 @@
-"""The stage ``report``: tables, figures and a page that links each number to the records that it came from."""
+"""The stage ``report``: tables, figures, and a page that links each number to the records behind it."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def input_checksums(
     scores: Sequence[Path],
     conversations: Sequence[Path],
 ) -> dict[str, str]:
-    """Checksums of what the report shows: the measured tables of a study, and the manifests of all results behind."""
+    """Checksums of what the report shows: the measured tables, and the manifests of all results behind."""
     study = measured[0].parent
     return lineage.input_checksums(study, lineage.results_behind(study))
 
@@ -56,9 +56,9 @@ def report(
 ) -> list[Path]:
     """Write tables, figures, the page ``out`` and the folder ``provenance`` of a study.
 
-    ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid; those that do not exist are listed as missing. Of each file of
-    ``conversations`` that exists, the page says what it contains. Returns all files except ``out``.
-    Raises StudyError if a measured table is missing.
+    ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid;
+    those that do not exist are listed as missing. Of each file of ``conversations`` that exists, the page
+    says what it contains. Returns all files except ``out``. Raises StudyError if a measured table is missing.
     """
     folder = out.parent
     study = study_tables.read(folder, cell["languages"])
@@ -89,7 +89,7 @@ def _write_provenance(
     nodes: Sequence[LineageNode],
     settings: Mapping[str, Any],
 ) -> list[Path]:
-    """Write the manifest of the report, the manifests of sources outside of the results, and Snakemake's landing page.
+    """Write the report's manifest, the manifests of sources outside of the results, and the landing page.
 
     A copy of the results folder is then enough to trace every number, without the downloads.
     """
@@ -122,8 +122,8 @@ def page(
 ) -> str:
     """The HTML of the report. All text is escaped, figures (PNG) are inlined, and the page loads nothing.
 
-    ``settings`` is the study's grid and conventions, shown as JSON. ``nodes`` are the results behind the tables:
-    every value of Table 1 links to its records, and these to what they read.
+    ``settings`` is the study's grid and conventions, shown as JSON. ``nodes`` are the results behind the
+    tables: every value of Table 1 links to its records, and these to what they read.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("polycal.report"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -157,9 +157,12 @@ def _table(table: pd.DataFrame) -> dict[str, Any]:
     return {"columns": list(table.columns), "rows": table.to_dict("records")}
 
 
-def _figure(path: Path) -> dict[str, str]:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return {"name": path.stem, "kind": captions.kind_of(path.stem), "data": data}
+def _figure(path: Path) -> dict[str, Any]:
+    png = path.read_bytes()
+    # bytes 16 to 19 of a PNG are its width in pixels
+    several_panels = int.from_bytes(png[16:20], "big") > 1000
+    data = base64.b64encode(png).decode()
+    return {"name": path.stem, "kind": captions.kind_of(path.stem), "data": data, "wide": several_panels}
 
 
 def _instruction_set(path: Path, scored: set[str]) -> dict[str, Any]:

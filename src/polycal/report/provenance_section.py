@@ -1,4 +1,4 @@
-"""The report's section on provenance: every result behind the tables, and which records a number is a mean of."""
+"""The report's section on provenance: all results behind the tables, and the records behind a number."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ NAMING_KEYS = (*CHECKPOINT_KEYS, "lr", "benchmark", "protocol", "language")
 
 
 def stages(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """The results by stage, from the tables back to the sources, as the page shows them; ``id`` is an anchor."""
+    """The results by stage, from the tables back to the sources, for the page; ``id`` is an anchor."""
     anchors = {node.artifact.path: _anchor(node) for node in nodes}
     present = {node.artifact.stage for node in nodes}
     order = [*(stage for stage in STAGES if stage in present), *sorted(present - set(STAGES))]
@@ -56,7 +56,7 @@ def _name(node: LineageNode) -> str:
 
 
 def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """For each row of a table, given by its keys, the score records that its values are means over, by language.
+    """For each row of a table, given by its keys, the score records that its values are means of.
 
     A row that compares a data set with another, its ``reference``, is based on the records of both.
     """

@@ -1,4 +1,4 @@
-"""Publishing a study: its overview figures, Table 1 and provenance in a folder, and a short table in a README."""
+"""Publishing a study: overview figures, Table 1 and provenance in a folder, a short table in a README."""
 
 import shutil
 from pathlib import Path
@@ -25,11 +25,11 @@ class PublicationError(PolycalError):
 
 
 def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
-    """Copy the overview figures and Table 1 of the study in ``folder`` to ``out``, and write its provenance there.
+    """Copy overview figures and Table 1 of the study in ``folder`` to ``out``, and write its provenance.
 
-    ``provenance.json`` lists the score records and measured tables. The short table of the study's first benchmark
-    replaces the text between the marks in ``readme``. Returns the copied files. Raises PublicationError if a record
-    was made by uncommitted code, or if a file or the marks are missing.
+    ``provenance.json`` lists the score records and measured tables. The short table of the study's first
+    benchmark replaces the text between the marks in ``readme``. Returns the copied files. Raises
+    PublicationError if a record was made by uncommitted code, or if a file or the marks are missing.
     """
     before, after = _around_table(readme)
     study = study_tables.read(folder, {})
@@ -49,8 +49,8 @@ def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
 
 
 def _score_records(study: StudyTables) -> list[Path]:
-    cells = study["cells"][list(CELL_KEYS)].to_dict("records")
-    return [Path(paths.SCORES.format(**cell)) for cell in cells]
+    cells = study["cells"][list(CELL_KEYS)].itertuples(index=False, name=None)
+    return [Path(paths.SCORES.format(**dict(zip(CELL_KEYS, cell, strict=True)))) for cell in cells]
 
 
 def _around_table(readme: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""How the claims depend on conventions: a summary of the sensitivity table, and the tables that are shown in full."""
+"""How the claims depend on conventions: a summary of the table ``sensitivity``, and tables in full."""
 
 from collections.abc import Mapping
 
@@ -31,8 +31,9 @@ IN_FULL = ("claims", "recalibration", "truth")
 def conventions(study: StudyTables) -> pd.DataFrame:
     """In how many conventions each claim holds, over models and data sets, and which reverse it; as texts.
 
-    ``Reversed under`` names the choices (protocol, normalisation, bins, weighting) under which the claim fails in at
-    least half of the cases and clearly more often than overall. The table ``claims`` lists every convention.
+    ``Reversed under`` names the choices (protocol, normalisation, bins, weighting) under which the claim
+    fails in at least half of the cases and clearly more often than overall. The table ``claims`` lists every
+    convention.
     """
     table = study.get("sensitivity")
     rows = []
@@ -64,6 +65,6 @@ def _reversing_choices(cases: pd.DataFrame) -> list[str]:
 
 
 def tables(study: StudyTables) -> Mapping[str, pd.DataFrame]:
-    """Tables by name: the conventions as the report shows them, and the tables of ``IN_FULL`` that were measured."""
+    """Tables by name: the conventions as the report shows them, and the measured ones of ``IN_FULL``."""
     shown = {"conventions": conventions(study), **{name: study.get(name) for name in IN_FULL}}
     return {name: table for name, table in shown.items() if len(table)}

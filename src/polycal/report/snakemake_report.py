@@ -1,4 +1,4 @@
-"""The first page of Snakemake's report: commits, code versions, acceptances, cost and configuration of a study."""
+"""The first page of Snakemake's report: commits, code versions, acceptances, cost, configuration."""
 
 import html
 import json
@@ -20,7 +20,8 @@ def write_landing_page(
 ) -> None:
     """Write the YAML file for ``snakemake --report-metadata``.
 
-    ``run`` is the run record of the report, ``nodes`` are the results behind it, ``settings`` its configuration.
+    ``run`` is the run record of the report, ``nodes`` are the results behind it, ``settings`` its
+    configuration.
     """
     # Snakemake shows a value without its key, and no list at all: one value holds all facts, one per line
     lines = [
@@ -46,7 +47,8 @@ def _facts(
         "Commits of its results": sorted(commits),
         "Code versions": sorted({f"{made['stage']} {made['code_version']}" for made in manifests}),
         "Accepted changes": [
-            f"{entry['stage']}: {entry['new']} counts as {entry['old']}, because {entry['because']} ({entry['author']})"
+            f"{entry['stage']}: {entry['new']} counts as {entry['old']}, because {entry['because']}"
+            f" ({entry['author']})"
             for entry in accepted.values()
         ]
         or ["none"],
@@ -60,7 +62,7 @@ def _facts(
 def escaped(text: str) -> str:
     """Text so that Snakemake's landing page shows it unchanged.
 
-    Snakemake reads a value as a YTE template (a leading question mark starts code), then as reStructuredText, and
-    puts the result as HTML into a script without escaping.
+    Snakemake reads a value as a YTE template (a leading question mark starts code), then as reStructuredText,
+    and puts the result as HTML into a script without escaping.
     """
     return re.sub(r"([^\w\s])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

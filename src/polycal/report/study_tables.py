@@ -1,4 +1,4 @@
-"""The measured tables of a study, as tables and figures read them, and the names of checkpoints and languages."""
+"""The measured tables of a study as the report reads them, and names of checkpoints and languages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class BetaSweep(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The measured tables of a study by name (without ``.parquet``), and English names of languages by code."""
+    """The measured tables of a study by name (without ``.parquet``), and languages' English names by code."""
 
     tables: Mapping[str, pd.DataFrame]
     languages: Mapping[str, str]
@@ -51,7 +51,7 @@ class StudyTables:
         return self.languages.get(code, code)
 
     def beta_sweeps(self, benchmark: str | None = None, protocol: str | None = None) -> list[BetaSweep]:
-        """Every sweep of tuned checkpoints, sorted; with ``benchmark`` and ``protocol`` only those scored so."""
+        """All sweeps of tuned checkpoints, sorted; only those of ``benchmark`` and ``protocol``, if given."""
         cells = self["cells"]
         keys = cells[cells.data != NONE][list(BetaSweep._fields)]
         sweeps = sorted({BetaSweep(*row) for row in keys.itertuples(index=False, name=None)})

@@ -46,6 +46,6 @@ def mark(number: int) -> tuple[str, str]:
 
 
 def marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each setting: the first for the base model, the following for the others in order."""
+    """Colour and marker of each setting: the first for the base model, then in order for the others."""
     others = [name for name in names if name != BASE]
     return {name: mark(0 if name == BASE else 1 + others.index(name)) for name in names}

@@ -20,7 +20,8 @@ def markdown(table: pd.DataFrame) -> str:
 def latex(table: pd.DataFrame, sections: list[str], long: bool = False) -> str:
     """A table of texts in LaTeX, for ``\\input``; the columns ``sections`` become headings of groups of rows.
 
-    The document needs the package booktabs. With ``long`` the table may span pages and needs longtable as well.
+    The document needs the package booktabs. With ``long`` the table may span pages and needs longtable as
+    well.
     """
     shown = table.drop(columns=sections)
     body: list[str] = []

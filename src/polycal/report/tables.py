@@ -1,7 +1,7 @@
 """The study's numbers as tables: Table 1, one data set against another, and a metric by language.
 
-Table 1 has the shape of the paper's: a row per checkpoint, means over languages, and the change against β = 0. The
-tables by language have a row per language and a column per checkpoint.
+Table 1 has the shape of the paper's: a row per checkpoint, means over languages, and the change against β =
+0. The tables by language have a row per language and a column per checkpoint.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,11 @@ _ENDS = {"difference": "", "low": "_low", "high": "_high"}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """Table 1 in full: a row per checkpoint, benchmark and protocol, base models before what was tuned from them.
+    """Table 1 in full: a row per checkpoint, benchmark and protocol, base models before tuned ones.
 
-    Columns: ``KEYS``, ``languages``, the unweighted mean of each metric over them with ``_low`` and ``_high`` (95%), and
-    for smoothed checkpoints ``_change`` against β = 0 on the same questions, with its own ``_low`` and ``_high``.
+    Columns: ``KEYS``, ``languages``, the unweighted mean of each metric over them with ``_low`` and ``_high``
+    (95%), and for smoothed checkpoints ``_change`` against β = 0 on the same questions, with its own ``_low``
+    and ``_high``.
     """
     means = study["means"]
     intervals = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
@@ -62,7 +63,7 @@ def table_one(study: StudyTables) -> pd.DataFrame:
 
 
 def pairs(study: StudyTables) -> pd.DataFrame:
-    """Keys of the rows of ``data_sets``: those of the first set's checkpoint, and ``reference``, the second set."""
+    """Keys of the rows of ``data_sets``: of the first set's checkpoint, and ``reference``, the second set."""
     contrasts = _pair_contrasts(study)
     return contrasts[contrasts.metric == "ece"][[*KEYS, "reference"]] if len(contrasts) else contrasts
 
@@ -75,10 +76,10 @@ def _pair_contrasts(study: StudyTables) -> pd.DataFrame:
 
 
 def data_sets(study: StudyTables) -> pd.DataFrame:
-    """One data set against another, as texts: a row per model, β and pair, mean over the languages that both have.
+    """One data set against another, as texts: a row per model, β and pair, mean over shared languages.
 
-    Each value is the first set's minus the second's on the same questions, with its 95% interval; empty if no model
-    was tuned on two sets.
+    Each value is the first set's minus the second's on the same questions, with its 95% interval; empty if no
+    model was tuned on two sets.
     """
     contrasts = _pair_contrasts(study)
     if contrasts.empty:
@@ -94,7 +95,7 @@ def data_sets(study: StudyTables) -> pd.DataFrame:
 
 
 def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame:
-    """One metric of a benchmark: a row per language by resource level, then the means; a column per checkpoint."""
+    """One metric of a benchmark: a row per language by resource level, then means; checkpoints as columns."""
     cells, means = study["cells"], study["means"]
     cells, means = cells[cells.benchmark == benchmark], means[means.benchmark == benchmark]
     mean = means.assign(language=means.group)[[*KEYS, "language", metric]]
@@ -155,7 +156,7 @@ def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] 
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """By benchmark, protocol and base model; base models before tuned ones, then by data, recipe, seed and β."""
+    """By benchmark, protocol and model; base models before tuned ones; then by data, recipe, seed and β."""
     value = [-1.0 if beta == NONE else float(beta) for beta in table.beta]
     ranked = table.assign(tuned=table.data != NONE, value=value)
     ranked = ranked.sort_values([*KEYS[:4], "tuned", *KEYS[4:7], "value"], kind="stable")

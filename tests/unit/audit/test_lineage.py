@@ -17,9 +17,9 @@ from polycal.study import config_reference
 COST = {
     "wall_seconds": 1.5, "cpu_seconds": 1.0, "gpus": 0, "gpu_seconds": 0.0, "peak_memory_bytes": 1, "queue_seconds": None,
 }  # fmt: skip
-TRAINING = "results/checkpoints/model=m/data=d/recipe=r/beta=0/seed=1/lr=0.1"
+TRAINING = "results/checkpoints/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=1/lr=0.1"
 RECORD = (
-    "results/scores/model=m/data=d/recipe=r/beta=0/seed=1/benchmark=b/protocol=p/language=en/scores.parquet"
+    "results/scores/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=1/benchmark=b/protocol=p/language=en/scores.parquet"
 )
 
 
@@ -53,10 +53,10 @@ def weights(folder, text):
 def root(tmp_path):
     """Base model, instructions and questions; a checkpoint; its record; a table; the study's pages."""
     root = tmp_path / "whole"
-    base = weights(root / "resources/models/m/abc", "base")
+    base = weights(root / "resources/models/m/base_seed=none/abc", "base")
     told = manifest_of("fetch_model", {"model": "m"}, {})
     told |= {"source": {"hub": "a/m", "revision": "c" * 40}, "revision": "c" * 40, "folder": "abc", **base}
-    files.write_json(root / "resources/models/m/manifest.json", told)
+    files.write_json(root / "resources/models/m/base_seed=none/manifest.json", told)
     source = {"source": {"path": "/data/talks"}, "files": {}}
     rows = [
         {
@@ -133,7 +133,7 @@ def test_a_table_leads_to_every_source_and_the_chain_holds(root):
         RECORD,
         f"{TRAINING}/manifest.json",
         "resources/instructions/d.parquet",
-        "resources/models/m/manifest.json",
+        "resources/models/m/base_seed=none/manifest.json",
         "resources/benchmarks/b/en.parquet",
     ]
     text = lineage.as_text(steps)
@@ -155,19 +155,19 @@ def test_records_checkpoints_and_weights_have_a_chain_too(root, file):
 
 
 def test_a_model_of_the_miniature_leads_to_its_pre_training(root):
-    gate = root / "resources/miniature/models/m/gate.json"
+    gate = root / "resources/miniature/models/m/base_seed=0/gate.json"
     base = weights(gate.parent, "base")
     told = {**manifest_of("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
     files.write_json(gate, told)
-    manifest = root / "resources/models/m/manifest.json"
+    manifest = root / "resources/models/m/base_seed=none/manifest.json"
     told = manifest_of("fetch_model", {"model": "m"}, {"model": base["content"]})
-    told |= {"source": {"miniature": "m"}, "revision": None, "folder": "../../miniature/models/m", **base}
+    told |= {"source": {"miniature": "resources/miniature/models/m/base_seed=0"}, "revision": None, "folder": "../../../miniature/models/m/base_seed=0", **base}
     files.write_json(manifest, told)
     steps = steps_of(root / RECORD)
     assert lineage.broken(steps) is None
     read = {step.artifact.path: [one.artifact.path for one in step.reads] for step in steps}
-    assert read["resources/models/m/manifest.json"] == ["resources/miniature/models/m/gate.json"]
-    assert "resources/models/m/manifest.json" in read[f"{TRAINING}/manifest.json"]
+    assert read["resources/models/m/base_seed=none/manifest.json"] == ["resources/miniature/models/m/base_seed=0/gate.json"]
+    assert "resources/models/m/base_seed=none/manifest.json" in read[f"{TRAINING}/manifest.json"]
     gate.unlink()
     assert "which no result here contains" in str(lineage.broken(steps_of(manifest)))
 
@@ -260,7 +260,7 @@ def test_files_that_no_note_speaks_of_are_refused(root, tmp_path):
 
 def test_the_schema_refuses_what_the_models_refuse(root):
     said = json.loads((root / TRAINING / "manifest.json").read_text())
-    schema = json.loads((config_reference.Path(__file__).parents[3] / config_reference.MANIFESTS).read_text())
+    schema = json.loads((config_reference.Path(__file__).parents[3] / config_reference.MANIFEST_SCHEMA).read_text())
     jsonschema.validate(said, schema)
     for broken in (
         {"fingerprint": "abc"},

@@ -41,7 +41,7 @@ def two_seeds(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def probed_study():
-    """Tables of further model runs, with invented numbers: three mixtures of one data set, embeddings, next tokens."""
+    """Invented tables of further model runs: three mixtures of one data set, embeddings, next tokens."""
     return _probed_study()
 
 

@@ -45,7 +45,8 @@ def test_the_page_loads_nothing_escapes_text_and_names_what_is_missing(study, st
 
 
 COST = {
-    "wall_seconds": 1.5, "cpu_seconds": 1.0, "gpus": 0, "gpu_seconds": 0.0, "peak_memory_bytes": 1, "queue_seconds": None,
+    "wall_seconds": 1.5, "cpu_seconds": 1.0, "gpus": 0, "gpu_seconds": 0.0, "peak_memory_bytes": 1,
+    "queue_seconds": None,
 }  # fmt: skip
 
 
@@ -53,15 +54,15 @@ def run_record(stage, cell, reads):
     code = "0123456789ab"
     return {
         "stage": stage, "cell": {"stage": stage, **cell}, "reads": reads, "code": code, "code_version": code,
-        "fingerprint": cache.fingerprint({"stage": stage, **cell}, code, reads), "acceptances": [], "commit": "c" * 40,
-        "dirty": False, "lock": None, "host": "h", "python": "3.12", "job": None,
+        "fingerprint": cache.fingerprint({"stage": stage, **cell}, code, reads), "acceptances": [],
+        "commit": "c" * 40, "dirty": False, "lock": None, "host": "h", "python": "3.12", "job": None,
         "started": "2026-01-01T10:00:00+00:00", "cost": COST,
     }  # fmt: skip
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """A results folder with score records and measured tables; ``sharpness`` decides which checkpoints there are."""
+    """Builds a results folder with score records and measured tables of the checkpoints with ``betas``."""
 
     def build(betas=("none", "0", "0.1")):
         files = score_records.study(tmp_path / "results/scores", n=40)
@@ -84,9 +85,10 @@ def written_by(study, files):
     out = study / "report.html"
     cell = {"languages": {"en": "English"}, "origins": []}
     stamp = FixedStamp(**run_record("report", cell, {}))
-    told = {"scores": files, "conversations": [], "out": out}
-    assert {"cells.parquet", "manifests"} <= set(page.input_checksums(cell, **told))
-    return out, page.report(cell, **told, stamp=stamp)
+    tables = sorted(study.glob("*.parquet"))
+    shown = {"measured": tables, "scores": files, "conversations": []}
+    assert {"cells.parquet", "manifests"} <= set(page.input_checksums(cell, **shown))
+    return out, page.report(cell, **shown, out=out, stamp=stamp)
 
 
 def test_the_stage_writes_tables_figures_page_and_manifest(results):

@@ -15,7 +15,7 @@ FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "di
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """Folder of a finished study, folder to publish to, and README; the records are where the study's paths say."""
+    """Folder of a finished study, folder to publish to, and README; the records are at their usual paths."""
     monkeypatch.chdir(tmp_path)
     files = []
     for path in score_records.study(tmp_path / "invented"):

@@ -1,4 +1,4 @@
-"""Over-confidence and calibration in each language: overview, change of confidence, ECE, reliability diagrams."""
+"""Over-confidence and calibration per language: overview, change of confidence, ECE, reliability."""
 
 from typing import Any
 
@@ -90,7 +90,7 @@ def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """Reliability diagrams: a row per language, a column per setting; bars show the share of questions in a bin."""
+    """Reliability diagrams: a row per language, a column per setting; bars are shares of questions."""
     bins, cells = study.rows("reliability", sweep), study.rows("cells", sweep)
     order, settings = study_tables.languages_in_order(cells), study_tables.setting_names(cells)
     size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))

@@ -1,7 +1,7 @@
 """What several figures share: grids of panels, a row of marks per language, axis labels and the legend."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ from polycal.vocabulary import RESOURCE_LEVELS
 def panels(
     sweeps: Sequence[BetaSweep], heading: float, height: float
 ) -> tuple[Figure, Any, list[tuple[BetaSweep, Any]]]:
-    """A grid with a column per model and a row per data set: the figure, all axes, and each sweep with its axis.
+    """A column per model and a row per data set: the figure, all axes, and each sweep with its axis.
 
     The figure is ``heading`` inches plus ``height`` per row high.
     """
@@ -52,15 +52,15 @@ def language_rows(
 ) -> None:
     """Draw a row per language and in it a mark with its interval per setting, languages by resource level.
 
-    ``rows`` has language, resource, setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the resource
-    levels are written to the right of the axis. seaborn computes intervals itself and cannot draw given ones, so the
-    error bars are matplotlib's.
+    ``rows`` has language, resource, setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the
+    resource levels are written to the right of the axis. seaborn computes intervals itself and cannot draw
+    given ones, so the error bars are matplotlib's.
     """
     order = study_tables.languages_in_order(rows)
     looks = style.marks(settings)
     for number, name in enumerate(settings):
-        chosen = rows[rows.setting == name].set_index("language").reindex(order)
-        y = np.arange(len(order)) + (number - (len(settings) - 1) / 2) * 0.17
+        chosen = rows[rows.setting == name].sort_values("language", key=lambda codes: codes.map(order.index))
+        y = chosen.language.map(order.index) + (number - (len(settings) - 1) / 2) * 0.17
         colour, marker = looks[name]
         axis.errorbar(
             chosen[metric],
@@ -99,7 +99,7 @@ def _separate_levels(axis: Any, rows: pd.DataFrame, order: Sequence[str], named:
 
 
 def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:
-    """Distances from ``metric`` to ``_low`` and to ``_high``: 2 x rows, as matplotlib's error bars need them."""
+    """Distances from ``metric`` to ``_low`` and to ``_high``: 2 x rows, as matplotlib's error bars need."""
     lengths = np.stack([rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]])
     return np.asarray(np.abs(lengths))
 
@@ -107,7 +107,7 @@ def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:
 def scatter_settings(
     axis: Any, rows: pd.DataFrame, x: str, y: str, settings: Sequence[str], size: float, alpha: float = 1
 ) -> None:
-    """Draw a point per row, with the colour and marker of its setting; the columns are ``x``, ``y``, ``setting``."""
+    """Draw a point per row (columns ``x``, ``y``, ``setting``) with the colour and marker of its setting."""
     looks = style.marks(settings)
     sns.scatterplot(
         data=rows,
@@ -148,7 +148,7 @@ def legend(
     figure: Figure,
     axes: np.ndarray,
     handles: Mapping[str, Any] | None = None,
-    at: str = "outside upper center",
+    at: Literal["outside upper center", "outside upper right"] = "outside upper center",
 ) -> None:
     """One legend above all panels: ``handles`` and what is labelled in ``axes``; settings come last."""
     entries: dict[str, Any] = {}
@@ -167,7 +167,7 @@ def legend(
 
 
 def file_name(study: StudyTables, kind: str, sweep: BetaSweep) -> str:
-    """Name of a figure of one sweep, without suffix; seeds and recipe are part of it where the study has several."""
+    """Name of a figure of one sweep, without suffix; with seeds and recipe if the study has several."""
     several = study_tables.distinguishing(study["cells"])
     keys = ["model", "data", *several, "benchmark", "protocol"]
     return "-".join([kind, *(str(getattr(sweep, key)) for key in keys)])

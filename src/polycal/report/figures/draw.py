@@ -17,13 +17,13 @@ from polycal.report.figures import calibration, common, known_truth, probes, rec
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
-"""File with the caption of each figure. It keeps the folder from being empty, so that a restored study has one."""
+"""File with the caption of each figure. A study without figures has it too, so the folder always exists."""
 
 Drawings = dict[str, Callable[[], Figure]]
 
 
 def drawings(study: StudyTables) -> Drawings:
-    """All figures that the tables of the study allow, by file name without suffix: kind, then what it shows."""
+    """All figures that the study's tables allow, by file name without suffix: kind, then what it shows."""
     return {
         **_of_benchmarks(study),
         **_of_sweeps(study),
@@ -91,7 +91,7 @@ def _of_mixtures(study: StudyTables) -> Drawings:
 
 
 def draw(study: StudyTables, folder: Path) -> list[Path]:
-    """Write every figure of ``drawings`` to ``folder`` as SVG and PNG, and their captions; returns the PNG files."""
+    """Write the figures of ``drawings`` to ``folder`` as SVG and PNG, and captions; returns the PNG files."""
     style.apply()
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -1,4 +1,4 @@
-"""Figures of further model runs: diversity of prompt embeddings, next tokens, languages of the instruction data."""
+"""Figures of further model runs: embedding diversity, next tokens, languages of the instruction data."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,10 @@ MIXTURES = ("english", "natural", "balanced")
 
 
 def diversity(study: StudyTables, benchmark: str) -> Figure:
-    """Change of ECE against change of diversity from the base, a point per language and checkpoint; a panel per model."""
+    """Change of ECE against change of diversity from the base model, a panel per model.
+
+    Each point is one checkpoint in one language.
+    """
     keys = list(CELL_KEYS)
     rows = study["diversity"].merge(study["cells"][[*keys, "ece"]], on=keys)
     rows = rows[rows.benchmark == benchmark].assign(log=lambda table: np.log(table.smallest_shrunk))
@@ -52,7 +55,10 @@ def _changes_of_diversity(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def next_tokens(study: StudyTables, heldout: str) -> Figure:
-    """ECE and confidence minus accuracy of the most probable token by setting; a column per model, a mark per data set."""
+    """ECE and confidence minus accuracy of the most probable token by setting.
+
+    A column per model, a mark per data set.
+    """
     rows = study["next_token"]
     rows = rows[(rows.benchmark == heldout) & (rows.language == "all")]
     rows = rows.assign(setting=[study_tables.setting_name(beta) for beta in rows.beta])
@@ -63,8 +69,7 @@ def next_tokens(study: StudyTables, heldout: str) -> Figure:
     for column, model in enumerate(models):
         for number, name in enumerate(data):
             chosen = rows[(rows.model == model) & rows.data.isin([name, NONE])]
-            chosen = chosen.set_index("setting").reindex(settings)
-            positions = np.arange(len(settings)) + (number - (len(data) - 1) / 2) * 0.15
+            positions = chosen.setting.map(settings.index) + (number - (len(data) - 1) / 2) * 0.15
             for axis, metric in zip(axes[:, column], ("ece", "gap"), strict=True):
                 axis.errorbar(
                     positions,
@@ -86,14 +91,14 @@ def next_tokens(study: StudyTables, heldout: str) -> Figure:
 
 
 def mixtures(sweeps: list[BetaSweep]) -> list[str]:
-    """The data sets of ``sweeps`` that are one set in several mixtures, named ``…-english``, ``…-natural``, ``…-balanced``."""
+    """The data sets that are mixtures of one set: ``…-english``, ``…-natural``, ``…-balanced``."""
     names = {sweep.data for sweep in sweeps}
     stems = sorted({name.rsplit("-", 1)[0] for name in names if name.rsplit("-", 1)[-1] in MIXTURES})
     return [f"{stem}-{kind}" for stem in stems for kind in MIXTURES if f"{stem}-{kind}" in names]
 
 
 def ablation(study: StudyTables, model: str, benchmark: str, protocol: str) -> Figure:
-    """Confidence minus accuracy by language and mixture, of the base model and of the models without smoothing."""
+    """Confidence minus accuracy by language and mixture, of the base and of the unsmoothed models."""
     sweeps = [sweep for sweep in study.beta_sweeps(benchmark, protocol) if sweep.model == model]
     names = mixtures(sweeps)
     cells = study["cells"]

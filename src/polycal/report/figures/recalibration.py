@@ -53,7 +53,7 @@ def mean_ece(study: StudyTables, benchmark: str, protocol: str) -> Figure:
 
 
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """ECE of each language for β = 0 and the largest β up to 0.1, each without and with the English temperature.
+    """ECE per language for β = 0 and the largest β up to 0.1, without and with the English temperature.
 
     Studies without English show the temperature per language instead.
     """

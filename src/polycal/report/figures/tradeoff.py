@@ -38,8 +38,8 @@ def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> 
 def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
     """ECE against accuracy as β rises: a panel per language and one for their mean; the base model is grey.
 
-    Left of the dotted line accuracy is lower than at β = 0 by ``best_beta.ALLOWED_LOSS`` or more. The dashed line is
-    the noise floor: the ECE that a perfectly calibrated model with these confidences would have.
+    Left of the dotted line accuracy is lower than at β = 0 by ``best_beta.ALLOWED_LOSS`` or more. The dashed
+    line is the noise floor: the ECE that a perfectly calibrated model with these confidences would have.
     """
     panels = best_beta.by_language(study, sweep)
     columns = min(4, len(panels))
