@@ -71,7 +71,7 @@ def test_smoothing_finds_the_best_beta_of_each_language_and_overall(work):
 def test_data_sets_the_mixture_against_english_alone_at_selected_rates(work):
     found = study(work, "data")
     pairs = pd.read_csv(found / "tables/data-sets.csv")
-    assert set(zip(pairs.Data, pairs.Less, pairs.Setting, strict=True)) == {
+    assert set(zip(pairs.Data, pairs.Minus, pairs.Setting, strict=True)) == {
         ("tulu-mini", "openhermes-mini", setting) for setting in ("β = 0", "β = 0.1")
     }
     chosen = sorted(work.glob("results/checkpoints/**/selected.json"))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class FigureKind(NamedTuple):
-    """What readers are told about figures of one kind; plain text without markup."""
+    """What the reports say about figures of one kind; plain text without markup."""
 
     title: str
     caption: str
