@@ -17,12 +17,12 @@ def prepared(tmp_path_factory):
     """Computed by the first of pytest's processes that needs it; the others read it."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
-    with locks.hold("prepared", folder / "whole"):
+    with locks.acquire("prepared", folder / "whole"):
         if not (folder / "whole").exists():
             world = World(folder / "half", Hub()).build()
             assert world.run() == {
                 "fetch_model": 1, "fetch_instructions": 1, "fetch_benchmark": 2, "check_parallel": 1, "finetune": 2,
-                "score": 6, "measure": 1, "present": 1,
+                "score": 6, "measure": 1, "report": 1,
             }  # fmt: skip
             assert world.planned() == {}
             world.work.parent.rename(folder / "whole")
@@ -46,7 +46,7 @@ def further(prepared, tmp_path_factory):
     world.configure(FURTHER)
     computed = world.run()
     assert computed["embed"] == 6
-    assert computed["next_token"] == 3
+    assert computed["score_next_token"] == 3
     return world
 
 

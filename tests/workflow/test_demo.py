@@ -77,7 +77,7 @@ def computed(folder):
     """How often each result was computed; the page, which tells the times that its folder took, by its name only."""
     events = [json.loads(path.read_text()) for path in folder.glob("results/.events/*.json")]
     return Counter(
-        (e["stage"], "" if e["stage"] == "present" else e["fingerprint"])
+        (e["stage"], "" if e["stage"] == "report" else e["fingerprint"])
         for e in events
         if e["event"] == "computed"
     )

@@ -99,7 +99,7 @@ def test_only_what_changed_is_computed(study):
         new.remove(event)
     assert sorted(e for e in new if e[0] == "score") == [("score", "yo")] * 2
     assert {stage for stage, _ in new} == {
-        "fetch_benchmark", "check_parallel", "score", "measure", "present",
+        "fetch_benchmark", "check_parallel", "score", "measure", "report",
     }  # fmt: skip
 
     # one question is corrected: only its language is read and asked again
@@ -115,7 +115,7 @@ def test_only_what_changed_is_computed(study):
     assert sorted(stage for stage, language in new if not language) == [
         "check_parallel",
         "measure",
-        "present",
+        "report",
     ]
 
 

@@ -68,5 +68,5 @@ rule partial:
         measured=[f"--measured={STUDY}-partial/{table}.parquet" for table in MEASURED],
     shell:
         "(polycal measure --partial --cell {params.measure:q} --cache-dir {CACHE} --out {params.study:q}"
-        " && polycal report --partial --cell {params.report:q} {params.measured:q} --out {output.report:q})"
+        " && polycal report --cell {params.report:q} {params.measured:q} --out {output.report:q})"
         " > {log:q} 2>&1"

@@ -12,7 +12,7 @@ import torch
 from polycal.cli import app
 
 HERE = Path(__file__).parent
-QUESTIONS = HERE.parent / "real/questions.jsonl"
+QUESTIONS = HERE.parents[1] / "real/questions.jsonl"
 
 
 @pytest.fixture
@@ -62,15 +62,15 @@ def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
 def test_a_full_disk_is_told_from_the_words_of_pytorch(numbers):
     with pytest.raises(RuntimeError) as found:
         torch.save({"weights": torch.zeros(numbers)}, "/dev/full")
-    assert app._no_room(found.value)
+    assert app._is_disk_full(found.value)
 
 
 def test_a_full_disk_is_told_from_the_words_of_safetensors(disk):
     with pytest.raises(safetensors.SafetensorError) as found:
         safetensors.torch.save_file({"weights": torch.zeros(100_000)}, disk / "weights")
-    assert app._no_room(found.value)
+    assert app._is_disk_full(found.value)
 
 
 def test_another_failure_is_no_full_disk():
-    assert not app._no_room(RuntimeError("the device is lost"))
-    assert not app._no_room(FileNotFoundError(2, "No such file or directory"))
+    assert not app._is_disk_full(RuntimeError("the device is lost"))
+    assert not app._is_disk_full(FileNotFoundError(2, "No such file or directory"))
