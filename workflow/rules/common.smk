@@ -35,9 +35,9 @@ def version(stage):
 def refuse_the_papers_grid_on_one_machine():
     """Stop a bare ``snakemake``: without a study and without a cluster it would train the paper's grid here."""
     if workflow.local_exec and not workflow.config_settings.overwrite_config:
-        trainings = len(grid.checkpoints(grid.blocks(STUDY_CONFIG), tuned=True))
+        finetuned = [path for path in grid.finetuned(STUDY_CONFIG) if "/lr=" in path]
         raise WorkflowError(
-            f"this would train {trainings} models and score {len(SCORES)} records of the paper's grid on this machine."
+            f"this would run {len(finetuned)} trainings and score {len(SCORES)} records of the paper's grid on this machine."
             " Run 'make demo' for the miniature, 'polycal plan' for the cost of the grid, or name a study with"
             " --configfile or a cluster with --profile."
         )

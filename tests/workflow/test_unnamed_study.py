@@ -1,0 +1,25 @@
+"""A bare ``snakemake`` does not start the paper's grid on one machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.world import ROOT
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def test_a_study_or_a_cluster_has_to_be_named(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    ran = snakemake(tmp_path, "--cores", "1")
+    assert ran.returncode == 1
+    assert "would run 108 trainings and score 2130 records" in ran.stderr.replace("\n", " ")
+    for way in ("make demo", "polycal plan", "--configfile", "--profile"):
+        assert way in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "results/scores").exists()
