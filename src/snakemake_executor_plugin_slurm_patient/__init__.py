@@ -80,7 +80,9 @@ class Executor(SlurmExecutor):
                     continue
                 ended = True
         before: int = self.next_seconds_between_status_checks or first  # type: ignore[has-type]
-        self.next_seconds_between_status_checks = first if ended else min(before + STEP_SECONDS, LONGEST_WAIT_SECONDS)
+        self.next_seconds_between_status_checks = (
+            first if ended else min(before + STEP_SECONDS, LONGEST_WAIT_SECONDS)
+        )
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit a job, after waiting for a controller that answers."""

@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 WORK = ROOT / ".cache/real/work"
 LANGUAGES = ["en", "es", "fr", "sw"]
-CHECKPOINT = "results/checkpoints/model=smollm2/base_seed=none/data=alpaca/recipe=brief/beta={}/seed=42/lr=5e-5"
+CHECKPOINT = (
+    "results/checkpoints/model=smollm2/base_seed=none/data=alpaca/recipe=brief/beta={}/seed=42/lr=5e-5"
+)
 
 
 def save_model(folder):

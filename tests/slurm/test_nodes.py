@@ -39,7 +39,8 @@ time.sleep(300)
 
 BETAS = ("0.1", "0.2")
 CELLS = [
-    paths.FINETUNED.format(model="own", base_seed="none", **{**TUNED, "beta": beta}, lr="0.001") for beta in BETAS
+    paths.FINETUNED.format(model="own", base_seed="none", **{**TUNED, "beta": beta}, lr="0.001")
+    for beta in BETAS
 ]
 RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch_size": 2}
 

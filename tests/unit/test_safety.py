@@ -50,7 +50,9 @@ def test_every_value_that_reaches_a_shell_is_quoted():
     seen = 0
     for path in RULES:
         # every part of a command is a string on a line of its own
-        parts = re.findall(r'^\s+"((?:[^"]*polycal |\(polycal| |trap).*)"\)?$', path.read_text(), re.MULTILINE)
+        parts = re.findall(
+            r'^\s+"((?:[^"]*polycal |\(polycal| |trap).*)"\)?$', path.read_text(), re.MULTILINE
+        )
         for value in re.findall(r"\{([^{}]+)\}", "".join(parts)):
             seen += 1
             name, _, how = value.partition(":")

@@ -18,9 +18,7 @@ COST = {
     "wall_seconds": 1.5, "cpu_seconds": 1.0, "gpus": 0, "gpu_seconds": 0.0, "peak_memory_bytes": 1, "queue_seconds": None,
 }  # fmt: skip
 TRAINING = "results/checkpoints/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=1/lr=0.1"
-RECORD = (
-    "results/scores/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=1/benchmark=b/protocol=p/language=en/scores.parquet"
-)
+RECORD = "results/scores/model=m/base_seed=none/data=d/recipe=r/beta=0/seed=1/benchmark=b/protocol=p/language=en/scores.parquet"
 
 
 def manifest_of(stage, cell, reads):
@@ -161,12 +159,19 @@ def test_a_model_of_the_miniature_leads_to_its_pre_training(root):
     files.write_json(gate, told)
     manifest = root / "resources/models/m/base_seed=none/manifest.json"
     told = manifest_of("fetch_model", {"model": "m"}, {"model": base["content"]})
-    told |= {"source": {"miniature": "resources/miniature/models/m/base_seed=0"}, "revision": None, "folder": "../../../miniature/models/m/base_seed=0", **base}
+    told |= {
+        "source": {"miniature": "resources/miniature/models/m/base_seed=0"},
+        "revision": None,
+        "folder": "../../../miniature/models/m/base_seed=0",
+        **base,
+    }
     files.write_json(manifest, told)
     steps = steps_of(root / RECORD)
     assert lineage.broken(steps) is None
     read = {step.artifact.path: [one.artifact.path for one in step.reads] for step in steps}
-    assert read["resources/models/m/base_seed=none/manifest.json"] == ["resources/miniature/models/m/base_seed=0/gate.json"]
+    assert read["resources/models/m/base_seed=none/manifest.json"] == [
+        "resources/miniature/models/m/base_seed=0/gate.json"
+    ]
     assert "resources/models/m/base_seed=none/manifest.json" in read[f"{TRAINING}/manifest.json"]
     gate.unlink()
     assert "which no result here contains" in str(lineage.broken(steps_of(manifest)))
@@ -260,7 +265,9 @@ def test_files_that_no_note_speaks_of_are_refused(root, tmp_path):
 
 def test_the_schema_refuses_what_the_models_refuse(root):
     said = json.loads((root / TRAINING / "manifest.json").read_text())
-    schema = json.loads((config_reference.Path(__file__).parents[3] / config_reference.MANIFEST_SCHEMA).read_text())
+    schema = json.loads(
+        (config_reference.Path(__file__).parents[3] / config_reference.MANIFEST_SCHEMA).read_text()
+    )
     jsonschema.validate(said, schema)
     for broken in (
         {"fingerprint": "abc"},
