@@ -1,10 +1,10 @@
-"""Snakemake's linter for a study, without its advice to give every rule a container or conda environment.
+"""Snakemake's linter for a study, without its advice to give every rule a conda environment or container.
 
-All rules run in the environment of the lock file, so one more place that pins versions would only disagree with it.
+All rules run in the environment of the lock file. A second place that pins versions could only disagree with it.
 Usage: ``python workflow/lint.py CONFIGFILE``; exits with 1 if the linter finds anything else.
 """
 
-import json
+import re
 import subprocess
 import sys
 
@@ -12,20 +12,24 @@ ALLOWED = "Specify a conda environment or container for each rule."
 
 
 def main(configfile: str) -> int:
-    """Print what the linter finds in the workflow of a study; the number of findings, at most 1."""
-    command = [sys.executable, "-m", "snakemake", "--lint", "json", "--configfile", configfile]
+    """Print what the linter finds in the workflow of a study; 1 if there is a finding, else 0."""
+    command = [sys.executable, "-m", "snakemake", "--lint", "--configfile", configfile]
     ran = subprocess.run(command, capture_output=True, text=True)
-    start = ran.stdout.find("{")
-    if start < 0:
-        print(ran.stdout + ran.stderr)
-        return 1
-    found = json.loads(ran.stdout[start:])
-    lints = [(rule["rule"], lint) for rule in found.get("rules", []) for lint in rule["lints"]]
-    lints += [(file["snakefile"], lint) for file in found.get("snakefiles", []) for lint in file["lints"]]
-    lints = [(where, lint) for where, lint in lints if lint["title"] != ALLOWED]
-    for where, lint in lints:
-        print(f"{configfile}: {where}: {lint['title']} {lint['body']}")
-    return min(len(lints), 1)
+    text = ran.stdout + ran.stderr
+    sections = re.split(r"^(?=Lints for )", text, flags=re.MULTILINE)
+    if len(sections) == 1:
+        # no findings, or a workflow that cannot be read
+        print(text if ran.returncode else f"{configfile}: nothing found")
+        return ran.returncode
+    findings = []
+    for section in sections[1:]:
+        where, _, body = section.partition("\n")
+        lints = re.split(r"^    \* ", body, flags=re.MULTILINE)[1:]
+        findings += [
+            f"{configfile}: {where}\n    {lint.strip()}" for lint in lints if not lint.startswith(ALLOWED)
+        ]
+    print("\n".join(findings) or f"{configfile}: nothing found")
+    return bool(findings)
 
 
 if __name__ == "__main__":

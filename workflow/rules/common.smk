@@ -35,7 +35,7 @@ def version(stage):
 def refuse_the_papers_grid_on_one_machine():
     """Stop a bare ``snakemake``: without a study and without a cluster it would train the paper's grid here."""
     if workflow.local_exec and not workflow.config_settings.overwrite_config:
-        finetuned = [path for path in grid.finetuned(STUDY_CONFIG) if "/lr=" in path]
+        finetuned = [path for path in grid.finetuned(STUDY_CONFIG) if "lr=" in path]
         raise WorkflowError(
             f"this would run {len(finetuned)} trainings and score {len(SCORES)} records of the paper's grid on this machine."
             " Run 'make demo' for the miniature, 'polycal plan' for the cost of the grid, or name a study with"
@@ -93,9 +93,14 @@ def question(wildcards):
     return FIGURE_KINDS[wildcards.kind].question
 
 
+def score_cells(wildcards, benchmark, languages):
+    """What determines the records of one scoring job."""
+    names = {key: wildcards[key] for key in (*CHECKPOINT_KEYS, "protocol")}
+    return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
+
+
 STUDY_CONFIG = resolved(config)
 STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
-CACHE = paths.CACHE
 MEASURE_CELL = json.loads(identities.measure(STUDY_CONFIG))
 SCORES = grid.score_records(MEASURE_CELL)
 EMBEDDED = grid.embedding_records(

@@ -20,7 +20,7 @@ rule fetch_model:
         "polycal fetch-model"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -40,7 +40,7 @@ rule fetch_instructions:
         "polycal fetch-instructions"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -60,7 +60,7 @@ rule fetch_benchmark:
         "polycal fetch-benchmark"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -80,6 +80,6 @@ rule check_parallel:
         "polycal check-parallel {params.questions:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"

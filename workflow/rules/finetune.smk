@@ -42,7 +42,7 @@ rule finetune:
         " --nodes {resources.nodes}"
         " --zero-stage {resources.zero_stage}"
         " --threads {threads}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -62,6 +62,6 @@ rule select_lr:
         "polycal select-lr {params.manifests:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"

@@ -21,6 +21,6 @@ rule measure:
         "polycal measure"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"

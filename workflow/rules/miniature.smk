@@ -14,7 +14,7 @@ rule miniature_data:
         "polycal miniature-data"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -35,6 +35,6 @@ rule miniature_model:
         "polycal miniature-model"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"

@@ -33,7 +33,7 @@ rule embed:
         " --model {input.model:q}"
         " {params.questions:q}"
         " {params.out:q}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " > {log:q} 2>&1"
 
 
@@ -57,7 +57,7 @@ rule measure_embeddings:
         " --measured {input.measured:q}"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"
 
@@ -85,7 +85,7 @@ rule score_next_token:
         " --code {params.code}"
         " --model {input.model:q}"
         " --instructions {input.instructions:q}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 
@@ -108,6 +108,6 @@ rule measure_next_token:
         "polycal measure-next-token"
         " --cell {params.cell:q}"
         " --code {params.code}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {params.folder:q}"
         " > {log:q} 2>&1"

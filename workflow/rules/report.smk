@@ -41,7 +41,7 @@ rule report:
         " --cell {params.cell:q}"
         " --code {params.code}"
         " {params.measured:q}"
-        " --cache-dir {CACHE}"
+        f" --cache-dir {paths.CACHE}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"
 
@@ -67,6 +67,8 @@ rule partial:
         study=lambda w, output: os.path.dirname(output.report),
         measured=[f"--measured={STUDY}-partial/{table}.parquet" for table in MEASURED],
     shell:
-        "(polycal measure --partial --cell {params.measure:q} --cache-dir {CACHE} --out {params.study:q}"
+        "(polycal measure --partial --cell {params.measure:q}"
+        f" --cache-dir {paths.CACHE}"
+        " --out {params.study:q}"
         " && polycal report --cell {params.report:q} {params.measured:q} --out {output.report:q})"
         " > {log:q} 2>&1"

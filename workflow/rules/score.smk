@@ -1,14 +1,5 @@
 # A job scores one language with the plain rule. Where the configuration gives a job several languages, which share
 # the loading of the model, there is a rule per batch of languages.
-SCORING_KEYS = [*CHECKPOINT_KEYS, "protocol"]
-
-
-def score_cells(wildcards, benchmark, languages):
-    """What determines the records of one scoring job."""
-    names = {key: wildcards[key] for key in SCORING_KEYS}
-    return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
-
-
 SCORE_COMMAND = (
     # progress bars make a log unreadable
     "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score"
@@ -17,7 +8,7 @@ SCORE_COMMAND = (
     " --model {input.model:q}"
     " {params.questions:q}"
     " {params.out:q}"
-    " --cache-dir {CACHE}"
+    f" --cache-dir {paths.CACHE}"
     " > {log:q} 2>&1"
 )
 
