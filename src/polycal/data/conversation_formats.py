@@ -5,11 +5,11 @@ arazd/tulu_stanford_alpaca and most others: role, content), ``openhermes`` (tekn
 conversations of from, value).
 """
 
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from polycal.artifacts.records import RecordError
+from polycal.data import json_values
 from polycal.data.readers import Row
 
 ROLE_NAMES = {
@@ -87,8 +87,8 @@ def _turns(where: str, value: Any, column: str, role_key: str, text_key: str) ->
     """Messages from a list of turns, or from its JSON text, as csv holds it."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
+            value = json_values.parse(value)
+        except ValueError as error:
             raise RecordError(f"{where}: {column} is not a JSON list: {error}.") from error
     if value is None:
         return []

@@ -6,11 +6,11 @@ null if there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite varian
 not read.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from polycal.artifacts.records import RecordError
+from polycal.data import json_values
 from polycal.data.readers import DatasetSplit, Row
 from polycal.vocabulary import LETTERS
 
@@ -158,8 +158,8 @@ def _gold_from_number(value: Any, options: int, where: str) -> int:
 def _options(value: Any, where: str) -> list[str]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
+            value = json_values.parse(value)
+        except ValueError as error:
             raise RecordError(f"{where}: options is not a JSON list: {error}.") from error
     if not isinstance(value, list) or not all(isinstance(option, str) and option.strip() for option in value):
         raise RecordError(f"{where}: options is {value!r}; must be a list of texts, none of them empty.")

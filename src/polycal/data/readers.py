@@ -6,22 +6,20 @@ array of two gigabytes), and infers the types of JSON lines from the first few m
 
 import csv
 import difflib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from polycal.artifacts.records import RecordError
+from polycal.data import json_values, text_files
 
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
 BATCH_ROWS = 1000
 """Rows of a Parquet file in memory at a time."""
-PIECE_CHARACTERS = 1 << 20
-"""Characters of a JSON array that are read at a time."""
 LONGEST_CELL = 1 << 30
 """Characters in a cell of csv, which may hold a whole conversation; the csv module's default is 128 KiB."""
 
@@ -83,32 +81,68 @@ def read_file(path: Path) -> DatasetSplit:
     if path.suffix == ".parquet":
         return DatasetSplit(str(path), [path], parquet_columns(path), _parquet_rows(path))
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-        return DatasetSplit(str(path), [path], header, _csv_rows(path))
+        return DatasetSplit(str(path), [path], _csv_header(path), _csv_rows(path))
     return DatasetSplit(str(path), [path], None, _json_rows(path))
 
 
 def parquet_columns(path: Path) -> list[str]:
-    """The column names of a Parquet file. Raises RecordError if it is broken."""
+    """The column names of a Parquet file. Raises RecordError if it is broken or has a column twice."""
     try:
-        return pq.read_schema(path).names
+        columns = pq.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{path}: truncated or not a Parquet file.") from error
+    _refuse_repeated(path, columns)
+    return columns
+
+
+def _csv_header(path: Path) -> list[str]:
+    """The column names of a csv file. Raises RecordError if it has a column twice."""
+    csv.field_size_limit(LONGEST_CELL)
+    with text_files.opened(path, newline="") as file:
+        try:
+            columns = next(csv.reader(file, strict=True), [])
+        except csv.Error as error:
+            raise RecordError(f"{path}: line 1: not valid csv: {error}.") from error
+    # Spreadsheets write columns without a name after the last one; nothing reads them.
+    _refuse_repeated(path, [column for column in columns if column])
+    return columns
+
+
+def _refuse_repeated(path: Path, columns: list[str]) -> None:
+    for column in columns:
+        if columns.count(column) > 1:
+            raise RecordError(
+                f"{path}: column {column!r} is there {columns.count(column)} times; each column must have a"
+                " name of its own."
+            )
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield from batch.to_pylist()
+                yield from rows_of(batch, str(path))
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{path}: truncated or not a Parquet file.") from error
 
 
+def rows_of(table: pa.Table | pa.RecordBatch, name: str) -> list[Row]:
+    """The rows of an Arrow table. Raises RecordError for texts that are not UTF-8, which Arrow does not check."""
+    try:
+        return table.to_pylist()
+    except UnicodeDecodeError as error:
+        for column in table.column_names:
+            try:
+                table.column(column).to_pylist()
+            except UnicodeDecodeError:
+                raise RecordError(
+                    f"{name}: a text of column {column!r} is not UTF-8; texts in Parquet must be."
+                ) from error
+        raise
+
+
 def _csv_rows(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_CELL)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with text_files.opened(path, newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
             for row in reader:
@@ -117,51 +151,14 @@ def _csv_rows(path: Path) -> Iterator[Row]:
                         f"{path}: line {reader.line_num}: must have {len(reader.fieldnames or [])} cells."
                     )
                 yield {name: value if value != "" else None for name, value in row.items()}
-        except (csv.Error, UnicodeDecodeError) as error:
+        except csv.Error as error:
             raise RecordError(f"{path}: line {reader.line_num}: not valid csv: {error}.") from error
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        try:
+    with text_files.opened(path) as file:
+        start = file.read(1)
+        while start.isspace():
             start = file.read(1)
-            while start.isspace():
-                start = file.read(1)
-            if start == "[":
-                yield from _array_elements(path, file)
-                return
-            file.seek(0)
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise RecordError(f"{path}: line {number}: not valid JSON: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise RecordError(f"{path}: not UTF-8 text: {error}.") from error
-
-
-def _array_elements(path: Path, file: TextIO) -> Iterator[Row]:
-    """The elements of a JSON array whose opening bracket has been read, with one piece of text in memory."""
-    decoder = json.JSONDecoder()
-    text, position, number = "", 0, 0
-    while True:
-        while position < len(text) and (text[position].isspace() or text[position] == ","):
-            position += 1
-        if position < len(text) and text[position] == "]":
-            return
-        try:
-            if position == len(text):
-                raise json.JSONDecodeError("more text is needed", text, position)
-            row, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            # Either the element continues in the next piece, or, if there is none, the file is broken.
-            piece = file.read(PIECE_CHARACTERS)
-            if not piece:
-                raise RecordError(
-                    f"{path}: element {number}: truncated or not valid JSON: {error}."
-                ) from error
-            text, position = text[position:] + piece, 0
-            continue
-        yield row
-        number += 1
+        file.seek(0)
+        yield from (json_values.array if start == "[" else json_values.lines)(path, file)

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from polycal.artifacts.records import RecordError
-from polycal.data.readers import BATCH_ROWS, DatasetSplit, Row, parquet_columns, read_file
+from polycal.data.readers import BATCH_ROWS, DatasetSplit, Row, parquet_columns, read_file, rows_of
 
 
 def read_repository(folder: Path, config: str | None = None) -> dict[str, DatasetSplit]:
@@ -28,17 +29,33 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder.")
-    card = folder / "README.md"
-    patterns = card_splits(card.read_text(encoding="utf-8"), config, str(folder)) if card.is_file() else None
+    card_file = folder / "README.md"
+    card = card_file.read_text(encoding="utf-8", errors="replace") if card_file.is_file() else ""
+    patterns = card_splits(card, config, str(folder))
     with _without_torch():
         import datasets
 
         # Given its files, datasets does not look for those of other configurations, which are not
         # downloaded; given only a name, it does (5.2).
         name = config if patterns is None else None
+        path, data_files = str(folder.absolute()), patterns
+        if patterns is not None and _misread_names(card):
+            # datasets reads names such as no and 1.0 as other values and fails; given the format and the
+            # files, it does not look at the card.
+            path = "parquet"
+            data_files = {
+                split: [str(folder.absolute() / pattern) for pattern in names]
+                for split, names in patterns.items()
+            }
         try:
-            builder = datasets.load_dataset_builder(str(folder.absolute()), name=name, data_files=patterns)
-        except (datasets.exceptions.DatasetNotFoundError, OSError, RuntimeError, ValueError) as error:
+            builder = datasets.load_dataset_builder(path, name=name, data_files=data_files)
+        except (
+            datasets.exceptions.DatasetNotFoundError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             what = f"configuration {config!r}" if config else "data files"
             raise RecordError(f"{folder}: {what} cannot be had: {_first_line(error)}") from error
         splits: dict[str, DatasetSplit] = {}
@@ -46,7 +63,7 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
             files = [Path(name) for name in names]
             title = f"{folder} ({config + ', ' if config else ''}{split})"
             if all(file.suffix == ".parquet" for file in files):
-                columns = parquet_columns(files[0])
+                columns, *_ = [parquet_columns(file) for file in files]
                 # datasets cannot read a file without rows (5.2).
                 is_empty = all(pq.read_metadata(file).num_rows == 0 for file in files)
                 stream = builder.as_streaming_dataset(str(split)).with_format("arrow")
@@ -65,14 +82,16 @@ def card_splits(card: str, config: str | None, repository: str) -> dict[str, lis
     Without ``config``, the configuration ``default`` or the only one is meant. Raises RecordError for a
     configuration that the card does not list, and for broken YAML.
     """
-    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
-    try:
-        configs = (yaml.safe_load(head[1]) or {}).get("configs") if head else None
-    except yaml.YAMLError as error:
-        raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
+    configs = _head(card, repository, _TextLoader).get("configs")
     if not configs:
         return None
-    known = {str(entry["config_name"]): entry.get("data_files") for entry in configs}
+    if not isinstance(configs, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("config_name"), str) for entry in configs
+    ):
+        raise RecordError(f"{repository}: the card's configs must be a list, each with a config_name.")
+    known = {entry["config_name"]: entry.get("data_files") for entry in configs}
+    if len(known) < len(configs):
+        raise RecordError(f"{repository}: the card names a configuration twice ({', '.join(sorted(known))}).")
     name = config or ("default" if "default" in known or len(known) > 1 else next(iter(known)))
     if name not in known:
         raise RecordError(
@@ -86,10 +105,45 @@ def card_splits(card: str, config: str | None, repository: str) -> dict[str, lis
     ):
         data_files = {"train": data_files}
     if isinstance(data_files, list):
+        if not all(isinstance(part, dict) and {"split", "path"} <= set(part) for part in data_files):
+            raise RecordError(f"{repository}: each of the data_files of {name!r} needs a split and a path.")
+        if len({part["split"] for part in data_files}) < len(data_files):
+            raise RecordError(f"{repository}: the data_files of {name!r} name a split twice.")
         data_files = {part["split"]: part["path"] for part in data_files}
     return {
         str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in data_files.items()
     }
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose scalars are texts, but for null; otherwise ``no`` is false and ``1.10`` is 1.1."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [pair for pair in resolvers if pair[0].endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _head(card: str, repository: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
+    """The YAML at the beginning of a card; empty if there is none. Raises RecordError if it is broken."""
+    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
+    try:
+        values = yaml.load(head[1], loader) if head else None
+    except yaml.YAMLError as error:
+        raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
+    return values if isinstance(values, dict) else {}
+
+
+def _misread_names(card: str) -> bool:
+    """Whether plain YAML reads the name of a configuration or split in a card as something else than text."""
+    entries = _head(card, "", yaml.SafeLoader).get("configs") or []
+    names = [entry.get("config_name") for entry in entries]
+    for entry in entries:
+        files = entry.get("data_files")
+        parts = files if isinstance(files, list) else []
+        names += [part["split"] for part in parts if isinstance(part, dict) and "split" in part]
+        names += list(files) if isinstance(files, dict) else []
+    return not all(isinstance(name, str) for name in names)
 
 
 @contextmanager
@@ -117,7 +171,7 @@ def _arrow_rows(title: str, tables: Iterator[pa.Table]) -> Iterator[Row]:
     try:
         with _without_torch():
             for table in tables:
-                yield from table.to_pylist()
+                yield from rows_of(table, title)
     except (pa.ArrowInvalid, pa.ArrowTypeError, datasets.table.CastError, OSError) as error:
         raise RecordError(
             f"{title}: the files are broken or not as the card declares: {_first_line(error)}"

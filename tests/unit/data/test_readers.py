@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from polycal.artifacts.records import RecordError
-from polycal.data import readers
+from polycal.data import json_values, readers
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -50,3 +52,106 @@ def test_missing_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
         list(readers.read_file(path).numbered(["question"]))
     with pytest.raises(RecordError, match="no such file"):
         readers.read_file(tmp_path / "none.csv")
+
+
+def read(path: Path, content: bytes | str) -> list[dict[str, object]]:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(readers.read_file(path).numbered([]))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            '[{"a": 1}]\n[{"a": 2}, {"a": 3}]',
+            "line 2: there is text after the end of the array of 1 elements",
+        ),
+        ('[\n{"a": 1}\n]\n\n{"a": 2}', "line 5: there is text after the end of the array"),
+        ('[{"a": 1}] and more', "line 1: there is text after the end"),
+        ('[]\n[{"a": 1}]', "line 2: there is text after the end of the array of 0 elements"),
+        (
+            '[{"a": 1}\n{"a": 2}]',
+            r"element 1: truncated or not valid JSON: ',' or ']' is expected \(line 2\)",
+        ),
+        ('[{"a": 1},\n]', r"element 1: truncated or not valid JSON: Expecting value \(line 2\)"),
+        ('[{"a": 1}', "element 1: truncated or not valid JSON"),
+        ("[1]", "row 0: must be a JSON object, not int"),
+        ("[" * 3 + "]" * 3, "row 0: must be a JSON object, not list"),
+        ('{"a": 1}{"a": 2}', "line 1: not valid JSON: Extra data.*one object per line"),
+        ('{"a": 1}\n[{"a": 2}]', "row 1: must be a JSON object, not list"),
+        ('{\n"rows": [{"a": 1}]\n}', "line 1: not valid JSON.*one array of objects, or one object per line"),
+        ('{"a": 1}\nthe end', "line 2: not valid JSON"),
+        ('{"a": "A", "b": 1, "a": "B"}', "line 1: the key 'a' is there twice with different values"),
+        ('[{"c": {"a": "A", "a": "B"}}]', "element 0: the key 'a' is there twice with different values"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_no_json_value_is_passed_over(tmp_path: Path, content: str, sentence: str, suffix: str) -> None:
+    with pytest.raises(RecordError, match=sentence):
+        read(tmp_path / f"rows.{suffix}", content)
+
+
+def test_a_number_at_the_end_of_a_piece_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_values, "PIECE_CHARACTERS", 3)
+    path = tmp_path / "rows.json"
+    path.write_text('[ {"a": 1, "a": 1}, 12345 ,\n678]\n')
+    assert list(readers.read_file(path).rows) == [{"a": 1}, 12345, 678]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "csv":
+        path.write_text("id,answer,question,answer\n1,A,?,B\n")
+    else:
+        columns = [pa.array(["1"]), pa.array(["A"]), pa.array(["B"])]
+        pq.write_table(pa.Table.from_arrays(columns, names=["id", "answer", "answer"]), path)
+    with pytest.raises(RecordError, match=rf"rows\.{suffix}: column 'answer' is there 2 times; each column"):
+        readers.read_file(path)
+
+
+def test_columns_without_a_name_may_follow(tmp_path: Path) -> None:
+    rows = read(tmp_path / "rows.csv", "id,answer,,\n1,A,,\n")
+    assert [(row["id"], row["answer"]) for _, row in rows] == [("1", "A")]
+
+
+TEXT = "id,question\n1,Où naît la Garonne ?\n2,日本語 \U0001f30d\n"
+
+
+@pytest.mark.parametrize("name", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_unicode_files_are_read(tmp_path: Path, name: str) -> None:
+    mark = "\ufeff" if name[-2:] in ("le", "be") else ""
+    rows = read(tmp_path / "rows.csv", (mark + TEXT).encode(name))
+    assert [row for _, row in rows] == [
+        {"id": "1", "question": "Où naît la Garonne ?"},
+        {"id": "2", "question": "日本語 \U0001f30d"},
+    ]
+    for suffix, text in (("jsonl", '{"a": "né"}\n{"a": "日"}'), ("json", '[{"a": "né"}, {"a": "日"}]')):
+        rows = read(tmp_path / f"rows.{suffix}", (mark + text).encode(name))
+        assert [row for _, row in rows] == [{"a": "né"}, {"a": "日"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (TEXT.split("2,")[0].encode("cp1252"), "line 2, byte 15 is not UTF-8 text; UTF-8, with or without"),
+        ("é,b\n1,2\n".encode("latin-1"), "line 1, byte 0 is not UTF-8 text"),
+        (TEXT.encode("utf-16-le"), "byte 1 is zero, so this is no text or UTF-16 without a mark; UTF-8"),
+        (TEXT.encode("utf-32"), "is UTF-32 text; UTF-8, with or without"),
+        ((TEXT + "3,x").encode("utf-16")[:-1], "line 4, byte 9. is not UTF-16 text"),
+        (b"id,question\n" + b"1,x\n" * 400_000 + b"2,\x93x\x94\n", "line 400002, byte 1600014 is not UTF-8"),
+    ],
+)
+def test_another_encoding_is_named_by_line_and_byte(tmp_path: Path, content: bytes, sentence: str) -> None:
+    with pytest.raises(RecordError, match=rf"rows\.csv: {sentence}"):
+        read(tmp_path / "rows.csv", content)
+
+
+def test_parquet_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    latin = pa.array([b"a", "é".encode("latin-1")]).view(pa.string())
+    pq.write_table(pa.table({"question": latin}), path)
+    with pytest.raises(RecordError, match=r"rows\.parquet: a text of column 'question' is not UTF-8"):
+        list(readers.read_file(path).rows)

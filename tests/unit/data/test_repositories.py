@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from polycal.artifacts.records import RecordError
@@ -51,3 +53,39 @@ def test_a_repository_needs_data_files(tmp_path: Path) -> None:
         repositories.read_repository(tmp_path / "none")
     with pytest.raises(RecordError, match="data files cannot be had"):
         repositories.read_repository(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no", "on", "y", "007", "1.10", "2024-05-01", "1e3", "0x1F", "0o7", "1_0"])
+def test_names_of_configurations_and_splits_are_texts(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "en").mkdir()
+    for language in ("en", name):
+        pq.write_table(pa.table({"question": [f"in {language}"]}), tmp_path / language / "test-0.parquet")
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: en\n  data_files:\n  - split: test\n    path: en/test-*\n"
+        f"- config_name: {name}\n  data_files:\n  - split: {name}\n    path: {name}/test-*\n---\n"
+    )
+    card = (tmp_path / "README.md").read_text()
+    assert repositories.card_splits(card, name, "a/d") == {name: [f"{name}/test-*"]}
+    if name.isalpha():
+        splits = repositories.read_repository(tmp_path, name)
+        assert [row["question"] for row in splits[name].rows] == [f"in {name}"]
+    assert [row["question"] for row in repositories.read_repository(tmp_path, "en")["test"].rows] == ["in en"]
+
+
+@pytest.mark.parametrize(
+    ("configs", "sentence"),
+    [
+        ("configs: en", "configs must be a list, each with a config_name"),
+        ("configs:\n- name: en", "configs must be a list, each with a config_name"),
+        ("configs:\n- config_name: en\n- config_name: en", "the card names a configuration twice"),
+        ("configs:\n- config_name: en\n  data_files:\n  - path: a", "'en' needs a split and a path"),
+        (
+            "configs:\n- config_name: en\n  data_files:\n  - {split: no, path: a}\n  - {split: no, path: b}",
+            "the data_files of 'en' name a split twice",
+        ),
+    ],
+)
+def test_configurations_that_cannot_be_told_apart(configs: str, sentence: str) -> None:
+    with pytest.raises(RecordError, match=f"a/d: .*{sentence}"):
+        repositories.card_splits(f"---\n{configs}\n---\n", "en", "a/d")
