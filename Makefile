@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
-STUDIES := config/config.yaml config/mini.yaml config/own-model.yaml $(wildcard config/experiments/*.yaml)
+STUDIES := config/config.yaml config/mini.yaml $(wildcard config/experiments/*.yaml)
+PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
+# empty files with the names that the studies of own files expect
+OWN := .cache/own
+DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
 .PHONY: demo demo-full report publish experiments test test-real bench check lock clean
 
@@ -25,12 +29,17 @@ check: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	for study in $(STUDIES); do \
 		$(BIN)/python workflow/lint.py $$study || exit 1; \
-		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile $$study || exit 1; \
+		$(DRY_RUN) --configfile $$study || exit 1; \
 	done
-	for overlay in config/mini-full.yaml config/own/*.yaml config/experiments/mini/*.yaml; do \
-		$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
+	for overlay in config/mini-full.yaml config/experiments/mini/*.yaml; do \
+		$(DRY_RUN) --configfile config/mini.yaml $$overlay || exit 1; \
 	done
-	$(BIN)/snakemake --dry-run --quiet all --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
+	mkdir -p $(OWN)/my-model $(OWN)/my-questions
+	touch $(OWN)/my-questions.csv $(OWN)/my-conversations.jsonl $(addprefix $(OWN)/my-questions/,en.jsonl eo.jsonl fr.jsonl)
+	$(DRY_RUN) --directory $(OWN) --configfile $(PAPER) $(CURDIR)/config/own-model.yaml
+	for overlay in $(CURDIR)/config/own/*.yaml; do \
+		$(DRY_RUN) --directory $(OWN) --configfile $(PAPER) $(CURDIR)/config/mini.yaml $$overlay || exit 1; \
+	done
 
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)

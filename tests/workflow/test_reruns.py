@@ -67,7 +67,7 @@ SETTINGS = {
         {"recipes.brief.epochs": 1, "recipes.brief.max_grad_norm": 2}, TRAINING, {"finetune": 2, "score": 4, **BELOW}),
     "number of bins": ({"measure.bins": 7}, BELOW, BELOW),
     "GPUs, ZeRO stage and memory": (
-        {"models.own": {"path": "model", "dtype": "float32", "training_gpus": 4, "zero_stage": 3, "scoring_gpus": 2,
+        {"models.own": {"path": "model", "dtype": "float32", "training_gpus": 1, "zero_stage": 3, "scoring_gpus": 2,
                         "training_memory_mb": 999}}, {}, {}),
     "another spelling": ({"grid.betas": ["0.0", ".10"], "recipes.brief.learning_rates": [0.001]}, {}, {}),
     # the revision holds the same rows

@@ -22,7 +22,7 @@ from polycal.analysis.measure import table_names
 def resolved(raw):
     """The configuration, or what is wrong with it in a sentence without a traceback."""
     try:
-        return resolve(raw)
+        return resolve(raw, local_files=True)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
@@ -58,7 +58,7 @@ def take_controller_lock():
 def source_of(entry, language="", base_seed=""):
     """The files that a model, data set or benchmark is made from: of the miniature, or local files.
 
-    Local files that do not exist are left to the job, which reports them in a sentence.
+    Local files of the grid exist: ``resolved`` refuses a configuration without them.
     """
     if entry.miniature is not None:
         if isinstance(entry, Model):

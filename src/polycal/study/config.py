@@ -6,28 +6,36 @@ file can add entries. What runs is given as lists under ``grid``, which a later 
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from polycal.scoring.prompt_labels import LABELS
 from polycal.study.config_catalogues import Benchmark, Data, Language, Model, Protocol, Recipe
 from polycal.study.config_values import (
+    ChatTemplate,
     Name,
     Names,
     Normalisation,
-    Number,
     Positive,
+    Seed,
     Share,
     Strict,
     no_duplicates,
 )
+from polycal.study.name_lengths import check_block
 from polycal.study.suggestions import require_known
+from polycal.study.training_checks import check_training
+
+PARTIAL = "-partial"
+"""End of the folder in which the rule ``partial`` reports a study that is not finished."""
+SUMMARIES = ("all", "mean", "unknown")
+"""Names that tables give, in place of a language, to what concerns several or none."""
 
 
 class Block(Strict):
     """Lists whose combinations run: each model with each data set, recipe, β, seed, benchmark, protocol."""
 
     models: Names = Field(min_length=1, description="Base models.")
-    base_seeds: Annotated[list[Number], Field(min_length=1), AfterValidator(no_duplicates)] = Field(
+    base_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(no_duplicates)] = Field(
         ["0"], description="Seeds with which the miniature's base models are built; other models have none."
     )
     data: Names = Field(description="Instruction data sets; an empty list scores base models only.")
@@ -35,7 +43,7 @@ class Block(Strict):
     betas: Annotated[list[Share], AfterValidator(no_duplicates)] = Field(
         description="Label smoothing β, in [0, 1)."
     )
-    seeds: Annotated[list[Number], AfterValidator(no_duplicates)] = Field(description="Training seeds.")
+    seeds: Annotated[list[Seed], AfterValidator(no_duplicates)] = Field(description="Training seeds.")
     benchmarks: Names = Field(min_length=1, description="Benchmarks.")
     protocols: Names = Field(min_length=1, description="Protocols with which the benchmarks are scored.")
     languages: Names | None = Field(
@@ -113,7 +121,9 @@ class NextToken(Strict):
         1000, gt=0, description="Use only the first held-out conversations of each set; null: all."
     )
     max_length: int = Field(4096, gt=1, description="Conversations are truncated to this many tokens.")
-    chat_template: Name = Field("tulu", description="Format in which a conversation is written as one text.")
+    chat_template: ChatTemplate = Field(
+        "tulu", description="Format in which a conversation is written as one text."
+    )
 
 
 class Planning(Strict):
@@ -171,6 +181,23 @@ class Config(Strict):
         None, description="The miniature world; required if an entry has a miniature source."
     )
 
+    @field_validator("study")
+    @classmethod
+    def _no_partial(cls, name: str) -> str:
+        if name.endswith(PARTIAL):
+            raise ValueError(f"must not end in {PARTIAL!r}, as the folder of a study's interim report does")
+        return name
+
+    @field_validator("languages")
+    @classmethod
+    def _no_summary(cls, languages: dict[str, Language]) -> dict[str, Language]:
+        for code in SUMMARIES:
+            if code in languages:
+                raise ValueError(
+                    f"{code!r} is refused as a language: tables call a summary of languages so; name it otherwise"
+                )
+        return languages
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for number, block in enumerate(self.grid.blocks()):
@@ -178,6 +205,11 @@ class Config(Strict):
         self._check_embeddings()
         for name in self.next_token.data if self.next_token else []:
             require_known("next_token.data", name, self.data, "the catalogue 'data'")
+            if self.data[name].heldout == "0":
+                raise ValueError(
+                    f"next_token.data: data.{name}.heldout is 0, so there are no conversations to score;"
+                    " give it a heldout above 0"
+                )
         entries = [*self.models.values(), *self.data.values(), *self.benchmarks.values()]
         if self.miniature is None and any(entry.miniature for entry in entries):
             raise ValueError("miniature: this key is required, because an entry has a miniature source")
@@ -199,6 +231,8 @@ class Config(Strict):
             raise ValueError(
                 f"{at}: data without a recipe, a β and a seed; give at least one of each, or no data"
             )
+        check_training(block, at, self.models, self.data, self.recipes)
+        check_block(self, block, at)
 
     def _check_languages(self, block: Block, at: str) -> None:
         available = {code for name in block.benchmarks for code in self.benchmarks[name].languages}

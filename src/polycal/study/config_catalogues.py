@@ -1,13 +1,25 @@
 """Entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from polycal.study.config_values import Name, Names, Number, Positive, Share, Strict, no_duplicates
+from polycal.study.config_values import (
+    ChatTemplate,
+    Name,
+    Names,
+    Positive,
+    Seed,
+    Share,
+    Strict,
+    no_duplicates,
+)
 
 SOURCES = ("hub", "path", "miniature")
 """Keys of an entry that say where it comes from; each entry has exactly one."""
+
+COMMIT = r"[0-9a-f]{40}"
 
 
 class Source(Strict):
@@ -30,6 +42,11 @@ class Source(Strict):
             )
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision belong together: pin the hub repository to a commit")
+        if self.revision is not None and not re.fullmatch(COMMIT, self.revision):
+            raise ValueError(
+                f"revision {self.revision!r} may move; pin a commit (40 hexadecimal digits, listed on the"
+                " repository's page under 'Files and versions', 'History')"
+            )
         return self
 
 
@@ -103,7 +120,7 @@ class Data(Source):
         None, gt=0, description="Size of a random sub-sample of conversations; null: all."
     )
     heldout: Share = Field("0.02", description="Share of conversations held out of training.")
-    seed: Number = Field("0", description="Seed of shuffling and sub-sampling.")
+    seed: Seed = Field("0", description="Seed of shuffling and sub-sampling.")
     language_mixture: Literal["english_only", "natural", "balanced"] | None = Field(
         None,
         description="Mixture of languages: English only, as in the set (also null), or equally many rows per"
@@ -176,7 +193,9 @@ class Recipe(Strict):
     )
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="Data type of the computation.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
-    chat_template: Name = Field("tulu", description="Format in which a conversation is written as one text.")
+    chat_template: ChatTemplate = Field(
+        "tulu", description="Format in which a conversation is written as one text."
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
@@ -200,7 +219,7 @@ class Protocol(Strict):
     prompt_language: Literal["english", "local"] = Field(
         "english", description="Language of the words around a question."
     )
-    chat_template: Name | None = Field(
+    chat_template: ChatTemplate | None = Field(
         None,
         description="Chat format for tuned models (base models are asked in plain text); null: plain text.",
     )

@@ -1,6 +1,6 @@
 """From YAML files to a checked configuration: overlays, ``extends``, and messages about what is wrong."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -8,8 +8,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from polycal.errors import PolycalError
+from polycal.study import identities, local_sources, name_lengths
 from polycal.study.config import Config
 from polycal.study.config_secrets import secret_key
+from polycal.study.config_values import read_as
 from polycal.study.suggestions import nearest
 
 EXTENDABLE = ("recipes", "protocols")
@@ -48,8 +50,10 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def resolve(raw: Mapping[str, Any]) -> Config:
+def resolve(raw: Mapping[str, Any], *, local_files: bool = False) -> Config:
     """The checked configuration of a merged mapping; raises ConfigError with one line per error.
+
+    With ``local_files`` the local models, data sets and benchmarks of the grid must exist too.
 
     A recipe or protocol with ``extends: NAME`` takes every key that it does not give from the entry NAME,
     which may itself extend another one.
@@ -63,15 +67,29 @@ def resolve(raw: Mapping[str, Any]) -> Config:
     for catalogue in EXTENDABLE:
         if isinstance(merged.get(catalogue), Mapping):
             merged[catalogue] = {
-                name: _extended(catalogue, str(name), merged[catalogue], []) for name in merged[catalogue]
+                name: _extended(catalogue, name, merged[catalogue], []) for name in merged[catalogue]
             }
     try:
-        return Config.model_validate(merged)
+        config = Config.model_validate(merged)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentence(details) for details in error.errors())) from None
+    try:
+        name_lengths.check_commands(_longest_cells(config))
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+    if sentences := list(local_sources.missing(config)) if local_files else []:
+        raise ConfigError("\n".join(sentences))
+    return config
 
 
-def _extended(catalogue: str, name: str, entries: Mapping[str, Any], below: list[str]) -> Any:
+def _longest_cells(config: Config) -> Iterator[tuple[str, str]]:
+    """(stage, JSON) of the cells that grow with the configuration. The rule ``partial`` has the first two."""
+    yield "report", identities.measure(config) + identities.report(config, [])
+    for name in sorted({name for block in config.grid.blocks() for name in block.data}):
+        yield f"fetch_instructions of {name}", identities.fetch_instructions(config, name)
+
+
+def _extended(catalogue: str, name: Any, entries: Mapping[str, Any], below: list[str]) -> Any:
     """The entry ``name`` with the keys of those that it extends; ``below`` are the entries that extend it."""
     entry = entries[name]
     if not isinstance(entry, Mapping) or "extends" not in entry:
@@ -101,6 +119,8 @@ def _sentence(details: Any) -> str:
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] in ("model_type", "dict_type"):
         message = "must be a mapping of keys"
+    elif details["type"] == "string_type" and (reason := read_as(value)):
+        message = f"{reason}: put the text in quotes"
     elif message.startswith("Input"):
         message = message[0].lower() + message[1:]
     if isinstance(value, (str, int, float, bool)) or value is None:

@@ -1,15 +1,22 @@
 """Types of single values in a configuration: names, canonical numbers, shares, lists without duplicates."""
 
+import datetime
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
+from polycal.data.chat_templates import TEMPLATES
+from polycal.study.suggestions import nearest
 from polycal.vocabulary import NONE
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Pattern of a name. Names become parts of paths and words of shell commands."""
+LONGEST_NAME = 200
+"""Characters of a name. File systems allow 255 bytes; prefix, suffix and the name of a lock need some."""
+LARGEST_SEED = 2**32 - 1
+"""NumPy's global generator, which training seeds too, takes no larger seed."""
 
 
 def canonical_number(value: Any) -> str:
@@ -47,16 +54,45 @@ def _within(low: str, high: str, include_high: bool = True) -> AfterValidator:
     return AfterValidator(check)
 
 
+def read_as(value: Any) -> str | None:
+    """As what YAML reads a bare word that is no text, as the start of a message; None for other values."""
+    if isinstance(value, bool):
+        return "YAML reads a bare yes, no, on or off as true or false"
+    if isinstance(value, (int, float)):
+        return "YAML reads bare digits as a number, 007 as 7 and 2.50 as 2.5"
+    if isinstance(value, datetime.date):
+        return "YAML reads a bare date as a point in time"
+    return None
+
+
 def _valid_name(text: Any) -> str:
-    if isinstance(text, bool):
-        raise ValueError("YAML reads a bare yes, no, on or off as true or false: put the name in quotes")
-    text = str(text)
+    if reason := read_as(text):
+        raise ValueError(f"{reason}: put the name in quotes")
+    if not isinstance(text, str):
+        raise ValueError("must be a name: one word of text")
     if not re.fullmatch(NAME, text) or text == NONE:
         raise ValueError(
             "must start with a letter or digit and contain only letters, digits, dot, underscore and hyphen"
             f" ({NONE!r} is reserved)"
         )
+    if len(text) > LONGEST_NAME:
+        raise ValueError(
+            f"has {len(text)} characters, but a name is part of file names and has at most {LONGEST_NAME}"
+        )
     return text
+
+
+def _valid_seed(text: str) -> str:
+    number = Decimal(text)
+    if number != number.to_integral_value() or not 0 <= number <= LARGEST_SEED:
+        raise ValueError(f"must be a whole number from 0 to {LARGEST_SEED}")
+    return text
+
+
+def _valid_chat_template(name: str) -> str:
+    if name not in TEMPLATES:
+        raise ValueError(f"is no known chat format{nearest(name, TEMPLATES)}".rstrip("?"))
+    return name
 
 
 def no_duplicates(values: list[Any]) -> list[Any]:
@@ -72,6 +108,8 @@ Names = Annotated[list[Name], AfterValidator(no_duplicates)]
 Number = Annotated[str, BeforeValidator(canonical_number), WithJsonSchema({"type": ["number", "string"]})]
 Positive = Annotated[Number, _within("1e-12", "1e12")]
 Share = Annotated[Number, _within("0", "1", include_high=False)]
+Seed = Annotated[Number, AfterValidator(_valid_seed)]
+ChatTemplate = Annotated[Name, AfterValidator(_valid_chat_template)]
 Normalisation = Literal["sum", "token", "byte", "pmi"]
 
 

@@ -1,6 +1,7 @@
 """What a configuration may contain, across its keys."""
 
 import pytest
+import yaml
 from helpers.studies import BASE
 
 from polycal.study.config_loading import ConfigError, merge, resolve
@@ -65,3 +66,81 @@ def test_pmi_as_normalisation_needs_protocols_that_record_it():
         resolve(merge(BASE, asked))
     asked["protocols"]["p"]["pmi"] = True
     assert resolve(merge(BASE, asked)).measure.normalise.letters == "pmi"
+
+
+@pytest.mark.parametrize("seed", [42.5, -1, 2**32, "1e10"])
+@pytest.mark.parametrize("keys", [("grid", "seeds"), ("grid", "base_seeds"), ("data", "d", "seed")])
+def test_a_seed_that_no_generator_takes_is_refused_with_the_range(seed, keys):
+    change = seed if keys[-1] == "seed" else [seed]
+    for key in reversed(keys):
+        change = {key: change}
+    with pytest.raises(
+        ConfigError, match=rf"{keys[0]}.*{keys[-1]}.*must be a whole number from 0 to 4294967295"
+    ):
+        resolve(merge(BASE, change))
+
+
+def test_the_smallest_and_the_largest_seed_are_seeds():
+    config = resolve(merge(BASE, {"grid": {"seeds": [0, 2**32 - 1]}, "data": {"d": {"seed": "7.0"}}}))
+    assert (config.grid.seeds, config.data["d"].seed) == (["0", "4294967295"], "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("models: {007: {path: m}}", "models"),
+        ("recipes: {2.50: {extends: r}}", "recipes"),
+        ("protocols: {yes: {candidates: letters}}", "protocols"),
+        ("data: {2024-01-01: {path: d, format: alpaca}}", "data"),
+        ("study: 12", "study"),
+        ("grid: {models: [1e3, 1.0e+3]}", "grid"),
+        ("data: {d: {language: no}}", "data"),
+        ("data: {d: {config: 007}}", "data"),
+    ],
+)
+def test_what_yaml_reads_as_no_text_is_to_be_put_in_quotes(text, key):
+    with pytest.raises(ConfigError, match=rf"(?m)^{key}.*put the (name|text) in quotes\.$"):
+        resolve(merge(BASE, yaml.safe_load(text)))
+
+
+def test_a_name_that_is_nothing_is_refused():
+    with pytest.raises(ConfigError, match="must be a name"):
+        resolve(merge(BASE, yaml.safe_load("models: {~: {path: m}}")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipes": {"r": {"chat_template": "chatml"}}},
+        {"protocols": {"p": {"chat_template": "chatml"}}},
+        {"next_token": {"data": ["d"], "chat_template": "chatml"}},
+    ],
+)
+def test_an_unknown_chat_format_is_refused_with_the_known_ones(change):
+    with pytest.raises(
+        ConfigError, match=r"chat_template: 'chatml' is refused: is no known chat format; known: tulu\."
+    ):
+        resolve(merge(BASE, change))
+
+
+def test_a_moving_revision_is_refused():
+    change = {"models": {"h": {"hub": "x/y", "revision": "main"}}}
+    with pytest.raises(ConfigError, match=r"models\.h: revision 'main' may move; pin a commit"):
+        resolve(merge(BASE, change))
+
+
+def test_next_tokens_need_held_out_conversations():
+    change = {"data": {"d": {"heldout": 0}}, "next_token": {"data": ["d"]}}
+    with pytest.raises(ConfigError, match=r"next_token\.data: data\.d\.heldout is 0"):
+        resolve(merge(BASE, change))
+
+
+@pytest.mark.parametrize("code", ["all", "mean", "unknown"])
+def test_a_language_is_not_named_like_a_summary_of_languages(code):
+    with pytest.raises(ConfigError, match=rf"languages: '{code}' is refused as a language"):
+        resolve(merge(BASE, {"languages": {code: BASE["languages"]["en"]}}))
+
+
+def test_a_study_is_not_named_like_the_interim_report_of_another():
+    with pytest.raises(ConfigError, match="study: 's-partial' is refused: must not end in '-partial'"):
+        resolve(merge(BASE, {"study": "s-partial"}))

@@ -1,0 +1,66 @@
+"""Whether the names of a study fit file systems, Slurm and a shell.
+
+A single name has at most ``config_values.LONGEST_NAME`` characters. Below ``results/`` each name of a cell is
+a folder of its own. Two kinds of names consist of several: the folder of a job's log in Slurm's log folder,
+which Snakemake's executor names by all wildcards of the job, and the file of a figure of one sweep, which has
+fewer. Names are ASCII, so characters are bytes. If the names of a cell together have at most ``LONGEST_CELL``
+characters, then the longest path of the study below the working directory has fewer than 500.
+"""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from polycal.vocabulary import NONE
+
+if TYPE_CHECKING:
+    from polycal.study.config import Block, Config
+
+LONGEST_CELL = 255
+"""Characters of all names of a cell, joined by one character each: the longest name of a folder."""
+LONGEST_COMMAND = 100_000
+"""Bytes of the settings in a command. Linux allows 131,072 in one word, and bash -c gets a job as one word."""
+
+
+def check_block(config: "Config", block: "Block", at: str) -> None:
+    """Raise ValueError if the names of a cell of ``block``, the value of key ``at``, are too long together."""
+    keys = ("models", "base_seeds", "data", "recipes", "betas", "seeds")
+    checkpoint = {key: [*getattr(block, key), NONE] for key in keys}
+    rates = [rate for name in block.recipes for rate in config.recipes[name].learning_rates]
+    scored = {
+        "benchmarks": block.benchmarks,
+        "protocols": block.protocols,
+        "languages": [code for name in block.benchmarks for code in config.benchmarks[name].languages],
+    }
+    jobs: list[dict[str, list[str]]] = [
+        {**checkpoint, **scored},
+        {**checkpoint, "learning_rates": [*rates, NONE]},
+    ]
+    if config.embeddings:
+        jobs.append({**checkpoint, **scored, "languages": [config.embeddings.pooling]})
+    if config.next_token:
+        jobs.append({**checkpoint, "next_token.data": config.next_token.data})
+    for names in jobs:
+        _check_joined(names, at)
+
+
+def _check_joined(names: Mapping[str, Sequence[str]], at: str) -> None:
+    longest = {key: max(values, key=len) for key, values in names.items()}
+    length = sum(map(len, longest.values())) + len(longest) - 1
+    if length > LONGEST_CELL:
+        key, name = max(longest.items(), key=lambda item: len(item[1]))
+        raise ValueError(
+            f"{at}: the names of a cell have up to {length} characters together, but file systems and Slurm's"
+            f" log folder allow {LONGEST_CELL}; shorten some, for example {name!r} of {key} ({len(name)})"
+        )
+
+
+def check_commands(cells: Iterable[tuple[str, str]]) -> None:
+    """Raise ValueError if the cells of one job are too long for its command; ``cells`` are (stage, JSON)."""
+    for stage, cell in cells:
+        length = len(shlex.quote(cell).encode())
+        if length > LONGEST_COMMAND:
+            raise ValueError(
+                f"the settings of the job {stage} have {length} bytes, but a shell command allows"
+                f" {LONGEST_COMMAND}; shorten the longest texts or lists, such as licences or sources"
+            )

@@ -1,0 +1,46 @@
+"""Combinations of the grid that no training job can do, found from the configuration alone."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from polycal.study.config_catalogues import Data, Model, Recipe
+
+if TYPE_CHECKING:
+    from polycal.study.config import Block
+
+
+def check_training(
+    block: "Block",
+    at: str,
+    models: Mapping[str, Model],
+    data: Mapping[str, Data],
+    recipes: Mapping[str, Recipe],
+) -> None:
+    """Raise ValueError if a recipe of ``block``, the value of key ``at``, cannot train one of its models.
+
+    A global batch is divided into micro-batches on all processes of the model. Several learning rates are
+    compared on held-out conversations, so the data must have some.
+    """
+    if not block.data:
+        return
+    for recipe in block.recipes:
+        for model in block.models:
+            _check_batch(at, recipe, recipes[recipe], model, models[model])
+        for name in block.data:
+            rates = recipes[recipe].learning_rates
+            if len(rates) > 1 and data[name].heldout == "0":
+                raise ValueError(
+                    f"{at}: recipe {recipe!r} has {len(rates)} learning rates, and data.{name}.heldout is 0;"
+                    " give the data a heldout above 0, which is what the best of them is chosen by, or the"
+                    " recipe one learning rate"
+                )
+
+
+def _check_batch(at: str, recipe: str, settings: Recipe, model: str, machine: Model) -> None:
+    divisor = settings.micro_batch_size * machine.training_world
+    if settings.global_batch_size % divisor:
+        raise ValueError(
+            f"{at}: recipes.{recipe}.global_batch_size {settings.global_batch_size} is not a multiple of"
+            f" {divisor}, its micro_batch_size {settings.micro_batch_size} times the"
+            f" {machine.training_world} processes that train model {model!r}"
+        )
