@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from polycal.progress import ProgressLine
-from polycal.scoring import candidates, log_likelihoods, models, token_trees, tree_forward
+from polycal.scoring import candidates, log_likelihoods, models, plain_forward, token_trees, tree_forward
 from polycal.scoring.batching import batches
 from polycal.scoring.output_head import MAX_LOGITS
+from polycal.scoring.plain_forward import FAST
 from polycal.scoring.prefix_cache import PrefixCache
 from polycal.scoring.prompts import Prompt
 from polycal.scoring.token_trees import Tree
@@ -44,15 +45,16 @@ def score_candidates(
     prompts: Sequence[Prompt],
     token_budget: int | None = None,
     name: str = "",
+    path: str = FAST,
 ) -> CandidateScores:
     """Score every candidate of every prompt.
 
     ``token_budget`` is the number of padded tokens per batch; None chooses one. ``name`` starts the progress
-    line; without it none is printed. Raises ScoringError if a prompt does not fit the window or a candidate
-    is empty.
+    line; without it none is printed. ``path`` is the way through the model that ``candidate_check`` found to
+    be exact. Raises ScoringError if a prompt does not fit the window or a candidate is empty.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
-    branching = tree_forward.supports_trees(model)
+    branching = path == FAST and tree_forward.supports_trees(model)
     trees: list[tuple[str, Tree]] = []
     tokens: list[list[int]] = []
     prompts_cut = 0
@@ -69,10 +71,11 @@ def score_candidates(
         work = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
     progress = ProgressLine(name, sum(len(prefix) + sum(map(len, members)) for prefix, members in work))
     budget = token_budget or _default_budget(model, any(len(prefix) for prefix, _ in work))
+    budget = plain_forward.padded_tokens(path, budget, model)
     logprob: dict[tuple[int, int], float] = {}
     forward_seconds = 0.0
     for prefix, members in work:
-        scores, seconds, budget = score_trees(model, prefix, members, budget, progress)
+        scores, seconds, budget = score_trees(model, prefix, members, budget, progress, path)
         logprob |= scores
         forward_seconds += seconds
     elapsed, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
@@ -96,7 +99,12 @@ def score_candidates(
 
 
 def score_trees(
-    model: Any, prefix: np.ndarray, trees: Sequence[Tree], budget: int, progress: Callable[[int], None]
+    model: Any,
+    prefix: np.ndarray,
+    trees: Sequence[Tree],
+    budget: int,
+    progress: Callable[[int], None] = lambda tokens: None,
+    path: str = FAST,
 ) -> tuple[dict[tuple[int, int], float], float, int]:
     """Log-likelihoods by (question, option) of trees that follow ``prefix``, int64 [length].
 
@@ -113,7 +121,10 @@ def score_trees(
         try:
             for rows in batches([len(tree) for tree in remaining], budget):
                 batch = [remaining[row] for row in rows]
-                scores, seconds = log_likelihoods.log_likelihoods(model, batch, cache)
+                if path == FAST:
+                    scores, seconds = log_likelihoods.log_likelihoods(model, batch, cache)
+                else:
+                    scores, seconds = log_likelihoods.own_log_likelihoods(model, batch)
                 result |= scores
                 forward_seconds += seconds
                 progress(sum(map(len, batch)))
@@ -137,9 +148,11 @@ def _default_budget(model: Any, shares_prefix: bool) -> int:
     """
     if model.device.type != "cuda":
         return 1024 if shares_prefix else 512
-    config = model.config
+    config = model.config.get_text_config()
     # a token's activations in one layer (attention, gated feed-forward); twice that is reserved
-    width = 8 * config.hidden_size + 3 * config.intermediate_size
+    width = 8 * config.hidden_size + 3 * (
+        getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    )
     free = torch.cuda.mem_get_info(model.device)[0] - 4 * 4 * MAX_LOGITS
     tokens = max(free // (2 * width * model.dtype.itemsize), 1)
     return int(min(2**16, 2 ** (int(tokens).bit_length() - 1)))

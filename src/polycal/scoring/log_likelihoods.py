@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polycal.scoring import tree_forward
+from polycal.scoring import plain_forward, tree_forward
 from polycal.scoring.models import seconds_since
 from polycal.scoring.output_head import MAX_LOGITS, log_prob_chunks
 from polycal.scoring.prefix_cache import PrefixCache
@@ -51,3 +51,22 @@ def log_likelihoods(
         values = log_p[(row[chosen] - rows.start).to(log_p.device), token[chosen].to(log_p.device)]
         sums.index_add_(0, candidate[chosen], values.double().cpu())
     return dict(zip(index_of_candidate, sums.tolist(), strict=True)), seconds
+
+
+@torch.inference_mode()
+def own_log_likelihoods(model: Any, batch: Sequence[Tree]) -> tuple[dict[tuple[int, int], float], float]:
+    """The same as ``log_likelihoods`` by the model's own forward pass, for trees without branches."""
+    start = time.perf_counter()
+    logits = plain_forward.own_logits(model, [tree.tokens for tree in batch])
+    seconds = seconds_since(start, logits)
+    reads = [(number, read) for number, tree in enumerate(batch) for read in tree.reads]
+    row = torch.tensor([number for number, _ in reads])
+    position = torch.tensor([read.node for _, read in reads])
+    token = torch.tensor([read.token for _, read in reads])
+    sums: dict[tuple[int, int], float] = {}
+    for part, log_p in plain_forward.log_prob_chunks(logits, row, position):
+        values = log_p.gather(1, token[part, None].to(log_p.device))[:, 0].double().tolist()
+        for (_, read), value in zip(reads[part], values, strict=True):
+            key = (read.question, read.option)
+            sums[key] = sums.get(key, 0.0) + value
+    return sums, seconds

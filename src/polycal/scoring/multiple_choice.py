@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
-from polycal.scoring import models, prompts, question_prompts
+from polycal.scoring import candidate_check, models, prompts, question_prompts
 from polycal.scoring.candidate_scores import CandidateScores, score_candidates
 from polycal.scoring.prompts import Prompt
 
@@ -34,8 +34,11 @@ def score(
     first cell. Few-shot examples come from ``examples``, by default from the file of questions itself.
     ``token_budget`` is the number of padded tokens per batch; None chooses one.
 
-    All prompts are built before the model is loaded. With the setting ``pmi`` a record also holds
-    ``option_logprob_unconditional``. Raises CheckpointError, RecordError, PromptError or ScoringError.
+    All prompts are built before the model is loaded. Before anything is scored, ``candidate_check`` compares
+    a few prompts with the model's own forward pass and chooses the way through the model; the records hold
+    its outcome as ``self_check``. With the setting ``pmi`` a record also holds
+    ``option_logprob_unconditional``. Raises CheckpointError, RecordError, PromptError,
+    ScoringError or SelfCheckError.
     """
     checkpoint = checkpoints.read(model)
     prompted = [
@@ -45,9 +48,10 @@ def score(
     settings = cells[0]["settings"]
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
+    check = candidate_check.check(network, tokenizer, [asked for _, asked in prompted], token_budget)
     for index, (cell, (rows, asked)) in enumerate(zip(cells, prompted, strict=True)):
         name = str(cell.get("language", questions[index].stem))
-        scores = score_candidates(network, tokenizer, asked, token_budget, name)
+        scores = score_candidates(network, tokenizer, asked, token_budget, name, check.path)
         score_rows, schema = _score_rows(rows, asked, scores), records.SCORE
         facts = {
             "cell": dict(cell),
@@ -57,11 +61,14 @@ def score(
             "questions": len(rows),
             "prompts_cut": scores.prompts_cut,
             "equal_candidates": scores.equal_candidates,
+            "self_check": check.facts(),
             **scores.timing,
         }
         if cell["settings"].get("pmi"):
             context = prompts.neutral_context(*question_prompts.wording(cell))
-            column, facts["unconditional"] = _unconditional(network, tokenizer, asked, context, token_budget)
+            column, facts["unconditional"] = _unconditional(
+                network, tokenizer, asked, context, token_budget, check.path
+            )
             for row, values in zip(score_rows, column, strict=True):
                 row[records.UNCONDITIONAL] = values
             schema = schema.append(pa.field(records.UNCONDITIONAL, records.OPTIONAL[records.UNCONDITIONAL]))
@@ -70,7 +77,7 @@ def score(
 
 
 def _unconditional(
-    model: Any, tokenizer: Any, asked: Sequence[Prompt], context: str, token_budget: int | None
+    model: Any, tokenizer: Any, asked: Sequence[Prompt], context: str, token_budget: int | None, path: str
 ) -> tuple[list[list[float]], dict[str, Any]]:
     """Log-likelihoods of each prompt's candidates after ``context`` instead of the prompt, and facts about
     the run.
@@ -78,9 +85,8 @@ def _unconditional(
     Each distinct candidate is scored once.
     """
     distinct = sorted({text for prompt in asked for text in prompt.candidates})
-    scores = score_candidates(
-        model, tokenizer, [Prompt((), context, (text,)) for text in distinct], token_budget
-    )
+    lone = [Prompt((), context, (text,)) for text in distinct]
+    scores = score_candidates(model, tokenizer, lone, token_budget, path=path)
     logprob = {text: value for text, (value,) in zip(distinct, scores.logprob, strict=True)}
     facts = {"candidates": len(distinct), **{key: scores.timing[key] for key in ("tokens", "seconds")}}
     return [[logprob[text] for text in prompt.candidates] for prompt in asked], facts

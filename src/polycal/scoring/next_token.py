@@ -22,9 +22,11 @@ from polycal.artifacts.manifests import Stamp
 from polycal.data.tokenized import tokenize
 from polycal.errors import PolycalError
 from polycal.progress import ProgressLine
-from polycal.scoring import models
+from polycal.scoring import models, plain_forward, self_check
 from polycal.scoring.batching import batches
 from polycal.scoring.output_head import log_prob_chunks
+from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
+from polycal.scoring.self_check import Reference, SelfCheck
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
 """The columns of a TokenScore record that come from the distribution over the vocabulary."""
@@ -46,8 +48,10 @@ def score_next_token(
     """Write the TokenScore record of one model on the held-out conversations of one file.
 
     ``model`` is a model folder or its manifest. ``cell["settings"]``: conversations (how many from the first
-    on, None for all), max_length in tokens, chat_template, dtype, attention. Raises RecordError, ChatError,
-    CheckpointError, or NextTokenError if the file has no held-out conversation or none of them has a target.
+    on, None for all), max_length in tokens, chat_template, dtype, attention. Before anything is scored,
+    ``check`` compares a few conversations with the model's own forward pass; the record holds its outcome as
+    ``self_check``. Raises RecordError, ChatError, CheckpointError, SelfCheckError, or NextTokenError if the
+    file has no held-out conversation or none of them has a target.
     """
     settings, start = cell["settings"], time.perf_counter()
     conversations = records.read_conversations(instructions, "heldout").to_pylist()
@@ -66,7 +70,8 @@ def score_next_token(
     progress = ProgressLine(
         f"{checkpoint.name}, next tokens", sum(len(tokens) for tokens, _ in rows.values())
     )
-    columns = predictions(network, list(rows.values()), progress=progress)
+    checked = check(network, list(rows.values()))
+    columns = predictions(network, list(rows.values()), progress=progress, path=checked.path)
     numbers = np.repeat(list(rows), [int(targets.sum()) for _, targets in rows.values()])
     position = np.concatenate([np.flatnonzero(targets) for _, targets in rows.values()])
     languages = [conversations[number]["language"] for number in numbers]
@@ -79,6 +84,7 @@ def score_next_token(
         "conversations": len(rows),
         "skipped": skipped,
         "device": device,
+        "self_check": checked.facts(),
         "seconds": round(time.perf_counter() - start, 3),
     }
     table = pa.table(arrays, schema=records.TOKEN_SCORE)
@@ -108,41 +114,74 @@ def predictions(
     rows: Sequence[Row],
     token_budget: int = TOKEN_BUDGET,
     progress: Callable[[int], None] = lambda amount: None,
+    path: str = FAST,
 ) -> dict[str, np.ndarray]:
     """The columns of TokenScore from ``logprob`` on, for the T targets of all rows in order, each [T].
 
     A batch has at most ``token_budget`` padded tokens. ``progress`` is called with the number of tokens of
-    each batch.
+    each batch. ``path`` is the way through the model.
     """
+    budget = plain_forward.padded_tokens(path, token_budget, model)
     starts = np.cumsum([0, *(int(targets.sum()) for _, targets in rows)])
     columns = {name: np.zeros(starts[-1], np.float32) for name in COLUMNS}
-    for chosen in batches([len(tokens) for tokens, _ in rows], token_budget):
+    for chosen in batches([len(tokens) for tokens, _ in rows], budget):
         index = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in chosen])
-        for part, values in _batch_predictions(model, [rows[row] for row in chosen]):
+        for part, values in _batch_predictions(model, [rows[row] for row in chosen], path):
             for name, value in values.items():
                 columns[name][index[part]] = value.float().cpu().numpy()
         progress(sum(len(rows[row][0]) for row in chosen))
     return {**columns, "correct": columns["correct"] > 0}
 
 
-def _batch_predictions(model: Any, batch: Sequence[Row]) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+def _batch_predictions(
+    model: Any, batch: Sequence[Row], path: str
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """The columns for the targets of one batch, in order, a slice of the targets at a time."""
     ids = torch.zeros(len(batch), max(len(tokens) for tokens, _ in batch), dtype=torch.long)
     for number, (tokens, _) in enumerate(batch):
         ids[number, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
-    hidden = model.model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
     line = torch.from_numpy(np.repeat(np.arange(len(batch)), [int(targets.sum()) for _, targets in batch]))
     position = torch.from_numpy(np.concatenate([np.flatnonzero(targets) for _, targets in batch]))
-    actual = ids[line, position].to(model.device)
-    for part, log_p, _ in log_prob_chunks(model, hidden[line, position - 1]):
+    chunks: Iterator[tuple[slice, Tensor]]
+    if path == FAST:
+        hidden = model.model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
+        chunks = ((part, log_p) for part, log_p, _ in log_prob_chunks(model, hidden[line, position - 1]))
+    else:
+        logits = plain_forward.own_logits(model, [tokens for tokens, _ in batch])
+        chunks = plain_forward.log_prob_chunks(logits, line, position - 1)
+    for part, log_p in chunks:
+        actual = ids[line[part], position[part]].to(log_p.device)
         p, (top, choice) = log_p.exp(), log_p.max(-1)
         yield (
             part,
             {
-                "logprob": log_p.gather(1, actual[part, None])[:, 0],
+                "logprob": log_p.gather(1, actual[:, None])[:, 0],
                 "top_logprob": top,
-                "correct": choice == actual[part],
+                "correct": choice == actual,
                 "entropy": -(p * log_p.clamp(min=-1e4)).sum(-1),
                 "sum_squared_prob": (p * p).sum(-1),
             },
         )
+
+
+def check(model: Any, rows: Sequence[Row]) -> SelfCheck:
+    """Which way through the model gives the columns that its own logits give, for some of the given rows.
+
+    Compared are the shortest, the longest and a third row. Whether the most probable token is the actual one
+    is not compared, because two tokens may be equally probable.
+    """
+    probes = [rows[number] for number in self_check.pick([len(row) for row, _ in rows], [""] * len(rows))]
+
+    def values(path: str) -> np.ndarray:
+        budget = len(probes) * max(len(tokens) for tokens, _ in probes)
+        columns = predictions(model, probes, budget, path=path)
+        return np.concatenate([columns[name] for name in COLUMNS if name != "correct"]).astype(np.float64)
+
+    def reference() -> Reference:
+        alone = values(SINGLE)
+        again = None if self_check.is_exact_type(model) else values(PLAIN)
+        return Reference(alone, self_check.allowed_differences(model, alone, again))
+
+    paths = {path: lambda path=path: [values(path)] for path in (FAST, PLAIN)}
+    causal_row = max((tokens for tokens, _ in probes), key=len)
+    return self_check.choose_path(model, reference, paths, causal_row, len(probes))

@@ -17,8 +17,10 @@ from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
 from polycal.progress import ProgressLine
-from polycal.scoring import models, prompts, question_prompts
+from polycal.scoring import models, plain_forward, prompts, question_prompts, self_check
 from polycal.scoring.batching import batches
+from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
+from polycal.scoring.self_check import Reference, SelfCheck
 
 TOKEN_BUDGET = 8192
 """Padded tokens per batch."""
@@ -44,8 +46,9 @@ def embed(
     ``model`` is a model folder or its manifest. ``cells[i]["settings"]`` belongs to ``questions[i]`` and
     ``out[i]``: pooling (last or mean), questions (how many from the first on, None for all), the settings of
     the prompt (candidates, num_fewshot, prompt_language, chat_template), dtype and attention. ``done(i)`` is
-    called after ``out[i]`` is written. Raises RecordError, PromptError, CheckpointError, or EmbeddingError
-    for a prompt that is longer than the model's window.
+    called after ``out[i]`` is written. Before that, ``check`` compares a few prompts with the model's own
+    forward pass; the records hold its outcome as ``self_check``. Raises RecordError, PromptError,
+    CheckpointError, SelfCheckError, or EmbeddingError for a prompt that is longer than the model's window.
     """
     prompted = []
     for cell, path in zip(cells, questions, strict=True):
@@ -55,13 +58,15 @@ def embed(
     checkpoint = checkpoints.read(model)
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
+    window = models.context_window(network)
+    checked = check(network, tokenizer, [text for _, texts in prompted for text in texts], window)
     for index, (cell, (ids, texts)) in enumerate(zip(cells, prompted, strict=True)):
         start = time.perf_counter()
         tokens = tokenizer(texts)["input_ids"]
-        _check_window(questions[index], ids, tokens, models.context_window(network))
+        _check_window(questions[index], ids, tokens, window)
         name = f"{cell.get('language', questions[index].stem)}, embeddings"
         progress = ProgressLine(name, sum(map(len, tokens)))
-        vectors = prompt_vectors(network, tokens, settings["pooling"], progress=progress)
+        vectors = prompt_vectors(network, tokens, settings["pooling"], progress=progress, path=checked.path)
         columns = [pa.array(ids), pa.array(list(vectors), pa.list_(pa.float32()))]
         facts = {
             "cell": dict(cell),
@@ -69,6 +74,7 @@ def embed(
             "prompts": prompts.VERSION,
             "width": vectors.shape[1],
             "device": device,
+            "self_check": checked.facts(),
             "seconds": round(time.perf_counter() - start, 3),
         }
         table = pa.table(columns, schema=records.EMBEDDING)
@@ -92,25 +98,67 @@ def prompt_vectors(
     pooling: str,
     token_budget: int = TOKEN_BUDGET,
     progress: Callable[[int], None] = lambda amount: None,
+    path: str = FAST,
 ) -> np.ndarray:
     """One vector for each of N rows of tokens, float32 [N, width], in the order given.
 
     ``pooling`` is ``last`` or ``mean``. A batch has at most ``token_budget`` padded tokens. ``progress`` is
-    called with the number of tokens of each batch.
+    called with the number of tokens of each batch. ``path`` is the way through the model.
     """
-    vectors = np.empty((len(tokens), model.config.hidden_size), dtype=np.float32)
-    for rows in batches([len(row) for row in tokens], token_budget):
+    vectors: dict[int, np.ndarray] = {}
+    budget = plain_forward.padded_tokens(path, token_budget, model)
+    for rows in batches([len(row) for row in tokens], budget):
         length = torch.tensor([len(tokens[row]) for row in rows], device=model.device)
-        # padding is on the right, where causal attention of the other tokens does not see it
-        ids = torch.zeros(len(rows), int(length.max()), dtype=torch.long, device=model.device)
-        for line, row in enumerate(rows):
-            ids[line, : len(tokens[row])] = torch.tensor(tokens[row], device=model.device)
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state.float()
+        hidden = _last_hidden(model, [tokens[row] for row in rows], path).to(model.device).float()
         if pooling == "last":
             pooled = hidden[torch.arange(len(rows), device=model.device), length - 1]
         else:
-            inside = torch.arange(ids.shape[1], device=model.device) < length[:, None]
+            inside = torch.arange(hidden.shape[1], device=model.device) < length[:, None]
             pooled = (hidden * inside[..., None]).sum(1) / length[:, None]
-        vectors[rows] = pooled.cpu().numpy()
+        vectors |= dict(zip(rows, pooled.cpu().numpy(), strict=True))
         progress(int(length.sum()))
-    return vectors
+    return np.stack([vectors[number] for number in range(len(tokens))])
+
+
+def _last_hidden(model: Any, rows: Sequence[Sequence[int]], path: str) -> torch.Tensor:
+    """What the output head reads, [rows, longest, width]."""
+    if path != FAST:
+        return plain_forward.head_inputs(model, rows)
+    # padding is on the right, where causal attention of the other tokens does not see it
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long, device=model.device)
+    for line, row in enumerate(rows):
+        ids[line, : len(row)] = torch.tensor(row, device=model.device)
+    return model.model(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def check(model: Any, tokenizer: Any, texts: Sequence[str], window: int) -> SelfCheck:
+    """Which way through the model gives the vectors that its own head reads, for some of the given prompts.
+
+    Compared are the vectors of the shortest, the longest and a third prompt, of their last tokens and as
+    means, relative to the largest number of each. Prompts beyond ``window`` are left out.
+    """
+    chosen = self_check.pick([len(text.encode()) for text in texts], [""] * len(texts)) if texts else []
+    rows = [row for row in tokenizer([texts[number] for number in chosen])["input_ids"] if len(row) <= window]
+    if not rows:
+        return self_check.NOTHING
+    scale: list[float] = []
+
+    def values(path: str, rows: Sequence[Sequence[int]] = rows) -> np.ndarray:
+        budget = len(rows) * max(map(len, rows))
+        both = [prompt_vectors(model, rows, pooling, budget, path=path) for pooling in ("last", "mean")]
+        vectors = np.concatenate(both).astype(np.float64)
+        if not scale:
+            scale.extend(np.abs(vectors).max(axis=1))
+        return (vectors / np.array(scale)[:, None]).ravel()
+
+    def reference() -> Reference:
+        alone = values(SINGLE)
+        again = None if self_check.is_exact_type(model) else values(PLAIN)
+        return Reference(alone, self_check.allowed_differences(model, alone, again))
+
+    def fast() -> list[np.ndarray]:
+        return [values(FAST)]
+
+    return self_check.choose_path(
+        model, reference, {FAST: fast, PLAIN: lambda: [values(PLAIN)]}, max(rows, key=len), len(rows)
+    )

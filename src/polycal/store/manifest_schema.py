@@ -4,7 +4,7 @@ A manifest is a JSON file beside weights, or the object under ``polycal`` in a P
 say more than stands here; what stands here it must say.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -112,6 +112,21 @@ class Selected(Manifest):
     heldout_nll: dict[str, float]
 
 
+class SelfCheck(BaseModel):
+    """Comparison of a few of the run's prompts with the model's own forward pass, before the run."""
+
+    path: Literal["fast", "plain", "single"] = Field(
+        description="The run's way through the model: polycal's own passes, or the model's own forward on"
+        " padded rows or on one row at a time."
+    )
+    max_difference: Amount = Field(description="Of the value nearest to its tolerance, on this path.")
+    tolerance: Amount = Field(description="Of that value.")
+    prompts: int = Field(ge=0, description="Prompts or conversations that were compared.")
+    values: int = Field(ge=0, description="Numbers that were compared.")
+    seconds: Amount
+    because: dict[str, str] = Field(description="Why the paths before it are not exact, by path.")
+
+
 class Scores(Manifest):
     """One checkpoint asked in one language."""
 
@@ -119,12 +134,19 @@ class Scores(Manifest):
     checkpoint: Sha256 = Field(description="Content of the model that was asked.")
     device: str
     questions: int = Field(ge=0)
+    self_check: SelfCheck | None = Field(None, description="Null in records of earlier versions.")
 
 
 class RowsManifest(Manifest):
-    """Vectors of prompts or scores of next tokens: rows with a checksum."""
+    """Rows with a checksum."""
 
     content: Sha256
+
+
+class ModelRows(RowsManifest):
+    """Vectors of prompts or scores of next tokens, from one checkpoint."""
+
+    self_check: SelfCheck | None = Field(None, description="Null in records of earlier versions.")
 
 
 class TableManifest(RowsManifest):
