@@ -6,6 +6,7 @@ the assistant, which is what a model is trained on.
 
 from typing import Any
 
+from polycal.data.token_ids import Encoder
 from polycal.errors import PolycalError
 
 TEMPLATES = {
@@ -35,6 +36,6 @@ def template(name: str, tokenizer: Any) -> str:
     """
     if name not in TEMPLATES:
         raise ChatError(f"chat_template {name!r} does not exist; known: {', '.join(sorted(TEMPLATES))}.")
-    first = tokenizer("a")["input_ids"][0]
-    adds_bos = tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id
+    bos = tokenizer.bos_token_id
+    adds_bos = bos is not None and Encoder(tokenizer).before[:1] == [bos]
     return ("{{ bos_token }}" if adds_bos else "") + TEMPLATES[name]

@@ -1,6 +1,7 @@
 """Conversations as tokens, and which of the tokens are targets.
 
-Targets are the tokens of assistant turns, including the end-of-sequence token of each turn.
+Targets are the tokens of assistant turns, including the end-of-sequence token of each turn. An empty assistant
+turn is read but is no target: it would teach the model to stop at once.
 """
 
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from polycal.data import chat_templates
+from polycal.data import chat_templates, token_ids
 from polycal.data.chat_templates import ChatError
 
 Message = Mapping[str, str]
@@ -57,8 +58,9 @@ def tokenize(
 ) -> tuple[TokenizedRows, Counter[str]]:
     """Render conversations with the chat template of that name and tokenize them.
 
-    Also returns how many conversations were skipped or cut, by reason. A conversation of more than ``max_length``
-    tokens is cut; it is skipped if no target remains. Raises ChatError if the template is unknown or the tokenizer
+    Also returns how many conversations were skipped or cut, by reason, and under ``empty answer`` how many
+    assistant turns are no target because they have no text. A conversation of more than ``max_length`` tokens is
+    cut; it is skipped if no target remains. Raises ChatError if the template is unknown or the tokenizer
     has no end-of-sequence token or gives no offsets.
     """
     if tokenizer.eos_token is None:
@@ -83,25 +85,40 @@ def _rows(
 
     special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
     usable = (c for c in conversations if not _is_skipped(c, counts))
-    while chunk := [list(map(dict, c)) for c in islice(usable, CHUNK)]:
+    while chunk := [[{**m, "content": m["content"] or ""} for m in c] for c in islice(usable, CHUNK)]:
         rendered: Any = render_jinja_template(
             conversations=chunk, chat_template=source, return_assistant_tokens_mask=True, **special
         )
         texts, spans = rendered
-        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-        for ids, offsets, turns in zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True):
-            starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
-            target = np.zeros(len(ids), dtype=bool)
-            for first, last in turns:
-                target |= (starts >= first) & (ends <= last) & (ends > starts)
-            # the first token has no context from which it could be predicted
-            target[:1] = False
+        encoded = zip(*token_ids.encode_with_offsets(tokenizer, texts), strict=True)
+        for conversation, (ids, offsets), turns in zip(chunk, encoded, spans, strict=True):
+            answers = [m["content"].strip() for m in conversation if m["role"] == "assistant"]
+            answered = [turn for turn, answer in zip(turns, answers, strict=True) if answer]
+            if len(answered) < len(turns):
+                counts["empty answer"] += len(turns) - len(answered)
+            target = _targets(offsets, answered)
             if len(ids) > max_length:
                 counts["cut to max_length"] += 1
             if not target[:max_length].any():
                 counts["no target within max_length"] += 1
                 continue
             yield np.asarray(ids[:max_length], dtype=np.int32), target[:max_length]
+
+
+def _targets(offsets: Sequence[tuple[int, int]], turns: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Whether each token is a target, given the characters of each token and of each turn that is one.
+
+    A turn extends from the first to the last token whose characters are all inside it.
+    """
+    starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
+    target = np.zeros(len(offsets), dtype=bool)
+    for first, last in turns:
+        inside = np.flatnonzero((starts >= first) & (ends <= last) & (ends > starts))
+        if len(inside):
+            target[inside[0] : inside[-1] + 1] = True
+    # the first token has no context from which it could be predicted
+    target[:1] = False
+    return target
 
 
 def _is_skipped(conversation: Sequence[Message], counts: Counter[str]) -> bool:
@@ -112,7 +129,7 @@ def _is_skipped(conversation: Sequence[Message], counts: Counter[str]) -> bool:
         reason = "unknown role"
     elif not any(m["role"] == "assistant" and (m["content"] or "").strip() for m in conversation):
         reason = "no assistant turn"
-    elif any(m["content"] is None for m in conversation):
+    elif any(m["content"] is None and m["role"] != "assistant" for m in conversation):
         reason = "message without content"
     else:
         return False

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polycal.data.token_ids import Encoder
 from polycal.errors import PolycalError
 from polycal.scoring.prompts import Prompt
 
@@ -37,11 +38,12 @@ def tokenize_prompts(tokenizer: Any, prompts: Iterable[Prompt], window: int) -> 
     Whole examples are dropped, the first ones first, until the longest candidate fits ``window`` tokens.
     Raises ScoringError if a question does not fit without examples, or a candidate has no token of its own.
     """
+    encode = Encoder(tokenizer)
     for number, prompt in enumerate(prompts):
         examples = list(prompt.examples)
         while True:
             prefix = prompt.opening + "".join(examples) + prompt.question
-            sequences, start = tokenize_candidates(tokenizer, prefix, prompt.candidates)
+            sequences, start = tokenize_candidates(encode, prefix, prompt.candidates)
             longest = max(map(len, sequences))
             if longest <= window:
                 break
@@ -65,7 +67,7 @@ def tokenize_prompts(tokenizer: Any, prompts: Iterable[Prompt], window: int) -> 
 
 
 def tokenize_candidates(
-    tokenizer: Any, prefix: str, candidates: Sequence[str]
+    encode: Encoder, prefix: str, candidates: Sequence[str]
 ) -> tuple[list[list[int]], int]:
     """Tokens of prefix and candidate as one text, per candidate, and the index where candidates begin.
 
@@ -73,7 +75,7 @@ def tokenize_candidates(
     is the same for all candidates of a prompt, so that tokens of the prompt count for all of them or for
     none.
     """
-    before, *sequences = tokenizer([prefix, *(prefix + text for text in candidates)])["input_ids"]
+    before, *sequences = encode([prefix, *(prefix + text for text in candidates)])
     return sequences, min(common_prefix_length(before, tokens) for tokens in sequences)
 
 

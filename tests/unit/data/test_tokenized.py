@@ -37,3 +37,30 @@ def test_a_conversation_is_cut_at_max_length_and_skipped_if_no_target_remains():
     assert rows.tokens.tolist() == whole.tokens[: first + 1].tolist()
     rows, counts = tokenized.tokenize(tokenizer, [CONVERSATION], "tulu", first)
     assert (len(rows), dict(counts)) == (0, {"cut to max_length": 1, "no target within max_length": 1})
+
+
+@pytest.mark.parametrize("content", ["", None, " \n"])
+def test_an_empty_answer_before_the_last_one_is_no_target_and_is_counted(content):
+    conversation = [
+        {"role": "user", "content": "Hi?"},
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": "Well?"},
+        {"role": "assistant", "content": "lake"},
+    ]
+    tokenizer = models.tokenizer()
+    rows, counts = tokenized.tokenize(tokenizer, [conversation, CONVERSATION], "tulu", 999)
+    assert dict(counts) == {"empty answer": 1}
+    tokens, targets = rows.row(0)
+    assert tokenizer.decode(tokens[targets]) == "lake</s>"
+    assert tokenizer.decode(tokens) == (
+        "<s><|user|>\nHi?\n<|assistant|>\n</s>\n<|user|>\nWell?\n<|assistant|>\nlake</s>"
+    )
+
+
+def test_a_conversation_without_an_answer_or_with_a_turn_that_is_null_is_skipped():
+    asked, answered = {"role": "user", "content": None}, {"role": "assistant", "content": "lake"}
+    empty = {"role": "assistant", "content": None}
+    _, counts = tokenized.tokenize(
+        models.tokenizer(), [[asked, answered], [asked, empty], [empty]], "tulu", 99
+    )
+    assert dict(counts) == {"message without content": 1, "no assistant turn": 2}

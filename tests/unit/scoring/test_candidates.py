@@ -1,9 +1,13 @@
 import pytest
 from helpers import models as tiny
+from helpers import tokenizer_kinds as kinds
 from helpers.multiple_choice import EXAMPLES, TESTS
 
+from polycal.data.token_ids import Encoder
 from polycal.scoring import candidates, prompts
 from polycal.scoring.chat_turns import user_turn
+
+TURNS = (None, user_turn("tulu"))
 
 
 def tokenize(prompt, window):
@@ -42,5 +46,27 @@ def test_an_empty_candidate_is_refused():
 
 def test_a_tokenizer_without_bos_scores_the_same_tokens():
     for bos in (True, False):
-        (tokens,), start = candidates.tokenize_candidates(tiny.tokenizer(bos), "ab", [" c"])
+        (tokens,), start = candidates.tokenize_candidates(Encoder(tiny.tokenizer(bos)), "ab", [" c"])
         assert (len(tokens) - start, start) == (2, 2 + bos)
+
+
+@pytest.mark.parametrize("family", kinds.FAMILIES)
+@pytest.mark.parametrize("form", ["letters", "texts"])
+def test_candidates_do_not_depend_on_what_a_tokenizer_adds_after_a_text(family, form):
+    asked = [prompts.build_prompt(test, EXAMPLES[:1], form, turn=turn) for test in TESTS for turn in TURNS]
+    build = kinds.FAMILIES[family]
+    for start, habits in (("<s> $A", kinds.WITH_BOS), ("$A", kinds.WITHOUT_BOS)):
+        expected = list(candidates.tokenize_prompts(kinds.fast(build(kinds.template(start))), asked, 10**6))
+        assert all(1 not in c.tokens for prompt in expected for c in prompt.candidates)
+        for habit in habits.values():
+            tokenizer = kinds.fast(build(habit()))
+            assert list(candidates.tokenize_prompts(tokenizer, asked, 10**6)) == expected
+
+
+def test_candidates_of_a_slow_tokenizer_are_those_of_its_bytes():
+    prompt = prompts.build_prompt(TESTS[0], (), "texts")
+    for adds_eos in (False, True):
+        (tokenized,) = candidates.tokenize_prompts(kinds.SlowBytes(adds_eos), [prompt], 10**6)
+        for candidate, text in zip(tokenized.candidates, prompt.candidates, strict=True):
+            assert candidate.tokens == [256, *(prompt.prefix + text).encode()]
+            assert len(candidate.tokens) - candidate.start == len(text.encode())

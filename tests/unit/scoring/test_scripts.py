@@ -8,6 +8,7 @@ from helpers import models as tiny
 from helpers.stamps import FixedStamp
 
 from polycal.artifacts import records
+from polycal.data.token_ids import Encoder
 from polycal.scoring import candidates, models, multiple_choice, prompts
 from polycal.scoring.candidate_scores import score_candidates
 
@@ -72,7 +73,7 @@ def test_every_script_is_scored_as_one_string(model, kind, bos):
         values, lengths = plain(model, tokenizer, one.prefix, one.candidates)
         assert logprob == pytest.approx(values, abs=1e-4)
         assert tokens == lengths
-        whole, start = candidates.tokenize_candidates(tokenizer, one.prefix, one.candidates)
+        whole, start = candidates.tokenize_candidates(Encoder(tokenizer), one.prefix, one.candidates)
         assert whole[0][:1] == [1] if bos else whole[0][:1] != [1]
         for text, row in zip(one.candidates, whole, strict=True):
             # nothing of a script is lost: what is scored reads as the candidate again
