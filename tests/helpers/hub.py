@@ -7,11 +7,13 @@ import re
 import threading
 from pathlib import Path
 
+from helpers.weight_files import safetensors
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = {
     "config.json": b'{"model_type": "llama"}',
     "tokenizer.json": b"{}",
-    "model.safetensors": bytes(range(256)) * 4000,
+    "model.safetensors": safetensors("weight", size=1_024_000),
     "pytorch_model.bin": b"pickle",
     "original/consolidated.00.pth": b"pickle",
     "modeling_own.py": b"raise SystemExit",

@@ -4,13 +4,12 @@ No code of a repository is ever run.
 """
 
 import importlib.util
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import checkpoints, files
+from polycal.artifacts import checkpoints, files, weight_files
 from polycal.artifacts.manifests import Stamp
 from polycal.data import hub
 from polycal.data.hub import SourceError
@@ -26,7 +25,7 @@ def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
     A local folder is referred to, not copied. Files of the hub are stored beside the manifest, in a folder
     named by the commit. The manifest holds ``folder`` (relative to itself, unless the source is an absolute
     path), ``source``, ``revision``, and the files with their checksums. Raises SourceError, or
-    CheckpointError for a folder without weights.
+    CheckpointError for a folder without weights or with weights that are not whole (``weight_files.check``).
     """
     source = cell["source"]
     hub_checksums: dict[str, str] = {}
@@ -40,6 +39,7 @@ def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
             raise SourceError(
                 f"{folder / name}: differs from the hub's checksum; delete the file and start again."
             )
+    weight_files.check(folder)
     if not any(name in described["files"] for name in TOKENIZER_FILES):
         raise SourceError(
             f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZER_FILES)} must be beside"
@@ -133,7 +133,7 @@ def checksums(paths: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
 
 def _refuse_remote_code(folder: Path) -> None:
     """Raise SourceError for a model that only its own code can load."""
-    config = json.loads((folder / "config.json").read_text())
+    config = weight_files.read_config(folder)
     if "auto_map" not in config:
         return
     # Many models still name the code of their first release, although transformers contains them by now. It

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from polycal.data import model_loading
 
 
 def choose_device(folder: Path, dtype: str) -> str:
@@ -32,18 +33,12 @@ def load(folder: Path, dtype: str, attention: str, device: str | Mapping[str, st
     """Model and tokenizer of a local folder, without remote code and without a network.
 
     ``device`` is one device, ``auto`` to spread the layers over all GPUs and then main memory, or a mapping
-    of modules to devices as accelerate takes it.
+    of modules to devices as accelerate takes it. Raises CheckpointError or ModelError for a model that cannot be
+    loaded as it was saved.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype),
-        attn_implementation=attention,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        # on the CPU the weights are the memory-mapped file: nothing is copied
-        device_map=None if device == "cpu" else device,
+    tokenizer = model_loading.load_tokenizer(folder)
+    model = model_loading.load_model(
+        folder, tokenizer, dtype=dtype, attention=attention, device_map=None if device == "cpu" else device
     )
     return model.eval(), tokenizer
 

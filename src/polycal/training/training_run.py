@@ -21,10 +21,10 @@ import torch
 import transformers
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from transformers import PrinterCallback
 
 from polycal.artifacts import checkpoints, files, records
-from polycal.data import tokenized
+from polycal.data import model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import PolycalError
 from polycal.losses import smoothed_head
@@ -78,8 +78,8 @@ def train(
     training state in ``folder/state`` is left; remove it once the manifest is written.
 
     Raises SystemExit(TRY_AGAIN) if a signal stopped the run after it saved its state. Raises ChatError, RecordError,
-    CheckpointError or BatchError for bad input, FinetuneError if there is nothing to train on, all before training,
-    and EngineError if DeepSpeed did not train as configured.
+    CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is nothing to train on, all before
+    training, and EngineError if DeepSpeed did not train as configured.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
@@ -105,7 +105,7 @@ def _prepare(
     saving: SaveOnSignal,
 ) -> _Run:
     settings, base = cell["settings"], checkpoints.read(model).folder
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    tokenizer = model_loading.load_tokenizer(base)
     rows, skipped = _rows(tokenizer, instructions, "train", settings)
     if not len(rows):
         raise FinetuneError(
@@ -113,7 +113,14 @@ def _prepare(
         )
     order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
     transformers.set_seed(int(cell["seed"]))
-    network = _network(base, settings)
+    network = model_loading.load_model(
+        base,
+        tokenizer,
+        dtype="float32",
+        attention=settings["attention"],
+        dropout=float(settings["dropout"]),
+    )
+    model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
 
     def collate(items: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
         padded = batches.pad(rows, [item["row"] for item in items], tokenizer.eos_token_id)
@@ -144,18 +151,6 @@ def _rows(
     table = records.read_conversations(instructions, split)
     conversations = (row["messages"] for batch in table.to_batches() for row in batch.to_pylist())
     return tokenized.tokenize(tokenizer, conversations, settings["chat_template"], settings["max_length"])
-
-
-def _network(base: Path, settings: Mapping[str, Any]) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
-        base,
-        dtype=torch.float32,
-        attn_implementation=settings["attention"],
-        attention_dropout=float(settings["dropout"]),
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
 
 
 def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.hub import COMMIT, MODEL, Hub, files
 from helpers.stamps import FixedStamp
+from helpers.weight_files import safetensors
 from huggingface_hub import constants
 
 from polycal.artifacts import checkpoints, records
@@ -63,8 +64,10 @@ def test_files_that_arrived_before_a_failure_are_kept(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    whole = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": b"{}"}
-    hub.repositories["a/m"] = {**whole, shards[0]: b"1" * 1000, shards[1]: b"2" * 1000}
+    index = json.dumps({"weight_map": {"one": shards[0], "two": shards[1]}}).encode()
+    whole = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index}
+    parts = {shards[0]: safetensors("one", size=1000), shards[1]: safetensors("two", size=1000)}
+    hub.repositories["a/m"] = {**whole, **parts}
     hub.cuts[shards[1]] = [0] * 6
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=r"the hub cannot be reached.*files that arrived are kept"):

@@ -1,0 +1,144 @@
+"""Weights that are not whole are refused by their headers alone."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from helpers.weight_files import safetensors
+
+from polycal.artifacts import weight_files
+from polycal.artifacts.checkpoints import CheckpointError
+
+FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123\n"
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A model of one weight file."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "model.safetensors").write_bytes(safetensors("a", "b"))
+    return tmp_path
+
+
+@pytest.fixture
+def sharded(whole: Path) -> Path:
+    """A model of two weight files and their index."""
+    (whole / "model.safetensors").unlink()
+    (whole / FIRST).write_bytes(safetensors("a"))
+    (whole / SECOND).write_bytes(safetensors("b"))
+    write_index(whole, {"a": FIRST, "b": SECOND})
+    return whole
+
+
+def write_index(folder: Path, weight_map: object) -> None:
+    (folder / weight_files.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as error:
+        weight_files.check(folder)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+
+
+def test_whole_weights_pass(whole: Path) -> None:
+    weight_files.check(whole)
+    assert weight_files.tensor_names(whole / "model.safetensors") == {"a", "b"}
+
+
+def test_whole_shards_pass_also_as_links_of_a_cache(sharded: Path) -> None:
+    weight_files.check(sharded)
+    blobs, snapshot = sharded / "blobs", sharded / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    for file in [path for path in sharded.iterdir() if path.is_file()]:
+        file.rename(blobs / file.name)
+        os.symlink(f"../blobs/{file.name}", snapshot / file.name)
+    weight_files.check(snapshot)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 60, -1])
+def test_a_cut_file_is_refused(whole: Path, kept: int) -> None:
+    (whole / "model.safetensors").write_bytes(safetensors("a", "b")[:kept])
+    refused(whole, r"model\.safetensors: cut")
+
+
+def test_a_file_that_is_too_long_or_of_another_format_is_refused(whole: Path) -> None:
+    path = whole / "model.safetensors"
+    path.write_bytes(safetensors("a") + b"more")
+    refused(whole, "too long: .* bytes, but its tensors end at byte")
+    path.write_bytes(b"PK\x03\x04 a zip file of a pickle" * 9)
+    refused(whole, "not a safetensors file")
+    for header in (b"no JSON!", b"[1, 2]", b'{"a": 1}', b'{"a": {"data_offsets": []}}', b"\xff\xfe{}"):
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        refused(whole, "its header cannot be read")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer.model"])
+def test_a_pointer_of_git_lfs_is_refused(whole: Path, name: str) -> None:
+    (whole / name).write_text(POINTER)
+    refused(whole, f"{name}: only the pointer of Git LFS")
+
+
+def test_a_missing_or_cut_shard_is_refused(sharded: Path) -> None:
+    (sharded / SECOND).write_bytes(safetensors("b")[:-2])
+    refused(sharded, f"{SECOND}: cut")
+    (sharded / SECOND).unlink()
+    refused(sharded, f"{SECOND}: missing; model.safetensors.index.json names this file")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/etc/x.safetensors", "sub/x.safetensors", "..", "x.bin"]
+)
+def test_an_index_that_leads_out_of_the_folder_is_refused(sharded: Path, name: str) -> None:
+    write_index(sharded, {"a": FIRST, "b": name})
+    refused(sharded, "must be the name of a .*safetensors file beside the index")
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, [FIRST], {"a": 1}])
+def test_an_index_without_a_map_of_files_is_refused(sharded: Path, weight_map: object) -> None:
+    write_index(sharded, weight_map)
+    refused(sharded, "weight_map must be a mapping")
+
+
+def test_an_index_that_is_no_json_is_refused(sharded: Path) -> None:
+    (sharded / weight_files.INDEX).write_text("{")
+    refused(sharded, r"index\.json: not valid JSON")
+
+
+def test_a_tensor_in_no_shard_or_in_two_is_refused(sharded: Path) -> None:
+    write_index(sharded, {"a": FIRST, "b": SECOND, "c": SECOND})
+    refused(sharded, f"{SECOND}: the tensor 'c' is missing")
+    write_index(sharded, {"a": FIRST, "b": SECOND})
+    (sharded / SECOND).write_bytes(safetensors("a", "b"))
+    refused(sharded, f"{FIRST} and {SECOND} both hold the tensor 'a'")
+
+
+def test_a_folder_without_weights_or_config_is_refused(whole: Path) -> None:
+    (whole / "model.safetensors").rename(whole / "adapter_model.safetensors")
+    refused(whole, "no weights; model.safetensors is needed")
+    (whole / "config.json").write_text("// a comment\n{}")
+    refused(whole, r"config\.json: not valid JSON")
+    (whole / "config.json").write_text("[]")
+    refused(whole, r"config\.json: list; must be a JSON object")
+    (whole / "config.json").unlink()
+    refused(whole, r"config\.json is missing")
+
+
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "bitsandbytes"),
+        ({"quantization_config": {"bits": 4}}, "unknown method"),
+        ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
+        ({"compression_config": {"quant_method": "compressed-tensors"}}, "compressed-tensors"),
+    ],
+)
+def test_quantised_weights_are_refused(whole: Path, config: Mapping[str, object], method: str) -> None:
+    (whole / "config.json").write_text(json.dumps(config))
+    refused(whole, rf"says that the weights are quantised \({method}\)")
+    (whole / "config.json").write_text('{"quantization_config": null}')
+    weight_files.check(whole)
