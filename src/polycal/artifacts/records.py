@@ -134,7 +134,9 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     with _read_errors(path):
         manifest = (pq.read_schema(path).metadata or {}).get(b"polycal")
     if manifest is None:
-        raise RecordError(f"{path}: not written by polycal (no 'polycal' key in its metadata).")
+        raise RecordError(
+            f"{path}: not written by polycal (no 'polycal' key in its metadata); a record of polycal is needed."
+        )
     return json.loads(manifest)
 
 
@@ -146,7 +148,8 @@ def _read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise RecordError(f"{path}: no such file.") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(
-            f"{path}: truncated or not a Parquet file; delete it to have it made again."
+            f"{path}: truncated or not a Parquet file; a record of polycal is needed, which the stage"
+            " before this one writes."
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Stages for use without a workflow: score any model folder and any file of questions, print metrics of records."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,9 @@ from polycal.store.stages import STAGES
 
 COMMANDS = ("score", "measure")
 """Stages whose command has options of its own here."""
+
+QUESTION_SUFFIXES = (".csv", ".jsonl", ".json")
+"""Files of questions, which no record has."""
 
 CHOICES = {
     "candidates": ("letters", "texts"),
@@ -54,8 +58,10 @@ def score(
     stage = STAGES["score"]
     options = {"token_budget": token_budget}
     if cells:
-        given = {"cells": cells, "model": model, "questions": questions, "examples": examples, "out": out}
-        run(stage_commands.job(stage, {**given, "code": code, "cache_dir": cache_dir, **options}))
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = {"model": model, **_records(questions, examples, Path(folder))}
+            given = {"cells": cells, "examples": None, **inputs, "out": out, **options}
+            run(stage_commands.job(stage, {**given, "code": code, "cache_dir": cache_dir}))
         return
     if len(questions) != len(out):
         raise UsageError(f"{len(questions)} --questions but {len(out)} --out; give one of each per language.")
@@ -72,12 +78,7 @@ def score(
             raise UsageError(f"--{key}: {settings[key]!r} is refused: must be {' or '.join(allowed)}.")
     described = [_cell(model, file, settings) for file in questions]
     with tempfile.TemporaryDirectory() as folder:
-        inputs: dict[str, Any] = {
-            "model": model,
-            "questions": [_as_record(file, Path(folder) / str(n)) for n, file in enumerate(questions)],
-        }
-        if examples is not None:
-            inputs["examples"] = _as_record(examples, Path(folder) / "examples")
+        inputs = {"model": model, **_records(questions, examples, Path(folder))}
         run(Job(stage, described, inputs, out, cache_dir, code, options))
 
 
@@ -87,14 +88,27 @@ def _cell(model: Path, questions: Path, settings: dict[str, Any]) -> dict[str, A
     return {"stage": "score", **names, "settings": settings}
 
 
+def _records(questions: list[Path], examples: Path | None, folder: Path) -> dict[str, Any]:
+    """The inputs ``questions`` and ``examples`` as records, in ``folder`` those that are none yet."""
+    inputs: dict[str, Any] = {
+        "questions": [_as_record(file, folder / str(n)) for n, file in enumerate(questions)]
+    }
+    return inputs if examples is None else {**inputs, "examples": _as_record(examples, folder / "examples")}
+
+
 def _as_record(file: Path, folder: Path) -> Path:
     """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``."""
-    from polycal.data import own_questions
+    from polycal.data import own_questions, placeholders
 
     if records.is_record(file):
         return file
+    left_out: placeholders.LeftOut = {}
+    questions = own_questions.read(file, left_out)
+    counts = placeholders.counts(left_out, questions)
+    if any(counts.values()):
+        print(f"{file}: {sum(counts.values())} options that are 'N/A' are left out.", file=sys.stderr)
     record = folder / f"{file.stem}.parquet"
-    records.write(record, own_questions.read(file), records.QUESTION)
+    records.write(record, questions, records.QUESTION, {"placeholders": counts})
     return record
 
 
@@ -113,6 +127,11 @@ def measure(
         return
     if cell or out or not files:
         raise UsageError("give score records to print their metrics, or --cell and --out to write tables.")
+    for file in files:
+        if file.suffix in QUESTION_SUFFIXES:
+            raise UsageError(
+                f"{file}: is no score record; give records that polycal score writes (.parquet)."
+            )
     from polycal.analysis import summary
 
     print(summary.summary(files).round(4).to_string(index=False))

@@ -9,7 +9,15 @@ from typing import Any
 from polycal.artifacts import records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
-from polycal.data import question_formats, readers, repositories, sources
+from polycal.data import (
+    placeholders,
+    question_formats,
+    question_languages,
+    readers,
+    repositories,
+    sources,
+)
+from polycal.data.placeholders import LeftOut
 from polycal.data.question_formats import Question
 
 Dropped = dict[str, list[dict[str, str]]]
@@ -20,23 +28,22 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
     """Write the questions of one language, test and examples, to ``out``.
 
     Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of
-    questions by split, the malformed ones that were dropped (id and reason), the numbers of options, and the
-    files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file
+    questions by split, the malformed ones that were dropped (id and reason), the numbers of options, the
+    placeholders among options that were left out by split, and the files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file
     and row, if it does not have the shape of its format.
     """
     language, settings = cell["language"], cell["settings"]
+    left_out: LeftOut = {}
     if settings["format"] == "file":
         source = sources.data_path(cell["source"], language)
         root = _language_file(source, language)
         split = readers.read_file(root)
-        # A file of several languages; otherwise every language would silently get the same questions.
-        is_shared = root == source and root.stem != language
-        questions = list(question_formats.own_questions(split, language if is_shared else None))
+        questions = _from_own_file(split, language, root == source and root.stem != language, left_out)
         files = split.files
         dropped: Dropped = {"test": [], "examples": []}
     else:
         root = sources.data_path(cell["source"], language)
-        questions, files, dropped = _from_repository(root, language, settings["format"])
+        questions, files, dropped = _from_repository(root, language, settings["format"], left_out)
     questions, dropped = _sample(questions, dropped, settings.get("limit"))
     if not any(question["split"] == "test" for question in questions):
         raise RecordError(f"{root} ({language}): no test question; a benchmark needs at least one.")
@@ -49,12 +56,26 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
         "questions": dict(Counter(question["split"] for question in questions)),
         "options": {str(size): count for size, count in sorted(sizes.items())},
         "dropped": dropped,
+        "placeholders": placeholders.counts(left_out, questions),
     }
     records.write(out, questions, records.QUESTION, metadata)
 
 
+def _from_own_file(
+    split: readers.DatasetSplit, language: str, is_shared: bool, left_out: LeftOut
+) -> list[Question]:
+    """The questions of one language in a user's file; ``is_shared``: the file holds several languages."""
+    if is_shared:
+        # Without the column, every language would silently get the same questions.
+        every_row = split.numbered([*question_formats.OWN_COLUMNS, "language"])
+        rows = question_languages.of_language(every_row, language, split.name)
+    else:
+        rows = question_languages.checked(split.numbered(question_formats.OWN_COLUMNS), language)
+    return list(question_formats.own_questions(rows, left_out))
+
+
 def _from_repository(
-    root: Path, language: str, format_name: str
+    root: Path, language: str, format_name: str, left_out: LeftOut
 ) -> tuple[list[Question], list[Path], Dropped]:
     """Questions, files and dropped questions of the configuration ``language`` of a repository."""
     wanted = question_formats.HUB_FORMATS[format_name].splits
@@ -68,7 +89,7 @@ def _from_repository(
     dropped: Dropped = {"test": [], "examples": []}
     for name, role in wanted.items():
         files += splits[name].files
-        questions += question_formats.hub_questions(splits[name], role, format_name, dropped[role])
+        questions += question_formats.hub_questions(splits[name], role, format_name, dropped[role], left_out)
     return questions, files, dropped
 
 

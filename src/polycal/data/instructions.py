@@ -15,11 +15,15 @@ import pyarrow as pa
 from polycal.artifacts import files, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
-from polycal.data import arrow_spill, language_id, readers, repositories, row_selection, sources
+from polycal.data import arrow_spill, language_tags, readers, repositories, row_selection, sources
 from polycal.data.conversation_formats import FORMATS, SkippedRow, trimmed
 from polycal.data.hub import SourceError
-from polycal.data.language_counts import LanguageCounts
+from polycal.data.language_counts import UNKNOWN_TAG, LanguageCounts
 from polycal.data.readers import DatasetSplit, Row
+
+MAX_TAGS = 50
+"""Tags that name no language, as many as the metadata counts one by one."""
+MAX_TAG_CHARACTERS = 40
 
 
 def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
@@ -30,7 +34,8 @@ def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> N
     one; the share ``heldout`` of these gets the split of that name. Further settings: ``format``, ``config``,
     ``language`` (of all rows), ``sources``.
 
-    The metadata counts conversations by source, language and split, and skipped rows by reason. Raises
+    The metadata counts conversations by source, language and split, skipped rows by reason, tags that name
+    no language, answers without text, and conversations that the mixture or ``rows`` leave out. Raises
     SourceError if the set cannot be obtained or the disk is full, RecordError for missing columns and values
     of a wrong type.
     """
@@ -81,6 +86,7 @@ def _write_chosen(
         with_language = map(LanguageCounts(settings.get("language")).with_language, arrow_spill.read(adapted))
         order = row_selection.mixture(order, [row["language"] for row in with_language], settings)
     taken = order[: settings.get("rows")]
+    left_out = {"language_mixture": total - len(order), "rows": len(order) - len(taken)}
     heldout = row_selection.heldout_count(len(taken), settings["heldout"])
     languages = LanguageCounts(settings.get("language"))
     arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, taken, heldout)), chosen)
@@ -88,6 +94,9 @@ def _write_chosen(
         "rows": sum(counts.by_source.values()),
         "skipped": dict(counts.skipped),
         "trimmed": counts.trimmed,
+        "empty_answers": counts.empty_answers,
+        "unknown_tags": dict(counts.unknown_tags.most_common(MAX_TAGS)),
+        "left_out": left_out,
         "conversations": len(taken),
         **languages.metadata(),
     }
@@ -95,11 +104,25 @@ def _write_chosen(
 
 @dataclass
 class _RowCounts:
-    """Rows: all of them by source, the skipped ones by reason, and how many lost turns at the end."""
+    """Rows: all of them by source, the skipped ones by reason, how many lost turns at the end, and how many have
+    a tag that names no language; answers without text in rows that are used.
+    """
 
     by_source: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    unknown_tags: Counter[str] = field(default_factory=Counter)
     trimmed: int = 0
+    empty_answers: int = 0
+
+    def language(self, tag: Any) -> str | None:
+        """The language of a row's tag, None if it has none; UNKNOWN_TAG, counted, if it names no language."""
+        text = "" if tag is None else str(tag).strip()
+        if not text:
+            return None
+        code = language_tags.language_code(text) if isinstance(tag, str) else None
+        if code is None:
+            self.unknown_tags[text[:MAX_TAG_CHARACTERS]] += 1
+        return UNKNOWN_TAG if code is None else code
 
 
 def _adapted(
@@ -121,13 +144,11 @@ def _adapted(
             counts.skipped[str(reason)] += 1
             continue
         counts.trimmed += len(messages) < len(turns)
-        tag = row.get("language") if isinstance(row.get("language"), str) else None
-        yield {
-            "messages": messages,
-            "source": source,
-            "language": language_id.from_tag(tag),
-            "split": "train",
-        }
+        counts.empty_answers += sum(
+            turn["role"] == "assistant" and not turn["content"].strip() for turn in messages
+        )
+        language = counts.language(row.get("language"))
+        yield {"messages": messages, "source": source, "language": language, "split": "train"}
 
 
 def _row_source(row: Row, name: str) -> str:

@@ -3,18 +3,22 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from polycal.data import language_id
+from polycal.data import language_id, language_tags
+
+UNKNOWN_TAG = ""
+"""The ``language`` of a conversation whose tag names no single language."""
 
 
 class LanguageCounts:
     """Gives each conversation its language and counts what passes.
 
     The language is the ``declared`` one of the whole data set; without it, the tag of the conversation;
-    without a tag, what ``language_id`` identifies in its turns other than those of the system.
+    without a tag, what ``language_id`` identifies in its turns other than those of the system. It is unknown
+    if the tag is UNKNOWN_TAG.
     """
 
     def __init__(self, declared: str | None) -> None:
-        self.declared = declared
+        self.declared = language_tags.language_code(declared) or declared
         self.by_source: Counter[str] = Counter()
         self.by_language: Counter[str] = Counter()
         self.by_split: Counter[str] = Counter()
@@ -27,6 +31,8 @@ class LanguageCounts:
         language: str | None
         if self.declared is not None:
             language, how = self.declared, "declared"
+        elif conversation["language"] == UNKNOWN_TAG:
+            language, how = None, "unknown tag"
         elif conversation["language"] is not None:
             language, how = conversation["language"], "tagged"
         else:

@@ -1,7 +1,7 @@
 """How a row of each benchmark becomes a question: MMLU-ProX, Global-MMLU, and a user's own file.
 
 MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in ``option_0`` to ``option_9``,
-null if there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to
+null or ``N/A`` if there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to
 ``option_d``. In both, the letter in ``answer`` gives the right option; the ``answer_index`` of MMLU-ProX is
 not read.
 """
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from polycal.artifacts.records import RecordError
 from polycal.data import json_values
+from polycal.data.placeholders import LeftOut, without_placeholders
+from polycal.data.question_languages import NumberedRows
 from polycal.data.readers import DatasetSplit, Row
 from polycal.vocabulary import LETTERS
 
@@ -25,6 +27,7 @@ class HubFormat(NamedTuple):
     group_column: str
     option_columns: list[str]
     splits: dict[str, str]
+    has_placeholders: bool
 
 
 HUB_FORMATS = {
@@ -33,12 +36,14 @@ HUB_FORMATS = {
         "category",
         [f"option_{number}" for number in range(10)],
         {"test": "test", "validation": "examples"},
+        True,
     ),
     "global-mmlu": HubFormat(
         "sample_id",
         "subject",
         [f"option_{letter}" for letter in "abcd"],
         {"test": "test", "dev": "examples"},
+        False,
     ),
 }
 OWN_COLUMNS = ["question_id", "question", "options"]
@@ -46,14 +51,15 @@ OWN_COLUMNS = ["question_id", "question", "options"]
 
 
 def hub_questions(
-    split: DatasetSplit, role: str, name: str, dropped: list[dict[str, str]]
+    split: DatasetSplit, role: str, name: str, dropped: list[dict[str, str]], left_out: LeftOut
 ) -> Iterator[Question]:
     """The questions of a split of the benchmark format ``name``.
 
-    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead. Raises
-    RecordError, naming the row, for values that the format does not allow.
+    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead.
+    Placeholders among the options are left out and counted in ``left_out``. Raises RecordError, naming the
+    row, for values that the format does not allow.
     """
-    id_column, group_column, option_columns, _ = HUB_FORMATS[name]
+    id_column, group_column, option_columns, _, has_placeholders = HUB_FORMATS[name]
     seen: dict[str, str] = {}
     for where, row in split.numbered([id_column, group_column, "question", *option_columns, "answer"]):
         question_id = _question_id(row, id_column, where, seen)
@@ -65,48 +71,69 @@ def hub_questions(
             gap = option_columns[options.index(None)]
             dropped.append({"question_id": question_id, "reason": f"{gap} is empty"})
             continue
+        kept, gold = _at_least_two(filled, where), _gold_from_letter(row["answer"], len(filled), where)
+        if has_placeholders:
+            kept, gold = without_placeholders(filled, gold, where)
+            left_out[role, question_id] = len(filled) - len(kept)
         yield {
             "question_id": question_id,
             "group": _text(row, group_column, where),
             "question": _text(row, "question", where),
-            "options": _at_least_two(filled, where),
-            "gold": _gold_from_letter(row["answer"], len(filled), where),
+            "options": _at_least_two(kept, where),
+            "gold": gold,
             "split": role,
         }
 
 
-def own_questions(split: DatasetSplit, language: str | None = None) -> Iterator[Question]:
+def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
     """The questions of a user's file: columns of ``records.QUESTION``; ``answer`` (a letter) may replace
     ``gold``.
 
-    ``group`` (default: all) and ``split`` (default: test) may be missing; in csv, ``options`` is a JSON list.
-    With a ``language`` the file needs a column of that name, and only the rows of this language are taken.
-    Raises RecordError, naming the row, for values that are not allowed.
+    ``rows`` are numbered ones that have OWN_COLUMNS. ``group`` (default: all) and ``split`` (default: test)
+    may be missing; in csv, ``options`` is a JSON list. Placeholders among the options are left out and counted
+    in ``left_out``. Raises RecordError, naming the row, for values that are not allowed.
     """
     seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
-    for where, row in split.numbered([*OWN_COLUMNS, *([] if language is None else ["language"])]):
-        if language is not None and row["language"] != language:
-            continue
-        options = _options(row["options"], where)
+    for where, row in rows:
         role = row.get("split") or "test"
         if role not in seen:
             raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
+        question_id = _question_id(row, "question_id", where, seen[role])
+        written = _options(row["options"], where)
+        options, gold = without_placeholders(written, _own_gold(row, written, where), where)
+        left_out[role, question_id] = len(written) - len(options)
         yield {
-            "question_id": _question_id(row, "question_id", where, seen[role]),
+            "question_id": question_id,
             "group": _text(row, "group", where) if row.get("group") is not None else "all",
             "question": _text(row, "question", where),
-            "options": options,
-            "gold": _own_gold(row, len(options), where),
+            "options": _at_least_two(options, where),
+            "gold": gold,
             "split": role,
         }
 
 
-def _own_gold(row: Row, options: int, where: str) -> int:
-    if row.get("gold") is not None:
-        return _gold_from_number(row["gold"], options, where)
-    if row.get("answer") is not None:
-        return _gold_from_letter(row["answer"], options, where)
-    raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
+def _own_gold(row: Row, options: list[str], where: str) -> int:
+    """The index in ``gold`` or ``answer``. Raises RecordError if both are given and differ."""
+    gold, answer = row.get("gold"), row.get("answer")
+    if gold is None and answer is None:
+        raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
+    if gold is None:
+        return _gold_from_letter(answer, len(options), where)
+    index = _gold_from_number(gold, len(options), where)
+    if answer is not None and not _agrees(answer, index, options):
+        raise RecordError(
+            f"{where}: gold is {gold!r} ({LETTERS[index]}), but answer is {answer!r}; both must name the same"
+            " option."
+        )
+    return index
+
+
+def _agrees(answer: Any, gold: int, options: list[str]) -> bool:
+    """Whether ``answer`` is the letter of the option ``gold``, or, if it is no letter, its text or number."""
+    text = str(answer).strip()
+    if len(text) == 1 and text in LETTERS[: len(options)]:
+        return LETTERS.index(text) == gold
+    return options.index(text) == gold if text in options else text == str(gold)
 
 
 def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:

@@ -125,10 +125,13 @@ class _TextLoader(yaml.SafeLoader):
 
 
 def _head(card: str, repository: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
-    """The YAML at the beginning of a card; empty if there is none. Raises RecordError if it is broken."""
+    """The YAML at the beginning of a card; empty if there is none. Raises RecordError if it is broken.
+
+    Both loaders are safe ones: they make no objects but texts, numbers, lists and mappings.
+    """
     head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
     try:
-        values = yaml.load(head[1], loader) if head else None
+        values = loader(head[1]).get_single_data() if head else None
     except yaml.YAMLError as error:
         raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
     return values if isinstance(values, dict) else {}

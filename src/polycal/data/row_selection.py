@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polycal.artifacts.records import RecordError
+from polycal.data import language_tags
 
 
 def shuffled(total: int, seed: str) -> NDArray[np.int64]:
@@ -26,7 +27,7 @@ def mixture(
     """The rows of ``order`` [N] that make the mixture ``settings["language_mixture"]``, in the same order.
 
     ``languages`` gives the language of each row. ``english_only`` takes English rows. ``balanced`` takes
-    equally many rows of each of ``settings["languages"]`` (default: all that occur): ``rows`` in all, where
+    equally many rows of each of ``settings["languages"]`` (tags; default: all that occur): ``rows`` in all, where
     the first languages get one more if it does not divide, or as many as the rarest language has. Raises
     RecordError if a language has too few.
     """
@@ -35,7 +36,11 @@ def mixture(
     if mixture_name == "english_only":
         wanted = {"en": total or int((in_order == "en").sum()) or 1}
     else:
-        chosen = settings.get("languages") or sorted(set(in_order) - {""})
+        chosen = _codes(settings.get("languages") or []) or sorted(set(in_order) - {""})
+        if not chosen:
+            raise RecordError(
+                f"language_mixture {mixture_name!r} needs rows whose language is known, but the set has none."
+            )
         total = total or len(chosen) * min(int((in_order == code).sum()) for code in chosen)
         wanted = {
             code: total // len(chosen) + (number < total % len(chosen)) for number, code in enumerate(chosen)
@@ -50,6 +55,16 @@ def mixture(
             )
         is_chosen[available[:count]] = True
     return order[is_chosen]
+
+
+def _codes(tags: Sequence[str]) -> list[str]:
+    """The codes of languages that a study names. Raises RecordError if two tags name one language."""
+    codes = [language_tags.language_code(tag) or tag for tag in tags]
+    if repeated := [tag for tag, code in zip(tags, codes, strict=True) if codes.count(code) > 1]:
+        raise RecordError(
+            f"languages of the mixture: {', '.join(map(repr, repeated))} are one language; name it once."
+        )
+    return codes
 
 
 def heldout_count(total: int, share: str) -> int:

@@ -20,6 +20,13 @@ SLOPE_NODES = 17
 LOG_REACH = 1.5
 """The tabulated temperatures are within a factor of e^1.5 of the first fit."""
 
+RIDGE = 1e-10
+"""Ridge of Platt's slope, as in HELM (C = 1e10)."""
+SAME_LOG_ODDS = 1e-9
+"""Log-odds that spread relatively less than this are equal."""
+WORSE_FIT = 1e-6
+"""Relative difference of two losses by which one fit has not converged."""
+
 
 def log_ratios(log_p: Array) -> Array:
     """log(p / largest p of the row), [N, K]: 0 for the chosen option, −1e5 for p = 0.
@@ -116,19 +123,37 @@ def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
         raise ValueError("correct must hold right and wrong answers for Platt scaling")
-    design = np.column_stack([_log_odds(p), np.ones(len(p))])
-    ridge = np.array([1e-10, 0.0])
+    log_odds = _log_odds(p)
+    slope, intercept, value = _newton(log_odds, y, np.array([1.0, 0.0]), RIDGE)
+    # Where many confidences are almost 0 or 1, that start is so far from the fit that Newton's steps fail. From
+    # the base rate, with standardised log-odds, they do not.
+    middle = float(log_odds.mean())
+    centred = log_odds - middle
+    scale = float(np.sqrt(np.mean(centred**2)))
+    if scale <= SAME_LOG_ODDS * (1 + abs(middle)):
+        scale, centred = 1.0, np.zeros_like(centred)
+    rate = float(y.mean())
+    start = np.array([0.0, np.log(rate / (1 - rate))])
+    other, other_intercept, other_value = _newton(centred / scale, y, start, RIDGE / scale**2)
+    if other_value < value - WORSE_FIT * (1 + abs(value)):
+        return other / scale, other_intercept - other * middle / scale
+    return slope, intercept
+
+
+def _newton(x: Array, y: Array, theta: Array, ridge: float) -> tuple[float, float, float]:
+    """Slope and intercept of a logistic regression of ``y`` [N] on ``x`` [N] from a start, and the loss there."""
+    design = np.column_stack([x, np.ones(len(x))])
+    penalty = np.array([ridge, 0.0])
 
     def loss(theta: Array) -> float:
         z = design @ theta
-        return float(np.logaddexp(0, z).sum() - z @ y + 0.5 * ridge @ theta**2)
+        return float(np.logaddexp(0, z).sum() - z @ y + 0.5 * penalty @ theta**2)
 
-    theta = np.array([1.0, 0.0])
     value = loss(theta)
     for _ in range(100):
         q = _logistic(design @ theta)
-        gradient = design.T @ (q - y) + ridge * theta
-        curvature = (design * (q * (1 - q))[:, None]).T @ design + np.diag(ridge + 1e-12)
+        gradient = design.T @ (q - y) + penalty * theta
+        curvature = (design * (q * (1 - q))[:, None]).T @ design + np.diag(penalty + 1e-12)
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
         length = 1.0
         while (new := loss(theta - length * step)) > value and length > 1e-8:
@@ -136,7 +161,7 @@ def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
         theta, before, value = theta - length * step, value, new
         if before - value <= 1e-12 * (1 + abs(value)):
             break
-    return float(theta[0]), float(theta[1])
+    return float(theta[0]), float(theta[1]), value
 
 
 def platt_ece(

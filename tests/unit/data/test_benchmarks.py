@@ -94,6 +94,28 @@ def test_a_null_at_the_end_is_a_gap_in_global_mmlu(tmp_path: Path) -> None:
     assert metadata["questions"]["test"] == 23
 
 
+def test_placeholders_of_mmlu_prox_are_left_out_and_counted(tmp_path: Path) -> None:
+    # Row 0 has five options, of which the second is right.
+    values = {"option_0": "N/A", "option_3": "N/A"}
+    folder = hub_copy(tmp_path, "MMLU-ProX", "en", row=(0, values))
+    before, _ = fetch(HUB / "MMLU-ProX", "en", tmp_path / "before", "mmlu-prox")
+    questions, metadata = fetch(folder, "en", tmp_path / "out", "mmlu-prox")
+    assert questions[0]["options"] == [before[0]["options"][number] for number in (1, 2, 4)]
+    assert (before[0]["gold"], questions[0]["gold"]) == (1, 0)
+    assert questions[1:] == before[1:]
+    assert metadata["placeholders"] == {"test": 2, "examples": 0}
+    folder = hub_copy(tmp_path, "MMLU-ProX", "en", row=(0, {"option_1": "N/A"}))
+    with pytest.raises(RecordError, match="row 0: the right option is 'N/A', which marks an option"):
+        fetch(folder, "en", tmp_path / "out", "mmlu-prox")
+
+
+def test_global_mmlu_has_no_placeholders(tmp_path: Path) -> None:
+    folder = hub_copy(tmp_path, "Global-MMLU", "en", row=(0, {"option_a": "N/A"}))
+    questions, metadata = fetch(folder, "en", tmp_path / "out", "global-mmlu")
+    assert questions[0]["options"][0] == "N/A"
+    assert metadata["placeholders"] == {"test": 0, "examples": 0}
+
+
 def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         fetch(HUB / "MMLU-ProX", "en", tmp_path / name, "mmlu-prox")

@@ -198,3 +198,53 @@ def test_rows_with_other_roles_are_counted(tmp_path: Path) -> None:
     path.write_text(json.dumps({"messages": talk}))
     with pytest.raises(RecordError, match=r"no conversation is left \(role 'tool': 1\)"):
         fetch(path, "messages", tmp_path / "out")
+
+
+TAGS = [*["eng", "deu_Latn", "en"] * 4, "unk", "nan", "mul", "no", "", None, ["en"]]
+
+
+def tagged(path: Path, tags: list[Any]) -> Path:
+    """A file of conversations with these tags, all of them in English."""
+    text = "This is an English sentence about rivers, hills and lakes."
+    talk = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+    path.write_text("".join(json.dumps({"messages": talk, "language": tag}) + "\n" for tag in tags))
+    return path
+
+
+def test_tags_are_normalised_and_unknown_ones_counted(tmp_path: Path) -> None:
+    path = tagged(tmp_path / "own.jsonl", TAGS)
+    _, metadata = fetch(path, "messages", tmp_path / "out", language_mixture="mixed")
+    assert metadata["by_language"] == {"en": 10, "de": 4, "unknown": 4, "nb": 1}
+    assert metadata["language_from"] == {"tagged": 13, "unknown tag": 4, "identified": 2}
+    assert metadata["unknown_tags"] == {"unk": 1, "nan": 1, "mul": 1, "['en']": 1}
+    assert metadata["left_out"] == {"language_mixture": 0, "rows": 0}
+
+
+def test_mixtures_go_by_the_normalised_tag(tmp_path: Path) -> None:
+    path = tagged(tmp_path / "own.jsonl", TAGS[:16])
+    rows, metadata = fetch(path, "messages", tmp_path / "out", language_mixture="english_only")
+    assert {row["language"] for row in rows} == {"en"}
+    assert (len(rows), metadata["left_out"]) == (8, {"language_mixture": 8, "rows": 0})
+    balanced = {"language_mixture": "balanced", "languages": ["eng_Latn", "deu"]}
+    rows, metadata = fetch(path, "messages", tmp_path / "out", **balanced)
+    assert metadata["by_language"] == {"en": 4, "de": 4}
+    with pytest.raises(RecordError, match=r"mixture: 'en', 'eng' are one language; name it once"):
+        fetch(path, "messages", tmp_path / "out", language_mixture="balanced", languages=["en", "eng"])
+    rows, metadata = fetch(
+        path, "messages", tmp_path / "out", language="eng", language_mixture="english_only"
+    )
+    assert metadata["by_language"] == {"en": 16}
+    tagged(path, ["unk", "mul"])
+    with pytest.raises(
+        RecordError, match="'balanced' needs rows whose language is known, but the set has none"
+    ):
+        fetch(path, "messages", tmp_path / "out", language_mixture="balanced")
+
+
+def test_answers_without_text_are_counted(tmp_path: Path) -> None:
+    turns = [("user", "Q"), ("assistant", None), ("user", "Well?"), ("assistant", "A"), ("assistant", " ")]
+    path = tmp_path / "own.jsonl"
+    path.write_text(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}))
+    rows, metadata = fetch(path, "messages", tmp_path / "out")
+    assert [turn["content"] for turn in rows[0]["messages"]] == ["Q", "", "Well?", "A"]
+    assert (metadata["empty_answers"], metadata["trimmed"]) == (1, 1)

@@ -39,25 +39,3 @@ def test_what_is_no_language_stays_unknown() -> None:
     for text in ("", "42", "def f(x):\n    return x**2 + 1\nprint(f(3))", "\x00\x01", "😀" * 20):
         assert language_id.identify([text]) == (None, 0.0)
     assert language_id.identify([SENTENCES["yo"] + "\x00\ufffe", "\ud83d"])[0] == "yo"
-
-
-@pytest.mark.parametrize(
-    ("tag", "code"),
-    [
-        ("English", "en"),
-        ("en", "en"),
-        ("en-US", "en"),
-        ("pt_BR", "pt"),
-        ("zh-Hant", "zh"),
-        ("iw", "he"),
-        ("tl", "fil"),
-        ("Yoruba", "yo"),
-        (" hausa ", "ha"),
-        ("", None),
-        (None, None),
-        ("Klingon", None),
-        ("42", None),
-    ],
-)
-def test_tags_of_data_sets(tag: str | None, code: str | None) -> None:
-    assert language_id.from_tag(tag) == code

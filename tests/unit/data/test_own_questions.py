@@ -152,3 +152,111 @@ def test_a_file_given_by_hand_is_checked(tmp_path: Path) -> None:
     records.write(path, [{"question_id": "1", "embedding": [1.0]}], records.EMBEDDING)
     with pytest.raises(RecordError, match="not a question record"):
         own_questions.read(path)
+
+
+@pytest.mark.parametrize(
+    ("tags", "language", "ids"),
+    [
+        (["FR", "fr ", "en"], "fr", ["0", "1"]),
+        (["fra", "fra_Latn", "en"], "FR", ["0", "1"]),
+        (["French", "de"], "fr", ["0"]),
+        (["en", "en-GB", "de"], "en", ["0"]),
+        (["pt-BR", "de"], "pt", ["0"]),
+        (["zho_Hans", "zh-Hant"], "zh_Hant", ["1"]),
+        (["Mine", "other"], "mine", ["0"]),
+    ],
+)
+def test_rows_of_a_language_are_found_in_every_spelling(
+    tmp_path: Path, tags: list[str], language: str, ids: list[str]
+) -> None:
+    path = tmp_path / "all.csv"
+    rows = [{**QUESTIONS[0], "question_id": str(n), "language": tag} for n, tag in enumerate(tags)]
+    write_questions(path, rows)
+    assert [question["question_id"] for question in fetch(path, language, tmp_path / "out")[0]] == ids
+
+
+@pytest.mark.parametrize(
+    ("tags", "language", "sentence"),
+    [
+        (
+            ["FR", "fr ", "DE"],
+            "es",
+            r"no row is in that language; the file holds 'de' \(1 rows\), 'fr' \(2 rows\)",
+        ),
+        (
+            ["zh-Hans", "zh-Hant"],
+            "zh",
+            "several variants of it are there; the file holds 'zh-Hans' .*'zh-Hant'",
+        ),
+        ([None, "unk"], "fr", r"no row is in that language; the file holds '' \(1 rows\), 'unk'"),
+    ],
+)
+def test_a_language_that_is_not_there_is_answered_with_those_that_are(
+    tmp_path: Path, tags: list[str | None], language: str, sentence: str
+) -> None:
+    path = tmp_path / "all.jsonl"
+    rows = [{**QUESTIONS[0], "question_id": str(n), "language": tag} for n, tag in enumerate(tags)]
+    write_questions(path, rows)
+    with pytest.raises(RecordError, match=rf"all\.jsonl: language '{language}': {sentence}"):
+        fetch(path, language, tmp_path / "out")
+
+
+def test_a_file_of_one_language_holds_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "fr.jsonl"
+    write_questions(path, [{**QUESTIONS[0], "language": "fra"}, {**QUESTIONS[1], "language": "en"}])
+    with pytest.raises(
+        RecordError, match=r"fr\.jsonl: row 1: language is 'en', but this file is that of 'fr'"
+    ):
+        fetch(path, "fr", tmp_path / "out")
+    write_questions(path, [{**QUESTIONS[0], "language": "fra"}, {**QUESTIONS[1], "language": "FR"}])
+    assert len(fetch(path, "fr", tmp_path / "out")[0]) == len(own_questions.read(path)) == 2
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_answer_and_gold_must_agree(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"en.{suffix}"
+    row = {"question_id": "1", "question": "Q?", "options": ["a", "b", "c"], "answer": "B"}
+    write_questions(path, [{**row, "gold": 1}])
+    assert own_questions.read(path)[0]["gold"] == 1
+    write_questions(path, [{**row, "gold": 0}])
+    with pytest.raises(
+        RecordError, match=r"row 0: gold is '?0'? \(A\), but answer is 'B'; both must name the same option"
+    ):
+        own_questions.read(path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "agrees"), [("b", True), ("1", True), (" B ", True), ("c", False), ("x", False)]
+)
+def test_an_answer_that_is_no_letter_may_repeat_the_option(tmp_path: Path, answer: str, agrees: bool) -> None:
+    path = tmp_path / "en.jsonl"
+    row = {"question_id": "1", "question": "Q?", "options": ["a", "b", "c"], "answer": answer, "gold": 1}
+    write_questions(path, [row])
+    if agrees:
+        assert own_questions.read(path)[0]["gold"] == 1
+    else:
+        with pytest.raises(RecordError, match=f"gold is 1 .B., but answer is '{answer}'"):
+            own_questions.read(path)
+
+
+def test_placeholders_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "en.jsonl"
+    row = {"question_id": "1", "question": "Q?", "options": ["N/A", "a", " n/a ", "b"], "gold": 3}
+    write_questions(
+        path, [row, {**row, "split": "examples"}, {**row, "question_id": "2", "options": list("abcd")}]
+    )
+    questions, metadata = fetch(path, "en", tmp_path / "out")
+    assert [(question["options"], question["gold"]) for question in questions] == [
+        (["a", "b"], 1),
+        (["a", "b"], 1),
+        (["a", "b", "c", "d"], 3),
+    ]
+    assert metadata["placeholders"] == {"test": 2, "examples": 2}
+    write_questions(path, [{**row, "gold": 2}])
+    with pytest.raises(
+        RecordError, match=r"row 0: the right option is 'n/a', which marks an option that is not"
+    ):
+        fetch(path, "en", tmp_path / "out")
+    write_questions(path, [{**row, "options": ["N/A", "N/A", "a"], "gold": 2}])
+    with pytest.raises(RecordError, match=r"row 0: 1 option\(s\); a question needs at least two"):
+        fetch(path, "en", tmp_path / "out")

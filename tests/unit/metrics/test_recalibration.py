@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 from helpers.answers import formula_answers
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
-from polycal.metrics import recalibration
+from polycal.metrics import calibration, recalibration
 
 
 def answers(n=400, options=4, sharpness=2.0, seed=0):
@@ -116,3 +116,51 @@ def test_platt_of_certain_and_separable_answers_is_finite():
     assert math.isfinite(a)
     assert math.isfinite(b)
     assert recalibration.platt_ece([0.0, 1.0, 1.0, 0.0], [0, 1, 1, 0]) == pytest.approx(0, abs=1e-3)
+
+
+def saturated(name):
+    rng = np.random.default_rng(7)
+    if name == "all certain":
+        p = np.ones(300)
+    elif name == "all impossible":
+        p = np.zeros(300)
+    elif name == "almost certain":
+        p = np.full(300, 1 - 1e-7)
+    elif name == "half certain":
+        p = np.r_[np.ones(150), np.full(150, 0.6)]
+    elif name == "certain and impossible":
+        p = np.r_[np.ones(150), np.zeros(150)]
+    elif name == "one doubt":
+        p = np.r_[np.ones(299), 0.5]
+    else:
+        p = 1 / (1 + np.exp(-np.abs(rng.normal(float(name), float(name) / 2, 1500))))
+    return p, (rng.random(len(p)) < 0.55).astype(float)
+
+
+SATURATED = ["all certain", "all impossible", "almost certain", "half certain", "certain and impossible"]
+SATURATED += ["one doubt", "2", "5", "10", "20", "40", "100"]
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_platt_of_saturated_confidences_is_the_least_loss(name):
+    p, y = saturated(name)
+    x = np.log(np.clip(p, 1e-12, 1 - 1e-12) / (1 - np.clip(p, 1e-12, 1 - 1e-12)))
+    z = (x - x.mean()) / (x.std() if x.std() > 1e-6 else 1.0)
+
+    def loss(theta):
+        fit = theta[0] * z + theta[1]
+        return np.logaddexp(0, fit).sum() - fit @ y
+
+    best = min((minimize(loss, start) for start in ([0.0, 0.0], [1.0, 0.0])), key=lambda fit: fit.fun)
+    slope, intercept = recalibration.fit_platt(p, y)
+    fitted = 1 / (1 + np.exp(-(slope * x + intercept)))
+    assert np.logaddexp(0, slope * x + intercept).sum() - (slope * x + intercept) @ y == pytest.approx(
+        best.fun
+    )
+    # The mean is that of the answers, so one bin has no error.
+    assert fitted.mean() == pytest.approx(y.mean(), abs=1e-6)
+    expected = calibration.ece(1 / (1 + np.exp(-(best.x[0] * z + best.x[1]))), y, bins=10, binning="mass")
+    if len(np.unique(p)) < 3:
+        assert recalibration.platt_ece(p, y) == pytest.approx(0, abs=1e-6)
+    else:
+        assert recalibration.platt_ece(p, y) == pytest.approx(expected, abs=0.01)

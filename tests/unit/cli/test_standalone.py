@@ -1,0 +1,92 @@
+"""``polycal score`` and ``polycal measure`` on files of a user's own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.question_files import QUESTIONS, write_questions
+
+from polycal.artifacts import records
+from polycal.artifacts.records import RecordError
+from polycal.cli import standalone
+from polycal.cli.stage_commands import UsageError
+from polycal.store.run import Job
+
+CELL = '[{"stage": "score", "model": "m", "benchmark": "b", "language": "en", "settings": {}}]'
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the stage ``score`` would read: its questions and its examples, if there are any."""
+    seen: list[dict[str, Any]] = []
+
+    def run(job: Job) -> None:
+        seen.append({"questions": [records.read_questions(path) for path in job.inputs["questions"]]})
+        seen[-1]["stems"] = [path.stem for path in job.inputs["questions"]]
+        if "examples" in job.inputs:
+            seen[-1]["examples"] = records.read_questions(job.inputs["examples"])
+
+    monkeypatch.setattr(standalone, "run", run)
+    return seen
+
+
+def score(path: Path, **options: Any) -> None:
+    standalone.score(model=Path("m"), questions=[path], out=[Path("out.parquet")], **options)
+
+
+@pytest.mark.parametrize("cells", [None, CELL])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+def test_score_reads_questions_of_every_format(
+    tmp_path: Path, scored: list[dict[str, Any]], suffix: str, cells: str | None
+) -> None:
+    path = tmp_path / f"en.{suffix}"
+    write_questions(path, QUESTIONS)
+    before = path.read_bytes()
+    score(path, cells=cells, examples=path)
+    assert scored[0]["stems"] == ["en"]
+    assert [question["gold"] for question in scored[0]["questions"][0]] == [0, 1, 0]
+    assert scored[0]["examples"] == scored[0]["questions"][0]
+    assert path.read_bytes() == before
+
+
+def test_placeholders_that_are_left_out_are_counted_on_the_screen(
+    tmp_path: Path, scored: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "en.csv"
+    write_questions(path, [{**QUESTIONS[0], "options": ["N/A", "4", "5"], "gold": 1}])
+    score(path)
+    assert scored[0]["questions"][0][0]["options"] == ["4", "5"]
+    assert scored[0]["questions"][0][0]["gold"] == 0
+    assert "en.csv: 1 options that are 'N/A' are left out." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
+@pytest.mark.parametrize("cells", [None, CELL])
+def test_a_broken_file_of_ones_own_is_named_and_stays(
+    tmp_path: Path, scored: list[dict[str, Any]], suffix: str, cells: str | None
+) -> None:
+    path = tmp_path / f"en.{suffix}"
+    path.write_text('{"question_id')
+    with pytest.raises(RecordError) as refused:
+        score(path, cells=cells)
+    assert "delete" not in str(refused.value)
+    with pytest.raises((RecordError, UsageError), match=rf"en\.{suffix}: ") as refused_measure:
+        standalone.measure([path])
+    assert "delete" not in str(refused_measure.value)
+
+
+def test_measure_says_what_is_no_score_record(tmp_path: Path) -> None:
+    csv, parquet, record = tmp_path / "q.csv", tmp_path / "q.parquet", tmp_path / "record.parquet"
+    for path in (csv, parquet):
+        write_questions(path, QUESTIONS)
+    records.write(record, [{**QUESTIONS[0], "group": "all", "split": "test"}], records.QUESTION)
+    with pytest.raises(
+        UsageError, match=r"q\.csv: is no score record; give records that polycal score writes"
+    ):
+        standalone.measure([csv])
+    with pytest.raises(RecordError, match=r"q\.parquet: not written by polycal"):
+        standalone.measure([parquet])
+    with pytest.raises(RecordError, match=r"record\.parquet: not a score record: column 'option_logprob'"):
+        standalone.measure([record])
+    with pytest.raises(RecordError, match=r"none\.parquet: no such file"):
+        standalone.measure([tmp_path / "none.parquet"])
