@@ -101,9 +101,10 @@ def _language_file(path: Path, language: str) -> Path:
         names = [f"{language}{suffix}" for suffix in readers.SUFFIXES]
         present = [path / name for name in names if (path / name).is_file()]
         if len(present) != 1:
+            found = sorted(file.name for file in path.iterdir() if file.suffix in readers.SUFFIXES)
             raise RecordError(
                 f"{path}: {len(present)} files named {language!r}; exactly one of {', '.join(names)}"
-                " must be there."
+                f" must be there (found {', '.join(found) or 'no data file'})."
             )
         path = present[0]
     if not path.is_file():

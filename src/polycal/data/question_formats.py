@@ -114,7 +114,7 @@ def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
 
 def _own_gold(row: Row, options: list[str], where: str) -> int:
     """The index in ``gold`` or ``answer``. Raises RecordError if both are given and differ."""
-    gold, answer = row.get("gold"), row.get("answer")
+    gold, answer = (_given(row.get(column)) for column in ("gold", "answer"))
     if gold is None and answer is None:
         raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
     if gold is None:
@@ -126,6 +126,11 @@ def _own_gold(row: Row, options: list[str], where: str) -> int:
             " option."
         )
     return index
+
+
+def _given(value: Any) -> Any:
+    """The value of a cell, None if it is empty, as some formats write a missing one."""
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _agrees(answer: Any, gold: int, options: list[str]) -> bool:

@@ -72,7 +72,11 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
             else:
                 parts = [read_file(file) for file in files]
                 rows = (row for part in parts for row in part.rows)
-                splits[str(split)] = DatasetSplit(title, files, parts[0].columns, rows)
+                # Where files have other columns than the first one, each row is checked.
+                is_uniform = all(part.columns == parts[0].columns for part in parts)
+                splits[str(split)] = DatasetSplit(
+                    title, files, parts[0].columns if is_uniform else None, rows
+                )
     return splits
 
 

@@ -226,7 +226,8 @@ def test_answer_and_gold_must_agree(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "agrees"), [("b", True), ("1", True), (" B ", True), ("c", False), ("x", False)]
+    ("answer", "agrees"),
+    [("b", True), ("", True), (" ", True), ("1", True), (" B ", True), ("c", False), ("x", False)],
 )
 def test_an_answer_that_is_no_letter_may_repeat_the_option(tmp_path: Path, answer: str, agrees: bool) -> None:
     path = tmp_path / "en.jsonl"

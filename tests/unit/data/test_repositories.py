@@ -89,3 +89,11 @@ def test_names_of_configurations_and_splits_are_texts(tmp_path: Path, name: str)
 def test_configurations_that_cannot_be_told_apart(configs: str, sentence: str) -> None:
     with pytest.raises(RecordError, match=f"a/d: .*{sentence}"):
         repositories.card_splits(f"---\n{configs}\n---\n", "en", "a/d")
+
+
+def test_files_of_one_split_with_other_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / "train-0.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "train-1.csv").write_text("a,c\n3,4\n")
+    split = repositories.read_repository(tmp_path)["train"]
+    with pytest.raises(RecordError, match=r"row 1: column 'b' is missing \(found a, c\)"):
+        list(split.numbered(["a", "b"]))
