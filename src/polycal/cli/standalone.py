@@ -37,6 +37,10 @@ def score(
     questions: Annotated[list[Path], typer.Option(help="File of questions; repeat per language.")],
     out: Annotated[list[Path], typer.Option(help="Record to write; one per file of questions.")],
     cells: Annotated[str | None, typer.Option(help="JSON list: all that determines each record.")] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Whose questions are taken from files of several languages, without --cells."),
+    ] = None,
     candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
     num_fewshot: Annotated[int, typer.Option(min=0, help="Examples per question, without --cells.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
@@ -76,34 +80,38 @@ def score(
     for key, allowed in CHOICES.items():
         if settings[key] not in allowed:
             raise UsageError(f"--{key}: {settings[key]!r} is refused: must be {' or '.join(allowed)}.")
-    described = [_cell(model, file, settings) for file in questions]
+    described = [_cell(model, file, language or file.stem, settings) for file in questions]
     with tempfile.TemporaryDirectory() as folder:
-        inputs = {"model": model, **_records(questions, examples, Path(folder))}
+        inputs = {"model": model, **_records(questions, examples, Path(folder), language)}
         run(Job(stage, described, inputs, out, cache_dir, code, options))
 
 
-def _cell(model: Path, questions: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any]) -> dict[str, Any]:
     name = model.parent.name if model.is_file() else model.name
-    names = {"model": name, "benchmark": questions.parent.name, "language": questions.stem}
+    names = {"model": name, "benchmark": questions.parent.name, "language": language}
     return {"stage": "score", **names, "settings": settings}
 
 
-def _records(questions: list[Path], examples: Path | None, folder: Path) -> dict[str, Any]:
+def _records(
+    questions: list[Path], examples: Path | None, folder: Path, language: str | None = None
+) -> dict[str, Any]:
     """The inputs ``questions`` and ``examples`` as records, in ``folder`` those that are none yet."""
     inputs: dict[str, Any] = {
-        "questions": [_as_record(file, folder / str(n)) for n, file in enumerate(questions)]
+        "questions": [_as_record(file, folder / str(n), language) for n, file in enumerate(questions)]
     }
-    return inputs if examples is None else {**inputs, "examples": _as_record(examples, folder / "examples")}
+    if examples is not None:
+        inputs["examples"] = _as_record(examples, folder / "examples", language)
+    return inputs
 
 
-def _as_record(file: Path, folder: Path) -> Path:
+def _as_record(file: Path, folder: Path, language: str | None) -> Path:
     """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``."""
     from polycal.data import own_questions, placeholders
 
     if records.is_record(file):
         return file
     left_out: placeholders.LeftOut = {}
-    questions = own_questions.read(file, left_out)
+    questions = own_questions.read(file, left_out, language)
     counts = placeholders.counts(left_out, questions)
     if any(counts.values()):
         print(f"{file}: {sum(counts.values())} options that are 'N/A' are left out.", file=sys.stderr)

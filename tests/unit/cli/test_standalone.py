@@ -90,3 +90,16 @@ def test_measure_says_what_is_no_score_record(tmp_path: Path) -> None:
         standalone.measure([record])
     with pytest.raises(RecordError, match=r"none\.parquet: no such file"):
         standalone.measure([tmp_path / "none.parquet"])
+
+
+def test_one_language_of_a_file_with_several(tmp_path: Path, scored: list[dict[str, Any]]) -> None:
+    path = tmp_path / "all.csv"
+    write_questions(path, [{**QUESTIONS[0], "language": "en"}, {**QUESTIONS[1], "language": "FR"}])
+    with pytest.raises(
+        RecordError, match="holds questions in en, fr; must hold one language, or one has to be"
+    ):
+        score(path)
+    score(path, language="fr")
+    assert [question["question_id"] for question in scored[0]["questions"][0]] == ["2"]
+    with pytest.raises(RecordError, match="language 'es': no row is in that language; the file holds 'en'"):
+        score(path, language="es")
