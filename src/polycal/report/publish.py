@@ -90,10 +90,12 @@ def short_table(study: StudyTables) -> str:
             "The study has no tuned checkpoints, so there is no table of settings to publish."
         )
     rows: list[dict[str, Any]] = []
+    several = study_tables.distinguishing(study["cells"])
     for sweep in study.beta_sweeps(sweeps[0].benchmark, sweeps[0].protocol):
         means = study.rows("means", sweep)
         means = means[means.group == "all"].set_index("setting")
         row: dict[str, Any] = {"Model": sweep.model, "Data": sweep.data}
+        row |= {key.capitalize().replace("_", " "): getattr(sweep, key) for key in several}
         for name in study_tables.setting_names(means):
             row[name] = f"{means.ece[name]:.3f} ({means.accuracy[name]:.3f})"
         contrasts = study.smoothing_contrasts(sweep)

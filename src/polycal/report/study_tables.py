@@ -1,7 +1,7 @@
 """The measured tables of a study as the report reads them, and names of checkpoints and languages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,10 @@ class StudyError(PolycalError):
     """A study folder that lacks a measured table; the message names the table."""
 
 
+CONDITION_KEYS = ("base_seed", "recipe", "seed")
+"""What checkpoints of one model and data set may differ in besides β."""
+
+
 class BetaSweep(NamedTuple):
     """Checkpoints that differ only in β: one base model, data set, recipe and seed, scored in one way."""
 
@@ -34,10 +38,14 @@ class BetaSweep(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The measured tables of a study by name (without ``.parquet``), and languages' English names by code."""
+    """The measured tables of a study by name (without ``.parquet``), and languages' English names by code.
+
+    ``condition`` is the base seed, recipe or seed that all rows have, if they are a part of a larger study.
+    """
 
     tables: Mapping[str, pd.DataFrame]
     languages: Mapping[str, str]
+    condition: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
@@ -78,6 +86,34 @@ class StudyTables:
         chosen["setting"] = [setting_name(beta) for beta in chosen.beta]
         return chosen
 
+    def condition_of(self, sweep: BetaSweep) -> dict[str, str]:
+        """What distinguishes a sweep from others of its model and data set: base seed, recipe, seed."""
+        keys = self.condition or distinguishing(self["cells"])
+        return {key: getattr(sweep, key) for key in keys}
+
+    def by_condition(self) -> list["StudyTables"]:
+        """A part of the study for each combination of base seed, recipe and seed that was tuned.
+
+        Keys that have one value in the whole study are left out, so that a study with one combination is
+        returned as it is. Rows to which a key does not apply are in all parts: base models have no recipe
+        and no seed, and models outside of the miniature no base seed.
+        """
+        keys = distinguishing(self["cells"])
+        if not keys:
+            return [self]
+        found = {tuple(getattr(sweep, key) for key in keys) for sweep in self.beta_sweeps()}
+        combinations = [one for one in sorted(found) if not any(_covers(other, one) for other in found)]
+        return [self._part(dict(zip(keys, values, strict=True))) for values in combinations]
+
+    def _part(self, condition: Mapping[str, str]) -> "StudyTables":
+        tables = {}
+        for name, table in self.tables.items():
+            chosen = pd.Series(True, index=table.index)
+            for key in condition.keys() & set(table.columns):
+                chosen &= table[key].isin([condition[key], NONE])
+            tables[name] = table[chosen]
+        return StudyTables(tables, self.languages, condition)
+
     def smoothing_contrasts(self, sweep: BetaSweep) -> pd.DataFrame:
         """Differences between the smoothed checkpoints of a sweep and β = 0; empty if none were measured."""
         contrasts = self.get("contrasts")
@@ -87,6 +123,12 @@ class StudyTables:
         for key, value in sweep._asdict().items():
             chosen &= contrasts[key] == value
         return contrasts[chosen]
+
+
+def _covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+    """Whether the part of the combination ``wide`` contains all rows of that of ``narrow``, and more."""
+    pairs = zip(wide, narrow, strict=True)
+    return wide != narrow and all(own == other or other == NONE for own, other in pairs)
 
 
 def setting_name(beta: str) -> str:
@@ -100,6 +142,11 @@ def setting_names(rows: pd.DataFrame) -> list[str]:
     return [setting_name(beta) for beta in ([NONE] if NONE in set(rows.beta) else []) + betas]
 
 
+def tuned_setting_names(rows: pd.DataFrame) -> list[str]:
+    """``setting_names`` without the base model."""
+    return [name for name in setting_names(rows) if name != BASE]
+
+
 def languages_in_order(rows: pd.DataFrame) -> list[str]:
     """The language codes that occur, by resource level (high first), then by code."""
     levels = dict(zip(rows.language, rows.resource, strict=True))
@@ -108,7 +155,7 @@ def languages_in_order(rows: pd.DataFrame) -> list[str]:
 
 def distinguishing(rows: pd.DataFrame) -> list[str]:
     """Those of base_seed, recipe and seed in which checkpoints of ``rows`` differ."""
-    return [key for key in ("base_seed", "recipe", "seed") if len(set(rows[key]) - {NONE}) > 1]
+    return [key for key in CONDITION_KEYS if len(set(rows[key]) - {NONE}) > 1]
 
 
 def without_single_base_seed(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,19 @@
-"""How figures look: colours, markers, line styles and font sizes."""
+"""How figures look: colours, markers, font and font sizes."""
 
+import functools
 from collections.abc import Sequence
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib import font_manager
 
 from polycal.report.study_tables import BASE
 
 COLOURS = ("#7f7f7f", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
 """The first is for base models; the others are of Okabe and Ito's palette, safe for colour-blind readers."""
-MARKERS = ("o", "s", "^", "D", "v", "P")
-LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
+FONT = "DejaVu Sans"
+"""Comes with matplotlib, so that figures look alike on all machines."""
 PATH_COLOUR = "#999999"
 """Of the line that connects the settings of a sweep."""
 BAR_COLOUR = "#dddddd"
@@ -29,23 +32,38 @@ SMALL_SIZE = 7
 
 def apply() -> None:
     """Set seaborn's theme and the options of matplotlib; equal figures then give equal bytes."""
-    sns.set_theme(style="whitegrid", context="notebook", font="DejaVu Sans")
+    sns.set_theme(style="whitegrid", context="notebook", font=FONT)
     mpl.rcParams.update(
         {
             "svg.hashsalt": "polycal",
             "figure.dpi": 110,
             "savefig.bbox": "tight",
             "figure.constrained_layout.use": True,
+            # a dollar sign in a name is a character
+            "text.parse_math": False,
         }
     )
 
 
 def mark(number: int) -> tuple[str, str]:
-    """Colour and marker number ``number``; they repeat after six."""
-    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    """Colour and marker number ``number``: 0 for base models, then 70 different ones before they repeat."""
+    if number == 0:
+        return COLOURS[0], MARKERS[0]
+    round_, colour = divmod(number - 1, len(COLOURS) - 1)
+    return COLOURS[1 + colour], MARKERS[(1 + colour + round_) % len(MARKERS)]
 
 
 def marks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each setting: the first for the base model, then in order for the others."""
     others = [name for name in names if name != BASE]
     return {name: mark(0 if name == BASE else 1 + others.index(name)) for name in names}
+
+
+def drawable(text: str) -> bool:
+    """Whether the font contains all characters of ``text``; it draws boxes in place of others."""
+    return all(ord(character) in _characters() for character in text)
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(FONT)).get_charmap())

@@ -29,6 +29,8 @@ PARTIAL = "-partial"
 """End of the folder in which the rule ``partial`` reports a study that is not finished."""
 SUMMARIES = ("all", "mean", "unknown")
 """Names that tables give, in place of a language, to what concerns several or none."""
+TRUTH = "truth"
+"""Name that the tables of a miniature give, in place of a model, to the true distribution of answers."""
 
 
 class Block(Strict):
@@ -187,6 +189,15 @@ class Config(Strict):
         if name.endswith(PARTIAL):
             raise ValueError(f"must not end in {PARTIAL!r}, as the folder of a study's interim report does")
         return name
+
+    @field_validator("models")
+    @classmethod
+    def _no_truth(cls, models: dict[str, Model]) -> dict[str, Model]:
+        if TRUTH in models:
+            raise ValueError(
+                f"{TRUTH!r} is refused as a model: tables call the true distribution so; name it otherwise"
+            )
+        return models
 
     @field_validator("languages")
     @classmethod

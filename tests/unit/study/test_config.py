@@ -141,6 +141,11 @@ def test_a_language_is_not_named_like_a_summary_of_languages(code):
         resolve(merge(BASE, {"languages": {code: BASE["languages"]["en"]}}))
 
 
+def test_a_model_is_not_named_like_the_true_distribution():
+    with pytest.raises(ConfigError, match="models: 'truth' is refused as a model"):
+        resolve(merge(BASE, {"models": {"truth": {"path": "m"}}}))
+
+
 def test_a_study_is_not_named_like_the_interim_report_of_another():
     with pytest.raises(ConfigError, match="study: 's-partial' is refused: must not end in '-partial'"):
         resolve(merge(BASE, {"study": "s-partial"}))

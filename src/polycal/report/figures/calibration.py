@@ -17,12 +17,13 @@ GAP_LABEL = "confidence minus accuracy (right of 0: over-confident)"
 def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
-    figure, axes, placed = common.panels(sweeps, heading=0.9, height=3.1)
+    figure, axes, placed = common.panels(study, sweeps, heading=0.9, height=3.1)
+    rows_of = {sweep: study.rows("cells", sweep) for sweep in sweeps}
+    everything = pd.concat(rows_of.values())
+    settings, order = study_tables.setting_names(everything), study_tables.languages_in_order(everything)
     for sweep, axis in placed:
-        rows = study.rows("cells", sweep)
         last_column = axis in axes[:, -1]
-        settings = study_tables.setting_names(rows)
-        common.language_rows(axis, study, rows, "gap", settings, levels=last_column)
+        common.language_rows(axis, study, rows_of[sweep], "gap", settings, order, levels=last_column)
         axis.axvline(0, color="black", linewidth=0.8)
     common.axis_labels(figure, GAP_LABEL)
     common.legend(figure, axes)
@@ -32,8 +33,8 @@ def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
     """ECE of each language with 95% intervals; a tick marks what a perfectly calibrated model would have."""
     rows = study.rows("cells", sweep)
-    title = f"{sweep.model} tuned on {sweep.data}, {sweep.benchmark}"
-    figure, axes = common.language_panel(study, rows, "ece", study_tables.setting_names(rows), title)
+    settings, title = study_tables.setting_names(rows), common.sweep_title(study, sweep)
+    figure, axes = common.language_panel(study, rows, "ece", settings, title)
     order = study_tables.languages_in_order(rows)
     floor = rows.groupby("language").ece_floor.mean()
     axes[0][0].scatter(
@@ -52,21 +53,22 @@ def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
 
 
 def confidence_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Change of accuracy and of confidence from the base model, a point per language and checkpoint."""
-    changes = pd.concat(
-        [_changes_from_base(study.rows("cells", sweep)) for sweep in study.beta_sweeps(benchmark, protocol)]
-    )
-    settings = list(dict.fromkeys(changes.setting))
-    figure, axes = plt.subplots(figsize=(6.2, 5.2), squeeze=False)
-    axis = axes[0][0]
-    common.scatter_settings(axis, changes, "accuracy", "confidence", settings, size=34, alpha=0.75)
-    ends = np.array([*axis.get_xlim(), *axis.get_ylim()])
+    """Change of accuracy and of confidence from the base model, a point per language and checkpoint.
+
+    A column per model, a row per data set.
+    """
+    sweeps = study.beta_sweeps(benchmark, protocol)
+    figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=3.4)
+    settings = study_tables.tuned_setting_names(pd.concat([study.rows("cells", sweep) for sweep in sweeps]))
+    for sweep, axis in placed:
+        changes = _changes_from_base(study.rows("cells", sweep))
+        common.scatter_settings(axis, changes, "accuracy", "confidence", settings, size=34, alpha=0.75)
+    ends = np.array([(*axis.get_xlim(), *axis.get_ylim()) for _, axis in placed])
     diagonal = [ends.min(), ends.max()]
-    axis.plot(diagonal, diagonal, color="black", linewidth=0.8, linestyle="--")
-    axis.axhline(0, color="black", linewidth=0.6)
-    axis.axvline(0, color="black", linewidth=0.6)
-    title = f"{benchmark}: over-confidence grew above the dashed line"
-    axis.set_title(title, fontsize=style.TITLE_SIZE)
+    for _, axis in placed:
+        axis.plot(diagonal, diagonal, color="black", linewidth=0.8, linestyle="--")
+        axis.axhline(0, color="black", linewidth=0.6)
+        axis.axvline(0, color="black", linewidth=0.6)
     common.axis_labels(
         figure, "change of accuracy from the base model", "change of confidence from the base model"
     )
@@ -98,7 +100,7 @@ def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=True)
     looks = style.marks(settings)
     for line, language in zip(axes, order, strict=True):
-        line[0].set_ylabel(f"{study.language_name(language)}\naccuracy", fontsize=style.NOTE_SIZE)
+        line[0].set_ylabel(f"{common.language_label(study, language)}\naccuracy", fontsize=style.NOTE_SIZE)
         for axis, setting in zip(line, settings, strict=True):
             of_panel = bins[(bins.language == language) & (bins.setting == setting)]
             cell = cells[(cells.language == language) & (cells.setting == setting)]

@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 
 from polycal.report import study_tables, style
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
-from polycal.vocabulary import RESOURCE_LEVELS
+from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
 
 def panels(
-    sweeps: Sequence[BetaSweep], heading: float, height: float
+    study: StudyTables, sweeps: Sequence[BetaSweep], heading: float, height: float
 ) -> tuple[Figure, Any, list[tuple[BetaSweep, Any]]]:
     """A column per model and a row per data set: the figure, all axes, and each sweep with its axis.
 
@@ -27,8 +27,35 @@ def panels(
     figure, axes = plt.subplots(len(data), len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
     placed = [(sweep, axes[data.index(sweep.data)][models.index(sweep.model)]) for sweep in sweeps]
     for sweep, axis in placed:
-        axis.set_title(f"{sweep.model} tuned on {sweep.data}", fontsize=style.TITLE_SIZE)
+        title = f"{sweep.model} tuned on {sweep.data}"
+        if condition := condition_words(study.condition_of(sweep)):
+            title += f"\n{condition}"
+        axis.set_title(title, fontsize=style.TITLE_SIZE)
     return figure, axes, placed
+
+
+def sweep_title(study: StudyTables, sweep: BetaSweep) -> str:
+    """The title of a figure of one sweep."""
+    condition = condition_words(study.condition_of(sweep))
+    parts = [f"{sweep.model} tuned on {sweep.data}", sweep.benchmark, condition]
+    return ", ".join(part for part in parts if part)
+
+
+def condition_words(condition: Mapping[str, str]) -> str:
+    """Base seed, recipe and seed in words; empty for a study that has one of each."""
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in condition.items() if value != NONE)
+
+
+def language_label(study: StudyTables, code: str, with_code: bool = False) -> str:
+    """The name of a language; its code in place of a name with characters that the font lacks.
+
+    The code is added to a name that other languages of the study have too, and ``with_code`` to any name.
+    """
+    name = study.language_name(code)
+    if name == code or not style.drawable(name):
+        return code
+    shared = sum(study.language_name(other) == name for other in {*study.languages, code}) > 1
+    return f"{name} ({code})" if with_code or shared else name
 
 
 def language_panel(
@@ -36,7 +63,8 @@ def language_panel(
 ) -> tuple[Figure, Any]:
     """A figure with one panel of ``language_rows``."""
     figure, axes = plt.subplots(figsize=(7, 1.1 + 0.42 * rows.language.nunique()), squeeze=False)
-    language_rows(axes[0][0], study, rows, metric, settings, levels=True)
+    order = study_tables.languages_in_order(rows)
+    language_rows(axes[0][0], study, rows, metric, settings, order, levels=True)
     axes[0][0].set_title(title, fontsize=style.SINGLE_TITLE_SIZE)
     return figure, axes
 
@@ -47,20 +75,22 @@ def language_rows(
     rows: pd.DataFrame,
     metric: str,
     settings: Sequence[str],
+    order: Sequence[str],
     *,
     levels: bool,
 ) -> None:
-    """Draw a row per language and in it a mark with its interval per setting, languages by resource level.
+    """Draw a row per language of ``order`` and in it a mark with its interval per setting.
 
-    ``rows`` has language, resource, setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the
+    ``settings`` and ``order`` are those of all panels that share axes and legend. ``rows`` has language,
+    setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the
     resource levels are written to the right of the axis. seaborn computes intervals itself and cannot draw
     given ones, so the error bars are matplotlib's.
     """
-    order = study_tables.languages_in_order(rows)
     looks = style.marks(settings)
     for number, name in enumerate(settings):
         chosen = rows[rows.setting == name].sort_values("language", key=lambda codes: codes.map(order.index))
-        y = chosen.language.map(order.index) + (number - (len(settings) - 1) / 2) * 0.17
+        line_numbers = np.array([order.index(code) for code in chosen.language], dtype=float)
+        y = line_numbers + (number - (len(settings) - 1) / 2) * 0.17
         colour, marker = looks[name]
         axis.errorbar(
             chosen[metric],
@@ -72,15 +102,15 @@ def language_rows(
             linewidth=1.1,
             label=name,
         )
-    names = [f"{study.language_name(code)} ({code})" for code in order]
+    names = [language_label(study, code, with_code=True) for code in order]
     axis.set_yticks(range(len(order)), names, fontsize=style.TICK_SIZE)
     axis.set_ylim(len(order) - 0.5, -0.5)
-    _separate_levels(axis, rows, order, levels)
+    _separate_levels(axis, study, order, levels)
     axis.grid(axis="y", visible=False)
 
 
-def _separate_levels(axis: Any, rows: pd.DataFrame, order: Sequence[str], named: bool) -> None:
-    level_of = dict(zip(rows.language, rows.resource, strict=True))
+def _separate_levels(axis: Any, study: StudyTables, order: Sequence[str], named: bool) -> None:
+    level_of = dict(zip(study["cells"].language, study["cells"].resource, strict=True))
     levels = [level_of[code] for code in order]
     for number in range(1, len(order)):
         if levels[number] != levels[number - 1]:
@@ -164,10 +194,3 @@ def legend(
         ncol=min(len(entries), 7),
         fontsize=style.LEGEND_SIZE,
     )
-
-
-def file_name(study: StudyTables, kind: str, sweep: BetaSweep) -> str:
-    """Name of a figure of one sweep, without suffix; with seeds and recipe if the study has several."""
-    several = study_tables.distinguishing(study["cells"])
-    keys = ["model", "data", *several, "benchmark", "protocol"]
-    return "-".join([kind, *(str(getattr(sweep, key)) for key in keys)])

@@ -1,6 +1,8 @@
 """Which figures a study gets, and writing them as SVG and PNG."""
 
-from collections.abc import Callable
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,24 +15,50 @@ from matplotlib.figure import Figure
 
 from polycal.artifacts import files
 from polycal.report import captions, style
-from polycal.report.figures import calibration, common, known_truth, probes, recalibration, tradeoff
+from polycal.report.figures import calibration, known_truth, probes, recalibration, tradeoff
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
 """File with the caption of each figure. A study without figures has it too, so the folder always exists."""
 
-Drawings = dict[str, Callable[[], Figure]]
+LONGEST_NAME = 220
+"""Characters of a file name without suffix: file systems allow 255, and unfinished files have longer names."""
+
+Shown = tuple[str, ...]
+"""What a figure shows: its kind, then the names of what is in it."""
+Drawings = dict[Shown, Callable[[], Figure]]
 
 
-def drawings(study: StudyTables) -> Drawings:
-    """All figures that the study's tables allow, by file name without suffix: kind, then what it shows."""
-    return {
-        **_of_benchmarks(study),
-        **_of_sweeps(study),
-        **_of_embeddings(study),
-        **_of_next_tokens(study),
-        **_of_mixtures(study),
-    }
+def drawings(study: StudyTables) -> dict[str, Callable[[], Figure]]:
+    """All figures that the study's tables allow, by file name without suffix: kind, then what it shows.
+
+    Figures of several models and data sets are drawn for each combination of base seed, recipe and seed.
+    """
+    parts = study.by_condition()
+    figures: Drawings = {}
+    for part in parts:
+        figures |= _of_benchmarks(part)
+    figures |= _of_sweeps(study)
+    for part in parts:
+        figures |= _of_embeddings(part) | _of_next_tokens(part) | _of_mixtures(part)
+    return dict(zip(file_names(list(figures)), figures.values(), strict=True))
+
+
+def file_names(shown: Sequence[Shown]) -> list[str]:
+    """A file name per figure: the words of what it shows, joined by hyphens.
+
+    Words contain hyphens themselves, so different words may give equal names. Such names, also if they differ
+    in upper and lower case only, get a checksum of the words. Names that are too long are cut before it.
+    """
+    joined = ["-".join(words) for words in shown]
+    counts = Counter(name.lower() for name in joined)
+    names = []
+    for name, words in zip(joined, shown, strict=True):
+        if counts[name.lower()] > 1 or len(name) > LONGEST_NAME:
+            checksum = hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
+            name = f"{name[: LONGEST_NAME - len(checksum) - 1]}-{checksum}"
+        names.append(name)
+    return names
 
 
 def _of_benchmarks(study: StudyTables) -> Drawings:
@@ -48,7 +76,9 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
         if len(truth) and ((truth.benchmark == benchmark) & (truth.protocol == protocol)).any():
             kinds["truth"] = known_truth.against_truth
         for kind, figure in kinds.items():
-            figures[f"{kind}-{benchmark}-{protocol}"] = partial(figure, study, benchmark, protocol)
+            figures[kind, *study.condition.values(), benchmark, protocol] = partial(
+                figure, study, benchmark, protocol
+            )
     return figures
 
 
@@ -61,7 +91,9 @@ def _of_sweeps(study: StudyTables) -> Drawings:
         if len(study.get("recalibration")):
             kinds["temperature"] = recalibration.ece_by_language
         for kind, figure in kinds.items():
-            figures[common.file_name(study, kind, sweep)] = partial(figure, study, sweep)
+            condition = study.condition_of(sweep).values()
+            names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
+            figures[kind, *names] = partial(figure, study, sweep)
     return figures
 
 
@@ -69,14 +101,20 @@ def _of_embeddings(study: StudyTables) -> Drawings:
     if "diversity" not in study.tables:
         return {}
     benchmarks = sorted(set(study["diversity"].benchmark))
-    return {f"diversity-{benchmark}": partial(probes.diversity, study, benchmark) for benchmark in benchmarks}
+    return {
+        ("diversity", *study.condition.values(), benchmark): partial(probes.diversity, study, benchmark)
+        for benchmark in benchmarks
+    }
 
 
 def _of_next_tokens(study: StudyTables) -> Drawings:
     if "next_token" not in study.tables:
         return {}
     heldout = sorted(set(study["next_token"].benchmark))
-    return {f"nexttoken-{name}": partial(probes.next_tokens, study, name) for name in heldout}
+    return {
+        ("nexttoken", *study.condition.values(), name): partial(probes.next_tokens, study, name)
+        for name in heldout
+    }
 
 
 def _of_mixtures(study: StudyTables) -> Drawings:
@@ -86,7 +124,7 @@ def _of_mixtures(study: StudyTables) -> Drawings:
         own = [s for s in sweeps if (s.model, s.benchmark, s.protocol) == (model, benchmark, protocol)]
         if len(probes.mixtures(own)) > 1:
             figure = partial(probes.ablation, study, model, benchmark, protocol)
-            figures[f"ablation-{model}-{benchmark}-{protocol}"] = figure
+            figures["ablation", *study.condition.values(), model, benchmark, protocol] = figure
     return figures
 
 

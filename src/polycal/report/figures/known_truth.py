@@ -18,14 +18,14 @@ def against_truth(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     A column per model, a row per data set; the dotted line is the ECE of the true distribution itself.
     """
     sweeps = study.beta_sweeps(benchmark, protocol)
-    figure, axes, placed = common.panels(sweeps, heading=1.2, height=2.6)
+    figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
     truth = study["truth"]
     chance = truth[(truth.model == "truth") & (truth.benchmark == benchmark)].ece.mean()
     looks = {label: style.mark(number) for number, label in enumerate(SERIES.values(), start=1)}
     markers = {"against the answers": "o", "against the true probabilities": "s"}
+    settings = study_tables.setting_names(pd.concat([study.rows("truth", sweep) for sweep in sweeps]))
     for sweep, axis in placed:
         rows = study.rows("truth", sweep)
-        settings = study_tables.setting_names(rows)
         means = rows.groupby("setting")[list(SERIES)].mean().reindex(settings)
         positions = range(len(settings))
         for column, label in SERIES.items():

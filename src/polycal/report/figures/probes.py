@@ -16,38 +16,37 @@ MIXTURES = ("english", "natural", "balanced")
 
 
 def diversity(study: StudyTables, benchmark: str) -> Figure:
-    """Change of ECE against change of diversity from the base model, a panel per model.
+    """Change of ECE against change of diversity from the base model.
 
-    Each point is one checkpoint in one language.
+    Each point is one checkpoint in one language. A column per model, a row per data set.
     """
-    keys = list(CELL_KEYS)
-    rows = study["diversity"].merge(study["cells"][[*keys, "ece"]], on=keys)
-    rows = rows[rows.benchmark == benchmark].assign(log=lambda table: np.log(table.smallest_shrunk))
-    models = sorted(set(rows.model))
-    size = (1 + 3.6 * len(models), 4.0)
-    figure, axes = plt.subplots(1, len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
-    settings: dict[str, None] = {}
-    for model, axis in zip(models, axes[0], strict=True):
-        changes = _changes_of_diversity(rows[rows.model == model])
-        own = list(dict.fromkeys(changes.setting))
-        common.scatter_settings(axis, changes, "log", "ece", own, size=30, alpha=0.75)
-        settings |= dict.fromkeys(own)
+    embedded = study["diversity"]
+    embedded = embedded[(embedded.benchmark == benchmark) & (embedded.data != NONE)]
+    measured = set(embedded[list(BetaSweep._fields)].itertuples(index=False, name=None))
+    sweeps = [sweep for sweep in study.beta_sweeps(benchmark) if tuple(sweep) in measured]
+    figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.8)
+    settings = study_tables.tuned_setting_names(embedded)
+    for sweep, axis in placed:
+        changes = _changes_of_diversity(study, sweep)
+        common.scatter_settings(axis, changes, "log", "ece", settings, size=30, alpha=0.75)
         axis.axhline(0, color="black", linewidth=0.6)
         axis.axvline(0, color="black", linewidth=0.6)
-        axis.set_title(model, fontsize=style.TITLE_SIZE)
     common.axis_labels(figure, "change of log smallest singular value (right: more diverse)", "change of ECE")
-    common.legend(figure, axes, common.setting_handles(list(settings)))
+    common.legend(figure, axes, common.setting_handles(settings))
     return figure
 
 
-def _changes_of_diversity(rows: pd.DataFrame) -> pd.DataFrame:
-    """``log`` and ``ece`` of tuned checkpoints minus those of their base model, by ascending β."""
-    base = rows[rows.beta == NONE].set_index(["base_seed", "language"])[["log", "ece"]]
+def _changes_of_diversity(study: StudyTables, sweep: BetaSweep) -> pd.DataFrame:
+    """``log`` and ``ece`` of a sweep's tuned checkpoints minus those of the base model, by ascending β."""
+    keys = list(CELL_KEYS)
+    rows = study.rows("diversity", sweep).merge(study["cells"][[*keys, "ece"]], on=keys)
+    rows = rows.assign(log=lambda table: np.log(table.smallest_shrunk))
+    base = rows[rows.beta == NONE].set_index("language")[["log", "ece"]]
     tuned = rows[rows.beta != NONE].sort_values("beta", key=lambda betas: betas.astype(float), kind="stable")
-    before = base.reindex(pd.MultiIndex.from_frame(tuned[["base_seed", "language"]]))
+    before = base.reindex(tuned.language)
     return pd.DataFrame(
         {
-            "setting": [study_tables.setting_name(beta) for beta in tuned.beta],
+            "setting": tuned.setting.to_numpy(),
             "log": tuned.log.to_numpy() - before.log.to_numpy(),
             "ece": tuned.ece.to_numpy() - before.ece.to_numpy(),
         }
@@ -69,18 +68,20 @@ def next_tokens(study: StudyTables, heldout: str) -> Figure:
     for column, model in enumerate(models):
         for number, name in enumerate(data):
             chosen = rows[(rows.model == model) & rows.data.isin([name, NONE])]
+            colour, marker = style.mark(1 + number)
             positions = chosen.setting.map(settings.index) + (number - (len(data) - 1) / 2) * 0.15
             for axis, metric in zip(axes[:, column], ("ece", "gap"), strict=True):
                 axis.errorbar(
                     positions,
                     chosen[metric],
                     yerr=common.interval_lengths(chosen, metric),
-                    fmt=style.mark(number)[1],
-                    color=style.mark(1 + number)[0],
+                    fmt=marker,
+                    color=colour,
                     markersize=5,
                     label=name,
                 )
-        axes[0][column].set_title(model, fontsize=style.TITLE_SIZE)
+        title = "\n".join(filter(None, (model, common.condition_words(study.condition))))
+        axes[0][column].set_title(title, fontsize=style.TITLE_SIZE)
         axes[1][column].axhline(0, color="black", linewidth=0.6)
         axes[1][column].set_xticks(range(len(settings)), settings, fontsize=style.TICK_SIZE)
     axes[0][0].set_ylim(bottom=0)
@@ -106,7 +107,8 @@ def ablation(study: StudyTables, model: str, benchmark: str, protocol: str) -> F
     base = cells[cells.beta == NONE].assign(setting=BASE)
     tuned = cells[(cells.beta == "0") & cells.data.isin(names)]
     rows = pd.concat([base, tuned.assign(setting=tuned.data)])
-    figure, axes = common.language_panel(study, rows, "gap", [BASE, *names], f"{model}, {benchmark}")
+    title = ", ".join(filter(None, (model, benchmark, common.condition_words(study.condition))))
+    figure, axes = common.language_panel(study, rows, "gap", [BASE, *names], title)
     axes[0][0].axvline(0, color="black", linewidth=0.8)
     common.axis_labels(figure, GAP_LABEL)
     common.legend(figure, axes)

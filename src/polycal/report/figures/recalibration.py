@@ -1,6 +1,7 @@
 """Smoothing against temperatures that are fitted after training."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from polycal.report import study_tables, style
@@ -24,11 +25,11 @@ SUFFIXES = {
 def mean_ece(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     """Mean ECE by setting and recalibration method; a column per model, a row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
-    figure, axes, placed = common.panels(sweeps, heading=1.2, height=2.6)
+    figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
+    settings = study_tables.setting_names(pd.concat([study.rows("recalibration", sweep) for sweep in sweeps]))
     for sweep, axis in placed:
         rows = study.rows("recalibration", sweep)
         rows = rows[rows.language == "mean"]
-        settings = study_tables.setting_names(rows)
         positions = np.arange(len(settings))
         for number, (method, label) in enumerate(METHODS.items()):
             chosen = rows[rows.method == method].set_index("setting").reindex(settings)
@@ -70,8 +71,7 @@ def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
             for beta, method in zip(rows.beta, rows.method, strict=True)
         ]
     )
-    title = f"{sweep.model} tuned on {sweep.data}, {sweep.benchmark}"
-    figure, axes = common.language_panel(study, rows, "ece", settings, title)
+    figure, axes = common.language_panel(study, rows, "ece", settings, common.sweep_title(study, sweep))
     axes[0][0].set_xlim(left=0)
     common.axis_labels(figure, "expected calibration error")
     common.legend(figure, axes)

@@ -1,5 +1,6 @@
 """What smoothing costs: ECE against accuracy as β rises."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,25 +14,17 @@ from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
 
 def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE against mean accuracy over languages as β rises: a panel per model, a line per data set."""
+    """Mean ECE against mean accuracy over languages as β rises: a column per model, a row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
-    models, data = sorted({sweep.model for sweep in sweeps}), sorted({sweep.data for sweep in sweeps})
-    size = (1 + 3.4 * len(models), 3.8)
-    figure, axes = plt.subplots(1, len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
-    settings: dict[str, None] = {}
-    for sweep in sweeps:
-        axis = axes[0][models.index(sweep.model)]
+    figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
+    settings = study_tables.setting_names(pd.concat([study.rows("means", sweep) for sweep in sweeps]))
+    for sweep, axis in placed:
         means = study.rows("means", sweep)
-        line = style.LINES[data.index(sweep.data) % len(style.LINES)]
-        settings |= dict.fromkeys(_path(axis, means[means.group == "all"], line, sweep.data))
-        axis.set_title(sweep.model, fontsize=style.TITLE_SIZE)
-    cells = study["cells"]
-    cells = cells[(cells.benchmark == benchmark) & (cells.protocol == protocol)]
-    for axis, model in zip(axes[0], models, strict=True):
-        _noise_floor(axis, cells[cells.model == model])
+        _path(axis, means[means.group == "all"], settings)
+        _noise_floor(axis, study.rows("cells", sweep))
     axes[0][0].set_ylim(bottom=0)
     common.axis_labels(figure, "accuracy, mean over languages", "expected calibration error, mean")
-    common.legend(figure, axes, common.setting_handles(list(settings)))
+    common.legend(figure, axes, common.setting_handles(settings))
     return figure
 
 
@@ -46,33 +39,32 @@ def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
     lines = -(-len(panels) // columns)
     size = (0.8 + 2.7 * columns, 0.8 + 2.3 * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False)
-    settings: list[str] = []
+    settings = study_tables.setting_names(pd.concat([rows for _, rows in panels]))
     for axis, (language, rows) in zip(axes.flat, panels, strict=False):
-        settings += [name for name in _path(axis, rows) if name not in settings]
+        _path(axis, rows, settings)
         for accuracy in rows[rows.value == 0].accuracy:
             axis.axvline(accuracy - best_beta.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":")
         _noise_floor(axis, rows)
-        axis.set_title(study.language_name(language), fontsize=style.LEGEND_SIZE)
+        axis.set_title(common.language_label(study, language), fontsize=style.LEGEND_SIZE)
         axis.tick_params(labelsize=style.SMALL_SIZE)
         axis.locator_params(axis="x", nbins=4)
         axis.set_ylim(bottom=0)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    title = f"{sweep.model} tuned on {sweep.data}, {sweep.benchmark}"
-    figure.suptitle(title, fontsize=style.SINGLE_TITLE_SIZE, x=0.01, ha="left")
+    figure.suptitle(common.sweep_title(study, sweep), fontsize=style.SINGLE_TITLE_SIZE, x=0.01, ha="left")
     common.axis_labels(figure, "accuracy", "expected calibration error")
     common.legend(figure, axes, common.setting_handles(settings), at="outside upper right")
     return figure
 
 
-def _path(axis: Any, rows: pd.DataFrame, line: str = "-", name: str = "") -> list[str]:
+def _path(axis: Any, rows: pd.DataFrame, settings: Sequence[str]) -> None:
     """Draw the settings of ``rows`` (beta, accuracy, ece) as points, the tuned ones connected from β = 0 on.
 
-    ``line`` is the style of the connecting line and ``name`` its entry in the legend. Returns the settings.
+    ``settings`` are those of the whole figure, so that a setting has the same mark in all panels.
     """
-    settings = study_tables.setting_names(rows)
+    order = study_tables.setting_names(rows)
     named = rows.assign(setting=[study_tables.setting_name(beta) for beta in rows.beta])
-    named = named.set_index("setting").loc[settings].reset_index()
+    named = named.set_index("setting").loc[order].reset_index()
     sns.lineplot(
         data=named[named.setting != BASE],
         x="accuracy",
@@ -81,13 +73,10 @@ def _path(axis: Any, rows: pd.DataFrame, line: str = "-", name: str = "") -> lis
         estimator=None,
         color=style.PATH_COLOUR,
         linewidth=1,
-        linestyle=line,
-        label=name or None,
         legend=False,
         ax=axis,
     )
     common.scatter_settings(axis, named, "accuracy", "ece", settings, size=42)
-    return settings
 
 
 def _noise_floor(axis: Any, rows: pd.DataFrame) -> None:
