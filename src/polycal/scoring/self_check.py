@@ -149,7 +149,7 @@ def pick(lengths: Sequence[int], groups: Sequence[str]) -> list[int]:
     """
     order = sorted(range(len(lengths)), key=lambda number: (lengths[number], number))
     shortest, longest = order[0], order[-1]
-    fellows = [number for number in order if groups[number] == groups[longest] and number != longest]
+    fellows = [n for n in order if groups[n] == groups[longest] and n not in (shortest, longest)]
     return list(dict.fromkeys([shortest, longest, *fellows[:1]]))
 
 

@@ -1,0 +1,50 @@
+"""The command ``polycal self-check``: the comparison of every run, on a model folder alone."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polycal.cli.stage_commands import UsageError
+from polycal.cli.standalone import CHOICES
+
+if TYPE_CHECKING:
+    from polycal.scoring.self_check import SelfCheck
+
+PATHS = {
+    "fast": "polycal's own passes",
+    "plain": "the model's own forward pass on padded rows",
+    "single": "the model's own forward pass, one row at a time",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add self-check."""
+    app.command("self-check")(self_check)
+
+
+def self_check(
+    model: Annotated[Path, typer.Argument(help="Model folder or manifest.")],
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
+) -> None:
+    """Compare polycal's numbers of a model with the model's own forward pass, and print which way runs take."""
+    for key, value in (("dtype", dtype), ("attention", attention)):
+        if value not in CHOICES[key]:
+            raise UsageError(f"--{key}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
+    from polycal.scoring import model_check
+
+    name, outcomes = model_check.check_model(model, dtype, attention)
+    print(name)
+    for what, outcome in outcomes.items():
+        print(_line(what, outcome))
+        for path, reason in outcome.because.items():
+            print(f"{'':12}  not {PATHS[path]}: {reason}")
+
+
+def _line(what: str, outcome: "SelfCheck") -> str:
+    return (
+        f"{what:12}  {outcome.path}: {PATHS[outcome.path]}; largest difference {outcome.max_difference:.2g},"
+        f" tolerance {outcome.tolerance:.2g} ({outcome.values} values of {outcome.prompts} prompts,"
+        f" {outcome.seconds:.2f} s)"
+    )
