@@ -4,7 +4,7 @@ No code of a folder is run and nothing is downloaded.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ NAMED = 3
 """Tensors that an error names; it counts the others."""
 DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 """Names of the dropout of attention in configurations."""
+CHUNK = 1000
+"""Texts that are tokenized together."""
 MAX_REASON = 300
 """Longest part of a message of another library that an error repeats."""
 
@@ -106,12 +108,16 @@ def embedding_rows(model: Any) -> int:
     return int(model.get_input_embeddings().weight.shape[0])
 
 
-def check_texts(model: Any, tokenizer: Any, texts: Iterable[str], where: str) -> None:
-    """Raise ModelError if a text contains a token without an embedding; ``where`` names the texts."""
+def check_texts(model: Any, tokenizer: Any, texts: Mapping[str, Iterable[str]]) -> None:
+    """Raise ModelError if a text contains a token without an embedding. ``texts`` are by the name of their file."""
     # Nearly all models have an embedding for each token, and then no text need be read.
     if max(tokenizer.get_vocab().values()) >= embedding_rows(model):
-        rows = token_ids.Encoder(tokenizer)(list(texts))
-        check_token_id(model, tokenizer, max(chain.from_iterable(rows), default=0), where)
+        encode = token_ids.Encoder(tokenizer)
+        for where, of_file in texts.items():
+            remaining = iter(of_file)
+            while chunk := list(islice(remaining, CHUNK)):
+                largest = max(chain.from_iterable(encode(chunk)), default=0)
+                check_token_id(model, tokenizer, largest, where)
 
 
 def check_token_id(model: Any, tokenizer: Any, largest: int, where: str) -> None:

@@ -39,7 +39,7 @@ class Encoder:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, after ``before`` and without ``after``."""
-        rows = self._ids(list(texts))
+        rows = self._ids(list(texts)) if texts else []  # transformers fails on an empty list
         return [row[: len(row) - len(self.after)] for row in rows] if self.after else rows
 
     def _ids(self, texts: list[str], **options: Any) -> list[list[int]]:

@@ -10,14 +10,17 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from polycal.artifacts import weight_files
 from polycal.data import model_loading
 
 
 def choose_device(folder: Path, dtype: str) -> str:
     """``cpu`` without a GPU, ``cuda`` if the weights fit one GPU, else ``auto``.
 
-    The weights fit if they take at most 80% of the free memory; the rest is for activations and logits.
+    The weights fit if they take at most 80% of the free memory; the rest is for activations and logits. Raises
+    CheckpointError if the files of the folder are not whole.
     """
+    weight_files.check(folder)
     if not torch.cuda.is_available():
         return "cpu"
     parameters = 0

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
+from polycal.data import model_loading
 from polycal.scoring import candidate_check, models, prompts, question_prompts
 from polycal.scoring.candidate_scores import CandidateScores, score_candidates
 from polycal.scoring.prompts import Prompt
@@ -37,8 +38,8 @@ def score(
     All prompts are built before the model is loaded. Before anything is scored, ``candidate_check`` compares
     a few prompts with the model's own forward pass and chooses the way through the model; the records hold
     its outcome as ``self_check``. With the setting ``pmi`` a record also holds
-    ``option_logprob_unconditional``. Raises CheckpointError, RecordError, PromptError,
-    ScoringError or SelfCheckError.
+    ``option_logprob_unconditional``. Raises CheckpointError, ModelError, RecordError,
+    PromptError, ScoringError or SelfCheckError.
     """
     checkpoint = checkpoints.read(model)
     prompted = [
@@ -48,6 +49,11 @@ def score(
     settings = cells[0]["settings"]
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
+    texts = {
+        str(path): (prompt.prefix + text for prompt in asked for text in prompt.candidates)
+        for path, (_, asked) in zip(questions, prompted, strict=True)
+    }
+    model_loading.check_texts(network, tokenizer, texts)
     check = candidate_check.check(network, tokenizer, [asked for _, asked in prompted], token_budget)
     for index, (cell, (rows, asked)) in enumerate(zip(cells, prompted, strict=True)):
         name = str(cell.get("language", questions[index].stem))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
+from polycal.data import model_loading
 from polycal.data.tokenized import tokenize
 from polycal.errors import PolycalError
 from polycal.progress import ProgressLine
@@ -50,8 +51,8 @@ def score_next_token(
     ``model`` is a model folder or its manifest. ``cell["settings"]``: conversations (how many from the first
     on, None for all), max_length in tokens, chat_template, dtype, attention. Before anything is scored,
     ``check`` compares a few conversations with the model's own forward pass; the record holds its outcome as
-    ``self_check``. Raises RecordError, ChatError, CheckpointError, SelfCheckError, or NextTokenError if the
-    file has no held-out conversation or none of them has a target.
+    ``self_check``. Raises RecordError, ChatError, CheckpointError, ModelError, SelfCheckError, or
+    NextTokenError if the file has no held-out conversation or none of them has a target.
     """
     settings, start = cell["settings"], time.perf_counter()
     conversations = records.read_conversations(instructions, "heldout").to_pylist()
@@ -67,6 +68,8 @@ def score_next_token(
     rows, skipped = _tokenize_each(tokenizer, conversations, settings)
     if not rows:
         raise NextTokenError(f"{instructions}: no held-out conversation has a target; left out: {skipped}.")
+    largest = max(int(tokens.max()) for tokens, _ in rows.values())
+    model_loading.check_token_id(network, tokenizer, largest, str(instructions))
     progress = ProgressLine(
         f"{checkpoint.name}, next tokens", sum(len(tokens) for tokens, _ in rows.values())
     )

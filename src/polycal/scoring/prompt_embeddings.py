@@ -15,6 +15,8 @@ import torch
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
+from polycal.data import model_loading
+from polycal.data.token_ids import Encoder
 from polycal.errors import PolycalError
 from polycal.progress import ProgressLine
 from polycal.scoring import models, plain_forward, prompts, question_prompts, self_check
@@ -48,7 +50,7 @@ def embed(
     the prompt (candidates, num_fewshot, prompt_language, chat_template), dtype and attention. ``done(i)`` is
     called after ``out[i]`` is written. Before that, ``check`` compares a few prompts with the model's own
     forward pass; the records hold its outcome as ``self_check``. Raises RecordError, PromptError,
-    CheckpointError, SelfCheckError, or EmbeddingError for a prompt that is longer than the model's window.
+    CheckpointError, ModelError, SelfCheckError, or EmbeddingError for a prompt longer than the model's window.
     """
     prompted = []
     for cell, path in zip(cells, questions, strict=True):
@@ -59,10 +61,12 @@ def embed(
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
     window = models.context_window(network)
+    by_file = {str(path): texts for path, (_, texts) in zip(questions, prompted, strict=True)}
+    model_loading.check_texts(network, tokenizer, by_file)
     checked = check(network, tokenizer, [text for _, texts in prompted for text in texts], window)
     for index, (cell, (ids, texts)) in enumerate(zip(cells, prompted, strict=True)):
         start = time.perf_counter()
-        tokens = tokenizer(texts)["input_ids"]
+        tokens = Encoder(tokenizer)(texts)
         _check_window(questions[index], ids, tokens, window)
         name = f"{cell.get('language', questions[index].stem)}, embeddings"
         progress = ProgressLine(name, sum(map(len, tokens)))
@@ -138,7 +142,7 @@ def check(model: Any, tokenizer: Any, texts: Sequence[str], window: int) -> Self
     means, relative to the largest number of each. Prompts beyond ``window`` are left out.
     """
     chosen = self_check.pick([len(text.encode()) for text in texts], [""] * len(texts)) if texts else []
-    rows = [row for row in tokenizer([texts[number] for number in chosen])["input_ids"] if len(row) <= window]
+    rows = [row for row in Encoder(tokenizer)([texts[number] for number in chosen]) if len(row) <= window]
     if not rows:
         return self_check.NOTHING
     scale: list[float] = []

@@ -122,11 +122,11 @@ def test_an_added_token_without_an_embedding_is_refused_where_a_text_contains_it
     tokenizer.add_tokens([AddedToken("[PAD]", special=True)])
     tokenizer.save_pretrained(folder)
     tokenizer, model = model_loading.load_tokenizer(folder), load(folder)
-    model_loading.check_texts(model, tokenizer, ["Which lake?", "PAD"], "questions.csv")
+    model_loading.check_texts(model, tokenizer, {"questions.csv": ["Which lake?", "PAD"], "b.csv": []})
     with pytest.raises(
         ModelError, match=r"questions\.csv: contains the token '\[PAD\]' with id 259, but .* 259"
     ):
-        model_loading.check_texts(model, tokenizer, ["Which lake?", "Which [PAD]?"], "questions.csv")
+        model_loading.check_texts(model, tokenizer, {"a.csv": ["A lake?"], "questions.csv": ["Which [PAD]?"]})
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
