@@ -48,14 +48,23 @@ def prepare(folder: Path) -> None:
     records.write(folder / "rows.parquet", rows, records.CONVERSATION)
 
 
-def start(folder: Path, name: str, *, ranks: int = 1, zero: int = 2, minutes: float = 10, **settings: object):
+def start(
+    folder: Path,
+    name: str,
+    *,
+    lr: str = "1e-2",
+    ranks: int = 1,
+    zero: int = 2,
+    minutes: float = 10,
+    **settings: object,
+):
     """Start ``polycal finetune`` for one cell with ``settings``; its outputs are in ``folder``/``name``."""
     cell = {
         "stage": "finetune",
         "model": "llama",
         "beta": "0.1",
         "seed": "0",
-        "lr": "1e-2",
+        "lr": lr,
         "settings": {**SETTINGS, **settings},
     }
     (folder / name).mkdir(exist_ok=True)

@@ -62,6 +62,8 @@ def arguments(cell: Mapping[str, Any], state_folder: Path, zero_stage: int) -> S
         save_strategy="no",
         report_to="none",
         logging_steps=1,
+        # a loss that is not finite would otherwise be logged as 0, or as the loss before it
+        logging_nan_inf_filter=False,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},

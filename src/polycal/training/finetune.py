@@ -11,10 +11,11 @@ from polycal.artifacts import files
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
 from polycal.training import batches, launcher, rank
+from polycal.training.divergence import DivergenceError
 
 
 class RankError(PolycalError):
-    """Ranks that ended without an error and without a result."""
+    """Ranks that ended without a result; the message is that of rank 0, if it wrote one."""
 
 
 def finetune(
@@ -39,7 +40,8 @@ def finetune(
 
     Raises BatchError before any work if the global batch does not divide by the number of ranks. Raises SystemExit
     with TRY_AGAIN if a signal stopped the run after it saved its state, and with their exit code if ranks failed.
-    Errors of a single rank are those of ``training_run.train``.
+    Errors of a single rank are those of ``training_run.train``; of several ranks, DivergenceError if the training
+    diverged, and RankError with the sentence of any other error.
     """
     batches.settings_split(cell["settings"], ranks * nodes)
     folder = out.parent / stamp.fingerprint[:12]
@@ -82,11 +84,14 @@ def _train_on_ranks(
     facts_file = folder / f"facts-{uuid.uuid4().hex[:12]}.json"
     command = rank.command(cell, facts_file, arguments)
     try:
-        if code := launcher.over_nodes(command, ranks, nodes, folder.parent, threads):
+        code = launcher.over_nodes(command, ranks, nodes, folder.parent, threads)
+        facts: dict[str, Any] = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
+        if "error" in facts:
+            raise (DivergenceError if facts["diverged"] else RankError)(facts["error"])
+        if code:
             raise SystemExit(code)
-        if not facts_file.is_file():
+        if not facts:
             raise RankError(f"{facts_file}: missing although all ranks ended without an error.")
-        facts: dict[str, Any] = json.loads(facts_file.read_text())
         return facts
     finally:
         facts_file.unlink(missing_ok=True)

@@ -1,18 +1,24 @@
 """One rank of a training on several: ``python -m polycal.training.rank JSON``, started by the launcher.
 
 A rank has no stamp of the stage. Rank 0 therefore writes the facts of the training to a file, from which the stage
-writes the manifest.
+writes the manifest. An error with a sentence for the user is written there too, and the stage raises it again.
 """
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files
+from polycal.errors import PolycalError
+from polycal.training.divergence import DivergenceError
 
 PATHS = ("model", "instructions", "folder", "facts")
+PATIENCE = 5.0
+"""Seconds in which rank 0 can report an error that all ranks have, before another rank ends."""
 
 
 def command(cell: Mapping[str, Any], facts: Path, arguments: Mapping[str, Any]) -> list[str]:
@@ -30,7 +36,16 @@ def main() -> None:
     arguments = json.loads(sys.argv[1])
     arguments |= {name: Path(arguments[name]) for name in PATHS}
     facts_file = arguments.pop("facts")
-    facts = training_run.train(**arguments)
+    try:
+        facts = training_run.train(**arguments)
+    except PolycalError as error:
+        if os.environ["RANK"] != "0":
+            # the launcher kills all ranks once one has failed, and that would be before rank 0 has written
+            time.sleep(PATIENCE)
+            raise SystemExit(f"polycal: {error}") from None
+        diverged = isinstance(error, DivergenceError)
+        files.write_json(facts_file, {"error": str(error), "diverged": diverged})
+        raise SystemExit(1) from None
     if facts is not None:
         files.write_json(facts_file, facts)
     torch.distributed.destroy_process_group()

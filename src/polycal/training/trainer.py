@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from polycal.progress import ProgressLine
-from polycal.training import batches, resume_state
+from polycal.training import batches, divergence, resume_state
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """Signals on which a run saves its state and stops: scancel, Ctrl-C, and Slurm's warning before the time limit."""
@@ -64,7 +65,10 @@ class SmoothedTrainer(SFTTrainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the unsmoothed loss and the entropy (nats per target token) and the accuracy of the same pass."""
+        """Add the unsmoothed loss and the entropy (nats per target token) and the accuracy of the same pass.
+
+        Raises DivergenceError if the step left anything that is not finite. The Trainer logs before it saves.
+        """
         if "loss" in logs and self.statistics is not None:
             targets, nll, entropy, correct = self.accelerator.reduce(self.statistics, "sum").tolist()
             self.statistics = None
@@ -74,7 +78,23 @@ class SmoothedTrainer(SFTTrainer):
                 "entropy": entropy / targets,
                 "accuracy": correct / targets,
             }
+            self._check_finite(logs)
         super().log(logs, start_time)
+
+    def _check_finite(self, logs: Mapping[str, float]) -> None:
+        """Raise DivergenceError, on all ranks alike, if the loss, the gradient or the weights are not finite."""
+        engine: Any = self.model_wrapped
+        broken = torch.tensor([not divergence.are_finite(engine.parameters())], device=self.args.device)
+        anywhere = self.accelerator.reduce(broken.float(), "sum")
+        what = divergence.not_finite(logs, getattr(engine, "skipped_steps", 0), not anywhere.item())
+        if what:
+            raise self.diverged(what)
+
+    def diverged(self, what: Sequence[str]) -> divergence.DivergenceError:
+        """The error for ``what`` is not finite in the current step."""
+        steps = (self.state.global_step, self.state.max_steps)
+        cell = self.state_folder.parent.parent
+        return divergence.error(cell, steps, self.args.learning_rate, what, self.state.log_history)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save the state of the Trainer and of DeepSpeed: all ranks write, and rank 0 commits it."""

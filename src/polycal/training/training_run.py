@@ -7,6 +7,7 @@ fingerprint resumes from it and ends with the same bits (``polycal.training.resu
 """
 
 import csv
+import math
 import resource
 import shutil
 import time
@@ -28,7 +29,8 @@ from polycal.data import model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import PolycalError
 from polycal.losses import smoothed_head
-from polycal.training import batches, engine, resume_state
+from polycal.training import batches, engine, loss_check, resume_state
+from polycal.training.loss_check import LossCheck
 from polycal.training.trainer import Progress, SaveOnSignal, SmoothedTrainer
 from polycal.vocabulary import TRY_AGAIN
 
@@ -58,6 +60,7 @@ class _Run:
     rows: TokenizedRows
     skipped: Counter[str]
     order: np.ndarray
+    self_check: LossCheck
     resumed: resume_state.State | None
 
 
@@ -78,8 +81,10 @@ def train(
     training state in ``folder/state`` is left; remove it once the manifest is written.
 
     Raises SystemExit(TRY_AGAIN) if a signal stopped the run after it saved its state. Raises ChatError, RecordError,
-    CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is nothing to train on, all before
-    training, and EngineError if DeepSpeed did not train as configured.
+    CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is nothing to train on, and
+    LossCheckError for a model whose logits the loss does not reproduce, all before training. Raises DivergenceError
+    as soon as the loss, the gradient or the weights are not finite, and EngineError if DeepSpeed did not train as
+    configured.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
@@ -121,6 +126,9 @@ def _prepare(
         dropout=float(settings["dropout"]),
     )
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
+    # before DeepSpeed partitions the weights
+    first = batches.pad(rows, order[: settings["micro_batch_size"]].tolist(), tokenizer.eos_token_id)
+    self_check = loss_check.check(network, first)
 
     def collate(items: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
         padded = batches.pad(rows, [item["row"] for item in items], tokenizer.eos_token_id)
@@ -142,7 +150,7 @@ def _prepare(
     trainer.remove_callback(PrinterCallback)  # Progress prints the same in fewer lines
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
     smoothed_head.install(trainer.model, float(cell["beta"]))
-    return _Run(trainer, tokenizer, rows, skipped, order, _state_to_resume(trainer))
+    return _Run(trainer, tokenizer, rows, skipped, order, self_check, _state_to_resume(trainer))
 
 
 def _rows(
@@ -184,11 +192,13 @@ def _write(
     trainer, settings, weights = run.trainer, cell["settings"], folder / "weights"
     steps = len(run.order) // settings["global_batch_size"]
     engine_facts = engine.check(trainer, zero_stage, steps)
+    heldout, _ = _rows(run.tokenizer, instructions, "heldout", settings)
+    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch_size"], run.tokenizer.eos_token_id)
+    if heldout_nll is not None and not math.isfinite(heldout_nll):
+        raise trainer.diverged(["the held-out loss"])
     trainer.save_model(str(weights))
     # the Trainer's arguments, a pickle that polycal never reads
     (weights / "training_args.bin").unlink(missing_ok=True)
-    heldout, _ = _rows(run.tokenizer, instructions, "heldout", settings)
-    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch_size"], run.tokenizer.eos_token_id)
     usage = _usage(trainer)
     if not trainer.is_world_process_zero():
         return None
@@ -207,6 +217,7 @@ def _write(
         "skipped": dict(sorted(run.skipped.items())),
         "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
         "loss_backend": smoothed_head.BACKEND,
+        "self_check": run.self_check.facts(),
         "targets": int(sum(entry["targets"] for entry in curve)),
         "nll_first": curve[0]["nll"],
         "nll_last": curve[-1]["nll"],

@@ -1,0 +1,242 @@
+"""The check before training: polycal's loss at β = 0 against cross-entropy over the model's own logits.
+
+The model's own forward pass gives the logits, so a scale, a cap or a bias that the output head of
+``polycal.losses`` does not apply shows in the loss and in the gradient. There is no list of models.
+
+The check is done in float32, whatever the precision of the training, on the beginning of the first micro-batch.
+Where the logits are small, it is done again with the input of the head enlarged until they are not: a cap changes
+only large logits, and training makes them large. The model, its gradients and all random states are left as they
+were, to the bit.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polycal.errors import PolycalError
+from polycal.losses import smoothed_head
+from polycal.training import undisturbed
+from polycal.vocabulary import IGNORE_INDEX
+
+TOLERANCE = 1e-4
+"""Largest difference of the loss, relative to the loss plus a tenth of (1 + the largest logit), and of the gradient,
+relative to its norm or, if that is larger, to the norm of the gradient of log-sum-exp."""
+LARGE_LOGIT = 30.0
+"""Logits of at least this size show a cap."""
+MAX_TOKENS, MAX_LOGITS = 256, 2**24
+"""Tokens that are compared, and logits, which are held in float64."""
+MIN_ROW = 8
+"""Tokens that are compared of a row at least."""
+
+
+class LossCheckError(PolycalError):
+    """A model that cannot be trained with the smoothed loss; the message says how they differ."""
+
+
+@dataclass(frozen=True)
+class LossCheck:
+    """The outcome: relative differences (see TOLERANCE), the weight whose gradient was compared, and its amounts."""
+
+    loss_difference: float
+    gradient_difference: float
+    weight: str
+    tokens: int
+
+    def facts(self) -> dict[str, Any]:
+        """The entry ``self_check`` of a manifest."""
+        return {
+            "loss_difference": self.loss_difference,
+            "gradient_difference": self.gradient_difference,
+            "tolerance": TOLERANCE,
+            "weight": self.weight,
+            "tokens": self.tokens,
+        }
+
+
+def check(model: Any, micro_batch: Mapping[str, np.ndarray]) -> LossCheck:
+    """Compare the losses of ``model``, in float32 and not yet patched, on ``micro_batch`` as ``batches.pad`` makes it.
+
+    Raises LossCheckError if they differ by more than TOLERANCE, and if the model's own forward pass or the loss
+    fails on such a batch.
+    """
+    batch = shorten(micro_batch, model.get_input_embeddings().weight.shape[0])
+    device = _roomy_gpu(model)
+    if device is not None:
+        try:
+            return _check_on(model, batch, device)
+        except (RuntimeError, LossCheckError):
+            pass  # what a GPU cannot do, or has no room for, is done on the CPU
+    return _check_on(model, batch, torch.device("cpu"))
+
+
+def shorten(micro_batch: Mapping[str, np.ndarray], vocabulary: int) -> dict[str, Tensor]:
+    """The part of a micro-batch that is compared: some rows, of each a window with the first of its targets.
+
+    Where no token of it can be a target, as in rows of one token, all tokens are.
+    """
+    rows, width = micro_batch["labels"].shape
+    tokens = int(np.clip(MAX_LOGITS // vocabulary, MIN_ROW, MAX_TOKENS))
+    kept = min(rows, max(tokens // MIN_ROW, 1))
+    length = min(width, tokens // kept)
+    is_target = micro_batch["labels"][:kept] != IGNORE_INDEX
+    # the target stands in the middle of the window where it can
+    starts = np.clip(is_target.argmax(axis=1) - length // 2, 0, width - length)
+    columns = starts[:, None] + np.arange(length)
+    part = {name: np.take_along_axis(array[:kept], columns, 1) for name, array in micro_batch.items()}
+    if length == 1:
+        part = {name: array.repeat(MIN_ROW, axis=1) for name, array in part.items()}
+    if (part["labels"][:, 1:] == IGNORE_INDEX).all():
+        part["labels"] = np.where(part["attention_mask"] > 0, part["input_ids"], IGNORE_INDEX)
+    return {name: torch.from_numpy(array) for name, array in part.items()}
+
+
+def _roomy_gpu(model: Any) -> torch.device | None:
+    """The GPU of this rank if the model takes at most half of its free memory."""
+    if not torch.cuda.is_available():
+        return None
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    needed = sum(p.numel() * p.element_size() for p in model.parameters())
+    return device if 2 * needed <= torch.cuda.mem_get_info(device)[0] else None
+
+
+def _check_on(model: Any, batch: Mapping[str, Tensor], device: torch.device) -> LossCheck:
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    with undisturbed.borrowed(model, device):
+        try:
+            own, largest = _own(model, batch, 1.0)
+        except LossCheckError:
+            raise
+        except Exception as error:
+            raise LossCheckError(
+                f"{_name(model)}: the model's own forward pass fails on tokens and an attention mask alone"
+                f" ({_describe(error)}); it cannot be trained on text."
+            ) from error
+        result = _compare(model, batch, own, _smoothed(model, batch, own.weight, 1.0), largest)
+        if own.head_is_called and 0 < largest < LARGE_LOGIT:
+            factor = LARGE_LOGIT / largest
+            own, largest = _own(model, batch, factor)
+            enlarged = _compare(model, batch, own, _smoothed(model, batch, own.weight, factor), largest)
+            result = max(result, enlarged, key=lambda r: max(r.loss_difference, r.gradient_difference))
+    return result
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Loss per target token by the model's own logits, its gradient, and that of log-sum-exp, by ``weight``."""
+
+    loss: float
+    gradient: Tensor
+    log_sum_exp_gradient: Tensor
+    weight: str
+    head_is_called: bool
+
+
+def _own(model: Any, batch: Mapping[str, Tensor], factor: float) -> tuple[_Own, float]:
+    """The model's own loss, with the input of its head times ``factor``, and its largest logit."""
+    undisturbed.seed(batch["labels"].device)
+    with _enlarged(model.get_output_embeddings(), factor) as calls:
+        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+    targets = batch["labels"][:, 1:]
+    is_target = targets != IGNORE_INDEX
+    logits = output.logits[:, :-1][is_target].double()
+    loss = torch.nn.functional.cross_entropy(logits, targets[is_target])
+    if not bool(loss.isfinite()):
+        raise LossCheckError(
+            f"{_name(model)}: its own loss on the first conversations is {float(loss.detach())} before any training; its"
+            " weights must be wrong."
+        )
+    name, gradient = _last_gradient(model, loss)
+    weight = model.get_parameter(name)
+    (log_sum_exp,) = torch.autograd.grad(logits.logsumexp(-1).mean(), weight)
+    own = _Own(float(loss.detach()), gradient, log_sum_exp, name, bool(calls))
+    return own, float(logits.detach().abs().max())
+
+
+def _last_gradient(model: Any, loss: Tensor) -> tuple[str, Tensor]:
+    """Name and gradient of a small weight near the head: the last vector outside it on which the loss depends."""
+    head = model.get_output_embeddings()
+    in_head = {id(p) for p in (head.parameters() if head is not None else ())}
+    names = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in in_head]
+    names.reverse()
+    # a sort is stable: vectors from the last to the first, then matrices in the same order
+    for name in sorted(names, key=lambda n: model.get_parameter(n).ndim > 1):
+        (gradient,) = torch.autograd.grad(
+            loss, model.get_parameter(name), retain_graph=True, allow_unused=True
+        )
+        if gradient is not None and bool(gradient.any()):
+            return name, gradient
+    raise LossCheckError(
+        f"{_name(model)}: no weight behind the embeddings has a gradient; it cannot be trained."
+    )
+
+
+def _smoothed(model: Any, batch: Mapping[str, Tensor], weight: str, factor: float) -> tuple[float, Tensor]:
+    """polycal's loss per target token at β = 0 with the head installed as in training, and its gradient."""
+    targets = int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())
+    undisturbed.seed(batch["labels"].device)
+    try:
+        with undisturbed.installed(model):
+            smoothed_head.install(model, 0.0)
+            with _enlarged(model.get_output_embeddings(), factor):
+                loss = model(**batch, num_items_in_batch=targets).loss
+            (gradient,) = torch.autograd.grad(loss, model.get_parameter(weight))
+    except Exception as error:
+        raise LossCheckError(
+            f"{_name(model)}: the smoothed loss cannot be computed ({_describe(error)});"
+            " this model cannot be trained here."
+        ) from error
+    return float(loss.detach()), gradient
+
+
+def _compare(
+    model: Any, batch: Mapping[str, Tensor], own: _Own, smoothed: tuple[float, Tensor], largest: float
+) -> LossCheck:
+    loss, gradient = smoothed
+    scale = max(float(own.gradient.norm()), float(own.log_sum_exp_gradient.norm()))
+    result = LossCheck(
+        loss_difference=abs(loss - own.loss) / (abs(own.loss) + 0.1 * (1 + largest)),
+        gradient_difference=float((gradient - own.gradient).norm()) / scale if scale else 0.0,
+        weight=own.weight,
+        tokens=int((batch["labels"][:, 1:] != IGNORE_INDEX).sum()),
+    )
+    # a NaN fails both comparisons
+    if not (result.loss_difference <= TOLERANCE and result.gradient_difference <= TOLERANCE):
+        raise LossCheckError(
+            f"{_name(model)}: the smoothed loss is not that of the model's own logits: {loss:.6g} against"
+            f" {own.loss:.6g} nats per token at beta 0, and the gradient of {own.weight} differs by"
+            f" {result.gradient_difference:.2g} of its norm, where {TOLERANCE:g} is allowed; the model changes its"
+            " logits after the output head in a way that training does not reproduce."
+        )
+    return result
+
+
+@contextmanager
+def _enlarged(head: Any, factor: float) -> Iterator[list[float]]:
+    """Multiply the input of the head by ``factor``; the list has an entry for every call of the head."""
+    calls: list[float] = []
+
+    def enlarge(_: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        calls.append(factor)
+        return (inputs[0] * factor, *inputs[1:]) if inputs else ()
+
+    hook = head.register_forward_pre_hook(enlarge) if head is not None else None
+    try:
+        yield calls
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _name(model: Any) -> str:
+    return f"{model.config.model_type} ({type(model).__name__})"
+
+
+def _describe(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}"

@@ -1,0 +1,70 @@
+"""Training that diverges ends its cell in one sentence and leaves nothing that could be taken for a result."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import training
+
+from polycal.training import divergence
+
+FINITE = {"loss": 1.5, "nll": 1.2, "grad_norm": 3.0}
+
+
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_learning_rate_that_is_far_too_large_ends_the_cell(tmp_path, ranks):
+    training.prepare(tmp_path)
+    process = training.start(tmp_path, "cell", lr="1e+30", ranks=ranks, warmup_ratio="0", minutes=0)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 1, output
+    sentences = [line for line in output.splitlines() if line.startswith("polycal: ")]
+    assert len(sentences) == 1, output
+    assert "/cell: training diverged in step 2 of 4 at learning rate 1e+30: the loss" in sentences[0]
+    assert "the last finite loss was 9." in sentences[0]
+    assert "Traceback" not in output
+    left = {path.name for path in (tmp_path / "cell").rglob("*") if path.is_file()}
+    assert not left & {"manifest.json", "loss.csv", "model.safetensors"}
+    # the state of the last finite step may stay; there is none of the step that diverged
+    assert {path.name for path in (tmp_path / "cell").rglob("step-*")} <= {"step-1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "skipped", "weights", "what"),
+    [
+        ({}, 0, True, []),
+        ({"loss": math.nan}, 0, True, ["the loss"]),
+        ({"nll": math.inf}, 0, True, ["the loss"]),
+        ({"grad_norm": math.nan}, 0, True, ["the gradient"]),
+        ({"grad_norm": -1.0}, 0, True, ["the gradient"]),
+        ({}, 1, True, ["the gradient"]),
+        ({}, 0, False, ["the weights"]),
+    ],
+)
+def test_what_is_not_finite_is_named(change, skipped, weights, what):
+    assert divergence.not_finite({**FINITE, **change}, skipped, weights) == what
+
+
+def test_the_sentence_names_cell_step_rate_and_last_finite_loss():
+    history = [{"loss": 5.25, "nll": 5.0}, {"train_loss": 1.0}]
+    error = divergence.error(Path("results/lr=1"), (3, 8), 1.0, ["the loss", "the weights"], history)
+    assert str(error) == (
+        "results/lr=1: training diverged in step 3 of 8 at learning rate 1: the loss and the weights became NaN or"
+        " infinite, the last finite loss was 5.2500; choose a lower learning rate or a longer warm-up."
+    )
+    first = divergence.error(Path("c"), (1, 8), 1e10, ["the loss"], [])
+    assert "at learning rate 1e+10: the loss became NaN or infinite, no step had a finite loss;" in str(first)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_one_weight_that_is_not_finite_is_seen(bad, kind):
+    parameters = [torch.nn.Parameter(torch.ones(n, dtype=kind)) for n in (3, 0, 5)]
+    assert divergence.are_finite(parameters)
+    with torch.no_grad():
+        parameters[2][4] = bad
+    assert not divergence.are_finite(parameters)
+    # what ZeRO-3 leaves of a parameter is empty, and its part is beside it
+    partitioned = torch.nn.Parameter(torch.empty(0))
+    partitioned.ds_tensor = torch.tensor([1.0, bad])
+    assert not divergence.are_finite([partitioned])
