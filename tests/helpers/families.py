@@ -42,6 +42,10 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "residual_multiplier": 0.22,
         "attention_multiplier": 0.1,
     },
+    "granitemoe": {"logits_scaling": 8.0},
+    "granitemoeshared": {"logits_scaling": 8.0},
+    "gemma2": {"final_logit_softcapping": 2.0},
+    "cohere": {"logit_scale": 0.25},
 }
 """What a family needs besides, or has no default for that would matter."""
 EAGER = ("gemma2", "gpt_oss")
