@@ -21,6 +21,7 @@ from polycal.study.config_values import (
     Strict,
     no_duplicates,
 )
+from polycal.study.miniature_checks import check_miniature
 from polycal.study.name_lengths import check_block
 from polycal.study.suggestions import require_known
 from polycal.study.training_checks import check_training
@@ -222,6 +223,7 @@ class Config(Strict):
                     " give it a heldout above 0"
                 )
         entries = [*self.models.values(), *self.data.values(), *self.benchmarks.values()]
+        check_miniature(self)
         if self.miniature is None and any(entry.miniature for entry in entries):
             raise ValueError("miniature: this key is required, because an entry has a miniature source")
         return self

@@ -1,0 +1,41 @@
+"""Names of the miniature that do not exist, found while parsing."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from polycal.study.suggestions import require_known
+
+if TYPE_CHECKING:
+    from polycal.study.config import Config
+
+ARCHITECTURES = ("mistral", "llama", "gemma2")
+"""Base models of the miniature; the module that builds them imports PyTorch."""
+
+
+def check_miniature(config: "Config") -> None:
+    """Raise ValueError if an entry names a model, data set, benchmark or language that no miniature has."""
+    if config.miniature is None:
+        return
+    from polycal.miniature.benchmark_questions import BENCHMARKS
+    from polycal.miniature.instruction_sets import INSTRUCTION_SETS
+    from polycal.miniature.lexicon import LANGUAGES
+
+    known: dict[str, Iterable[str]] = {
+        "models": ARCHITECTURES,
+        "data": INSTRUCTION_SETS,
+        "benchmarks": BENCHMARKS,
+    }
+    for catalogue, names in known.items():
+        for name, entry in getattr(config, catalogue).items():
+            if entry.miniature is not None:
+                key = f"{catalogue}.{name}.miniature"
+                require_known(key, entry.miniature, names, f"the miniature's {catalogue}")
+    for code in config.miniature.languages:
+        require_known("miniature.languages", code, LANGUAGES, "the languages of a miniature")
+    if "en" not in config.miniature.languages:
+        raise ValueError("miniature.languages: 'en' is missing; the instruction data are in English")
+    for name, entry in config.benchmarks.items():
+        for code in entry.languages if entry.miniature is not None else ():
+            require_known(
+                f"benchmarks.{name}.languages", code, config.miniature.languages, "miniature.languages"
+            )
