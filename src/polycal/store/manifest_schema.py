@@ -77,6 +77,16 @@ class ModelManifest(Fetched):
     revision: str | None = Field(description="Commit of the hub.")
 
 
+class LossCheck(BaseModel):
+    """Comparison of the loss at beta 0 with cross-entropy over the model's own logits, before training."""
+
+    loss_difference: Amount = Field(description="Relative to the loss and the largest logit.")
+    gradient_difference: Amount = Field(description="Of one weight, relative to the gradient's norm.")
+    tolerance: Amount = Field(description="Of both.")
+    weight: str = Field(description="The weight whose gradient was compared.")
+    tokens: int = Field(ge=1, description="Targets that were compared.")
+
+
 class Trained(Manifest):
     """A fine-tuned checkpoint."""
 
@@ -87,6 +97,7 @@ class Trained(Manifest):
     zero_stage: int = Field(ge=0, le=3)
     steps: int = Field(ge=1)
     global_batch_size: int = Field(ge=1)
+    self_check: LossCheck | None = Field(None, description="Null in manifests of earlier versions.")
 
 
 class Pretrained(Manifest):

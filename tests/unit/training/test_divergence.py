@@ -1,6 +1,7 @@
 """Training that diverges ends its cell in one sentence and leaves nothing that could be taken for a result."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,11 @@ def test_a_learning_rate_that_is_far_too_large_ends_the_cell(tmp_path, ranks):
     assert process.returncode == 1, output
     sentences = [line for line in output.splitlines() if line.startswith("polycal: ")]
     assert len(sentences) == 1, output
-    assert "/cell: training diverged in step 2 of 4 at learning rate 1e+30: the loss" in sentences[0]
-    assert "the last finite loss was 9." in sentences[0]
+    assert re.search(
+        r"/cell: training diverged in step 2 of 4 at learning rate 1e\+30: the (loss|gradient|weights) .*,"
+        r" the last finite loss was 9\.",
+        sentences[0],
+    )
     assert "Traceback" not in output
     left = {path.name for path in (tmp_path / "cell").rglob("*") if path.is_file()}
     assert not left & {"manifest.json", "loss.csv", "model.safetensors"}
