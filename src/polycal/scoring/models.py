@@ -47,8 +47,8 @@ def load(folder: Path, dtype: str, attention: str, device: str | Mapping[str, st
 
 
 def context_window(model: Any) -> int:
-    """Most tokens that a sequence may have."""
-    return getattr(model.config, "max_position_embeddings", 2**31)
+    """Most tokens that a sequence may have; composite models say it in the configuration of their text part."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
 
 
 def attention_kinds(config: Any) -> set[str]:

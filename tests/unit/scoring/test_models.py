@@ -1,4 +1,6 @@
+import pytest
 import torch
+from helpers import families
 
 from polycal.scoring import models
 
@@ -12,6 +14,11 @@ def test_a_model_too_large_for_one_gpu_is_spread(folders, monkeypatch):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, free))
         assert models.choose_device(folders["llama"], "float32") == device
     assert models.choose_device(folders["llama"], "bfloat16") == "cuda"
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3", "bart"])
+def test_the_window_is_that_of_the_text_part(name):
+    assert models.context_window(families.build(name)) == 256
 
 
 def test_the_kinds_of_attention_of_each_architecture(folders):
