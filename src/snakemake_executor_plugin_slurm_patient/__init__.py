@@ -34,9 +34,9 @@ FAILED = {
 }
 # Slurm calls a job FAILED or CANCELLED whose step, not its script, was killed for memory; its daemon's word in the log tells.
 MEMORY = re.compile(r"^slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE | re.MULTILINE)
-# Between two queries for all jobs while no job ends, and between two tries to reach the controller; tests set it.
-LONGEST_WAIT_SECONDS = float(os.environ.get("POLYCAL_SLURM_LONGEST_WAIT_SECONDS", "180"))
-STEP_SECONDS = 10
+# Between two queries for all jobs while no job ends, and between two tries to reach the controller; tests set them.
+LONGEST_WAIT_SECONDS = int(os.environ.get("POLYCAL_SLURM_LONGEST_WAIT_SECONDS", "180"))
+STEP_SECONDS = int(os.environ.get("POLYCAL_SLURM_STEP_SECONDS", "10"))
 
 
 class Executor(SlurmExecutor):

@@ -62,9 +62,13 @@ class Study(World):
     cluster: Cluster
     begun = 0.0
 
+    def __init__(self, folder: Path, hub: Hub) -> None:
+        super().__init__(folder, hub)
+        self.variables: dict[str, str] = {}
+
     def environment(self) -> dict[str, str]:
         """The cluster's user, with the packages of this interpreter and the study's own source."""
-        mine = super().environment() | QUICK
+        mine = super().environment() | QUICK | self.variables
         if hasattr(self, "cluster"):
             mine |= {key: self.cluster.environment()[key] for key in ("SLURM_CONF",)}
             mine["PATH"] = f"{self.cluster.bin}:{mine['PATH']}"
@@ -155,7 +159,7 @@ class Study(World):
 
     def save_often(self) -> None:
         """Save training state every three seconds: a run that had no time to save one goes on from that."""
-        self.edit("workflow/rules/finetune.smk", " --cache-dir", " --save-minutes 0.05 --cache-dir")
+        self.variables["POLYCAL_SAVE_MINUTES"] = "0.05"
 
     def training(self, saved: bool = False) -> dict:
         """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""

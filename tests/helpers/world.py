@@ -21,6 +21,16 @@ ASKED = {"en": ["tree", "house", "river"], "sw": ["mti", "nyumba", "mto"], "yo":
 TALKS = "someone/talks"
 
 
+OTHER = "f" * 40
+"""Another commit of the instruction set, with the same rows."""
+
+FURTHER = {
+    "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
+    "next_token": {"data": ["talks"]},
+    "data.talks.heldout": 0.3,
+}
+"""Prompts embedded and next tokens predicted, as only some studies ask."""
+
 # Python imports it at every start: a stage leaves word of the modules that it has really imported.
 WATCH = """
 import atexit, json, os, pathlib, sys
@@ -155,7 +165,7 @@ class World:
         ran = self.snakemake("--dry-run", *words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr + ran.stdout
         found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
-        return Counter("score" if name.startswith("score_") else name for name in found if name != "all")
+        return Counter(re.sub(r"^score_.+_\d\d$", "score", name) for name in found if name != "all")
 
     def status(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
         """What polycal says would run."""

@@ -55,7 +55,7 @@ def lay(prepared, cluster):
         ask(study, gpus, nodes)
         study.profile({"slurm_partition": "gpu", "gpu_model": "fake"})
         # seconds that the wait between two looks at the jobs grows by
-        study.edit("src/snakemake_executor_plugin_slurm_patient/__init__.py", "STEP = 10", "STEP = 1")
+        study.variables["POLYCAL_SLURM_STEP_SECONDS"] = "1"
         made.append(study)
         return study
 

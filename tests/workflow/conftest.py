@@ -4,12 +4,9 @@ import os
 
 import pytest
 from helpers.hub import Hub
-from helpers.world import World
+from helpers.world import FURTHER, OTHER, World
 
 from polycal.store import locks
-
-OTHER = "f" * 40
-"""Another commit of the instruction set, with the same rows."""
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +27,6 @@ def prepared(tmp_path_factory):
     world.publish()
     world.hub.commits.add(OTHER)
     return world
-
-
-FURTHER = {
-    "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
-    "next_token": {"data": ["talks"]},
-    "data.talks.heldout": 0.3,
-}
-"""Prompts embedded and next tokens predicted, as only some studies ask."""
 
 
 @pytest.fixture(scope="session")

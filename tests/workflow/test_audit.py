@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 import yaml
-from conftest import OTHER
 from helpers.hub import COMMIT
+from helpers.world import OTHER
 
 from polycal.artifacts import manifests
 from polycal.training import resume_state

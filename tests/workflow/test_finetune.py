@@ -1,25 +1,20 @@
 """Fine-tuning through TRL and DeepSpeed, against a plain loop with full logits."""
 
-import csv
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import pytest
 import torch
-from helpers import models, training
-from helpers.stamps import FixedStamp
+from helpers import models
+from helpers.trainings import gathered, train
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_linear_schedule_with_warmup
 
 from polycal.artifacts import checkpoints, records
 from polycal.data import tokenized
-from polycal.losses import logit_tiles, smoothed_head
 from polycal.scoring import models as scoring_models
-from polycal.training import batches, finetune
-
-SETTINGS = {**training.SETTINGS, "micro_batch_size": 2}
+from polycal.training import batches
 
 
 def talk(asked, said, split="train"):
@@ -38,31 +33,6 @@ def given(tmp_path_factory):
     empty = {**rows[0], "messages": []}
     records.write(folder / "rows.parquet", [*rows, empty, talk("q", "b", "heldout")], records.CONVERSATION)
     return folder
-
-
-def train(folder, name, beta="0", architecture="llama", zero_stage=2, **settings):
-    told = {**SETTINGS, **settings}
-    cell = {
-        "stage": "finetune",
-        "model": architecture,
-        "beta": beta,
-        "seed": "0",
-        "lr": "1e-2",
-        "settings": told,
-    }
-    out = folder / name / "manifest.json"
-    out.parent.mkdir()
-    finetune.finetune(
-        cell,
-        model=folder / architecture,
-        instructions=folder / "rows.parquet",
-        out=out,
-        stamp=FixedStamp(fingerprint=f"{name:_>12}"),
-        zero_stage=zero_stage,
-    )
-    said = json.loads(out.read_text())
-    with (out.parent / said["folder"]).parent.joinpath("loss.csv").open() as file:
-        return said, out, list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
@@ -122,32 +92,6 @@ def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
         assert set(theirs) == set(weights)
         for name, ours in weights.items():
             assert float((ours - theirs[name]).norm() / ours.norm()) < 1e-5
-
-
-def gathered(folder):
-    """ZeRO-3 in a process of its own: the training, and how often the head's weight was put together for it."""
-    from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
-    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator as Kind
-
-    name, heads, times = "_PartitionedParameterCoordinator__all_gather_params", set(), []
-    real, forward = getattr(Kind, name), smoothed_head.SmoothedHead.forward
-
-    def counted(self, params, *words, **named):
-        times.extend(p.ds_id for p in params if p.ds_status == ZeroParamStatus.NOT_AVAILABLE)
-        return real(self, params, *words, **named)
-
-    def noted(self, *words, **named):
-        heads.add(self.weight.ds_id)
-        return forward(self, *words, **named)
-
-    setattr(Kind, name, counted)
-    smoothed_head.SmoothedHead.forward = noted
-    # blocks of one token and tiles of 16 columns: a gather a chunk would be some hundred
-    logit_tiles.MAX_BLOCK_LOGITS = logit_tiles.MIN_BLOCK_TOKENS = 1
-    logit_tiles.TILE_LOGITS = logit_tiles.MIN_TILE_COLUMNS = 16
-    said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch_size=1, zero_stage=3)
-    (head,) = heads
-    return said["steps"], sum(float(line["targets"]) for line in curve), times.count(head)
 
 
 def test_the_head_is_gathered_once_a_micro_batch_and_never_for_a_chunk(given):

@@ -108,7 +108,6 @@ def fetched(config):
     ]
 
 
-@pytest.mark.slow
 def test_from_the_hub_to_the_table(hub, tmp_path):
     folder = tmp_path / "study"
     ran = snakemake(folder, hub, STUDY, *fetched(STUDY))

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 
 from polycal.artifacts import records
 
@@ -38,7 +37,6 @@ print(peak - before)
 """
 
 
-@pytest.mark.slow
 def test_two_hundred_thousand_conversations_in_one_array(tmp_path: Path) -> None:
     # 350 MB of JSON in one line of one file, like OpenHermes-2.5 with its million rows in two gigabytes.
     source = random.Random(0)

@@ -57,7 +57,6 @@ def computed(folder):
     return [event["stage"] for event in events if event["event"] == "computed"]
 
 
-@pytest.mark.slow
 def test_the_records_are_those_of_the_learning_rate_that_won(study):
     folder, config = study
     run(folder, config)

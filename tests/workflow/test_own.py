@@ -96,7 +96,6 @@ def run(folder, *overlays):
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.slow
 def test_own_model_data_benchmark_and_language_run(folder):
     run(folder, "data", "model", "benchmark")
     found = pd.read_parquet(folder / "results/studies/own-benchmark/cells.parquet")

@@ -27,7 +27,7 @@ def planned(*words):
 
 
 def scoring(jobs):
-    return sum(count for name, count in jobs.items() if name.startswith("score_"))
+    return sum(count for name, count in jobs.items() if name == "score" or name.startswith("score_"))
 
 
 def test_the_paper_s_grid_plans_exactly_its_jobs():

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import yaml
-from conftest import FURTHER, OTHER
+from helpers.world import FURTHER, OTHER
 
 NOTHING = Counter()
 BELOW = {"measure": 1, "report": 1}

@@ -28,6 +28,10 @@ def unseen(stage, imported, bare):
     other = {declared.checksums.partition(":")[0], declared.whole.partition(":")[0]} - {""}
     covered = code_versions.import_closure({*declared.modules, *listing, *other})
     packages = {name for name in imported if (code_versions.PACKAGE / name.replace(".", "/")).is_dir()}
+    # importing a module runs the re-exports of its package, of which it uses none
+    packages |= code_versions.import_closure(
+        module for name in packages for _, _, module in code_versions._imports(name)
+    )
     return imported - bare - covered - packages - code_versions.UNHASHED
 
 

@@ -60,7 +60,7 @@ def verify(expected: Sequence[ExpectedResult]) -> Verification:
 def unused_acceptances() -> list[str]:
     """Acceptances that join nothing to the present code, in words."""
     return [
-        f"{entry['stage']} {entry['old']} → {entry['new']}: {why}"
+        f"{entry['stage']}: {entry['old']} → {entry['new']} ({entry['because']}): {why}"
         for entry, why in acceptances.unused_acceptances()
     ]
 

@@ -37,7 +37,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Option:
-    """How a job runs, which changes no result: ``--NAME``."""
+    """How a job runs, which changes no result: ``--NAME``, or the environment variable ``environment``."""
 
     name: str
     default: int | float | None
@@ -45,6 +45,7 @@ class Option:
     kind: type = int
     minimum: float = 1
     maximum: float | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,14 @@ _ALL = (
             Option("threads", 1, "Threads per node."),
             Option("ranks", 1, "Processes per node, one per GPU."),
             Option("nodes", 1, "Nodes of the Slurm job that train together."),
-            Option("save_minutes", 10.0, "Minutes between saves of the training state.", float, 0),
+            Option(
+                "save_minutes",
+                10.0,
+                "Minutes between saves of the training state.",
+                float,
+                0,
+                environment="POLYCAL_SAVE_MINUTES",
+            ),
         ),
         output="manifest.json",
         whole="artifacts.checkpoints:is_whole",
