@@ -18,7 +18,7 @@ from polycal.training.divergence import DivergenceError
 
 PATHS = ("model", "instructions", "folder", "facts")
 PATIENCE = 5.0
-"""Seconds in which rank 0 can report an error that all ranks have, before another rank ends."""
+"""Seconds in which rank 0 can report an error that all ranks have, before another rank does."""
 
 
 def command(cell: Mapping[str, Any], facts: Path, arguments: Mapping[str, Any]) -> list[str]:
@@ -41,8 +41,10 @@ def main() -> None:
     except PolycalError as error:
         if os.environ["RANK"] != "0":
             # the launcher kills all ranks once one has failed, and that would be before rank 0 has written
-            time.sleep(PATIENCE)
-            raise SystemExit(f"polycal: {error}") from None
+            end = time.monotonic() + PATIENCE
+            while not facts_file.exists() and time.monotonic() < end:
+                time.sleep(0.1)
+            raise SystemExit(1 if facts_file.exists() else f"polycal: {error}") from None
         diverged = isinstance(error, DivergenceError)
         files.write_json(facts_file, {"error": str(error), "diverged": diverged})
         raise SystemExit(1) from None
