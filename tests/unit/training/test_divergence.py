@@ -13,7 +13,7 @@ from polycal.training import divergence
 FINITE = {"loss": 1.5, "nll": 1.2, "grad_norm": 3.0}
 
 
-@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_a_learning_rate_that_is_far_too_large_ends_the_cell(tmp_path, ranks):
     training.prepare(tmp_path)
     process = training.start(tmp_path, "cell", lr="1e+30", ranks=ranks, warmup_ratio="0", minutes=0)
