@@ -203,6 +203,12 @@ def test_the_warning_before_a_limit_gives_the_ranks_of_all_nodes_time_to_save(cl
     until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split(), 120)
     said = (place / "said").read_text()
     assert sorted(re.findall(r"rank \d saved", said)) == [f"rank {n} saved" for n in range(4)], said
-    [ended] = [one for one in cluster.jobs() if one["JobIDRaw"] == job]
+
+    def accounted():
+        [ended] = [one for one in cluster.jobs() if one["JobIDRaw"] == job]
+        return ended if ended["State"] != "RUNNING" else None
+
+    # the accounting may learn of the end after the queue
+    ended = until("the job's end is accounted", accounted, 60)
     assert (ended["State"], ended["ExitCode"]) == ("FAILED", "75:0")
     assert not list(place.glob(".rendezvous-*"))

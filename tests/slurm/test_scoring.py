@@ -33,7 +33,7 @@ def test_time_limit_of_a_job_that_hangs(study, prepared, cluster):
 def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, cluster):
     study.start()
     holder = study.working("score")
-    node = holder["place"].split()[0]
+    node = holder["host"].split()[0]
     # the controller loses the node; what runs there runs on, and only its heartbeat shows that
     cluster.stop(f"slurmd-{node}", signal.SIGKILL)
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")

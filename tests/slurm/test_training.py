@@ -53,7 +53,7 @@ def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
     untrained.save_often()
     untrained.start(CHECKPOINT)
     holder = untrained.training(saved=True)
-    node = holder["place"].split()[0]
+    node = holder["host"].split()[0]
     cluster.lose_power(node)
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     untrained.finish()
