@@ -64,16 +64,16 @@ def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
 
 
 def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
-    # one record is scored on a node that another's job fills, so its job waits in the queue
+    # the records are scored on a node that another's job fills, so their jobs wait in the queue
     full = cluster.call(
         "sbatch", "--parsable", "-p", "spare", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 600"
     )
-    waiting = {"score_mine_01": {"slurm_partition": "spare"}}
+    waiting = {"score": {"slurm_partition": "spare"}}
     untrained.save_often()
     untrained.profile(jobs=3, **{"set-resources": waiting})
     untrained.start(CHECKPOINT, *RECORDS)
     holder = untrained.training(saved=True)
-    [queued] = cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
+    queued = cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
     cluster.lose_power()
     until("the controller's silence is noticed", lambda: "does not answer" in untrained.said(), 60)
     # Slurm takes a node's word that a job is gone only 20 s after its own start (BatchStartTimeout)
@@ -81,7 +81,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
     cluster.call("scancel", full.strip())
     untrained.finish()
     struck(untrained, cluster, holder["job"], "NODE_FAIL")
-    assert runs(untrained, cluster)[queued] == ["COMPLETED"]
+    assert [runs(untrained, cluster)[job] for job in queued] == [["COMPLETED"]] * len(RECORDS)
     resumed(untrained, prepared)
     complete(untrained, prepared)
 
