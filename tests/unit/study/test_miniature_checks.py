@@ -19,7 +19,7 @@ from polycal.study.miniature_checks import ARCHITECTURES
         ({"benchmarks": {"mini": {"miniature": "mmlu"}}}, r"benchmarks\.mini\.miniature: 'mmlu' is not in"),
         ({"miniature": {"languages": ["en", "xx"]}}, r"miniature\.languages: 'xx' is not in"),
         (
-            {"miniature": {"languages": ["en", "de"]}},
+            {"miniature": {"languages": ["en", "de"]}, "grid": {"benchmarks": ["mini"]}},
             r"benchmarks\.mini\.languages: 'fr' is not in miniature",
         ),
     ],
@@ -29,6 +29,10 @@ def test_a_name_that_no_miniature_has_is_refused(change, sentence):
     resolve(raw)
     with pytest.raises(ConfigError, match=sentence):
         resolve(merge(raw, change))
+
+
+def test_a_benchmark_that_the_grid_does_not_use_may_have_other_languages():
+    resolve(merge(merge(BASE, MINIATURE), {"miniature": {"languages": ["en", "de"]}}))
 
 
 def test_the_architectures_are_those_that_can_be_built():
