@@ -118,7 +118,7 @@ def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[st
 
 def _run_per_language(job: Job, code: str) -> None:
     """Restore the cached records; compute the others together, and cache each as soon as it is written."""
-    stage, inputs_of = job.stage, [_inputs_of(job, number) for number in range(len(job.cells))]
+    stage, inputs_of = job.stage, [_chosen(job, [number]) for number in range(len(job.cells))]
     checksums = [
         input_checksums(stage, cell, inputs) for cell, inputs in zip(job.cells, inputs_of, strict=True)
     ]
@@ -175,13 +175,7 @@ def _compute_per_language(
         raise
 
 
-def _inputs_of(job: Job, number: int) -> dict[str, Any]:
-    """The inputs of one cell: of an input with a file per cell that file, else the input as it is."""
-    many = {declared.name for declared in job.stage.inputs if declared.many}
-    return {name: [given[number]] if name in many else given for name, given in job.inputs.items()}
-
-
 def _chosen(job: Job, todo: Sequence[int]) -> dict[str, Any]:
-    """The inputs of the cells ``todo``."""
+    """The inputs of the cells ``todo``: of an input with a file per cell those files, else the input as it is."""
     many = {declared.name for declared in job.stage.inputs if declared.many}
     return {name: [given[n] for n in todo] if name in many else given for name, given in job.inputs.items()}
