@@ -67,11 +67,11 @@ def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_pat
 
 
 def test_an_import_that_the_static_walk_cannot_see_is_found(world, bare):
-    hidden = "import importlib\nimportlib.import_module('polycal.miniature.' + 'documents')\nimport"
+    hidden = "import importlib\nimportlib.import_module('polycal.miniature.' + 'pretraining')\nimport"
     world.edit("src/polycal/scoring/multiple_choice.py", "\nimport", f"\n{hidden}")
     world.forget()
     assert world.run()["score"] == 6
-    assert unseen("score", world.imported()["score"], bare) == {"miniature.documents"}
+    assert unseen("score", world.imported()["score"], bare) == {"miniature.pretraining"}
 
 
 def test_every_file_of_the_package_that_is_no_module_belongs_to_a_stage():
