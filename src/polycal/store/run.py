@@ -22,6 +22,7 @@ class Job:
 
     ``inputs`` maps each input to its path, or to a list of paths. ``out`` has a path per cell: the file to write, or
     the folder of the tables. ``code`` is the version that the job was planned with, None for whatever is there.
+    ``missing`` are files of the cell that do not exist, where the stage is computed without them.
     """
 
     stage: Stage
@@ -31,6 +32,7 @@ class Job:
     cache: Path | None = None
     code: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    missing: Sequence[Path] = ()
 
 
 def run(job: Job) -> None:
@@ -107,7 +109,8 @@ def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[st
     with Attempt(job.cache, key) as attempt:
         stamp = provenance.RunStamp({**provenance.run_record(name, cell, key, inputs), **attempt.earlier})
         entry = load(job.stage.entry)
-        further = entry(cell, **job.inputs, **job.options, out=job.out[0], stamp=stamp) or ()
+        missing = {"missing": job.missing} if job.stage.partial else {}
+        further = entry(cell, **job.inputs, **job.options, **missing, out=job.out[0], stamp=stamp) or ()
     if job.cache is not None:
         folder = job.out[0].parent
         beside = {path.relative_to(folder).as_posix(): path for path in further}
