@@ -97,7 +97,7 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
             paths = load(declared.paths_of_cell)(cells[0])
             if stage.partial and given["partial"]:
                 missing = [path for path in paths if not path.exists()]
-                paths = sorted(set(paths) - set(missing))
+                paths = [path for path in paths if path.exists()]
             inputs[declared.name] = paths
         elif given[declared.name] is not None or not declared.optional:
             inputs[declared.name] = given[declared.name]
