@@ -1,6 +1,7 @@
 import atexit
 import json
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import checkpoints
+from polycal.audit import holes
 from polycal.data import sources
 from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
@@ -53,6 +55,47 @@ def take_controller_lock():
     except locks.LockError as error:
         raise WorkflowError(str(error)) from None
     atexit.register(lock.__exit__, None, None, None)
+
+
+def results_of_study():
+    """Every result that one cell of the grid needs: base models, checkpoints and records."""
+    models = grid.base_models(grid.blocks(STUDY_CONFIG))
+    return [
+        *(paths.MODEL.format(model=name, base_seed=seed) for name, seed in models),
+        *grid.finetuned(STUDY_CONFIG),
+        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS]),
+    ]
+
+
+def known_failed_results(wildcards):
+    """A file that is never there, if there are failed results when jobs are planned.
+
+    Where nothing is to be done, Snakemake ends well and without its hooks; one empty job takes it to
+    ``end_with_failed_results``.
+    """
+    runs = workflow.executor_plugin is not None
+    if not runs or workflow.dryrun or workflow.touch:
+        return []
+    Path(paths.FAILED).unlink(missing_ok=True)
+    return [paths.FAILED] if holes.failed(results_of_study()) else []
+
+
+def end_with_failed_results():
+    """Name the failed results behind the targets of this run, and end with an exit status that is not 0."""
+    planned = {str(file) for job in workflow.dag.jobs for file in job.output}
+    if found := holes.failed(path for path in results_of_study() if path in planned):
+        raise WorkflowError(holes.failed_in_words(found))
+
+
+def say_what_is_missing():
+    """Name what is missing and what failed after a run in which jobs failed, and how to go on without it."""
+    results = results_of_study()
+    if found := holes.failed(results):
+        print("failed results:", *holes.lines(found), sep="\n", file=sys.stderr)
+    missing = [path for path in results if not os.path.exists(path)]
+    if missing:
+        page = f"{STUDY}-partial/report.html"
+        print(holes.missing_in_words(missing, page), file=sys.stderr)
 
 
 def source_of(entry, language="", base_seed=""):
