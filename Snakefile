@@ -54,7 +54,6 @@ rule all:
         known_failed_results,
 
 
-
 include: "workflow/rules/miniature.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/finetune.smk"

@@ -1,6 +1,8 @@
 import atexit
+import hashlib
 import json
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -96,6 +98,44 @@ def say_what_is_missing():
     if missing:
         page = f"{STUDY}-partial/report.html"
         print(holes.missing_in_words(missing, page), file=sys.stderr)
+
+
+def times_of(records):
+    """A checksum of the times of those records that exist."""
+    times = {str(path): path.stat().st_mtime_ns for path in records if path.exists()}
+    return hashlib.sha256(json.dumps(times).encode()).hexdigest()
+
+
+def further_partial_tables(study):
+    """The commands that measure what there is of embeddings and next tokens into the folder ``study``.
+
+    Where they fail, the page has no such tables, and the log says why.
+    """
+    commands = [
+        (
+            "embeddings",
+            EMBEDDED,
+            identities.measure_embeddings(STUDY_CONFIG),
+            ["--measured", f"{study}/cells.parquet"],
+        ),
+        ("next-token", NEXT_TOKENS, identities.measure_next_token(STUDY_CONFIG), []),
+    ]
+    words = []
+    for name, files, cell, further in commands:
+        if any(os.path.exists(file) for file in files):
+            command = [
+                "polycal",
+                f"measure-{name}",
+                "--partial",
+                "--cell",
+                cell,
+                *further,
+            ]
+            command += ["--cache-dir", paths.CACHE, "--out", study]
+            words.append(
+                f"{{ {shlex.join(command)} || echo 'no tables of {name}'; }} && "
+            )
+    return "".join(words)
 
 
 def source_of(entry, language="", base_seed=""):

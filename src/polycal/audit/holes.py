@@ -41,7 +41,7 @@ def failed_in_words(holes: Mapping[str, Failure]) -> str:
     """What failed and why, for the end of a workflow that did all the rest."""
     one = "1 result has failed and would fail again as it is"
     several = f"{len(holes)} results have failed and would fail again as they are"
-    return "\n".join([f"{one if len(holes) == 1 else several}; all others are there:", *lines(holes)])
+    return "\n".join([f"{one if len(holes) == 1 else several}; all others that this run was to make are there:", *lines(holes)])
 
 
 def missing_in_words(missing: Sequence[str], page: str) -> str:

@@ -91,7 +91,7 @@ def statuses(
                 status.reasons = ["it was made by a job with other languages than the present one"]
         elif status.runs:
             status.state = "stale" if status.state == "current" else status.state
-        elif status.failure:
+        if status.failure and not status.runs:
             status.state = "failed"
         if status.runs:
             status.outcome = _outcome(status, recorded, trust_mtimes)
