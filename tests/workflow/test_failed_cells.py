@@ -60,6 +60,7 @@ class Study:
         command += [str(self.folder / "study.yaml"), *words]
         environment = {**os.environ, "PATH": self.path, "OMP_NUM_THREADS": "1"}
         ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert not list(self.folder.glob("results/.*.lock"))
         return ran.returncode, ran.stdout + ran.stderr
 
     def events(self, kind):

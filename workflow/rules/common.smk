@@ -51,7 +51,10 @@ def take_controller_lock():
     """Let one Snakemake at a time work in this folder. Unlike Snakemake's lock, that of a killed process is released."""
     from polycal.store import locks
 
-    lock = locks.acquire("snakemake", Path(paths.CONTROLLER_LOCK), wait=False)
+    # absolute: at its end Snakemake leaves the working directory that --directory names
+    lock = locks.acquire(
+        "snakemake", Path(paths.CONTROLLER_LOCK).absolute(), wait=False
+    )
     try:
         lock.__enter__()
     except locks.LockError as error:
