@@ -154,7 +154,8 @@ def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
 
     status, told = study.run("--", "partial")
     assert status == 0, told
-    assert BRIEF in (study.folder / "results/studies/holes-partial/report.html").read_text()
+    sign = "its record is missing" if "holes" in measure.TABLES else BRIEF
+    assert sign in (study.folder / "results/studies/holes-partial/report.html").read_text()
 
     study.path = path
     status, told = study.run()

@@ -72,8 +72,13 @@ def results_of_study():
     ]
 
 
+def tables_of_holes():
+    """The measured tables that list the cells whose records were not measured."""
+    return [f"{STUDY}/{table}.parquet" for table in TABLES if table.endswith("holes")]
+
+
 def known_failed_results(wildcards):
-    """A file that is never there, if there are failed results when jobs are planned.
+    """A file that is never there, if there are failed or refused results when jobs are planned.
 
     Where nothing is to be done, Snakemake ends well and without its hooks; one empty job takes it to
     ``end_with_failed_results``.
@@ -82,13 +87,16 @@ def known_failed_results(wildcards):
     if not runs or workflow.dryrun or workflow.touch:
         return []
     Path(paths.FAILED).unlink(missing_ok=True)
-    return [paths.FAILED] if holes.failed(results_of_study()) else []
+    found = holes.failed(results_of_study()) or holes.refused(tables_of_holes())
+    return [paths.FAILED] if found else []
 
 
 def end_with_failed_results():
-    """Name the failed results behind the targets of this run, and end with an exit status that is not 0."""
+    """Name the failed and refused results behind this run's targets, and end with an exit status that is not 0."""
     planned = {str(file) for job in workflow.dag.jobs for file in job.output}
-    if found := holes.failed(path for path in results_of_study() if path in planned):
+    found = holes.failed(path for path in results_of_study() if path in planned)
+    found |= holes.refused(table for table in tables_of_holes() if table in planned)
+    if found:
         raise WorkflowError(holes.failed_in_words(found))
 
 

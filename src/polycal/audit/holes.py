@@ -1,10 +1,13 @@
-"""The holes of a study: results that failed for good, and results that are missing. In words, for the workflow."""
+"""The holes of a study, in words, for the workflow: results that failed for good, were refused, or are missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from polycal.artifacts import failures, manifests
 from polycal.artifacts.failures import Failure
+from polycal.vocabulary import CELL_KEYS
 
 SHOWN = 20
 """Results that a message names; of the others it gives the number."""
@@ -21,6 +24,20 @@ def _failure(path: Path) -> Failure | None:
         return failures.read(path) if path.is_file() else None
     except manifests.ManifestError:
         return None
+
+
+def refused(tables: Iterable[str]) -> dict[str, Failure]:
+    """The cells whose records ``measure`` refused, from those of its tables of holes that exist.
+
+    Such a table has CELL_KEYS, stage and reason. Rows of other stages are failed or missing records.
+    """
+    found: dict[str, Failure] = {}
+    for table in filter(Path.is_file, map(Path, tables)):
+        for row in pq.ParquetFile(table).read().to_pylist():
+            if row["stage"] == "measure":
+                names = ", ".join(f"{key}={row[key]}" for key in CELL_KEYS)
+                found[f"{table} ({names})"] = Failure("measure", row["reason"])
+    return found
 
 
 def lines(holes: Mapping[str, Failure]) -> list[str]:
@@ -41,7 +58,12 @@ def failed_in_words(holes: Mapping[str, Failure]) -> str:
     """What failed and why, for the end of a workflow that did all the rest."""
     one = "1 result has failed and would fail again as it is"
     several = f"{len(holes)} results have failed and would fail again as they are"
-    return "\n".join([f"{one if len(holes) == 1 else several}; all others that this run was to make are there:", *lines(holes)])
+    return "\n".join(
+        [
+            f"{one if len(holes) == 1 else several}; all others that this run was to make are there:",
+            *lines(holes),
+        ]
+    )
 
 
 def missing_in_words(missing: Sequence[str], page: str) -> str:

@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from helpers.stamps import FixedStamp
 from helpers.studies import BASE
 
-from polycal.artifacts import failures, files, records
+from polycal.artifacts import failures, files, records, tables
 from polycal.artifacts.failures import Failure
 from polycal.audit import expected_results, holes, lineage, prune, staleness, verify
 from polycal.audit.artifact_index import ArtifactIndex
 from polycal.audit.current_inputs import Manifests
 from polycal.store import acceptances, cache, provenance
 from polycal.study.config_loading import resolve
+from polycal.vocabulary import CELL_KEYS
 
 REASON = Failure("finetune", "lr=5e-06: training diverged in step 3 of 60.")
 FAILED_HERE = ("finetune", "score")
@@ -145,6 +147,21 @@ def test_holes_are_named_by_reason_and_counted_beyond_twenty(planned):
     assert holes.failed_in_words({"a": REASON}).startswith(
         "1 result has failed and would fail again as it is;"
     )
+
+
+def test_cells_that_measure_refused_are_holes_too(tmp_path):
+    cell = dict.fromkeys(CELL_KEYS, "x") | {"language": "yo"}
+    told = [("measure", "scores.parquet: row 3: gold is outside the options."), ("finetune", REASON.reason)]
+    rows = [{**cell, "stage": stage, "reason": reason} for stage, reason in told]
+    tables.write(pd.DataFrame(rows), tmp_path / "holes.parquet", {"stage": "measure"})
+    none = pd.DataFrame(columns=[*CELL_KEYS, "stage", "reason"])
+    tables.write(none, tmp_path / "next_token_holes.parquet", {"stage": "measure_next_token"})
+    names = ("holes", "next_token_holes", "embedding_holes")
+    found = holes.refused(str(tmp_path / f"{name}.parquet") for name in names)
+    [(name, failure)] = found.items()
+    assert failure == Failure(*told[0])
+    assert name.startswith(f"{tmp_path}/holes.parquet (model=x, ")
+    assert "language=yo" in name
 
 
 def test_what_is_missing_is_named_with_what_can_be_done():
