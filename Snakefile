@@ -18,6 +18,14 @@ onstart:
     take_controller_lock()
 
 
+onsuccess:
+    end_with_failed_results()
+
+
+onerror:
+    say_what_is_missing()
+
+
 wildcard_constraints:
     model=NAME,
     base_seed=NAME,
@@ -43,6 +51,7 @@ rule all:
         grid.finetuned(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
+        known_failed_results,
 
 
 include: "workflow/rules/miniature.smk"
@@ -52,3 +61,4 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/probes.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/failed.smk"

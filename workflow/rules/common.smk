@@ -1,6 +1,9 @@
 import atexit
+import hashlib
 import json
 import os
+import shlex
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 
 from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import checkpoints
+from polycal.audit import holes
 from polycal.data import sources
 from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
@@ -47,12 +51,102 @@ def take_controller_lock():
     """Let one Snakemake at a time work in this folder. Unlike Snakemake's lock, that of a killed process is released."""
     from polycal.store import locks
 
-    lock = locks.acquire("snakemake", Path(paths.CONTROLLER_LOCK), wait=False)
+    # absolute: at its end Snakemake leaves the working directory that --directory names
+    lock = locks.acquire(
+        "snakemake", Path(paths.CONTROLLER_LOCK).absolute(), wait=False
+    )
     try:
         lock.__enter__()
     except locks.LockError as error:
         raise WorkflowError(str(error)) from None
     atexit.register(lock.__exit__, None, None, None)
+
+
+def results_of_study():
+    """Every result that one cell of the grid needs: base models, checkpoints and records."""
+    models = grid.base_models(grid.blocks(STUDY_CONFIG))
+    return [
+        *(paths.MODEL.format(model=name, base_seed=seed) for name, seed in models),
+        *grid.finetuned(STUDY_CONFIG),
+        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS]),
+    ]
+
+
+def tables_of_holes():
+    """The measured tables that list the cells whose records were not measured."""
+    return [f"{STUDY}/{table}.parquet" for table in TABLES if table.endswith("holes")]
+
+
+def known_failed_results(wildcards):
+    """A file that is never there, if there are failed or refused results when jobs are planned.
+
+    Where nothing is to be done, Snakemake ends well and without its hooks; one empty job takes it to
+    ``end_with_failed_results``.
+    """
+    runs = workflow.executor_plugin is not None
+    if not runs or workflow.dryrun or workflow.touch:
+        return []
+    Path(paths.FAILED).unlink(missing_ok=True)
+    found = holes.failed(results_of_study()) or holes.refused(tables_of_holes())
+    return [paths.FAILED] if found else []
+
+
+def end_with_failed_results():
+    """Name the failed and refused results behind this run's targets, and end with an exit status that is not 0."""
+    planned = {str(file) for job in workflow.dag.jobs for file in job.output}
+    found = holes.failed(path for path in results_of_study() if path in planned)
+    found |= holes.refused(table for table in tables_of_holes() if table in planned)
+    if found:
+        raise WorkflowError(holes.failed_in_words(found))
+
+
+def say_what_is_missing():
+    """Name what is missing and what failed after a run in which jobs failed, and how to go on without it."""
+    results = results_of_study()
+    if found := holes.failed(results):
+        print("failed results:", *holes.lines(found), sep="\n", file=sys.stderr)
+    missing = [path for path in results if not os.path.exists(path)]
+    if missing:
+        page = f"{STUDY}-partial/report.html"
+        print(holes.missing_in_words(missing, page), file=sys.stderr)
+
+
+def times_of(records):
+    """A checksum of the times of those records that exist."""
+    times = {str(path): path.stat().st_mtime_ns for path in records if path.exists()}
+    return hashlib.sha256(json.dumps(times).encode()).hexdigest()
+
+
+def further_partial_tables(study):
+    """The commands that measure what there is of embeddings and next tokens into the folder ``study``.
+
+    Where they fail, the page has no such tables, and the log says why.
+    """
+    commands = [
+        (
+            "embeddings",
+            EMBEDDED,
+            identities.measure_embeddings(STUDY_CONFIG),
+            ["--measured", f"{study}/cells.parquet"],
+        ),
+        ("next-token", NEXT_TOKENS, identities.measure_next_token(STUDY_CONFIG), []),
+    ]
+    words = []
+    for name, files, cell, further in commands:
+        if any(os.path.exists(file) for file in files):
+            command = [
+                "polycal",
+                f"measure-{name}",
+                "--partial",
+                "--cell",
+                cell,
+                *further,
+            ]
+            command += ["--cache-dir", paths.CACHE, "--out", study]
+            words.append(
+                f"{{ {shlex.join(command)} || echo 'no tables of {name}'; }} && "
+            )
+    return "".join(words)
 
 
 def source_of(entry, language="", base_seed=""):

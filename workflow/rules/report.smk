@@ -57,18 +57,18 @@ rule partial:
     log:
         f"logs/report/{STUDY_CONFIG.study}-partial.log",
     params:
-        # a new record changes this parameter, so that the page is made again
-        existing=lambda w: " ".join(
-            str(n) for n, f in enumerate(SCORES) if os.path.exists(f)
-        ),
+        # a new record, or another one in its place, changes this parameter, so that the page is made again
+        existing=lambda w: times_of([*SCORES, *EMBEDDED, *NEXT_TOKENS]),
         measure=identities.measure(STUDY_CONFIG),
         report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],
         study=lambda w, output: os.path.dirname(output.report),
         measured=[f"--measured={STUDY}-partial/{table}.parquet" for table in MEASURED],
+        further=lambda w, output: further_partial_tables(os.path.dirname(output.report)),
     shell:
         "(polycal measure --partial --cell {params.measure:q}"
         f" --cache-dir {paths.CACHE}"
         " --out {params.study:q}"
-        " && polycal report --cell {params.report:q} {params.measured:q} --out {output.report:q})"
+        " && {params.further}"
+        "polycal report --cell {params.report:q} {params.measured:q} --out {output.report:q})"
         " > {log:q} 2>&1"

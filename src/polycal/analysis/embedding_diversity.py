@@ -43,12 +43,18 @@ def ece_checksum(measured: Path) -> str:
 
 
 def measure_embeddings(
-    cell: Mapping[str, Any], *, embeddings: Sequence[Path], measured: Path, out: Path, stamp: Stamp
+    cell: Mapping[str, Any],
+    *,
+    embeddings: Sequence[Path],
+    measured: Path,
+    missing: Sequence[Path] = (),
+    out: Path,
+    stamp: Stamp,
 ) -> None:
     """Write diversity, spectra, subsamples and ece_correlations into the folder ``out``.
 
-    ``embeddings`` are Embedding records, ``measured`` is the study's cells.parquet. ``cell["settings"]``:
-    bootstrap_samples, seed. Raises DiversityError if a cell has no ECE, or if two checkpoints of a model embed
+    ``embeddings`` are Embedding records, ``missing`` those of the grid that do not exist, ``measured`` is the
+    study's cells.parquet. ``cell["settings"]``: bootstrap_samples, seed. Raises DiversityError if a cell has no ECE, or if two checkpoints of a model embed
     different questions of a language, and RecordError for a broken record.
     """
     settings = cell["settings"]

@@ -83,8 +83,17 @@ def input_checksums(cell: Mapping[str, Any], *, scores: Sequence[Path]) -> dict[
     return checksums
 
 
-def measure(cell: Mapping[str, Any], *, scores: Sequence[Path], out: Path, stamp: Stamp) -> None:
+def measure(
+    cell: Mapping[str, Any],
+    *,
+    scores: Sequence[Path],
+    missing: Sequence[Path] = (),
+    out: Path,
+    stamp: Stamp,
+) -> None:
     """Write the tables of a study into the folder ``out``; ``table_names`` lists them.
+
+    ``missing`` are the score records of the grid that do not exist.
 
     ``cell["settings"]``: bins, binning, normalise per candidate form, bootstrap_samples, seed, resource per
     language, sensitivity (bins, binning, normalise), and optionally truth, a folder of true answers per

@@ -45,10 +45,17 @@ def input_checksums(cell: Mapping[str, Any], *, tokens: Sequence[Path]) -> dict[
     return {str(path): str(records.metadata(path)["content"]) for path in tokens}
 
 
-def measure_next_token(cell: Mapping[str, Any], *, tokens: Sequence[Path], out: Path, stamp: Stamp) -> None:
+def measure_next_token(
+    cell: Mapping[str, Any],
+    *,
+    tokens: Sequence[Path],
+    missing: Sequence[Path] = (),
+    out: Path,
+    stamp: Stamp,
+) -> None:
     """Write next_token, next_token_reliability and next_token_contrasts into the folder ``out``.
 
-    ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
+    ``missing`` are the records of the grid that do not exist. ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
     ``contrasts.contrast_rows``, by language and over all tokens. Raises RecordError or TokensError before
     anything is written.
     """

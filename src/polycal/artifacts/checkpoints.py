@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import files
+from polycal.artifacts import failures, files
 from polycal.errors import PolycalError
 
 PARTS = {
@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint behind a model folder, a ``manifest.json`` or a ``selected.json``.
 
     The checksums of a manifest are trusted (``polycal verify`` computes them anew), but each file must be
-    there with the recorded size. Raises CheckpointError otherwise.
+    there with the recorded size. Raises CheckpointError otherwise, for a failed result with its reason.
     """
     path = Path(path)
     if path.is_dir():
@@ -88,6 +88,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         manifest = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: not a manifest, the JSON is broken: {error}.") from error
+    if isinstance(manifest, dict) and (failure := failures.of(manifest)):
+        raise CheckpointError(f"{path}: there is no checkpoint, {failure.stage} failed: {failure.reason}")
     if "manifest" in manifest:
         return read(path.parent / manifest["manifest"])
     if missing := {"folder", "content", "files"} - set(manifest):

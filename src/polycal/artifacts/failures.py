@@ -36,6 +36,12 @@ def of(manifest: Mapping[str, Any]) -> Failure | None:
     return Failure(**manifest["failure"])
 
 
+def content(manifest: Mapping[str, Any]) -> str:
+    """The checksum by which a result that is read enters a fingerprint: that of its content, of a failed one its own
+    fingerprint, which changes with what was tried."""
+    return str(manifest["content" if of(manifest) is None else "fingerprint"])
+
+
 def write(path: Path, run_record: Mapping[str, Any], failure: Failure) -> None:
     """Write a failed result to ``path`` atomically: a record without rows and columns, or a JSON manifest."""
     manifest = {

@@ -12,6 +12,7 @@ from typing import Any
 
 from polycal.artifacts import checkpoints
 from polycal.artifacts.checkpoints import CheckpointError
+from polycal.errors import CellError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -24,10 +25,14 @@ MAX_HEADER = 100_000_000
 QUANTISATION_KEYS = ("quantization_config", "compression_config")
 
 
+class WeightsError(CheckpointError, CellError):
+    """Weights that cannot be used, however often they are read; the message names the file."""
+
+
 def check(folder: Path) -> None:
     """Check what can be known of a model without loading it.
 
-    Raises CheckpointError for a part that is a pointer of Git LFS, a ``config.json`` that is no JSON object,
+    Raises WeightsError for a part that is a pointer of Git LFS, a ``config.json`` that is no JSON object,
     quantised weights, an index that is no index or names files outside the folder, a missing shard, a file
     that is cut or no safetensors file, and a tensor that the index names but its file does not hold.
     """
@@ -39,30 +44,28 @@ def check(folder: Path) -> None:
     elif (folder / INDEX).is_file():
         _check_shards(folder)
     else:
-        raise CheckpointError(
-            f"{folder}: no weights; {WEIGHTS} is needed, or {INDEX} and the files it names."
-        )
+        raise WeightsError(f"{folder}: no weights; {WEIGHTS} is needed, or {INDEX} and the files it names.")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of ``config.json``. Raises CheckpointError if it is missing or no JSON object."""
+    """The content of ``config.json``. Raises WeightsError if it is missing or no JSON object."""
     path = folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{folder}: config.json is missing; it must be beside the weights.")
+        raise WeightsError(f"{folder}: config.json is missing; it must be beside the weights.")
     return _read_object(path)
 
 
 def tensor_names(path: Path) -> set[str]:
     """The names of the tensors in a safetensors file.
 
-    Raises CheckpointError if it is cut, too long, or no safetensors file.
+    Raises WeightsError if it is cut, too long, or no safetensors file.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(LENGTH_BYTES)
         length = struct.unpack("<Q", start)[0] if len(start) == LENGTH_BYTES else 0
         if not length or length > min(size - LENGTH_BYTES, MAX_HEADER):
-            raise CheckpointError(
+            raise WeightsError(
                 f"{path}: cut or not a safetensors file: a header of {length} bytes does not fit in its {size}"
                 " bytes; copy or download it again."
             )
@@ -72,12 +75,12 @@ def tensor_names(path: Path) -> set[str]:
         tensors.pop("__metadata__", None)
         ends = [int(tensor["data_offsets"][1]) for tensor in tensors.values()]
     except (ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(
+        raise WeightsError(
             f"{path}: not a safetensors file, its header cannot be read; copy or download it again."
         ) from error
     needed = LENGTH_BYTES + length + max(ends, default=0)
     if size != needed:
-        raise CheckpointError(
+        raise WeightsError(
             f"{path}: {'cut' if size < needed else 'too long'}: {size} bytes, but its tensors end at byte {needed};"
             " copy or download it again."
         )
@@ -89,27 +92,21 @@ def _check_shards(folder: Path) -> None:
     path = folder / INDEX
     files = _read_object(path).get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
-        raise CheckpointError(f"{path}: weight_map must be a mapping of tensors to file names.")
+        raise WeightsError(f"{path}: weight_map must be a mapping of tensors to file names.")
     for name in sorted(set(files.values())):
         if Path(name).name != name or name == ".." or not name.endswith(".safetensors"):
-            raise CheckpointError(
-                f"{path}: {name!r} must be the name of a *.safetensors file beside the index."
-            )
+            raise WeightsError(f"{path}: {name!r} must be the name of a *.safetensors file beside the index.")
         if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder / name}: missing; {INDEX} names this file, copy or download it too."
-            )
+            raise WeightsError(f"{folder / name}: missing; {INDEX} names this file, copy or download it too.")
     file_of: dict[str, str] = {}
     for name in sorted(set(files.values())):
         for tensor in tensor_names(folder / name):
             if tensor in file_of:
-                raise CheckpointError(
-                    f"{folder}: {file_of[tensor]} and {name} both hold the tensor {tensor!r}."
-                )
+                raise WeightsError(f"{folder}: {file_of[tensor]} and {name} both hold the tensor {tensor!r}.")
             file_of[tensor] = name
     for tensor, name in files.items():
         if file_of.get(tensor) != name:
-            raise CheckpointError(
+            raise WeightsError(
                 f"{folder / name}: the tensor {tensor!r} is missing, which {INDEX} expects here."
             )
 
@@ -118,16 +115,16 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path}: not valid JSON: {error}.") from error
+        raise WeightsError(f"{path}: not valid JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: {type(value).__name__}; must be a JSON object.")
+        raise WeightsError(f"{path}: {type(value).__name__}; must be a JSON object.")
     return value
 
 
 def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
-            raise CheckpointError(
+            raise WeightsError(
                 f"{path}: only the pointer of Git LFS, not the file; run `git lfs pull` in its repository."
             )
 
@@ -136,7 +133,7 @@ def _refuse_quantised(folder: Path, config: Mapping[str, Any]) -> None:
     for key, value in _items(config):
         if key in QUANTISATION_KEYS and value:
             method = value.get("quant_method", "unknown method") if isinstance(value, dict) else value
-            raise CheckpointError(
+            raise WeightsError(
                 f"{folder / 'config.json'}: {key} says that the weights are quantised ({method});"
                 " choose the model's weights in float32, bfloat16 or float16."
             )

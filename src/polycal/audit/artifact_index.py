@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import records
+from polycal.artifacts import failures, records
 from polycal.errors import PolycalError
 from polycal.store.stages import STAGES
 
@@ -98,7 +98,9 @@ class ArtifactIndex:
     def inputs(self, artifact: Artifact) -> tuple[list[Artifact], list[str]]:
         """The results that ``artifact`` read, and a sentence for each input that no result here provides."""
         manifest = artifact.manifest
-        if artifact.stage.startswith("fetch_") and "miniature" not in manifest["source"]:
+        if artifact.stage.startswith("fetch_") and "miniature" not in manifest.get(
+            "source", manifest["cell"].get("source", {})
+        ):
             return [], []
         inputs: dict[str, Artifact] = {}
         missing: list[str] = []
@@ -160,4 +162,6 @@ def _artifacts(folder: Path, base: Path) -> Iterator[Artifact]:
 def _checksums(artifact: Artifact) -> list[str]:
     if artifact.stage == "miniature_data":
         return [file["sha256"] for file in artifact.manifest.get("files", {}).values()]
-    return [artifact.manifest["content"]] if "content" in artifact.manifest else []
+    found = [artifact.manifest["content"]] if "content" in artifact.manifest else []
+    # a failed record has no rows, as all others; what is made from it may know it by its fingerprint
+    return [*found, failures.content(artifact.manifest)] if failures.of(artifact.manifest) else found

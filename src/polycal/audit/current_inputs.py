@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.analysis import embedding_diversity, measure
-from polycal.artifacts import checkpoints, manifests
+from polycal.analysis import embedding_diversity, measure, next_token_metrics
+from polycal.artifacts import checkpoints, failures, manifests
 from polycal.audit import lineage
 from polycal.audit.expected_results import ExpectedResult
 from polycal.data import sources
@@ -49,14 +49,16 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
                 return known
             return sources.input_checksums(result.cell)
         case "select_lr":
-            chosen = {rate: recorded[path] for rate, path in inputs.items()}
-            return {rate: f"{one['content']} {float(one['heldout_nll'])}" for rate, one in chosen.items()}
+            return {rate: _candidate(recorded[path]) for rate, path in inputs.items()}
         case "measure":
             return measure.input_checksums(result.cell, scores=grid.score_records(result.cell))
         case "measure_embeddings":
             embeddings = [Path(path) for role, path in inputs.items() if role != "cells"]
             measured = Path(inputs["cells"])
             return embedding_diversity.input_checksums(result.cell, embeddings=embeddings, measured=measured)
+        case "measure_next_token":
+            tokens = grid.next_token_records(result.cell)
+            return next_token_metrics.input_checksums(result.cell, tokens=tokens)
         case "report":
             study = Path(result.out).parent
             return lineage.input_checksums(study, lineage.results_behind(study))
@@ -64,8 +66,14 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
     found = {}
     for role, path in inputs.items():
         manifest = recorded.weights(path) if kinds.get(role) == "checkpoint" else recorded[path]
-        found[role] = str(manifest["content"])
+        found[role] = failures.content(manifest)
     return found
+
+
+def _candidate(manifest: Mapping[str, Any]) -> str:
+    """The checksum of a checkpoint among which a learning rate is selected (``lr_selection.input_checksums``)."""
+    content = failures.content(manifest)
+    return content if failures.of(manifest) else f"{content} {float(manifest['heldout_nll'])}"
 
 
 def _unchanged(result: ExpectedResult, recorded: Manifests) -> dict[str, str] | None:

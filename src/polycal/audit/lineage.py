@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import checkpoints, files, records
+from polycal.artifacts import checkpoints, failures, files, records
 from polycal.audit.artifact_index import STAGES_WITH_FILES, Artifact, ArtifactIndex
 from polycal.store import acceptances, cache, manifest_checks
 from polycal.store.stages import STAGES
@@ -79,7 +79,7 @@ def check(artifact: Artifact) -> list[str]:
         return problems
     if cache.fingerprint(manifest["cell"], manifest["code"], manifest["reads"]) != manifest["fingerprint"]:
         problems.append("its fingerprint is not that of its cell, code and reads")
-    if not artifact.here:
+    if not artifact.here or failures.of(manifest):
         return problems
     if artifact.stage in STAGES_WITH_FILES:
         for name, recorded in manifest["files"].items():
@@ -159,6 +159,8 @@ def _line(node: LineageNode) -> str:
         *origin(node.artifact),
     ]
     state = "broken" if node.problems else "checked" if node.artifact.here else "manifest only"
+    if failure := failures.of(manifest):
+        state += f", FAILED in {failure.stage}: {failure.reason}"
     return f"{node.artifact.path} [{'; '.join(details)}] {state}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import files, manifests
+from polycal.artifacts import failures, files, manifests
 from polycal.audit import current_inputs, staleness
 from polycal.audit.current_inputs import Manifests
 from polycal.audit.expected_results import ExpectedResult
@@ -46,9 +46,11 @@ def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
             found.append(Unneeded(folder, f"cached {stage or 'result'}", _freed(folder)))
     short = {key[:12] for key in needed}
     for checkpoint in sorted(Path().glob(paths.CHECKPOINT_FOLDERS)):
-        current = _weights_folder(checkpoint / "manifest.json")
+        current, failed = _folders(checkpoint / "manifest.json")
         for folder in sorted(path for path in checkpoint.iterdir() if path.is_dir()):
-            if folder.name not in short | {current}:
+            if folder.name == failed:
+                found.append(Unneeded(folder, "training state of a failed run", _freed(folder)))
+            elif folder.name not in short | {current}:
                 found.append(Unneeded(folder, "weights or training state", _freed(folder)))
             elif folder.name == current and (state := folder / "state").is_dir():
                 found.append(Unneeded(state, "training state of a finished run", _freed(state)))
@@ -107,12 +109,15 @@ def _recorded(folder: Path) -> tuple[str, Any, str | None]:
     return "", {}, None
 
 
-def _weights_folder(manifest: Path) -> str | None:
-    """The name of the folder with the weights that a manifest describes."""
+def _folders(path: Path) -> tuple[str | None, str | None]:
+    """The name of the folder with the weights that a manifest describes; of a failed training, that of its state."""
     try:
-        return Path(str(manifests.read(manifest).get("folder", ""))).parts[0]
-    except (manifests.ManifestError, IndexError):
-        return None
+        manifest = manifests.read(path)
+    except manifests.ManifestError:
+        return None, None
+    if failures.of(manifest):
+        return None, str(manifest["fingerprint"])[:12]
+    return next(iter(Path(str(manifest.get("folder", ""))).parts), None), None
 
 
 def _freed(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""The status of each expected result: current, missing, stale or broken, and what would run for it.
+"""The status of each expected result: current, failed, missing, stale or broken, and what would run for it.
 
 Snakemake says that parameters or inputs changed. Here the recorded cell is compared with the expected one key by key,
 the recorded code version with the present one module by module, and the recorded checksums with those of the inputs.
@@ -11,9 +11,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import manifests
+from polycal.artifacts import failures, manifests
 from polycal.artifacts.checkpoints import CheckpointError
-from polycal.audit import current_inputs, differences, snakemake_metadata
+from polycal.artifacts.failures import Failure
+from polycal.audit import current_inputs, differences, holes, snakemake_metadata
 from polycal.audit.current_inputs import Manifests
 from polycal.audit.expected_results import ExpectedResult
 from polycal.data.hub import SourceError
@@ -39,9 +40,10 @@ class TargetError(PolycalError):
 class ResultStatus:
     """The status of one expected result.
 
-    ``state`` is current, missing, stale (made with another cell, code or input than expected) or broken. ``reasons``
-    say why it has to be made, ``after`` lists inputs that have to be made before it. ``outcome`` of a run is computed,
-    restored (a cached result exists), or open until its inputs are made.
+    ``state`` is current, failed (a failed result that would be the same again, with its ``failure``), missing, stale
+    (made with another cell, code or input than expected) or broken. ``reasons`` say why it has to be made, ``after``
+    lists inputs that have to be made before it. ``outcome`` of a run is computed, restored (a cached result exists),
+    or open until its inputs are made.
     """
 
     result: ExpectedResult
@@ -50,6 +52,7 @@ class ResultStatus:
     after: list[ExpectedResult] = field(default_factory=list)
     outcome: str = ""
     accepted: list[dict[str, Any]] = field(default_factory=list)
+    failure: Failure | None = None
 
     @property
     def runs(self) -> bool:
@@ -88,6 +91,8 @@ def statuses(
                 status.reasons = ["it was made by a job with other languages than the present one"]
         elif status.runs:
             status.state = "stale" if status.state == "current" else status.state
+        if status.failure and not status.runs:
+            status.state = "failed"
         if status.runs:
             status.outcome = _outcome(status, recorded, trust_mtimes)
             running |= dict.fromkeys(result.outputs, result)
@@ -106,6 +111,7 @@ def _compare(status: ResultStatus, recorded: Manifests, trust_mtimes: bool) -> N
     if "fingerprint" not in manifest:
         status.reasons = [f"{_noun(result)} has no record of what made it"]
         return
+    status.failure = failures.of(manifest)
     status.reasons = differences.setting_changes(manifest["cell"], result.cell)
     made_with, now = str(manifest["code_version"]), code_versions.code_version(result.stage)
     accepted = acceptances.accepted_version
@@ -135,12 +141,15 @@ def _outcome(status: ResultStatus, recorded: Manifests, trust_mtimes: bool) -> s
 
 
 def _with_companions(found: list[ResultStatus]) -> list[ResultStatus]:
-    """A job makes all its results: those that are current are restored beside those that are not."""
+    """A job makes all its results: those that are current are restored beside those that are not.
+
+    A failed result is not cached, so the job tries again.
+    """
     jobs = {status.result.job for status in found if status.runs}
     for status in found:
         if not status.runs and status.result.job in jobs:
             status.reasons = ["the same job makes another result that has to be made"]
-            status.outcome = "restored"
+            status.outcome = "computed" if status.failure else "restored"
     return found
 
 
@@ -182,11 +191,12 @@ def select(found: Sequence[ResultStatus], targets: Sequence[str]) -> list[Result
 
 
 def as_text(found: Sequence[ResultStatus]) -> str:
-    """Which jobs would run and why; results of one stage with the same reasons are listed together."""
+    """Which jobs would run and why, then failed results; those with the same reasons are listed together."""
     running = [status for status in found if status.runs]
-    if not running:
-        return "nothing would run: every result is current\n"
+    failed = [status for status in found if status.state == "failed"]
     lines = []
+    if not running:
+        lines.append(f"nothing would run: every {'other ' if failed else ''}result is current")
     for stage, group in groupby(running, key=lambda status: status.result.stage):
         of_stage = list(group)
         jobs = len({status.result.job for status in of_stage})
@@ -198,6 +208,11 @@ def as_text(found: Sequence[ResultStatus]) -> str:
             lines += [f"  {reason}" for reason in reasons]
             lines += [f"    {status.result.out}" for status in alike[:3]]
             lines += [f"    and {len(alike) - 3} more"] * (len(alike) > 3)
+    if failed:
+        lines.append(
+            f"failed: {len(failed)} result{'' if len(failed) == 1 else 's'}, not tried again as they are"
+        )
+        lines += holes.lines({status.result.out: status.failure for status in failed if status.failure})
     return "\n".join(lines) + "\n"
 
 

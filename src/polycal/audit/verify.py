@@ -1,4 +1,4 @@
-"""Compare every result with the configuration, cell by cell: what is missing, stale, broken or foreign.
+"""Compare every result with the configuration, cell by cell: what is missing, failed, stale, broken or foreign.
 
 Nothing is trusted: the checksums of rows, weights and sources are computed again, and a fingerprint has to follow
 from the cell, code version and checksums that the result records.
@@ -22,6 +22,10 @@ from polycal.errors import PolycalError
 from polycal.store import acceptances, cache, code_versions
 from polycal.study import paths
 
+STATES = ("current", "failed", "missing", "stale", "broken")
+DONE = ("current", "failed")
+"""States of results that Snakemake has no reason to make."""
+
 
 class RegisterError(PolycalError):
     """Snakemake did not accept the results; the message contains its answer."""
@@ -41,7 +45,7 @@ class Verification:
 
     @property
     def complete(self) -> bool:
-        """Whether every expected result is there and current."""
+        """Whether every expected result is there and current, and none is a failed one."""
         return all(status.state == "current" for status in self.statuses)
 
 
@@ -50,7 +54,9 @@ def verify(expected: Sequence[ExpectedResult]) -> Verification:
     recorded = Manifests()
     statuses = staleness.statuses(expected, recorded, trust_mtimes=False)
     for status in statuses:
-        if status.state in ("current", "stale") and (wrong := _contradictions(status.result, recorded)):
+        if status.state in ("current", "failed", "stale") and (
+            wrong := _contradictions(status.result, recorded)
+        ):
             status.state, status.reasons = "broken", wrong
     needed = {path for result in expected for path in result.outputs}
     existing = {path.as_posix() for pattern in paths.RECORDS for path in Path().glob(pattern)}
@@ -95,9 +101,10 @@ def _contradictions(result: ExpectedResult, recorded: Manifests) -> list[str]:
 def as_text(found: Verification) -> str:
     """The outcome in words: each broken, stale or missing result with its reasons, then the counts."""
     lines = []
-    for state in ("broken", "stale", "missing"):
+    for state in ("broken", "stale", "failed", "missing"):
         for status in found.of(state):
             lines.append(f"{state}: {status.result.out}")
+            lines += [f"  {one.stage}: {one.reason}" for one in [status.failure] if one and state == "failed"]
             lines += [f"  {reason}" for reason in status.all_reasons()] if state != "missing" else []
     lines += [f"foreign: {path} (no cell of this study)" for path in found.foreign]
     lines += [f"acceptance without effect: {entry}" for entry in found.unused_acceptances]
@@ -107,7 +114,7 @@ def as_text(found: Verification) -> str:
             words = f"{entry['stage']} {entry['old']} → {entry['new']}: {entry['because']}"
             relying[words] = relying.get(words, 0) + 1
     lines += [f"accepted: {words} ({number} results rely on it)" for words, number in relying.items()]
-    counts = [f"{len(found.of(state))} {state}" for state in ("current", "missing", "stale", "broken")]
+    counts = [f"{len(found.of(state))} {state}" for state in STATES]
     lines.append(f"{len(found.statuses)} results expected: {', '.join(counts)}; {len(found.foreign)} foreign")
     return "\n".join(lines) + "\n"
 
@@ -115,14 +122,14 @@ def as_text(found: Verification) -> str:
 def register(found: Verification, configfiles: Sequence[Path]) -> int:
     """Give Snakemake metadata of the results as they are; returns the number of jobs registered.
 
-    Without metadata Snakemake compares file times. Jobs all of whose results are current are recorded as done. A stale
+    Without metadata Snakemake compares file times. Jobs all of whose results are current or failed are recorded as done. A stale
     result gets the oldest time, so that it is made again; where it has no input whose time could show that, it is
     removed. Raises RegisterError if Snakemake refuses.
     """
     jobs: dict[str, list[ResultStatus]] = {}
     for status in found.statuses:
         jobs.setdefault(status.result.job, []).append(status)
-    current = [of_job for of_job in jobs.values() if all(status.state == "current" for status in of_job)]
+    current = [of_job for of_job in jobs.values() if all(status.state in DONE for status in of_job)]
     for status in [*found.of("stale"), *found.of("broken")]:
         for path in map(Path, status.result.outputs):
             if status.result.inputs:
@@ -132,7 +139,11 @@ def register(found: Verification, configfiles: Sequence[Path]) -> int:
                 path.unlink()
     if not current:
         return 0
-    targets = [] if found.complete else [status.result.out for of_job in current for status in of_job]
+    targets = (
+        []
+        if all(status.state in DONE for status in found.statuses)
+        else [status.result.out for of_job in current for status in of_job]
+    )
     snakefile = Path("Snakefile") if Path("Snakefile").exists() else code_versions.ROOT / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--cores", "1"]
     command += ["--touch", "--forceall", "--quiet", "all"]

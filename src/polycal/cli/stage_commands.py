@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from polycal.store.stages import STAGES, Input, Option, Stage, load
 
 Code = Annotated[str | None, typer.Option(help="Code version that the job was planned with; default: any.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Folder of cached results; default: no cache.")]
-Partial = Annotated[bool, typer.Option(help="Leave out inputs that do not exist yet.")]
+Partial = Annotated[bool, typer.Option(help="Take the inputs that exist; the tables name the missing ones.")]
 
 
 class UsageError(PolycalError):
@@ -56,7 +56,7 @@ def _parameters(stage: Stage) -> list[inspect.Parameter]:
         "cache_dir": (CacheDir, ...),
         **{one.name: _option(one) for one in stage.options},
     }
-    if any(one.paths_of_cell for one in stage.inputs):
+    if stage.partial:
         annotated["partial"] = (Partial, False)
     required: list[inspect.Parameter] = []
     defaults: list[inspect.Parameter] = []
@@ -91,10 +91,14 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
     cells = parse(given["cells"], "--cells") if stage.per_language else [parse(given["cell"], "--cell")]
     out = given["out"] if stage.per_language else [given["out"]]
     inputs: dict[str, Any] = {}
+    missing: Sequence[Path] = ()
     for declared in stage.inputs:
         if declared.paths_of_cell:
             paths = load(declared.paths_of_cell)(cells[0])
-            inputs[declared.name] = [p for p in paths if p.exists()] if given["partial"] else paths
+            if stage.partial and given["partial"]:
+                missing = [path for path in paths if not path.exists()]
+                paths = [path for path in paths if path.exists()]
+            inputs[declared.name] = paths
         elif given[declared.name] is not None or not declared.optional:
             inputs[declared.name] = given[declared.name]
     if stage.per_language:
@@ -103,7 +107,7 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
             counts = ", ".join(f"{number} --{name}" for name, number in per_cell.items())
             raise UsageError(f"{len(cells)} cells, {len(out)} --out, {counts}; give one of each per cell.")
     options = {declared.name: given[declared.name] for declared in stage.options}
-    return Job(stage, cells, inputs, out, given["cache_dir"], given["code"], options)
+    return Job(stage, cells, inputs, out, given["cache_dir"], given["code"], options, missing)
 
 
 def parse(text: str, option: str) -> Any:

@@ -7,7 +7,7 @@ the assistant, which is what a model is trained on.
 from typing import Any
 
 from polycal.data.token_ids import Encoder
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 
 TEMPLATES = {
     # the format of the Tulu models (arXiv 2311.10702)
@@ -25,7 +25,7 @@ TEMPLATES = {
 """Name of a format → its Jinja template."""
 
 
-class ChatError(PolycalError):
+class ChatError(CellError):
     """A chat template that does not exist, or a tokenizer that cannot be used for training."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from polycal.artifacts import weight_files
 from polycal.data import token_ids
-from polycal.errors import PolycalError
+from polycal.errors import CellError, LanguageError
 
 NAMED = 3
 """Tensors that an error names; it counts the others."""
@@ -22,8 +22,12 @@ MAX_REASON = 300
 """Longest part of a message of another library that an error repeats."""
 
 
-class ModelError(PolycalError):
+class ModelError(CellError):
     """A model that cannot be loaded as it was saved; the message names the tensors or tokens."""
+
+
+class TokenIdError(ModelError, LanguageError):
+    """A text with a token for which the model has no embedding."""
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -124,7 +128,7 @@ def check_token_id(model: Any, tokenizer: Any, largest: int, where: str) -> None
     """Raise ModelError if the largest token id of some texts has no embedding; ``where`` names the texts."""
     rows = embedding_rows(model)
     if largest >= rows:
-        raise ModelError(
+        raise TokenIdError(
             f"{where}: contains the token {tokenizer.convert_ids_to_tokens(int(largest))!r} with id {largest},"
             f" but the model has {rows} embeddings; use the tokenizer that was saved with these weights."
         )

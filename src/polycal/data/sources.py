@@ -13,10 +13,15 @@ from polycal.artifacts import checkpoints, files, weight_files
 from polycal.artifacts.manifests import Stamp
 from polycal.data import hub
 from polycal.data.hub import SourceError
+from polycal.errors import CellError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 Cell = Mapping[str, Any]
+
+
+class UnusableModelError(SourceError, CellError):
+    """A model that is there but cannot be used; the message says what it lacks."""
 
 
 def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
@@ -41,7 +46,7 @@ def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
             )
     weight_files.check(folder)
     if not any(name in described["files"] for name in TOKENIZER_FILES):
-        raise SourceError(
+        raise UnusableModelError(
             f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZER_FILES)} must be beside"
             " config.json."
         )
@@ -132,7 +137,7 @@ def checksums(paths: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
 
 
 def _refuse_remote_code(folder: Path) -> None:
-    """Raise SourceError for a model that only its own code can load."""
+    """Raise UnusableModelError for a model that only its own code can load."""
     config = weight_files.read_config(folder)
     if "auto_map" not in config:
         return
@@ -142,7 +147,7 @@ def _refuse_remote_code(folder: Path) -> None:
     spec = importlib.util.find_spec("transformers")
     models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
     if not (models / model_type.replace("-", "_")).is_dir():
-        raise SourceError(
+        raise UnusableModelError(
             f"{folder}: model type {model_type!r} needs code of its own (auto_map), which is never"
             " run; choose a model that transformers knows."
         )

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 
 PROBE = "a"
 
 
-class TokenizerError(PolycalError):
+class TokenizerError(CellError):
     """A tokenizer whose tokens cannot be told apart from those that it adds."""
 
 

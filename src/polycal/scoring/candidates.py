@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from polycal.data.token_ids import Encoder
-from polycal.errors import PolycalError
+from polycal.errors import LanguageError
 from polycal.scoring.prompts import Prompt
 
 
-class ScoringError(PolycalError):
+class ScoringError(LanguageError):
     """A candidate that cannot be scored; the message names the question."""
 
 

@@ -21,7 +21,7 @@ from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
 from polycal.data import model_loading
 from polycal.data.tokenized import tokenize
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 from polycal.progress import ProgressLine
 from polycal.scoring import models, plain_forward, self_check
 from polycal.scoring.batching import batches
@@ -39,7 +39,7 @@ Row = tuple[np.ndarray, np.ndarray]
 """Tokens (int) and targets (bool) of one conversation, each [length]."""
 
 
-class NextTokenError(PolycalError):
+class NextTokenError(CellError):
     """Conversations in which nothing can be predicted; the message names the file."""
 
 

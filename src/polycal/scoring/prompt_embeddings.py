@@ -17,7 +17,7 @@ from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
 from polycal.data import model_loading
 from polycal.data.token_ids import Encoder
-from polycal.errors import PolycalError
+from polycal.errors import LanguageError
 from polycal.progress import ProgressLine
 from polycal.scoring import models, plain_forward, prompts, question_prompts, self_check
 from polycal.scoring.batching import batches
@@ -30,7 +30,7 @@ TOKEN_BUDGET = 8192
 Cell = Mapping[str, Any]
 
 
-class EmbeddingError(PolycalError):
+class EmbeddingError(LanguageError):
     """A prompt that cannot be embedded; the message names the file and the question."""
 
 

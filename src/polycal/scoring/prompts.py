@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from polycal.errors import PolycalError
+from polycal.errors import LanguageError
 from polycal.scoring.prompt_labels import ENGLISH, LABELS, Labels
 from polycal.vocabulary import LETTERS
 
@@ -21,7 +21,7 @@ Candidates = Literal["letters", "texts"]
 Question = Mapping[str, Any]
 
 
-class PromptError(PolycalError):
+class PromptError(LanguageError):
     """A question that cannot be asked with the chosen settings; the message names the setting to change."""
 
 

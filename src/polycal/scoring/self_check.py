@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 from polycal.scoring import plain_forward
 from polycal.scoring.plain_forward import FAST, SINGLE, Row
 
@@ -27,7 +27,7 @@ ROUNDINGS = 2
 """Rounding errors of a coarse type, relative to 1 + |x|, that are allowed without a look at the model."""
 
 
-class SelfCheckError(PolycalError):
+class SelfCheckError(CellError):
     """A model whose own forward pass gives no usable numbers; the message says why."""
 
 

@@ -50,6 +50,12 @@ class Attempt:
         if self.folder is not None:
             files.write_json(self.file, {**self.record, "ended": time.time()})
 
+    def withdrawn(self) -> None:
+        """There is no result yet; this process goes on with others, whose cost begins where this attempt began."""
+        self.stop.set()
+        if self.folder is not None:
+            self.file.unlink(missing_ok=True)
+
     def __enter__(self) -> "Attempt":
         return self
 

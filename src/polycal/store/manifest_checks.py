@@ -5,15 +5,15 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel
 
-from polycal.store.manifest_schema import Manifest
+from polycal.artifacts import failures
+from polycal.store.manifest_schema import Failed, Manifest
 from polycal.store.stages import STAGES
 
 
 def problems(manifest: Any) -> list[str]:
     """Where a manifest breaks the model of its stage, one sentence each; empty for a valid one."""
-    stage = STAGES.get(str(manifest.get("stage"))) if isinstance(manifest, dict) else None
     try:
-        (stage.manifest if stage else Manifest).model_validate(manifest)
+        _model(manifest).model_validate(manifest)
     except pydantic.ValidationError as error:
         return [
             f"its manifest breaks the schema at {'.'.join(map(str, one['loc'])) or 'the top'}: {one['msg']}"
@@ -22,16 +22,28 @@ def problems(manifest: Any) -> list[str]:
     return []
 
 
+def _model(manifest: Any) -> type[Manifest]:
+    """The model of a manifest: that of failed results, else that of its stage."""
+    if not isinstance(manifest, dict):
+        return Manifest
+    if manifest.get("status") == failures.FAILED:
+        return Failed
+    stage = STAGES.get(str(manifest.get("stage")))
+    return stage.manifest if stage else Manifest
+
+
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of every manifest: what all contain, then what those of each stage contain."""
-    models: list[type[BaseModel]] = [Manifest, *(stage.manifest for stage in STAGES.values())]
+    """The JSON schema of every manifest: what all contain, failed results, and what those of each stage contain."""
+    models: list[type[BaseModel]] = [Manifest, Failed, *(stage.manifest for stage in STAGES.values())]
     definitions: dict[str, Any] = {}
     for model in models:
         own = model.model_json_schema(ref_template="#/$defs/{model}")
         definitions |= {**own.pop("$defs", {}), model.__name__: own}
-    rules = [
+    has_failed = {"properties": {"status": {"const": failures.FAILED}}, "required": ["status"]}
+    rules: list[dict[str, Any]] = [{"if": has_failed, "then": {"$ref": f"#/$defs/{Failed.__name__}"}}]
+    rules += [
         {
-            "if": {"properties": {"stage": {"const": stage.name}}},
+            "if": {"properties": {"stage": {"const": stage.name}}, "not": has_failed},
             "then": {"$ref": f"#/$defs/{stage.manifest.__name__}"},
         }
         for stage in STAGES.values()

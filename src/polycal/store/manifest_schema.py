@@ -62,6 +62,20 @@ class Manifest(BaseModel):
     attempts: Attempts | None = Field(None, description="Where some failed before this one.")
 
 
+class Failure(BaseModel):
+    """Why there is no result."""
+
+    stage: str = Field(description="The stage that failed first.")
+    reason: str = Field(min_length=1, description="Its sentence.")
+
+
+class Failed(Manifest):
+    """A failed result: what a stage writes in place of a result that no further attempt could bring."""
+
+    status: Literal["failed"]
+    failure: Failure
+
+
 class Fetched(Manifest):
     """Something that came from the hub at a pinned commit, from a local path, or from the miniature."""
 
@@ -121,6 +135,7 @@ class Selected(Manifest):
     lr: str
     manifest: str = Field(description="The chosen checkpoint's manifest, from here.")
     heldout_nll: dict[str, float]
+    failed: dict[str, str] = Field({}, description="Learning rates whose training failed, with the reason.")
 
 
 class SelfCheck(BaseModel):

@@ -1,16 +1,22 @@
 """Run a stage: take the lock, restore the cached result or compute it, cache it, record its cost.
 
+In a job that a workflow planned, a cell that cannot be computed ends in a failed result, and the job succeeds.
+
 This is the only place where the science and the bookkeeping meet. Stages know nothing of it.
 """
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import checkpoints, records
-from polycal.store import acceptances, cache, locks, provenance
+from polycal import errors
+from polycal.artifacts import checkpoints, failures, records
+from polycal.artifacts.failures import Failure
+from polycal.errors import LanguageError
+from polycal.store import acceptances, cache, failed_results, locks, provenance
 from polycal.store.attempts import Attempt
 from polycal.store.code_versions import VersionError
 from polycal.store.stages import Stage, load
@@ -22,6 +28,7 @@ class Job:
 
     ``inputs`` maps each input to its path, or to a list of paths. ``out`` has a path per cell: the file to write, or
     the folder of the tables. ``code`` is the version that the job was planned with, None for whatever is there.
+    ``missing`` are files of the cell that do not exist, where the stage is computed without them.
     """
 
     stage: Stage
@@ -31,12 +38,24 @@ class Job:
     cache: Path | None = None
     code: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    missing: Sequence[Path] = ()
+
+    def inherits(self, inputs: Mapping[str, Any]) -> Failure | None:
+        """The failure of one of ``inputs``, which is that of the result too, in a job of a workflow."""
+        return failed_results.of_inputs(self.stage, inputs) if self.code is not None else None
+
+    def ends_in(self, error: BaseException) -> Failure | None:
+        """The failure that is written for an error; None where another attempt, or a person, may bring the result."""
+        if self.code is None or not self.stage.one_cell or not errors.is_final(error):
+            return None
+        return Failure(self.stage.name, str(error))
 
 
 def run(job: Job) -> None:
     """Make the results of a job, or restore them.
 
-    Raises VersionError where the code is not the one that the job was planned with, and whatever the stage raises.
+    Raises VersionError where the code is not the one that the job was planned with, and whatever the stage raises,
+    except where a failed result is written instead.
     """
     code = _planned_code(job)
     if job.stage.per_language:
@@ -45,6 +64,9 @@ def run(job: Job) -> None:
     inputs = input_checksums(job.stage, job.cells[0], job.inputs)
     outputs = _outputs(job.stage, job.cells[0], job.out[0])
     with locks.acquire(job.stage.name, *outputs.values()):
+        if failure := job.inherits(job.inputs):
+            _fail(job, 0, cache.fingerprint(job.cells[0], code, inputs), inputs, failure)
+            return
         restored = _restored_or_computed(job, code, inputs, outputs)
         # only the manifest is cached; where the files that belong to it are gone, they are made again
         if restored and job.stage.whole and not load(job.stage.whole)(job.out[0]):
@@ -76,8 +98,19 @@ def input_checksums(stage: Stage, cell: Mapping[str, Any], inputs: Mapping[str, 
 
 
 def content(kind: str, path: Path) -> str:
-    """The checksum of an input: of the rows of a record, of the weights behind a manifest or folder."""
+    """The checksum of an input: of the rows of a record, of the weights behind a manifest or folder.
+
+    Of a failed result it is the fingerprint.
+    """
+    if failed := failed_results.manifest_at(path):
+        return failures.content(failed)
     return checkpoints.read(path).content if kind == "checkpoint" else str(records.metadata(path)["content"])
+
+
+def _fail(job: Job, number: int, key: str, inputs: Mapping[str, str], failure: Failure) -> None:
+    """Write the failed result of one cell, which nothing was computed for."""
+    record = provenance.run_record(job.stage.name, job.cells[number], key, inputs)
+    failed_results.write(job.out[number], provenance.RunStamp(record), failure, job.cache)
 
 
 def _outputs(stage: Stage, cell: Mapping[str, Any], out: Path) -> dict[str, Path]:
@@ -107,7 +140,14 @@ def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[st
     with Attempt(job.cache, key) as attempt:
         stamp = provenance.RunStamp({**provenance.run_record(name, cell, key, inputs), **attempt.earlier})
         entry = load(job.stage.entry)
-        further = entry(cell, **job.inputs, **job.options, out=job.out[0], stamp=stamp) or ()
+        missing = {"missing": job.missing} if job.stage.partial else {}
+        try:
+            further = entry(cell, **job.inputs, **job.options, **missing, out=job.out[0], stamp=stamp) or ()
+        except Exception as error:
+            if (failure := job.ends_in(error)) is None:
+                raise
+            failed_results.write(job.out[0], stamp, failure, job.cache)
+            return
     if job.cache is not None:
         folder = job.out[0].parent
         beside = {path.relative_to(folder).as_posix(): path for path in further}
@@ -123,12 +163,20 @@ def _run_per_language(job: Job, code: str) -> None:
         input_checksums(stage, cell, inputs) for cell, inputs in zip(job.cells, inputs_of, strict=True)
     ]
     with locks.acquire(stage.name, *job.out):
+        failed = {number: job.inherits(inputs) for number, inputs in enumerate(inputs_of)}
+        for number, failure in failed.items():
+            if failure is not None:
+                key = cache.fingerprint(job.cells[number], code, checksums[number])
+                _fail(job, number, key, checksums[number], failure)
         todo = [
             number
             for number, (cell, out) in enumerate(zip(job.cells, job.out, strict=True))
-            if job.cache is None
-            or not cache.restore(
-                job.cache, stage.name, cell, code, checksums[number], {stage.output: out}, out.parent
+            if failed[number] is None
+            and (
+                job.cache is None
+                or not cache.restore(
+                    job.cache, stage.name, cell, code, checksums[number], {stage.output: out}, out.parent
+                )
             )
         ]
         if todo:
@@ -138,6 +186,7 @@ def _run_per_language(job: Job, code: str) -> None:
 def _compute_per_language(
     job: Job, code: str, checksums: Sequence[Mapping[str, str]], todo: Sequence[int]
 ) -> None:
+    """Compute the cells ``todo`` together; if one fails because of its questions, each of the others alone."""
     name = job.stage.name
     keys = [cache.fingerprint(job.cells[n], code, checksums[n]) for n in todo]
     recorded = [
@@ -147,6 +196,7 @@ def _compute_per_language(
     # failed attempts count in the cost of the first result that they kept waiting
     running = [Attempt(job.cache, keys[0])]
     recorded[0] |= running[0].earlier
+    remaining = list(range(len(todo)))
 
     def done(position: int) -> None:
         cell, out = job.cells[todo[position]], job.out[todo[position]]
@@ -154,12 +204,14 @@ def _compute_per_language(
             cache.store(job.cache, keys[position], {job.stage.output: out})
             cache.log_event(job.cache, "computed", name, cell, keys[position])
         running.pop().succeeded()
+        remaining.remove(position)
         if position + 1 < len(todo):
             running.append(Attempt(job.cache, keys[position + 1]))
             recorded[position + 1].update(running[0].earlier)
 
     for number in todo:
         job.out[number].parent.mkdir(parents=True, exist_ok=True)
+    failure, in_language = None, False
     try:
         load(job.stage.entry)(
             [job.cells[n] for n in todo],
@@ -169,10 +221,24 @@ def _compute_per_language(
             stamps=[provenance.RunStamp(record) for record in recorded],
             done=done,
         )
-    except BaseException:
-        for attempt in running:
-            attempt.failed()
-        raise
+    except BaseException as error:
+        failure, in_language = job.ends_in(error), isinstance(error, LanguageError)
+        if failure is None or not running:
+            for attempt in running:
+                attempt.failed()
+            raise
+    if failure is None:
+        return
+    if in_language and len(remaining) > 1:
+        running.pop().withdrawn()
+        gc.collect()  # the model of this attempt, before another one is loaded
+        for position in remaining:
+            _compute_per_language(job, code, checksums, [todo[position]])
+        return
+    for position in remaining:
+        stamp = provenance.RunStamp(recorded[position])
+        failed_results.write(job.out[todo[position]], stamp, failure, job.cache)
+    running.pop().succeeded()
 
 
 def _chosen(job: Job, todo: Sequence[int]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Input:
 
     ``kind`` is how its content is identified: ``record`` by the checksum of its rows, ``checkpoint`` by that of its
     weights. Of ``many`` files each is identified by its name without suffix. ``paths_of_cell`` names a function
-    that gives the files from the cell, for lists too long for a command line; ``--partial`` leaves missing ones out.
+    that gives the files from the cell, for lists too long for a command line.
     """
 
     name: str
@@ -60,6 +60,11 @@ class Stage:
     the tables that are written to the folder ``out``. ``checksums`` names a function that identifies all inputs,
     where the rule of ``Input`` is not enough. ``whole`` names a function that says whether the files that belong to a
     restored ``out`` are still there; if not, the stage runs again.
+
+    With ``partial`` the command has an option ``--partial``: files of the cell that do not exist are left out of the
+    inputs, and the entry gets them as ``missing``. ``one_cell`` is a stage whose result is one cell of the grid: where
+    its entry raises a CellError, a failed result is written in its place. A stage that ``reads_failed`` results deals
+    with them itself; the results of all others fail with the reason of a failed input.
     """
 
     name: str
@@ -76,6 +81,9 @@ class Stage:
     tables_of_cell: str = ""
     checksums: str = ""
     whole: str = ""
+    partial: bool = False
+    one_cell: bool = False
+    reads_failed: bool = False
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -111,6 +119,8 @@ _ALL = (
         checksums="analysis.measure:input_checksums",
         tables_of_cell="analysis.measure:table_names",
         runtime=NUMBERS,
+        partial=True,
+        reads_failed=True,
     ),
     Stage(
         "measure_embeddings",
@@ -131,6 +141,8 @@ _ALL = (
         checksums="analysis.embedding_diversity:input_checksums",
         tables_of_cell="analysis.embedding_diversity:table_names",
         runtime=NUMBERS,
+        partial=True,
+        reads_failed=True,
     ),
     Stage(
         "measure_next_token",
@@ -150,6 +162,8 @@ _ALL = (
         checksums="analysis.next_token_metrics:input_checksums",
         tables_of_cell="analysis.next_token_metrics:table_names",
         runtime=NUMBERS,
+        partial=True,
+        reads_failed=True,
     ),
     Stage(
         "score",
@@ -166,6 +180,7 @@ _ALL = (
         output="scores.parquet",
         per_language=True,
         runtime=INFERENCE,
+        one_cell=True,
     ),
     Stage(
         "embed",
@@ -177,6 +192,7 @@ _ALL = (
         output="embeddings.parquet",
         per_language=True,
         runtime=INFERENCE,
+        one_cell=True,
     ),
     Stage(
         "score_next_token",
@@ -187,6 +203,7 @@ _ALL = (
         inputs=(MODEL, INSTRUCTIONS),
         output="tokens.parquet",
         runtime=INFERENCE,
+        one_cell=True,
     ),
     Stage(
         "select_lr",
@@ -197,6 +214,8 @@ _ALL = (
         inputs=(Input("manifests", "checkpoint", "Manifest per learning rate; repeat.", many=True),),
         checksums="training.lr_selection:input_checksums",
         output="selected.json",
+        one_cell=True,
+        reads_failed=True,
     ),
     Stage(
         "finetune",
@@ -222,6 +241,7 @@ _ALL = (
         output="manifest.json",
         whole="artifacts.checkpoints:is_whole",
         runtime=TRAINING,
+        one_cell=True,
     ),
     Stage(
         "fetch_instructions",
@@ -262,6 +282,7 @@ _ALL = (
         checksums="data.sources:input_checksums",
         output="manifest.json",
         runtime=("huggingface_hub",),
+        one_cell=True,
     ),
     Stage(
         "miniature_model",
@@ -303,6 +324,7 @@ _ALL = (
         output="report.html",
         runtime=DRAWING,
         data_files=("report/templates/*",),
+        reads_failed=True,
     ),
 )
 

@@ -11,6 +11,8 @@ CODE_PARTS = f"{RESULTS}/.versions"
 """The definitions behind each code version that made a result; the store writes them beside the cache."""
 CONTROLLER_LOCK = f"{RESULTS}/snakemake"
 """Locked by the one Snakemake process that may work in a folder."""
+FAILED = f"{RESULTS}/.failed"
+"""Made in a run that begins with failed results, so that Snakemake comes to its end and names them."""
 REFERENCE = f"{RESULTS}/reference/miniature"
 """Published table and overview of the miniature's study."""
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 
 
-class DivergenceError(PolycalError):
+class DivergenceError(CellError):
     """A training whose loss, gradient or weights are not finite; the message names the cell and the step."""
 
 

@@ -9,13 +9,17 @@ from typing import Any
 
 from polycal.artifacts import files
 from polycal.artifacts.manifests import Stamp
-from polycal.errors import PolycalError
+from polycal.errors import CellError, PolycalError
 from polycal.training import batches, launcher, rank
 from polycal.training.divergence import DivergenceError
 
 
 class RankError(PolycalError):
     """Ranks that ended without a result; the message is that of rank 0, if it wrote one."""
+
+
+class RankCellError(RankError, CellError):
+    """Ranks that ended because the cell cannot be trained."""
 
 
 def finetune(
@@ -87,7 +91,8 @@ def _train_on_ranks(
         code = launcher.over_nodes(command, ranks, nodes, folder.parent, threads)
         facts: dict[str, Any] = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
         if "error" in facts:
-            raise (DivergenceError if facts["diverged"] else RankError)(facts["error"])
+            final = RankCellError if facts["final"] else RankError
+            raise (DivergenceError if facts["diverged"] else final)(facts["error"])
         if code:
             raise SystemExit(code)
         if not facts:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 from polycal.losses import smoothed_head
 from polycal.training import undisturbed
 from polycal.vocabulary import IGNORE_INDEX
@@ -35,7 +35,7 @@ MIN_ROW = 8
 """Tokens that are compared of a row at least."""
 
 
-class LossCheckError(PolycalError):
+class LossCheckError(CellError):
     """A model that cannot be trained with the smoothed loss; the message says how they differ."""
 
 

@@ -11,9 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import checkpoints, files, manifests
+from polycal.artifacts import checkpoints, failures, files, manifests
 from polycal.artifacts.manifests import Stamp
-from polycal.errors import PolycalError
+from polycal.errors import CellError, PolycalError
 
 RULE = "lowest unsmoothed loss per target token of held-out conversations; of equal losses the lower learning rate"
 
@@ -22,16 +22,26 @@ class SelectionError(PolycalError):
     """Checkpoints among which no choice can be made; the message names the manifest."""
 
 
+class NoRateError(SelectionError, CellError):
+    """A cell whose training failed at every learning rate."""
+
+
 def select_lr(cell: Mapping[str, Any], *, manifests: Sequence[Path], out: Path, stamp: Stamp) -> None:
     """Write to ``out`` which checkpoint is scored: its manifest relative to ``out``, and the losses in nats.
 
-    ``cell["learning_rates"]`` are the rates of ``manifests``, in the same order. Raises SelectionError if a
-    manifest has another learning rate or no finite ``heldout_nll``.
+    ``cell["learning_rates"]`` are the rates of ``manifests``, in the same order. Rates whose training failed are left
+    out and listed with the reason. Raises SelectionError if a manifest has another learning rate or no finite
+    ``heldout_nll``, and NoRateError if all failed.
     """
-    losses = heldout_losses(cell["learning_rates"], manifests)
+    rates = cell["learning_rates"]
+    losses, failed = heldout_losses(rates, manifests), failed_rates(rates, manifests)
+    if not losses:
+        reasons = "; ".join(f"{rate}: {reason}" for rate, reason in failed.items())
+        raise NoRateError(f"{out}: the training failed at every learning rate: {reasons}")
     best = min(losses, key=lambda rate: (losses[rate], Decimal(rate)))
-    others = ", ".join(f"{loss:.6f} at {rate}" for rate, loss in losses.items() if rate != best)
-    chosen = manifests[list(losses).index(best)]
+    others = [f"{loss:.6f} at {rate}" for rate, loss in losses.items() if rate != best]
+    others += [f"a failed training at {rate}" for rate in failed]
+    chosen = manifests[rates.index(best)]
     files.write_json(
         out,
         {
@@ -41,7 +51,8 @@ def select_lr(cell: Mapping[str, Any], *, manifests: Sequence[Path], out: Path, 
             "manifest": str(chosen.absolute().relative_to(out.absolute().parent)),
             "rule": RULE,
             "heldout_nll": losses,
-            "why": f"held-out loss {losses[best]:.6f} at {best}, against {others}",
+            **({"failed": failed} if failed else {}),
+            "why": f"held-out loss {losses[best]:.6f} at {best}, against {', '.join(others)}",
         },
     )
 
@@ -49,28 +60,39 @@ def select_lr(cell: Mapping[str, Any], *, manifests: Sequence[Path], out: Path, 
 def input_checksums(cell: Mapping[str, Any], *, manifests: Sequence[Path]) -> dict[str, str]:
     """Learning rate → checksum of its weights, followed by the held-out loss by which the rate is chosen.
 
-    Raises SelectionError as ``select_lr`` does, and CheckpointError if weights are missing.
+    Of a failed training it is the fingerprint alone. Raises SelectionError as ``select_lr`` does, and CheckpointError
+    if weights are missing.
     """
     losses = heldout_losses(cell["learning_rates"], manifests)
-    return {
-        rate: f"{checkpoints.read(path).content} {loss}"
-        for (rate, loss), path in zip(losses.items(), manifests, strict=True)
-    }
+    pairs = zip(cell["learning_rates"], manifests, strict=True)
+    return {rate: _checksum(path, losses.get(rate)) for rate, path in pairs}
 
 
 def heldout_losses(rates: Sequence[str], paths: Sequence[Path]) -> dict[str, float]:
-    """Learning rate → held-out loss of its manifest, in nats; raises SelectionError as ``select_lr`` does."""
+    """Learning rate → held-out loss of its manifest, in nats, without those whose training failed.
+
+    Raises SelectionError as ``select_lr`` does.
+    """
     if len(rates) != len(paths):
         raise SelectionError(f"{len(rates)} learning rates but {len(paths)} manifests; give one for each.")
-    return {rate: _loss(path, rate) for rate, path in zip(rates, paths, strict=True)}
+    found = {rate: _loss(path, rate) for rate, path in zip(rates, paths, strict=True)}
+    return {rate: loss for rate, loss in found.items() if loss is not None}
 
 
-def _loss(path: Path, rate: str) -> float:
+def failed_rates(rates: Sequence[str], paths: Sequence[Path]) -> dict[str, str]:
+    """Learning rate → why its training failed, of those that did."""
+    found = {rate: failures.read(path) for rate, path in zip(rates, paths, strict=True)}
+    return {rate: failure.reason for rate, failure in found.items() if failure is not None}
+
+
+def _loss(path: Path, rate: str) -> float | None:
     manifest = manifests.read(path)
     if (trained := manifest["cell"]["lr"]) != rate:
         raise SelectionError(
             f"{path}: trained with learning rate {trained}, but {rate} is expected in this position."
         )
+    if failures.of(manifest):
+        return None
     loss = manifest.get("heldout_nll")
     if loss is None:
         raise SelectionError(
@@ -80,3 +102,9 @@ def _loss(path: Path, rate: str) -> float:
     if not math.isfinite(loss):
         raise SelectionError(f"{path}: the held-out loss is {loss}; leave learning rate {rate} out.")
     return float(loss)
+
+
+def _checksum(path: Path, loss: float | None) -> str:
+    if loss is None:
+        return failures.content(manifests.read(path))
+    return f"{checkpoints.read(path).content} {loss}"

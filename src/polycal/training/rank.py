@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from polycal import errors
 from polycal.artifacts import files
 from polycal.errors import PolycalError
 from polycal.training.divergence import DivergenceError
@@ -45,8 +46,8 @@ def main() -> None:
             while not facts_file.exists() and time.monotonic() < end:
                 time.sleep(0.1)
             raise SystemExit(1 if facts_file.exists() else f"polycal: {error}") from None
-        diverged = isinstance(error, DivergenceError)
-        files.write_json(facts_file, {"error": str(error), "diverged": diverged})
+        kind = {"diverged": isinstance(error, DivergenceError), "final": errors.is_final(error)}
+        files.write_json(facts_file, {"error": str(error), **kind})
         raise SystemExit(1) from None
     if facts is not None:
         files.write_json(facts_file, facts)

@@ -27,7 +27,7 @@ from transformers import PrinterCallback
 from polycal.artifacts import checkpoints, files, records
 from polycal.data import model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
-from polycal.errors import PolycalError
+from polycal.errors import CellError
 from polycal.losses import smoothed_head
 from polycal.training import batches, engine, loss_check, resume_state
 from polycal.training.loss_check import LossCheck
@@ -47,7 +47,7 @@ CURVE_COLUMNS = (
 """Columns of ``loss.csv``: one row per optimizer step, losses and entropy in nats per target token."""
 
 
-class FinetuneError(PolycalError):
+class FinetuneError(CellError):
     """A cell that cannot be trained; the message says why."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import training
 
+from polycal import errors
 from polycal.training import batches, divergence, finetune, launcher
 
 CELL = {"seed": "0", "lr": "1", "beta": "0", "settings": training.SETTINGS}
@@ -80,18 +81,24 @@ def test_ranks_that_did_not_finish_leave_their_state_and_no_result(monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    ("diverged", "kind"), [(True, divergence.DivergenceError), (False, finetune.RankError)]
+    ("diverged", "final", "kind"),
+    [
+        (True, True, divergence.DivergenceError),
+        (False, True, finetune.RankCellError),
+        (False, False, finetune.RankError),
+    ],
 )
-def test_the_sentence_of_rank_0_is_that_of_the_stage(monkeypatch, tmp_path, diverged, kind):
+def test_the_sentence_of_rank_0_is_that_of_the_stage(monkeypatch, tmp_path, diverged, final, kind):
     class Failed(Ranks):
         def __call__(self, command, *words):
             super().__call__(command, *words)
-            facts = {"error": "x: training diverged in step 2", "diverged": diverged}
+            facts = {"error": "x: training diverged in step 2", "diverged": diverged, "final": final}
             Path(json.loads(command[-1])["facts"]).write_text(json.dumps(facts))
             return 1
 
-    with pytest.raises(kind, match=r"^x: training diverged in step 2$"):
+    with pytest.raises(kind, match=r"^x: training diverged in step 2$") as raised:
         run(monkeypatch, tmp_path, Failed())
+    assert errors.is_final(raised.value) == final
     assert not (tmp_path / "out/manifest.json").exists()
     assert [path.name for path in (tmp_path / "out/0123456789ab").iterdir()] == ["state"]
 

@@ -6,8 +6,10 @@ import pytest
 from helpers.stamps import FixedStamp
 from typer.testing import CliRunner
 
-from polycal.artifacts import checkpoints
+from polycal.artifacts import checkpoints, failures
+from polycal.artifacts.failures import Failure
 from polycal.cli import app
+from polycal.store import manifest_schema
 from polycal.training import lr_selection
 
 RATES = ["5e-6", "1e-5", "0.0001"]
@@ -71,6 +73,40 @@ def test_nothing_is_chosen_where_a_loss_is_missing(tmp_path, losses, rates, sent
             stamp=FixedStamp(),
         )
     assert not (tmp_path / "selected.json").exists()
+
+
+def fail(manifest):
+    rate = json.loads(manifest.read_text())["cell"]["lr"]
+    told = {"stage": "finetune", "cell": {"lr": rate}, "fingerprint": f"f{rate}"}
+    failures.write(manifest, told, Failure("finetune", f"diverged at {rate}."))
+
+
+def test_a_rate_whose_training_failed_is_left_out_and_named(tmp_path):
+    manifests = given(tmp_path, [1.2, 1.1, 1.3])
+    fail(manifests[1])
+    out, cell = tmp_path / "selected.json", {"learning_rates": RATES}
+    lr_selection.select_lr(cell, manifests=manifests, out=out, stamp=FixedStamp())
+    said = json.loads(out.read_text())
+    assert (said["lr"], said["manifest"]) == ("5e-6", "lr=5e-6/manifest.json")
+    assert said["heldout_nll"] == {"5e-6": 1.2, "0.0001": 1.3}
+    assert said["failed"] == {"1e-5": "diverged at 1e-5."}
+    assert said["why"].endswith("at 5e-6, against 1.300000 at 0.0001, a failed training at 1e-5")
+    assert "failed" in manifest_schema.Selected.model_fields
+    checksums = lr_selection.input_checksums(cell, manifests=manifests)
+    assert checksums == {"5e-6": "c5e-6 1.2", "1e-5": "f1e-5", "0.0001": "c0.0001 1.3"}
+
+
+def test_nothing_is_chosen_where_every_training_failed(tmp_path):
+    manifests = given(tmp_path, [1.2, 1.1, 1.3])
+    for manifest in manifests:
+        fail(manifest)
+    with pytest.raises(
+        lr_selection.NoRateError, match=r"at every learning rate: 5e-6: diverged at 5e-6\.; 1e-5"
+    ):
+        lr_selection.select_lr(
+            {"learning_rates": RATES}, manifests=manifests, out=tmp_path / "o", stamp=FixedStamp()
+        )
+    assert not (tmp_path / "o").exists()
 
 
 def test_an_input_is_identified_by_its_weights_and_its_loss(tmp_path):

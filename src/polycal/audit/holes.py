@@ -1,0 +1,78 @@
+"""The holes of a study, in words, for the workflow: results that failed for good, were refused, or are missing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from polycal.artifacts import failures, manifests
+from polycal.artifacts.failures import Failure
+from polycal.vocabulary import CELL_KEYS
+
+SHOWN = 20
+"""Results that a message names; of the others it gives the number."""
+
+
+def failed(paths: Iterable[str]) -> dict[str, Failure]:
+    """The failed results among ``paths``; a file that is missing or broken is not one."""
+    found = {path: _failure(Path(path)) for path in paths}
+    return {path: failure for path, failure in found.items() if failure is not None}
+
+
+def _failure(path: Path) -> Failure | None:
+    try:
+        return failures.read(path) if path.is_file() else None
+    except manifests.ManifestError:
+        return None
+
+
+def refused(tables: Iterable[str]) -> dict[str, Failure]:
+    """The cells whose records ``measure`` refused, from those of its tables of holes that exist.
+
+    Such a table has CELL_KEYS, stage and reason. Rows of other stages are failed or missing records.
+    """
+    found: dict[str, Failure] = {}
+    for table in filter(Path.is_file, map(Path, tables)):
+        for row in pq.ParquetFile(table).read().to_pylist():
+            if row["stage"] == "measure":
+                names = ", ".join(f"{key}={row[key]}" for key in CELL_KEYS)
+                found[f"{table} ({names})"] = Failure("measure", row["reason"])
+    return found
+
+
+def lines(holes: Mapping[str, Failure]) -> list[str]:
+    """Each reason once, with the stage that failed, and below it the results that have it; SHOWN results in all."""
+    by_failure: dict[Failure, list[str]] = {}
+    for path, failure in holes.items():
+        by_failure.setdefault(failure, []).append(path)
+    told, left = [], SHOWN
+    for failure, alike in by_failure.items():
+        if left:
+            told += [f"  {failure.stage}: {failure.reason}", *(f"    {path}" for path in alike[:left])]
+            left -= len(alike[:left])
+    more = len(holes) - SHOWN
+    return [*told, f"    and {more} more"] if more > 0 else told
+
+
+def failed_in_words(holes: Mapping[str, Failure]) -> str:
+    """What failed and why, for the end of a workflow that did all the rest."""
+    one = "1 result has failed and would fail again as it is"
+    several = f"{len(holes)} results have failed and would fail again as they are"
+    return "\n".join(
+        [
+            f"{one if len(holes) == 1 else several}; all others that this run was to make are there:",
+            *lines(holes),
+        ]
+    )
+
+
+def missing_in_words(missing: Sequence[str], page: str) -> str:
+    """What is missing after a workflow whose retries are exhausted; ``page`` can be made without it."""
+    number = "1 result is" if len(missing) == 1 else f"{len(missing)} results are"
+    named = [f"    {path}" for path in missing[:SHOWN]]
+    more = [f"    and {len(missing) - SHOWN} more"] * (len(missing) > SHOWN)
+    sentence = (
+        f"{number} missing; start again to try once more, or give the target 'partial' for tables and a page of"
+        f" what is there ({page}):"
+    )
+    return "\n".join([sentence, *named, *more])

@@ -1,0 +1,47 @@
+"""Failed results of a job that a workflow planned: what is written where no further attempt could bring a result.
+
+They are not cached. A job that is run again tries again; one that Snakemake sees no reason to run does not.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polycal.artifacts import failures, manifests
+from polycal.artifacts.failures import Failure
+from polycal.store import cache as result_cache
+from polycal.store.provenance import RunStamp
+from polycal.store.stages import Stage
+
+
+def of_inputs(stage: Stage, inputs: Mapping[str, Any]) -> Failure | None:
+    """The failure of the first input that is a failed result; None for a stage that reads such inputs."""
+    if stage.reads_failed:
+        return None
+    for declared in stage.inputs:
+        given = inputs.get(declared.name)
+        for path in given if isinstance(given, list) else [given] if given else []:
+            if (manifest := manifest_at(path)) and (failure := failures.of(manifest)):
+                return failure
+    return None
+
+
+def manifest_at(path: Path) -> dict[str, Any] | None:
+    """The manifest of a failed result; None for a result, a folder, or what the stage itself will find broken."""
+    if not path.is_file():
+        return None
+    try:
+        manifest = manifests.read(path)
+    except manifests.ManifestError:
+        return None
+    return manifest if failures.of(manifest) else None
+
+
+def write(out: Path, stamp: RunStamp, failure: Failure, cache: Path | None) -> None:
+    """Write a failed result with its run record and cost, and say so."""
+    stage, cell = stamp.record["stage"], stamp.record["cell"]
+    failures.write(out, stamp(), failure)
+    if cache is not None:
+        result_cache.log_event(cache, "failed", stage, cell, stamp.fingerprint, reason=failure.reason)
+    computed = "failed" if failure.stage == stage else f"not computed, because {failure.stage} failed"
+    print(f"{stage}: {computed}: {failure.reason}", flush=True)

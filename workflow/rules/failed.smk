@@ -1,0 +1,7 @@
+localrules:
+    failed,
+
+
+rule failed:
+    output:
+        touch(paths.FAILED),
