@@ -24,7 +24,12 @@ def measured_cells(files: list[Path]) -> list[MeasuredCell]:
 
 
 def write_tables(
-    files: Sequence[Path], out: Path, settings: dict[str, Any] | None = None, **facts: Any
+    files: Sequence[Path],
+    out: Path,
+    settings: dict[str, Any] | None = None,
+    missing: Sequence[Path] = (),
+    **facts: Any,
 ) -> None:
     """Run the stage ``measure`` into the folder ``out``."""
-    measure.measure({"settings": settings or SETTINGS}, scores=files, out=out, stamp=FixedStamp(**facts))
+    cell, stamp = {"settings": settings or SETTINGS}, FixedStamp(**facts)
+    measure.measure(cell, scores=files, missing=missing, out=out, stamp=stamp)

@@ -3,8 +3,8 @@
 Contrasts: tuned against base, smoothed against unsmoothed, one data set against another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from polycal.analysis.conditions import (
     TUNED_MINUS_BASE,
     Condition,
 )
+from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.intervals import false_discovery, interval, p_value
 from polycal.analysis.pooling import by_condition, mean
 from polycal.metrics.arrays import Array
@@ -34,39 +35,69 @@ COLUMNS = (
     "high",
     "p",
     "q",
+    "languages",
+    "holes",
     *REDUCTION,
 )
 
 
-def paired(
-    conditions: Mapping[Condition, dict[str, MeasuredCell]],
-) -> Iterator[tuple[str, dict[str, MeasuredCell], dict[str, MeasuredCell]]]:
-    """(contrast, cells, cells of the reference), both by language, for every condition that has a reference."""
+class Pair(NamedTuple):
+    """A condition and the one that it is compared with, both by language.
+
+    ``shared`` are the languages that both have, in order, ``holes`` the number of those that both would have if
+    no cell were missing.
+    """
+
+    contrast: str
+    condition: Condition
+    reference: Condition
+    members: dict[str, MeasuredCell]
+    references: dict[str, MeasuredCell]
+    shared: list[str]
+    holes: int
+
+
+def paired(conditions: Mapping[Condition, dict[str, MeasuredCell]], gaps: Gaps = NO_GAPS) -> Iterator[Pair]:
+    """Every condition with each of its references, where they share a language, missing or not."""
+    for contrast, condition, reference in _comparisons(conditions):
+        members, references = conditions[condition], conditions[reference]
+        shared = set(members) & set(references)
+        grid = (set(members) | set(gaps.get(condition, ()))) & (
+            set(references) | set(gaps.get(reference, ()))
+        )
+        if grid:
+            holes = len(grid - shared)
+            yield Pair(contrast, condition, reference, members, references, sorted(shared), holes)
+
+
+def _comparisons(conditions: Collection[Condition]) -> Iterator[tuple[str, Condition, Condition]]:
     data = sorted({condition.data for condition in conditions} - {NONE})
-    for condition, members in conditions.items():
+    for condition in conditions:
         for contrast, reference in condition.references():
             if reference in conditions:
-                yield contrast, members, conditions[reference]
+                yield contrast, condition, reference
         if condition.is_base:
             continue
         for other in data[: data.index(condition.data)]:
-            trained = conditions.get(condition._replace(data=other))
-            if trained:
-                yield DATA_MINUS_DATA, members, trained
+            if (trained := condition._replace(data=other)) in conditions:
+                yield DATA_MINUS_DATA, condition, trained
 
 
-def contrast_rows(cells: Sequence[MeasuredCell]) -> list[dict[str, Any]]:
+def contrast_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[dict[str, Any]]:
     """Every contrast in every language, and for the mean over the languages that both sides have.
 
-    q is the false discovery rate of p over the languages of one contrast, condition and metric; the mean is a
-    single test and has q = p. ``ScoreSet`` has checked that both sides hold the same questions.
+    q is the false discovery rate of p over the ``languages`` of one contrast, condition and metric; the mean is a
+    single test and has q = p. ``holes`` are languages that one of the sides lacks by ``gaps``: they have no row, and
+    the mean is empty. ``usable_records`` has checked that both sides hold the same questions.
     """
     rows: list[dict[str, Any]] = []
-    for contrast, members, reference in paired(by_condition(cells)):
-        shared = sorted(set(members) & set(reference))
-        if not shared:
-            continue
-        subtracted = REFERENCE.get(contrast) or reference[shared[0]].cell["data"]
+    for pair in paired(by_condition(cells, gaps), gaps):
+        contrast, members, reference, shared = pair.contrast, pair.members, pair.references, pair.shared
+        counts = {
+            "reference": REFERENCE.get(contrast) or pair.reference.data,
+            "languages": len(shared),
+            "holes": pair.holes,
+        }
         by_language = [
             _differences(
                 contrast,
@@ -80,18 +111,27 @@ def contrast_rows(cells: Sequence[MeasuredCell]) -> list[dict[str, Any]]:
             q = false_discovery(np.array([metrics[column]["p"] for metrics in by_language]))
             for metrics, value in zip(by_language, q, strict=True):
                 metrics[column]["q"] = float(value)
-        over_languages = _differences(
-            contrast,
-            {**members[shared[0]].cell, "language": "mean"},
-            mean([members[language] for language in shared]),
-            mean([reference[language] for language in shared]),
-        )
+        over = {**pair.condition._asdict(), "language": "mean"}
+        if pair.holes:
+            over_languages = _empty(contrast, over)
+        else:
+            over_languages = _differences(
+                contrast,
+                over,
+                mean([members[language] for language in shared]),
+                mean([reference[language] for language in shared]),
+            )
         for metric in over_languages:
             metric["q"] = metric["p"]
-        rows.extend(
-            {**row, "reference": subtracted} for metrics in [*by_language, over_languages] for row in metrics
-        )
+        rows.extend({**row, **counts} for metrics in [*by_language, over_languages] for row in metrics)
     return rows
+
+
+def _empty(contrast: str, cell: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per metric without an estimate."""
+    names = {name: cell[name] for name in CELL_KEYS}
+    values = dict.fromkeys(("difference", "low", "high", "p", "q", *REDUCTION), float("nan"))
+    return [{"contrast": contrast, **names, "metric": metric, **values} for metric in METRICS]
 
 
 def _differences(
@@ -127,11 +167,11 @@ def _differences(
 def relative_ece_reduction(
     ece: float, samples: Array, reference: float, reference_samples: Array
 ) -> tuple[float, float, float]:
-    """1 − ece / reference with the bounds of its interval; NaN if the reference is zero.
+    """1 − ece / reference with the bounds of its interval; NaN if the reference is zero or one of both is NaN.
 
     ``samples`` and ``reference_samples`` [R] are the bootstrap samples of both.
     """
-    if not reference > 0:
+    if not reference > 0 or np.isnan(ece):
         return float("nan"), float("nan"), float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = 1 - samples / reference_samples

@@ -5,12 +5,13 @@ covariance of prompt embeddings falls (arXiv 2601.01362, not tested there).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from polycal.analysis.conditions import Condition
+from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.metrics.arrays import Array
 
 MEASURES = ("log_smallest", "log_relative", "effective_rank", "log_trace", "anisotropy")
@@ -19,25 +20,32 @@ COLUMNS = (
     *Condition._fields,
     "measure",
     "languages",
+    "holes",
     *(name + end for name in ("change", "pearson", "spearman") for end in ("", "_low", "_high")),
 )
 ALL = "all"
 """Key value of the rows that take all conditions of a benchmark and protocol together."""
 
 
-def ece_correlations(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ece_correlations(
+    table: pd.DataFrame, settings: Mapping[str, Any], gaps: Gaps = NO_GAPS
+) -> list[dict[str, Any]]:
     """Change of each measure, and its correlation over languages with the change of ECE; one row per contrast.
 
     ``table`` has CELL_KEYS, the MEASURES and ece; ``settings``: bootstrap_samples, seed. The contrasts are
     tuned_minus_base and smoothed_minus_unsmoothed. Rows of model ``all`` take every condition together, each
     centred over its languages. Intervals resample languages, the same for all conditions: few languages give wide
-    intervals. The paper's account implies a negative correlation of log_smallest.
+    intervals. The paper's account implies a negative correlation of log_smallest. ``holes`` counts the languages
+    that a condition or its reference lacks by ``gaps``, of all conditions in rows of model ``all``; a row with holes
+    is empty.
     """
     conditions = {
         Condition(*map(str, names)): part.set_index("language")
         for names, part in table.groupby(list(Condition._fields))
     }
-    changes: dict[str, list[tuple[Condition, pd.DataFrame]]] = {}
+    for condition in sorted(gaps):
+        conditions.setdefault(condition, table[:0].set_index("language"))
+    changes: dict[str, list[tuple[Condition, Change]]] = {}
     for condition, part in conditions.items():
         for contrast, reference in condition.references():
             if reference not in conditions:
@@ -45,8 +53,9 @@ def ece_correlations(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[d
             columns = [*MEASURES, "ece"]
             before = conditions[reference]
             shared = part.index.intersection(before.index)
-            change = part.loc[shared, columns] - before.loc[shared, columns]
-            changes.setdefault(contrast, []).append((condition, change))
+            grid = {*part.index, *gaps.get(condition, ())} & {*before.index, *gaps.get(reference, ())}
+            values = part.loc[shared, columns] - before.loc[shared, columns]
+            changes.setdefault(contrast, []).append((condition, Change(values, len(grid) - len(shared))))
     rows = []
     for contrast, members in changes.items():
         for condition, change in members:
@@ -58,10 +67,29 @@ def ece_correlations(table: pd.DataFrame, settings: Mapping[str, Any]) -> list[d
     return rows
 
 
+class Change(NamedTuple):
+    """Change of the measures and of the ECE, a row per language, and the number of languages that are missing."""
+
+    values: pd.DataFrame
+    holes: int
+
+
 def _correlate(
-    contrast: str, condition: Condition, changes: Sequence[pd.DataFrame], settings: Mapping[str, Any]
+    contrast: str, condition: Condition, members: Sequence[Change], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """A row per measure; ``changes`` has one frame per condition, with a row per language."""
+    """A row per measure, over all ``members``."""
+    if holes := sum(change.holes for change in members):
+        return [
+            {
+                **{"contrast": contrast, **condition._asdict(), "measure": measure},
+                **{
+                    "languages": len(set.intersection(*(set(c.values.index) for c in members))),
+                    "holes": holes,
+                },
+            }
+            for measure in MEASURES
+        ]
+    changes = [change.values for change in members]
     shared = sorted(set.intersection(*(set(change.index) for change in changes)))
     count = len(shared)
     rng = np.random.default_rng([settings["seed"], count])
@@ -72,7 +100,8 @@ def _correlate(
     rows = []
     for measure in MEASURES:
         x, y = stacked[measure], stacked["ece"]
-        row = {"contrast": contrast, **condition._asdict(), "measure": measure, "languages": count}
+        row = {"contrast": contrast, **condition._asdict(), "measure": measure}
+        row |= {"languages": count, "holes": 0}
         row |= _percentiles("change", float(x.mean()), x[:, pick].mean((0, 2)))
         estimate = float(correlation(x[:, None], y[:, None])[0])
         row |= _percentiles("pearson", estimate, correlation(x[:, pick], y[:, pick]))

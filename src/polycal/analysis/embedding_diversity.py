@@ -8,15 +8,20 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from polycal.analysis import diversity_measures, ece_correlations
-from polycal.analysis.score_arrays import cell_of
+from polycal.analysis import diversity_measures, ece_correlations, holes, usable_records
+from polycal.analysis.holes import Hole
+from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import records, tables
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS
 
-TABLES = ("diversity", "spectra", "subsamples", "ece_correlations")
+HOLES = "embedding_holes"
+TABLES = ("diversity", "spectra", "subsamples", "ece_correlations", HOLES)
+
+
+NO_ECE = "its answers have no ECE, so that it is in no correlation."
 
 
 class DiversityError(PolycalError):
@@ -28,13 +33,14 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return TABLES
 
 
-def input_checksums(cell: Mapping[str, Any], *, embeddings: Sequence[Path], measured: Path) -> dict[str, str]:
+def input_checksums(
+    cell: Mapping[str, Any], *, embeddings: Sequence[Path], missing: Sequence[Path] = (), measured: Path
+) -> dict[str, str]:
     """Checksum of every Embedding record, by path, and under ``cells`` that of the measured ECE.
 
-    Raises RecordError for a record that is missing or broken.
+    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
     """
-    checksums = {str(path): str(records.metadata(path)["content"]) for path in embeddings}
-    return {**checksums, "cells": ece_checksum(measured)}
+    return {**usable_records.checksums(KIND, embeddings), "cells": ece_checksum(measured)}
 
 
 def ece_checksum(measured: Path) -> str:
@@ -46,43 +52,40 @@ def measure_embeddings(
     cell: Mapping[str, Any],
     *,
     embeddings: Sequence[Path],
-    measured: Path,
     missing: Sequence[Path] = (),
+    measured: Path,
     out: Path,
     stamp: Stamp,
 ) -> None:
-    """Write diversity, spectra, subsamples and ece_correlations into the folder ``out``.
+    """Write the tables of TABLES into the folder ``out``.
 
-    ``embeddings`` are Embedding records, ``missing`` those of the grid that do not exist, ``measured`` is the
-    study's cells.parquet. ``cell["settings"]``: bootstrap_samples, seed. Raises DiversityError if a cell has no ECE, or if two checkpoints of a model embed
-    different questions of a language, and RecordError for a broken record.
+    ``embeddings`` are Embedding records, ``missing`` the paths of those that do not exist, ``measured`` is the study's
+    cells.parquet. ``cell["settings"]``: bootstrap_samples, seed. Failed, missing and unusable records, and cells
+    without an ECE, are rows of embedding_holes. Raises DiversityError if no cell of a benchmark has an ECE,
+    MeasureError if no record is usable.
     """
     settings = cell["settings"]
     rows, curves, spectra = [], [], []
-    first_of: dict[tuple[str, ...], tuple[Path, list[str]]] = {}
-    for path in sorted(embeddings):
-        record_cell = cell_of(path)
-        key = {name: str(record_cell[name]) for name in CELL_KEYS}
-        ids, x = _read(path)
-        comparable = (key["model"], key["benchmark"], key["protocol"], key["language"])
-        first_path, first_ids = first_of.setdefault(comparable, (path, ids))
-        if first_ids != ids:
-            raise DiversityError(
-                f"{first_path} and {path} embed different questions; make both from the same ones."
-            )
+    usable, found = usable_records.split(KIND, embeddings, missing)
+    for path in sorted(usable):
+        key = usable_records.score_names(records.metadata(path)["cell"])
+        x = _read(path)[1]
         rows.append({**key, **diversity_measures.describe(x)})
         spectra.append({**key, "eigenvalues": diversity_measures.spectrum(x).tolist()})
         curves += [{**key, **row} for row in diversity_measures.subsample_curve(x, settings["seed"])]
     diversity = pd.DataFrame(rows)
-    correlations = ece_correlations.ece_correlations(_with_ece(diversity, measured), settings)
-    found = {
+    with_ece, without = _with_ece(diversity, measured)
+    found += without
+    correlations = ece_correlations.ece_correlations(with_ece, settings, holes.gaps(found))
+    results = {
         "diversity": diversity,
         "spectra": pd.DataFrame(spectra),
         "subsamples": pd.DataFrame(curves),
         "ece_correlations": pd.DataFrame(correlations, columns=ece_correlations.COLUMNS),
+        HOLES: pd.DataFrame([hole.row for hole in found], columns=holes.COLUMNS),
     }
     metadata = stamp()
-    for name, table in found.items():
+    for name, table in results.items():
         tables.write(table, out / f"{name}.parquet", {**metadata, "table": name})
 
 
@@ -93,19 +96,32 @@ def _read(path: Path) -> tuple[list[str], Array]:
     return table["question_id"].to_pylist(), flat.astype(np.float64).reshape(table.num_rows, -1)
 
 
-def _with_ece(diversity: pd.DataFrame, measured: Path) -> pd.DataFrame:
-    """The diversity of each cell with its ECE and the MEASURES that are compared with it."""
+def _question_ids(path: Path) -> list[str]:
+    """The question ids of one record, whose embeddings are checked. Raises RecordError."""
+    return list(records.read_embeddings(path)["question_id"].to_pylist())
+
+
+KIND = RecordKind("embed", "questions", usable_records.score_names, _question_ids)
+
+
+def _with_ece(diversity: pd.DataFrame, measured: Path) -> tuple[pd.DataFrame, list[Hole]]:
+    """The diversity of the cells that have an ECE, with it and the MEASURES that are compared with it; the others."""
     ece = pq.ParquetFile(measured).read(columns=[*CELL_KEYS, "ece"]).to_pandas()
     table = diversity.merge(ece, on=list(CELL_KEYS), how="left")
-    if table.ece.isna().any():
-        lost = table[table.ece.isna()].iloc[0]
-        raise DiversityError(
-            f"{measured}: holds no ECE of {lost.model}, {lost.benchmark}, {lost.protocol}, {lost.language}; embed"
-            " only what the study scores."
-        )
+    for names, part in table.groupby(["benchmark", "protocol"]):
+        if part.ece.isna().all():
+            raise DiversityError(
+                f"{measured}: holds no ECE of {', '.join(map(str, names))}; embed only what the study scores."
+            )
+    without = [
+        Hole({name: str(row[name]) for name in CELL_KEYS}, "measure", NO_ECE)
+        for row in table[table.ece.isna()].to_dict("records")
+    ]
+    table = table[table.ece.notna()]
     with np.errstate(divide="ignore"):
-        return table.assign(
+        complete = table.assign(
             log_smallest=np.log(table.smallest_shrunk),
             log_relative=np.log(table.smallest_shrunk / (table.trace / table.width)),
             log_trace=np.log(table.trace),
         )
+    return complete, without

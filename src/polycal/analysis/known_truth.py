@@ -46,6 +46,15 @@ def truth_file(folders: Mapping[str, str], benchmark: str, language: str) -> Pat
     return Path(folders[benchmark]) / f"{language}.parquet"
 
 
+def check(settings: Mapping[str, Any], questions: ScoredQuestions) -> None:
+    """Raise MeasureError if the true answers of the record's benchmark lack one of its questions."""
+    folders, cell = settings.get("truth") or {}, questions.cell
+    if cell["benchmark"] in folders:
+        path = truth_file(folders, cell["benchmark"], cell["language"])
+        if path.exists():  # a missing file is no fault of the record
+            _read_truth(path, questions)
+
+
 def truth_rows(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> TruthRows | None:
     """Rows of the true distribution (model ``truth``) and of one cell; None if no truth of its benchmark is known.
 

@@ -13,20 +13,32 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from polycal.analysis import contrasts, known_truth, pooling, score_arrays, sensitivity, temperature_scaling
+from polycal.analysis import (
+    contrasts,
+    holes,
+    known_truth,
+    pooling,
+    score_arrays,
+    sensitivity,
+    temperature_scaling,
+    usable_records,
+)
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.conditions import cell_key
+from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
 from polycal.analysis.question_split import split_questions
-from polycal.analysis.score_set import ScoreSet
+from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
-from polycal.artifacts import files, records, tables
+from polycal.analysis.usable_records import RecordKind
+from polycal.artifacts import files, tables
 from polycal.artifacts.manifests import Stamp
 
 Result = TypeVar("Result")
 
 TABLES = (
     "cells",
+    "holes",
     "diagnostics",
     "reliability",
     "means",
@@ -38,6 +50,7 @@ TABLES = (
 TRUTH = "truth"
 """The additional table of a world whose true answers are known."""
 COLUMNS = {
+    "holes": (*holes.COLUMNS[:-2], "resource", *holes.COLUMNS[-2:]),
     "contrasts": contrasts.COLUMNS,
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
@@ -63,21 +76,23 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return (*TABLES, TRUTH) if cell["settings"].get("truth") else TABLES
 
 
-def input_checksums(cell: Mapping[str, Any], *, scores: Sequence[Path]) -> dict[str, str]:
+def input_checksums(
+    cell: Mapping[str, Any], *, scores: Sequence[Path], missing: Sequence[Path] = ()
+) -> dict[str, str]:
     """Checksum of every file that ``measure`` reads, by path: rows of the records, bytes of the true answers.
 
-    Raises RecordError for a record that is missing or broken.
+    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
     """
-    manifests = {str(path): records.metadata(path) for path in scores}
-    checksums = {path: str(manifest["content"]) for path, manifest in manifests.items()}
+    kind = _kind(cell["settings"])
+    checksums = usable_records.checksums(kind, scores)
     folders = cell["settings"].get("truth") or {}
-    measured = (
-        {(m["cell"]["benchmark"], m["cell"]["language"]) for m in manifests.values()} if folders else set()
-    )
+    scored = usable_records.readable(kind, scores) if folders else []
     for path in sorted(
-        known_truth.truth_file(folders, benchmark, language)
-        for benchmark, language in measured
-        if benchmark in folders
+        {
+            known_truth.truth_file(folders, names["benchmark"], names["language"])
+            for names in scored
+            if names["benchmark"] in folders
+        }
     ):
         checksums[str(path)] = files.sha256(path)
     return checksums
@@ -97,39 +112,74 @@ def measure(
 
     ``cell["settings"]``: bins, binning, normalise per candidate form, bootstrap_samples, seed, resource per
     language, sensitivity (bins, binning, normalise), and optionally truth, a folder of true answers per
-    benchmark. Raises MeasureError or RecordError before anything is written.
+    benchmark. ``missing`` are the paths of records that do not exist. These, failed results and records that cannot
+    be measured are rows of the table holes. Raises MeasureError or RecordError before anything is written, if no
+    record can be measured or the settings do not fit.
     """
     settings = cell["settings"]
-    score_set = ScoreSet([Path(path) for path in scores], settings)
+    usable, holes_found = usable_records.split(
+        _kind(settings), [Path(path) for path in scores], [Path(path) for path in missing]
+    )
+    gaps = holes.gaps(holes_found)
+    score_set = ScoreSet(usable, settings)
     results = in_threads(
-        score_set, lambda paths: _measure_condition(score_set, paths), score_set.by_condition()
+        score_set, lambda paths: _measure_condition(score_set, paths, gaps), score_set.by_condition()
     )
     cells = [cell for result in results for cell in result.cells]
-    pooled = [*cells, *pooling.pool_seeds(cells, settings["seed"])]
-    conventions = sensitivity.sensitivity_rows(cells)
+    rows = {"holes": [_hole_row(hole, settings) for hole in holes_found], **_rows(cells, gaps, settings)}
     recalibrated = [one for result in results for one in result.recalibrated]
-    rows: dict[str, list[dict[str, Any]]] = {
-        "cells": [cell.row for cell in cells],
-        "diagnostics": [cell.diagnostics for cell in cells],
-        "reliability": [row for cell in cells for row in cell.reliability],
-        "means": pooling.mean_rows(pooled),
-        "contrasts": contrasts.contrast_rows(pooled),
-        "sensitivity": conventions,
-        "claims": sensitivity.claim_rows(conventions, settings),
-        "recalibration": temperature_scaling.recalibration_rows(recalibrated),
-    }
+    if recalibrated:
+        measured = {cell.condition for cell in cells}
+        for condition in sorted(set(gaps) - measured):
+            recalibrated += temperature_scaling.empty_means(condition._asdict(), gaps[condition])
+    rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     if settings.get("truth"):
         pairs = [pair for result in results for pair in result.truth]
         # Every model is scored against the same truth, which needs one row per benchmark and language.
         truth = {cell_key(pair.truth): pair.truth for pair in pairs}
         rows[TRUTH] = [*(truth[key] for key in sorted(truth)), *(pair.cell for pair in pairs)]
     metadata = stamp()
-    for name, table_rows in rows.items():
+    for name in table_names(cell):
+        table_rows = rows[name]
         table = pd.DataFrame(table_rows, columns=COLUMNS.get(name))
         tables.write(table, Path(out) / f"{name}.parquet", {**metadata, "table": name, "settings": settings})
 
 
-def _measure_condition(score_set: ScoreSet, paths: Sequence[Path]) -> ConditionResults:
+def _rows(
+    cells: Sequence[MeasuredCell], gaps: Gaps, settings: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the tables over cells, by name."""
+    over_seeds, gaps_over_seeds = pooling.pool_seeds(cells, settings["seed"], gaps)
+    pooled, all_gaps = [*cells, *over_seeds], holes.joined(gaps, gaps_over_seeds)
+    conventions = sensitivity.sensitivity_rows(cells, gaps)
+    return {
+        "cells": [cell.row for cell in cells],
+        "diagnostics": [cell.diagnostics for cell in cells],
+        "reliability": [row for cell in cells for row in cell.reliability],
+        "means": pooling.mean_rows(pooled, all_gaps, settings["resource"]),
+        "contrasts": contrasts.contrast_rows(pooled, all_gaps),
+        "sensitivity": conventions,
+        "claims": sensitivity.claim_rows(conventions, settings, sensitivity.claim_holes(cells, gaps)),
+    }
+
+
+def _hole_row(hole: Hole, settings: Mapping[str, Any]) -> dict[str, Any]:
+    language = hole.cell["language"]
+    return {**hole.row, "resource": resource_level(settings, language, ", ".join(cell_key(hole.cell)))}
+
+
+def _kind(settings: Mapping[str, Any]) -> RecordKind:
+    """How score records are read: each is checked on its own, before any is measured."""
+
+    def question_ids(path: Path) -> list[str]:
+        questions = score_arrays.read(path)
+        known_truth.check(settings, questions)
+        return sorted(questions.question_id)
+
+    return RecordKind("score", "questions", usable_records.score_names, question_ids)
+
+
+def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -> ConditionResults:
     results, splits = ConditionResults(), []
     for path in paths:
         questions = score_arrays.read(path)
@@ -139,7 +189,8 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path]) -> ConditionR
             splits.append(split)
         if score_set.settings.get("truth") and (pair := known_truth.truth_rows(score_set, questions, log_p)):
             results.truth.append(pair)
-    results.recalibrated = temperature_scaling.recalibrate(score_set, splits)
+    missing = gaps.get(results.cells[0].condition, ())
+    results.recalibrated = temperature_scaling.recalibrate(score_set, splits, missing)
     return results
 
 

@@ -13,26 +13,25 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polycal.analysis import bootstrap, contrasts
+from polycal.analysis import bootstrap, contrasts, holes, usable_records
 from polycal.analysis.cell_metrics import MeasuredCell, reliability_rows
+from polycal.analysis.conditions import Condition
+from polycal.analysis.holes import Gaps
 from polycal.analysis.intervals import with_intervals
 from polycal.analysis.noise_floor import noise_floor
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import Resamples
+from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import records, tables
 from polycal.artifacts.manifests import Stamp
-from polycal.errors import PolycalError
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
-TABLES = ("next_token", "next_token_reliability", "next_token_contrasts")
+HOLES = "next_token_holes"
+TABLES = ("next_token", "next_token_reliability", "next_token_contrasts", HOLES)
 PROTOCOL = "next-token"
 FLOOR_SAMPLES = 50
 ALL = "all"
 """The language of the rows over all tokens."""
-
-
-class TokensError(PolycalError):
-    """TokenScore records that cannot be measured together; the message names the file."""
 
 
 def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -40,9 +39,14 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return TABLES
 
 
-def input_checksums(cell: Mapping[str, Any], *, tokens: Sequence[Path]) -> dict[str, str]:
-    """Checksum of every TokenScore record, by path. Raises RecordError if one is missing or broken."""
-    return {str(path): str(records.metadata(path)["content"]) for path in tokens}
+def input_checksums(
+    cell: Mapping[str, Any], *, tokens: Sequence[Path], missing: Sequence[Path] = ()
+) -> dict[str, str]:
+    """Checksum of every TokenScore record, by path.
+
+    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
+    """
+    return usable_records.checksums(KIND, tokens)
 
 
 def measure_next_token(
@@ -53,39 +57,60 @@ def measure_next_token(
     out: Path,
     stamp: Stamp,
 ) -> None:
-    """Write next_token, next_token_reliability and next_token_contrasts into the folder ``out``.
+    """Write the tables of TABLES into the folder ``out``.
 
-    ``missing`` are the records of the grid that do not exist. ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
-    ``contrasts.contrast_rows``, by language and over all tokens. Raises RecordError or TokensError before
-    anything is written.
+    ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
+    ``contrasts.contrast_rows``, by language and over all tokens. Failed and unusable records, and the paths
+    ``missing`` of those that do not exist, are rows of next_token_holes. Raises MeasureError or RecordError before
+    anything is written, if no record is usable.
     """
     cells: list[MeasuredCell] = []
-    first_of: dict[tuple[str, str], tuple[Path, pa.ChunkedArray]] = {}
-    for path in sorted(tokens):
+    usable, found = usable_records.split(KIND, tokens, missing)
+    for path in sorted(usable):
         metadata, table = records.metadata(path), records.read_tokens(path)
-        comparable = (str(metadata["cell"]["model"]), str(metadata["cell"]["heldout"]))
-        first_path, conversations = first_of.setdefault(comparable, (path, table["conversation"]))
-        if not conversations.equals(table["conversation"]):
-            raise TokensError(
-                f"{first_path} and {path} hold different conversations; make both from the same ones."
-            )
         languages = np.array([name or "unknown" for name in table["language"].to_pylist()], dtype=object)
         for language in [ALL, *sorted(set(languages))]:
             rows = np.arange(len(languages)) if language == ALL else np.flatnonzero(languages == language)
             cells.append(_measure_language(metadata, table.take(rows), language, cell["settings"]))
     single = [one for one in cells if one.cell["language"] != ALL]
     together = [one for one in cells if one.cell["language"] == ALL]
-    over_all = [row for row in contrasts.contrast_rows(together) if row["language"] == ALL]
-    found = {
+    gaps_of_all = holes.gaps(found)
+    over_all = [row for row in contrasts.contrast_rows(together, gaps_of_all) if row["language"] == ALL]
+    results = {
         "next_token": pd.DataFrame([one.row for one in cells]),
         "next_token_reliability": pd.DataFrame([row for one in cells for row in one.reliability]),
         "next_token_contrasts": pd.DataFrame(
-            [*contrasts.contrast_rows(single), *over_all], columns=contrasts.COLUMNS
+            [*contrasts.contrast_rows(single, _by_language(gaps_of_all, single)), *over_all],
+            columns=contrasts.COLUMNS,
         ),
+        HOLES: pd.DataFrame([hole.row for hole in found], columns=holes.COLUMNS),
     }
     facts = stamp()
-    for name, table in found.items():
+    for name, table in results.items():
         tables.write(table, out / f"{name}.parquet", {**facts, "table": name})
+
+
+def _names(cell: Mapping[str, Any]) -> dict[str, str]:
+    """CELL_KEYS of the cell of a record, over all its languages."""
+    checkpoint = {name: str(cell.get(name, NONE)) for name in CHECKPOINT_KEYS}
+    named = {"model": str(cell["model"]), "benchmark": str(cell["heldout"])}
+    return {**checkpoint, **named, "protocol": PROTOCOL, "language": ALL}
+
+
+def _conversations(path: Path) -> list[str]:
+    """The conversation of each token of a record, which is checked. Raises RecordError."""
+    return [str(number) for number in records.read_tokens(path)["conversation"].to_pylist()]
+
+
+KIND = RecordKind("score_next_token", "conversations", _names, _conversations)
+
+
+def _by_language(gaps: Gaps, cells: Sequence[MeasuredCell]) -> dict[Condition, set[str]]:
+    """The languages of missing records: those of the same conversations in the records that are there."""
+    languages: dict[str, set[str]] = {}
+    for cell in cells:
+        languages.setdefault(cell.cell["benchmark"], set()).add(cell.cell["language"])
+    return {condition: languages.get(condition.benchmark, set()) for condition in gaps}
 
 
 def token_outcomes(table: pa.Table, vocabulary: int) -> QuestionOutcomes:
@@ -108,12 +133,7 @@ def token_outcomes(table: pa.Table, vocabulary: int) -> QuestionOutcomes:
 def _measure_language(
     metadata: Mapping[str, Any], table: pa.Table, language: str, settings: Mapping[str, Any]
 ) -> MeasuredCell:
-    cell = {
-        **{name: str(metadata["cell"].get(name, NONE)) for name in CHECKPOINT_KEYS},
-        "benchmark": str(metadata["cell"]["heldout"]),
-        "protocol": PROTOCOL,
-        "language": language,
-    }
+    cell = {**_names(metadata["cell"]), "language": language}
     bins, binning = settings["bins"], settings["binning"]
     values = token_outcomes(table, metadata["vocabulary"])
     conversation, cluster = np.unique(table["conversation"].to_numpy(), return_inverse=True)

@@ -1,6 +1,5 @@
-"""The Score files of a study, checked against each other, with the settings and resamples that they share."""
+"""The Score files of a study that are measured, with the settings and resamples that they share."""
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,9 @@ from polycal.vocabulary import RESOURCE_LEVELS
 class ScoreSet:
     """Score files with their cells, in the order of CELL_KEYS, and one set of resamples per benchmark.
 
-    Raises MeasureError, before anything is measured, for files that cannot share a table: no file, two files
-    of one cell, a language of unknown resource level, a candidate form without a normalisation, or checkpoints
-    of one model that were scored on different questions of a language.
+    ``usable_records`` chooses files of different cells, with the same questions for all checkpoints of a model.
+    Raises MeasureError, before anything is measured, for no file, a language of unknown resource level, or a
+    candidate form without a normalisation.
     """
 
     files: list[Path]
@@ -38,10 +37,6 @@ class ScoreSet:
         pairs = sorted(
             ((score_arrays.cell_of(path), path) for path in self.files), key=lambda pair: cell_key(pair[0])
         )
-        for (cell, path), (next_cell, next_path) in itertools.pairwise(pairs):
-            if cell_key(cell) == cell_key(next_cell):
-                names = ", ".join(cell_key(cell))
-                raise MeasureError(f"{path} and {next_path} hold the same cell: {names}.")
         self.cells, self.files = [cell for cell, _ in pairs], [path for _, path in pairs]
         self._check_settings()
         self.resamples = {
@@ -51,11 +46,7 @@ class ScoreSet:
 
     def _check_settings(self) -> None:
         for path, cell in zip(self.files, self.cells, strict=True):
-            language = str(cell["language"])
-            if self.settings["resource"].get(language) not in RESOURCE_LEVELS:
-                raise MeasureError(
-                    f"{path}: resource level of language {language!r} is unknown; it must be high, mid or low."
-                )
+            resource_level(self.settings, str(cell["language"]), path)
             form = str((cell.get("settings") or {}).get("candidates", "letters"))
             if form not in self.settings["normalise"]:
                 raise MeasureError(f"{path}: no normalisation is set for candidates {form!r}.")
@@ -64,12 +55,9 @@ class ScoreSet:
         """The question ids of each benchmark, in the order of its first file."""
         # Other files usually have the same order, so that their columns need no sorting.
         ids: dict[str, dict[str, None]] = {}
-        first: dict[tuple[str, ...], tuple[Path, pa.ChunkedArray]] = {}
         last: pa.ChunkedArray | None = None
         for cell, path in zip(self.cells, self.files, strict=True):
             column = _question_id_column(path)
-            comparable = tuple(str(cell[name]) for name in ("model", "benchmark", "protocol", "language"))
-            _check_same_questions(*first.setdefault(comparable, (path, column)), path, column)
             known = ids.setdefault(str(cell["benchmark"]), {})
             if last is None or not known or not column.equals(last):
                 known.update(dict.fromkeys(column.to_pylist()))
@@ -92,22 +80,18 @@ class ScoreSet:
         return list(groups.values())
 
 
+def resource_level(settings: Mapping[str, Any], language: str, where: Path | str) -> str:
+    """The resource level of a language. Raises MeasureError, which names ``where``, if it is unknown."""
+    level = settings["resource"].get(language)
+    if level not in RESOURCE_LEVELS:
+        raise MeasureError(
+            f"{where}: resource level of language {language!r} is unknown; it must be high, mid or low."
+        )
+    return str(level)
+
+
 def _question_id_column(path: Path) -> pa.ChunkedArray:
     try:
         return pq.ParquetFile(path).read(columns=["question_id"])["question_id"]
     except (OSError, KeyError, pa.ArrowInvalid):
         return records.read_scores(path)["question_id"]  # raises RecordError with the reason
-
-
-def _check_same_questions(
-    path: Path, ids: pa.ChunkedArray, other_path: Path, other_ids: pa.ChunkedArray
-) -> None:
-    if ids.equals(other_ids):
-        return
-    first, second = set(ids.to_pylist()), set(other_ids.to_pylist())
-    if first != second:
-        raise MeasureError(
-            f"{path} and {other_path} cannot be compared: {len(first - second)} question(s) are only in the first "
-            f"and {len(second - first)} only in the second (such as {min(first ^ second)!r}); score both on the "
-            "same questions."
-        )

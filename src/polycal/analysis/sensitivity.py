@@ -5,13 +5,20 @@ number of conventions under which it holds and the names of those that reverse i
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from polycal.analysis.cell_metrics import Convention, MeasuredCell
-from polycal.analysis.conditions import DATA_MINUS_DATA, TUNED_MINUS_BASE, UNSMOOTHED, Condition
-from polycal.analysis.contrasts import paired
+from polycal.analysis.conditions import (
+    SMOOTHED_MINUS_UNSMOOTHED,
+    TUNED_MINUS_BASE,
+    UNSMOOTHED,
+    Condition,
+)
+from polycal.analysis.contrasts import Pair, paired
+from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.pooling import by_condition
 from polycal.vocabulary import ACCURACY_TOLERANCE
 
@@ -27,7 +34,7 @@ COLUMNS = (
     "estimate",
     "holds",
 )
-CLAIM_COLUMNS = (*CLAIM_KEYS, "conventions", "holds", "estimate", "least", "most", "reversed_by")
+CLAIM_COLUMNS = (*CLAIM_KEYS, "conventions", "holes", "holds", "estimate", "least", "most", "reversed_by")
 
 TUNING = ("tuning_raises_overconfidence", "tuning_raises_ece")
 SMOOTHING = ("smoothing_cuts_ece", "smoothing_keeps_accuracy")
@@ -39,7 +46,32 @@ METRIC_OF_CLAIM = {
 }
 
 
-def sensitivity_rows(cells: Sequence[MeasuredCell]) -> list[dict[str, Any]]:
+ClaimHoles = Mapping[tuple[str, ...], Mapping[str, int]]
+"""For each claim, by CLAIM_KEYS: the protocols in which languages are missing, and how many."""
+
+
+def _claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, tuple[str, ...]]]:
+    """The pairs of conditions that claims are about, with the names of these claims."""
+    for pair in paired(by_condition(cells, gaps), gaps):
+        if pair.contrast == TUNED_MINUS_BASE and pair.condition.beta == UNSMOOTHED:
+            yield pair, TUNING
+        elif pair.contrast == SMOOTHED_MINUS_UNSMOOTHED:
+            yield pair, SMOOTHING
+
+
+def claim_holes(cells: Sequence[MeasuredCell], gaps: Gaps) -> dict[tuple[str, ...], dict[str, int]]:
+    """The claims about pairs of conditions that lack a language by ``gaps``: ClaimHoles."""
+    found: dict[tuple[str, ...], dict[str, int]] = {}
+    for pair, claims in _claimed(cells, gaps):
+        if pair.holes:
+            names = pair.condition._asdict()
+            for claim in [name + end for name in claims for end in ("", "_everywhere")]:
+                key = (claim, *(names[name] for name in CLAIM_KEYS[1:]))
+                found.setdefault(key, {})[names["protocol"]] = pair.holes
+    return found
+
+
+def sensitivity_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[dict[str, Any]]:
     """Every claim about every tuned condition, under every convention.
 
     Claims, with what ``estimate`` is and when it ``holds``:
@@ -50,24 +82,19 @@ def sensitivity_rows(cells: Sequence[MeasuredCell]) -> list[dict[str, Any]]:
     - smoothing_keeps_accuracy: accuracy minus the unsmoothed model's; ≥ −ACCURACY_TOLERANCE
 
     ``weighting``: language, the plain mean over languages, or level, the mean of the resource levels' means.
-    A claim's name with ``_everywhere`` is about the language with the least estimate (weighting each).
+    A claim's name with ``_everywhere`` is about the language with the least estimate (weighting each). Pairs of
+    conditions that lack a language by ``gaps`` have no rows.
     """
     rows: list[dict[str, Any]] = []
-    for contrast, members, references in paired(by_condition(cells)):
-        shared = sorted(set(members) & set(references))
-        tuning = contrast == TUNED_MINUS_BASE
-        if (
-            not shared
-            or contrast == DATA_MINUS_DATA
-            or (tuning and members[shared[0]].cell["beta"] != UNSMOOTHED)
-        ):
+    for pair, claims in _claimed(cells, gaps):
+        if pair.holes:
             continue
         tuned, reference = (
-            [members[language] for language in shared],
-            [references[language] for language in shared],
+            [pair.members[language] for language in pair.shared],
+            [pair.references[language] for language in pair.shared],
         )
         for convention in tuned[0].under_conventions:
-            for claim in TUNING if tuning else SMOOTHING:
+            for claim in claims:
                 if convention.metric == METRIC_OF_CLAIM[claim] and all(
                     convention in cell.under_conventions for cell in (*tuned, *reference)
                 ):
@@ -112,25 +139,35 @@ def check_claim(
         }
 
 
-def claim_rows(sensitivity: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def claim_rows(
+    sensitivity: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    holes: ClaimHoles = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """One row per claim, model, data, recipe, β, seed and benchmark, over its conventions and protocols.
 
     ``estimate`` is the one under the default convention of the first protocol, ``least`` and ``most`` are the
-    extremes, and ``reversed_by`` names the conventions under which the claim does not hold.
+    extremes, and ``reversed_by`` names the conventions under which the claim does not hold. ``conventions`` counts
+    those of protocols without a hole, the column ``holes`` the languages that are missing in the others.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in sensitivity:
         groups.setdefault(tuple(row[name] for name in CLAIM_KEYS), []).append(row)
+    for group in sorted(holes):
+        groups.setdefault(group, [])
     table = []
     for group, members in groups.items():
-        values = [row["estimate"] for row in members]
-        default = [row["estimate"] for row in members if _is_default(row, settings)]
+        values = [row["estimate"] for row in members] or [float("nan")]
+        default = [row for row in members if _is_default(row, settings)]
+        missing = holes.get(group, {})
+        known = bool(default) and all(default[0]["protocol"] < protocol for protocol in missing)
         table.append(
             {
                 **dict(zip(CLAIM_KEYS, group, strict=True)),
                 "conventions": len(members),
+                "holes": sum(missing.values()),
                 "holds": sum(row["holds"] for row in members),
-                "estimate": default[0] if default else float("nan"),
+                "estimate": default[0]["estimate"] if known else float("nan"),
                 "least": float(np.min(values)),
                 "most": float(np.max(values)),
                 "reversed_by": "; ".join(_describe(row) for row in members if not row["holds"]),

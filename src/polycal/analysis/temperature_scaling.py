@@ -6,7 +6,7 @@ everywhere, on each language, or on each resource level. Every checkpoint is tre
 Intervals come from the paired bootstrap samples, with the temperature fitted anew in each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ COLUMNS = (
     "temperature_low",
     "temperature_high",
     "n",
+    "holes",
     *(name + end for name in bootstrap.METRICS for end in ("", "_low", "_high")),
     *REDUCTION,
 )
@@ -47,7 +48,8 @@ COLUMNS = (
 class Recalibrated:
     """METRICS of one cell under one method, estimated [9] and in the bootstrap samples [R, 9].
 
-    ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions.
+    ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions. ``holes`` is
+    the number of languages whose absence prevents a mean, all of whose values are then NaN.
     """
 
     cell: dict[str, str]
@@ -57,14 +59,19 @@ class Recalibrated:
     n: int
     estimate: Array
     samples: Array
+    holes: int = 0
 
 
-def recalibrate(score_set: ScoreSet, languages: Sequence[LanguageSplit]) -> list[Recalibrated]:
+def recalibrate(
+    score_set: ScoreSet, languages: Sequence[LanguageSplit], missing: Collection[str] = ()
+) -> list[Recalibrated]:
     """One condition under every method, in every language and for their mean.
 
-    The English fit is left out if English is not among the languages.
+    The English fit is left out if English is not among the languages. If languages are ``missing``, their mean is
+    empty, and the fits that they are a part of are left out.
     """
     results: list[Recalibrated] = []
+    lost = {score_set.settings["resource"].get(language) for language in missing}
     pools: dict[str, list[LanguageSplit]] = {}
     for language in languages:
         pools.setdefault(language.resource, []).append(language)
@@ -73,17 +80,43 @@ def recalibrate(score_set: ScoreSet, languages: Sequence[LanguageSplit]) -> list
     shared = {name: fit([language.fit for language in members]) for name, members in pools.items()}
     for language in languages:
         ones = np.ones(len(language.evaluation.weights))
-        fits = {"none": (1.0, ones), "language": fit([language.fit]), "resource": shared[language.resource]}
+        fits = {"none": (1.0, ones), "language": fit([language.fit])}
+        if language.resource not in lost:
+            fits["resource"] = shared[language.resource]
         if "english" in shared:
             fits["english"] = shared["english"]
         results.extend(
             _apply(score_set, language, method, *fits[method]) for method in METHODS if method in fits
         )
+    if missing and languages:
+        return [*results, *empty_means(languages[0].cell, missing, [language.cell for language in languages])]
     for method in METHODS:
         members = [result for result in results if result.method == method]
         if members:
             results.append(_mean(members))
     return results
+
+
+def empty_means(
+    condition: Mapping[str, str], missing: Collection[str], cells: Sequence[Mapping[str, str]] = ()
+) -> list[Recalibrated]:
+    """The means over languages of a condition some of whose languages are ``missing``; ``cells`` are there."""
+    english = "en" in {*missing, *(cell["language"] for cell in cells)}
+    values = np.full(len(bootstrap.METRICS), np.nan)
+    return [
+        Recalibrated(
+            cell={**condition, "language": "mean"},
+            method=method,
+            temperature=float("nan"),
+            temperatures=values[:1],
+            n=0,
+            estimate=values,
+            samples=values[None],
+            holes=len(missing),
+        )
+        for method in METHODS
+        if method != "english" or english
+    ]
 
 
 def fit(parts: Sequence[QuestionSplit]) -> tuple[float, Array]:
@@ -199,6 +232,7 @@ def _row(result: Recalibrated, reference: Recalibrated | None) -> dict[str, Any]
         "temperature_low": float(low),
         "temperature_high": float(high),
         "n": result.n,
+        "holes": result.holes,
         **with_intervals(bootstrap.METRICS, result.estimate, result.samples),
         **dict(zip(REDUCTION, reduction, strict=True)),
     }

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from polycal.report import study_tables
+from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import BetaSweep, StudyTables
 from polycal.vocabulary import NONE
 
@@ -15,7 +15,8 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
     """The β of lowest ECE that keeps accuracy: a row per sweep and language, the mean over languages last.
 
     A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. Of equal ECE the lower β is best.
-    A sweep without β = 0, or with nothing else, has no row. ``ece_change`` and ``accuracy_change`` against β
+    A sweep without β = 0, or with nothing else, has no row; a language in which one of the checkpoints has no result
+    has a row without values. ``ece_change`` and ``accuracy_change`` against β
     = 0 have 95% intervals that treat the best β as chosen beforehand, so they are slightly optimistic.
     """
     rows = []
@@ -23,6 +24,9 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
         for language, settings in by_language(study, sweep):
             tuned = settings[settings.value >= 0]
             if not (tuned.value == 0).any() or len(tuned) < 2:
+                continue
+            if tuned.ece.isna().any():
+                rows.append({**sweep._asdict(), "language": language, "best_beta": study_holes.FAILED})
                 continue
             unsmoothed = tuned[tuned.value == 0].iloc[0]
             accurate = tuned[tuned.accuracy > unsmoothed.accuracy - ALLOWED_LOSS]
@@ -60,11 +64,13 @@ def _changes(study: StudyTables, sweep: BetaSweep, language: str, beta: str) -> 
 def by_language(study: StudyTables, sweep: BetaSweep) -> list[tuple[str, pd.DataFrame]]:
     """For each language, by resource level, and then for their mean: the settings of a sweep by ascending β.
 
-    Columns: language, beta, ``value`` (β as a number, -1 for the base model), accuracy, ece, ece_floor.
+    A cell without a result has a row without numbers. Columns: language, beta, ``value`` (β as a number, -1 for the base model), accuracy, ece, ece_floor.
     """
-    cells, means = study.rows("cells", sweep), study.rows("means", sweep)
+    cells, means = study.rows_with_holes("cells", sweep), study.rows("means", sweep)
     overall = means[means.group == "all"].assign(language=MEAN)
-    overall["ece_floor"] = overall.beta.map(cells.groupby("beta").ece_floor.mean())
+    overall["ece_floor"] = overall.beta.map(
+        study_tables.complete_means(cells, "beta", ["ece_floor"]).ece_floor
+    )
     columns = ["language", "beta", "accuracy", "ece", "ece_floor"]
     rows = pd.concat([cells[columns], overall[columns]])
     rows["value"] = [-1.0 if beta == NONE else float(beta) for beta in rows.beta]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import ACCURACY_TOLERANCE, NONE, RESOURCE_LEVELS
 
@@ -19,11 +20,15 @@ class ClaimCheck:
 
     claim: str
     measured: str
-    agrees: Literal["yes", "partly", "no"]
+    agrees: Literal["yes", "partly", "no", "unknown"]
 
 
 def claim_checks(study: StudyTables) -> list[ClaimCheck]:
-    """A check per claim, benchmark and protocol; empty for a study without tuned checkpoints."""
+    """A check per claim, benchmark and protocol; empty for a study without tuned checkpoints.
+
+    It is about the comparisons that are there. If one is missing, the sentence says so, and a claim does not agree
+    wholly: at best partly, and it is unknown if all are missing.
+    """
     contrasts = study.get("contrasts")
     if contrasts.empty:
         return []
@@ -38,11 +43,14 @@ def claim_checks(study: StudyTables) -> list[ClaimCheck]:
 def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
     means = ["mean", "all", *RESOURCE_LEVELS]
     tuned = contrasts[(contrasts.contrast == "tuned_minus_base") & (contrasts.beta == "0")]
+    # each row of a mean says how many of its languages are missing
+    over_languages = tuned[(tuned.language == "mean") & (tuned.metric == "gap")]
+    lost = int(study_tables.hole_counts(over_languages).sum())
     tuned = tuned[~tuned.language.isin(means)]
-    if len(gap := tuned[tuned.metric == "gap"]):
-        yield _overconfidence(gap, where)
-    if len(accuracy := tuned[tuned.metric == "accuracy"]):
-        yield _accuracy_after_tuning(accuracy, where)
+    if len(gap := tuned[tuned.metric == "gap"]) or lost:
+        yield _overconfidence(gap, lost, where)
+    if len(accuracy := tuned[tuned.metric == "accuracy"]) or lost:
+        yield _accuracy_after_tuning(accuracy, lost, where)
     smoothed = contrasts[(contrasts.contrast == "smoothed_minus_unsmoothed") & (contrasts.language == "mean")]
     for beta in sorted(set(smoothed.beta), key=float):
         ece = smoothed[(smoothed.metric == "ece") & (smoothed.beta == beta)]
@@ -53,55 +61,86 @@ def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
                 yield _smoothing_keeps_accuracy(accuracy, beta, where)
 
 
-def _overconfidence(gap: pd.DataFrame, where: str) -> ClaimCheck:
+def _overconfidence(gap: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
+    claim = "Tuning on instruction data makes models over-confident in every language, also in unseen ones."
+    if gap.empty:
+        return _unknown(claim, where)
     certain = int((gap.low > 0).sum())
     return ClaimCheck(
-        "Tuning on instruction data makes models over-confident in every language, also in unseen ones.",
+        claim,
         f"{where}: confidence minus accuracy rose in {int((gap.difference > 0).sum())} of {len(gap)} cells"
-        f" (interval above zero in {certain}), by {gap.difference.mean():.3f} on average.",
-        _agreement(certain == len(gap), bool((gap.difference > 0).all())),
+        f" (interval above zero in {certain}), by {gap.difference.mean():.3f} on average.{_lost_cells(lost)}",
+        _agreement(certain == len(gap) and not lost, bool((gap.difference > 0).all())),
     )
 
 
-def _accuracy_after_tuning(accuracy: pd.DataFrame, where: str) -> ClaimCheck:
+def _lost_cells(lost: int) -> str:
+    return f" Not compared, because a result is missing: {lost}." if lost else ""
+
+
+def _unknown(claim: str, where: str) -> ClaimCheck:
+    return ClaimCheck(claim, f"{where}: cannot be checked, because results are missing.", "unknown")
+
+
+def _accuracy_after_tuning(accuracy: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
+    if accuracy.empty:
+        return _unknown("Tuning does not raise accuracy.", where)
     gained = int((accuracy.low > 0).sum())
+    few = gained <= 0.05 * len(accuracy)
     return ClaimCheck(
         "Tuning does not raise accuracy.",
         f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; the interval is above"
-        f" zero in {gained} of {len(accuracy)} cells.",
+        f" zero in {gained} of {len(accuracy)} cells.{_lost_cells(lost)}",
         # by chance alone one interval in forty is above zero
-        _agreement(gained <= 0.05 * len(accuracy), bool(accuracy.difference.mean() <= 0)),
+        _agreement(few and not lost, few if lost else bool(accuracy.difference.mean() <= 0)),
     )
 
 
 def _smoothing_lowers_ece(ece: pd.DataFrame, beta: str, where: str) -> ClaimCheck:
     published = beta == PUBLISHED_BETA
+    size = ", by up to half (published: 0.171 to 0.087)" if published else ""
+    claim = f"Smoothing with β = {beta} lowers ECE{size}."
+    ece, lost = _there(ece)
+    if ece.empty:
+        return _unknown(claim, where)
     reductions = "; ".join(
         f"{row['model']} on {row['data']} {relative_reduction(row)}" for row in ece.to_dict("records")
     )
-    size = ", by up to half (published: 0.171 to 0.087)" if published else ""
     halved = not published or ece.relative_ece_reduction.max() >= 0.4
     return ClaimCheck(
-        f"Smoothing with β = {beta} lowers ECE{size}.",
-        f"{where}: relative reduction of ECE: {reductions}.",
+        claim,
+        f"{where}: relative reduction of ECE: {reductions}{lost}.",
         _agreement(
-            bool((ece.relative_ece_reduction_low > 0).all() and halved),
+            bool((ece.relative_ece_reduction_low > 0).all() and halved and not lost),
             bool((ece.relative_ece_reduction > 0).all()),
         ),
     )
 
 
 def _smoothing_keeps_accuracy(accuracy: pd.DataFrame, beta: str, where: str) -> ClaimCheck:
+    claim = f"Smoothing with β = {beta} changes accuracy by at most {ACCURACY_TOLERANCE}."
+    accuracy, lost = _there(accuracy)
+    if accuracy.empty:
+        return _unknown(claim, where)
     largest = accuracy.iloc[int(accuracy.difference.abs().to_numpy().argmax())]
     return ClaimCheck(
-        f"Smoothing with β = {beta} changes accuracy by at most {ACCURACY_TOLERANCE}.",
+        claim,
         f"{where}: the largest change is {largest.difference:+.3f} [{largest.low:+.3f}, {largest.high:+.3f}]"
-        f" ({largest.model} on {largest.data}).",
+        f" ({largest.model} on {largest.data}){lost}.",
         _agreement(
-            bool(accuracy.difference.abs().max() <= ACCURACY_TOLERANCE),
+            bool(accuracy.difference.abs().max() <= ACCURACY_TOLERANCE and not lost),
             bool(accuracy.difference.min() >= -ACCURACY_TOLERANCE),
         ),
     )
+
+
+def _there(means: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The contrasts of means over languages that lack no cell, and words that name the others."""
+    holes = study_tables.hole_counts(means) > 0
+    named = [
+        f"{row['model']} on {row['data']} {study_holes.FAILED}" for row in means[holes].to_dict("records")
+    ]
+    return means[~holes], "".join(f"; {words}" for words in named)
 
 
 def relative_reduction(contrast: Mapping[Any, Any]) -> str:
@@ -123,9 +162,10 @@ def summary(study: StudyTables) -> list[str]:
     means = means[means.group == "all"]
     paragraphs = []
     for (benchmark, protocol), scored in means.groupby(["benchmark", "protocol"]):
-        levels = scored.groupby("beta")[["accuracy", "confidence", "ece"]].mean()
+        levels = study_tables.complete_means(scored, "beta", ["accuracy", "confidence", "ece"])
         by_beta = {str(beta): row for beta, row in levels.to_dict("index").items()}
-        sentences = [f"{benchmark}, {protocol}, mean over {int(scored.languages.max())} languages."]
+        languages = int((scored.languages + study_tables.hole_counts(scored)).max())
+        sentences = [f"{benchmark}, {protocol}, mean over {languages} languages."]
         if NONE in by_beta:
             sentences.append(f"Base models: {_levels(by_beta[NONE])}.")
         if "0" in by_beta:
@@ -139,6 +179,8 @@ def summary(study: StudyTables) -> list[str]:
 
 
 def _levels(row: Mapping[Any, float]) -> str:
+    if pd.isna(row["ece"]):
+        return "no mean, because cells are missing"
     return f"accuracy {row['accuracy']:.1%}, confidence {row['confidence']:.1%}, ECE {row['ece']:.3f}"
 
 
@@ -148,8 +190,8 @@ def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
     if table.empty:
         return ""
     chosen = table[(table.benchmark == benchmark) & (table.protocol == protocol) & (table.language == "mean")]
-    ece = chosen[chosen.beta == "0"].groupby("method").ece.mean()
-    if not {"none", "english"} <= set(ece.index):
+    ece = study_tables.complete_means(chosen[chosen.beta == "0"], "method", ["ece"]).ece
+    if not {"none", "english"} <= set(ece.index) or ece[["none", "english"]].isna().any():
         return ""
     return (
         "A single temperature, fitted on English questions after training, changes the ECE of the unsmoothed"

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from polycal.analysis import usable_records
 from polycal.artifacts import files, records
 from polycal.artifacts.manifests import Stamp
 from polycal.audit import lineage
@@ -22,12 +23,14 @@ from polycal.report import (
     provenance_section,
     sensitivity_table,
     snakemake_report,
+    study_holes,
     study_tables,
     tables,
 )
 from polycal.report.costs import costs
 from polycal.report.figures import draw
 from polycal.report.study_tables import StudyTables
+from polycal.vocabulary import CELL_KEYS, NONE
 
 MANIFEST, LANDING_PAGE = "report.json", "landing.yaml"
 """Files of the study's folder ``provenance``."""
@@ -57,7 +60,7 @@ def report(
     """Write tables, figures, the page ``out`` and the folder ``provenance`` of a study.
 
     ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid;
-    those that do not exist are listed as missing. Of each file of ``conversations`` that exists, the page
+    those that do not exist are listed as missing, unless the table of holes names their cell. Of each file of ``conversations`` that exists, the page
     says what it contains. Returns all files except ``out``. Raises StudyError if a measured table is missing.
     """
     folder = out.parent
@@ -131,19 +134,25 @@ def page(
     first_rows = tables.numbers(study)[tables.KEYS].to_dict("records")
     pair_rows = tables.pairs(study).to_dict("records")
     scored = set(study["cells"].language)
+    holes = study_holes.of_study(study)
     return environment.get_template("report.html.j2").render(
         name=name,
         summary=findings.summary(study),
         claims=findings.claim_checks(study),
+        failed=study_holes.FAILED,
+        hole_counts=study_holes.counts(study),
+        holes=study_holes.grouped(holes, study_tables.distinguishing(holes)),
         first=_table(tables.table_one(study)),
+        first_reasons=[study_holes.reasons(holes, row) for row in first_rows],
         pairs=_table(tables.data_sets(study)),
+        pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
         conventions=_table(sensitivity_table.conventions(study)),
         kinds=captions.FIGURE_KINDS,
         figures=[_figure(path) for path in figures],
         data=[_instruction_set(path, scored) for path in conversations if path.exists()],
         origins=settings.get("origins", []),
         acceptances=lineage.acceptances_behind(nodes),
-        missing=[str(path) for path in scores if not path.exists()],
+        missing=_unnamed(scores, holes),
         first_records=provenance_section.records_of_rows(first_rows, nodes),
         pair_records=provenance_section.records_of_rows(pair_rows, nodes),
         table_anchors=provenance_section.table_anchors(nodes),
@@ -151,6 +160,18 @@ def page(
         costs=costs(nodes),
         settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
     )
+
+
+def _unnamed(scores: Sequence[Path], holes: pd.DataFrame) -> list[str]:
+    """The records that do not exist and whose cell is not among ``holes``."""
+    named = set(holes[list(CELL_KEYS)].itertuples(index=False, name=None))
+    missing = [path for path in scores if not path.exists()]
+    cells = [usable_records.cell_in_path(path) for path in missing]
+    return [
+        str(path)
+        for path, cell in zip(missing, cells, strict=True)
+        if tuple(cell.get(name, NONE) for name in CELL_KEYS) not in named
+    ]
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from polycal.artifacts import files, records
 from polycal.errors import PolycalError
-from polycal.report import findings, study_tables
+from polycal.report import findings, study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 from polycal.report.table_formats import markdown
 from polycal.study import paths
@@ -29,10 +29,17 @@ def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
 
     ``provenance.json`` lists the score records and measured tables. The short table of the study's first
     benchmark replaces the text between the marks in ``readme``. Returns the copied files. Raises
-    PublicationError if a record was made by uncommitted code, or if a file or the marks are missing.
+    PublicationError if a cell has no result, a record was made by uncommitted code, or a file or the marks are
+    missing.
     """
     before, after = _around_table(readme)
     study = study_tables.read(folder, {})
+    if lost := study_holes.counts(study):
+        first = study_holes.of_study(study).iloc[0]
+        raise PublicationError(
+            f"{folder}: {' and '.join(lost)} have no result, such as {', '.join(first[list(CELL_KEYS)])}"
+            f" ({first.stage}: {first.reason.rstrip('.')}); publish a study without missing cells."
+        )
     sources = sorted((_published(path) for path in _score_records(study)), key=lambda source: source["path"])
     unclean = [source["path"] for source in sources if source["dirty"]]
     if unclean:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 
 CLAIMS = {
@@ -33,25 +34,47 @@ def conventions(study: StudyTables) -> pd.DataFrame:
 
     ``Reversed under`` names the choices (protocol, normalisation, bins, weighting) under which the claim
     fails in at least half of the cases and clearly more often than overall. The table ``claims`` lists every
-    convention.
+    convention. A comparison that lacks a cell is not counted, which ``Holds`` says.
     """
-    table = study.get("sensitivity")
+    table, claims = study.get("sensitivity"), study.get("claims")
+    lost = claims[study_tables.hole_counts(claims) > 0]
     rows = []
-    for claim, title in CLAIMS.items() if len(table) else ():
-        for (beta, benchmark), cases in table[table.claim == claim].groupby(["beta", "benchmark"]):
+    for claim, title in CLAIMS.items():
+        keys = set[tuple[str, str]]()
+        for part in (table, lost):
+            if len(part):
+                named = part[part.claim == claim]
+                keys |= set(zip(named.beta, named.benchmark, strict=True))
+        for beta, benchmark in sorted(keys):
             rows.append(
                 {
                     "Claim": title,
                     "β": beta,
                     "Benchmark": benchmark,
-                    "Holds": f"{cases.holds.sum()} of {len(cases)}",
-                    "Least": f"{cases.estimate.min():+.3f}",
-                    "Median": f"{cases.estimate.median():+.3f}",
-                    "Most": f"{cases.estimate.max():+.3f}",
-                    "Reversed under": "; ".join(_reversing_choices(cases)),
+                    **_counted(_about(table, claim, beta, benchmark), _about(lost, claim, beta, benchmark)),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _about(table: pd.DataFrame, claim: str, beta: str, benchmark: str) -> pd.DataFrame:
+    if table.empty:
+        return table
+    return table[(table.claim == claim) & (table.beta == beta) & (table.benchmark == benchmark)]
+
+
+def _counted(cases: pd.DataFrame, lost: pd.DataFrame) -> dict[str, str]:
+    """How often a claim holds in ``cases``, and how many comparisons lack a cell."""
+    not_counted = f"{len(lost)} {study_holes.FAILED}" if len(lost) else ""
+    if cases.empty:
+        return {"Holds": not_counted, **dict.fromkeys(("Least", "Median", "Most", "Reversed under"), "")}
+    return {
+        "Holds": "; ".join(filter(None, (f"{cases.holds.sum()} of {len(cases)}", not_counted))),
+        "Least": f"{cases.estimate.min():+.3f}",
+        "Median": f"{cases.estimate.median():+.3f}",
+        "Most": f"{cases.estimate.max():+.3f}",
+        "Reversed under": "; ".join(_reversing_choices(cases)),
+    }
 
 
 def _reversing_choices(cases: pd.DataFrame) -> list[str]:

@@ -1,6 +1,6 @@
 """The measured tables of a study as the report reads them, and names of checkpoints and languages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -86,6 +86,24 @@ class StudyTables:
         chosen["setting"] = [setting_name(beta) for beta in chosen.beta]
         return chosen
 
+    def rows_with_holes(self, table: str, sweep: BetaSweep) -> pd.DataFrame:
+        """``rows`` of a table with a row per cell, and a row without numbers for each cell that has no result."""
+        rows = self.rows(table, sweep)
+        if not len(self.get("holes")):
+            return rows
+        return pd.concat(
+            [rows, self.rows("holes", sweep).drop(columns=["stage", "reason"])], ignore_index=True
+        )
+
+    def levels(self) -> dict[str, str]:
+        """The resource level of each language of the grid."""
+        tables = [self["cells"], *([holes] if len(holes := self.get("holes")) else [])]
+        return {
+            code: level
+            for table in tables
+            for code, level in zip(table.language, table.resource, strict=True)
+        }
+
     def condition_of(self, sweep: BetaSweep) -> dict[str, str]:
         """What distinguishes a sweep from others of its model and data set: base seed, recipe, seed."""
         keys = self.condition or distinguishing(self["cells"])
@@ -151,6 +169,17 @@ def languages_in_order(rows: pd.DataFrame) -> list[str]:
     """The language codes that occur, by resource level (high first), then by code."""
     levels = dict(zip(rows.language, rows.resource, strict=True))
     return sorted(levels, key=lambda code: (RESOURCE_LEVELS.index(levels[code]), code))
+
+
+def complete_means(rows: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Means of ``columns`` over the rows of each value of ``by``; NaN where a row has no value."""
+    known = rows[list(columns)].notna().groupby(rows[by]).all()
+    return rows.groupby(by)[list(columns)].mean().where(known)
+
+
+def hole_counts(table: pd.DataFrame) -> pd.Series:
+    """How many cells are missing for each row of a table over several cells."""
+    return table["holes"] if "holes" in table else pd.Series(0, index=table.index)
 
 
 def distinguishing(rows: pd.DataFrame) -> list[str]:

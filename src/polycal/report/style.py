@@ -18,6 +18,8 @@ PATH_COLOUR = "#999999"
 """Of the line that connects the settings of a sweep."""
 BAR_COLOUR = "#dddddd"
 NOTE_COLOUR = "#555555"
+HOLE_COLOUR = "#a63f00"
+"""Of what is said of missing cells."""
 
 TITLE_SIZE = 10
 SINGLE_TITLE_SIZE = 11

@@ -4,13 +4,13 @@ Table 1 has the shape of the paper's: a row per checkpoint, means over languages
 0. The tables by language have a row per language and a column per checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from polycal.artifacts import files
-from polycal.report import study_tables
+from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 from polycal.report.table_formats import latex, markdown
 from polycal.vocabulary import NONE
@@ -30,11 +30,13 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
     Columns: ``KEYS``, ``languages``, the unweighted mean of each metric over them with ``_low`` and ``_high``
     (95%), and for smoothed checkpoints ``_change`` against β = 0 on the same questions, with its own ``_low``
-    and ``_high``.
+    and ``_high``. ``holes`` is the number of languages without a result, whose row has no means. It is a column of
+    studies that lack a cell.
     """
     means = study["means"]
     intervals = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
-    table = means[means.group == "all"][[*KEYS, "languages", *intervals]]
+    counts = ["languages", *(["holes"] if study_tables.hole_counts(means).any() else [])]
+    table = means[means.group == "all"][[*KEYS, *counts, *intervals]]
     contrasts = study.get("contrasts")
     for metric in CHANGED:
         names = {column: f"{metric}_change{end}" for column, end in _ENDS.items()}
@@ -51,15 +53,34 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 
 
 def table_one(study: StudyTables) -> pd.DataFrame:
-    """Table 1 for reading: every value and every change with its 95% interval, as texts."""
+    """Table 1 for reading: every value and every change with its 95% interval, as texts.
+
+    FAILED is in the place of a value that lacks a cell.
+    """
     values = numbers(study)
-    table = _named(values)
-    table["Languages"] = values.languages.astype(str)
+    table, holes = _named(values), study_tables.hole_counts(values)
+    table["Languages"] = values.languages.astype(str).where(
+        holes == 0,
+        [f"{there} of {there + lost}" for there, lost in zip(values.languages, holes, strict=True)],
+    )
+    unchanged = _without_change(study)
+    lost_changes = [tuple(row) in unchanged for row in values[KEYS].itertuples(index=False)]
     for metric, title in METRICS.items():
-        table[title] = _with_intervals(values, metric, ".3f")
+        table[title] = _with_intervals(values, metric, ".3f", holes > 0)
         if metric in CHANGED:
-            table[f"Δ {title}"] = _with_intervals(values, f"{metric}_change", "+.3f")
+            table[f"Δ {title}"] = _with_intervals(values, f"{metric}_change", "+.3f", lost_changes)
     return table
+
+
+def _without_change(study: StudyTables) -> set[tuple[str, ...]]:
+    """The keys of the smoothed checkpoints whose change against β = 0 lacks a cell."""
+    contrasts = study.get("contrasts")
+    if contrasts.empty:
+        return set()
+    chosen = contrasts[
+        (contrasts.contrast == "smoothed_minus_unsmoothed") & (study_tables.hole_counts(contrasts) > 0)
+    ]
+    return set(chosen[KEYS].itertuples(index=False, name=None))
 
 
 def pairs(study: StudyTables) -> pd.DataFrame:
@@ -90,16 +111,26 @@ def data_sets(study: StudyTables) -> pd.DataFrame:
     for metric, title in METRICS.items():
         names = {column: f"{metric}{end}" for column, end in _ENDS.items()}
         values = contrasts[contrasts.metric == metric].rename(columns=names)
-        table[f"Δ {title}"] = _with_intervals(values, metric, "+.3f")
+        lost = study_tables.hole_counts(values) > 0
+        table[f"Δ {title}"] = _with_intervals(values, metric, "+.3f", lost)
     return table
 
 
 def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame:
-    """One metric of a benchmark: a row per language by resource level, then means; checkpoints as columns."""
+    """One metric of a benchmark: a row per language by resource level, then means; checkpoints as columns.
+
+    FAILED is in the place of a cell without a result and of a mean that lacks one.
+    """
     cells, means = study["cells"], study["means"]
     cells, means = cells[cells.benchmark == benchmark], means[means.benchmark == benchmark]
-    mean = means.assign(language=means.group)[[*KEYS, "language", metric]]
-    values = _ordered(pd.concat([cells[[*KEYS, "language", metric]], mean]))
+    mean = means.assign(language=means.group)
+    mean = _marked(mean, metric, study_tables.hole_counts(mean) > 0)[[*KEYS, "language", metric]]
+    parts = [cells[[*KEYS, "language", metric]], mean]
+    if len(holes := study.get("holes")):
+        holes = holes[holes.benchmark == benchmark].assign(**{metric: study_holes.FAILED})
+        cells = pd.concat([cells[["language", "resource"]], holes[["language", "resource"]]])
+        parts.append(holes[[*KEYS, "language", metric]])
+    values = _ordered(pd.concat(parts))
     values["checkpoint"] = _checkpoint_names(values)
     columns = list(dict.fromkeys(values.checkpoint))
     keys = ["protocol", "model", "base_seed"]
@@ -124,9 +155,17 @@ def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def _marked(table: pd.DataFrame, column: str, lost: pd.Series) -> pd.DataFrame:
+    """``table`` with FAILED in the rows ``lost`` of a column."""
+    if not lost.any():
+        return table
+    return table.assign(**{column: table[column].astype(object).mask(lost, study_holes.FAILED)})
+
+
 def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
     """Write all tables below ``folder``, each as CSV, Markdown and LaTeX, and return their paths.
 
+    The cells without a result, if there are any, are written as CSV and Markdown.
     ``further`` tables, by name, are written as CSV only.
     """
     one, full = table_one(study), study_tables.without_single_base_seed(numbers(study))
@@ -148,6 +187,8 @@ def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] 
             texts[f"{name}.csv"] = table.to_csv(index=False)
             texts[f"{name}.md"] = markdown(shown)
             texts[f"{name}.tex"] = latex(shown, ["Protocol", "Model"], long=True)
+    if len(holes := study_holes.of_study(study)):
+        texts["holes.csv"], texts["holes.md"] = holes.to_csv(index=False), markdown(holes.fillna(""))
     for name, table in (further or {}).items():
         texts[f"{name}.csv"] = table.to_csv(index=False)
     for name, text in texts.items():
@@ -180,9 +221,12 @@ def _checkpoint_names(table: pd.DataFrame) -> list[str]:
     return names
 
 
-def _with_intervals(table: pd.DataFrame, name: str, form: str) -> list[str]:
-    values = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-    return ["" if pd.isna(v) else f"{v:{form}} [{low:{form}}, {high:{form}}]" for v, low, high in values]
+def _with_intervals(table: pd.DataFrame, name: str, form: str, lost: Iterable[bool]) -> list[str]:
+    values = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], lost, strict=True)
+    return [
+        (study_holes.FAILED if failed else "") if pd.isna(v) else f"{v:{form}} [{low:{form}}, {high:{form}}]"
+        for v, low, high, failed in values
+    ]
 
 
 def _without_intervals(table: pd.DataFrame) -> pd.DataFrame:

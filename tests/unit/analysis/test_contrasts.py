@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.measured import measured_cell, measured_cells, write_tables
+from helpers.measured import measured_cell, measured_cells
 from helpers.score_records import LANGUAGES, SETTINGS, cell, study, write
 
-from polycal.analysis import bootstrap, contrasts, score_arrays
+from polycal.analysis import bootstrap, contrasts
 from polycal.analysis.score_set import ScoreSet
 from polycal.artifacts import records
 from polycal.vocabulary import CELL_KEYS
@@ -86,20 +86,6 @@ def test_a_model_is_compared_with_the_base_of_its_own_seed(cells):
     assert len(contrasts.contrast_rows([one for one in [*cells, *other] if one.cell["beta"] != "0.1"])) == (
         2 * (len(LANGUAGES) + 1) * len(bootstrap.METRICS)
     )
-
-
-def test_unequal_questions_are_refused(tmp_path):
-    files = study(tmp_path, n=30)
-    tuned = next(path for path in files if path.name.startswith("0_"))
-    rows = records.read_scores(tuned).to_pylist()
-    write(tuned, cell("0", "en"), [*rows[1:], {**rows[0], "question_id": "other"}])
-    with pytest.raises(
-        score_arrays.MeasureError, match=r"cannot be compared: 1 question.* 1 only in the second"
-    ) as e:
-        write_tables(files, tmp_path / "out")
-    assert "such as 'other'" in str(e.value)
-    assert "score both on the same questions" in str(e.value)
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_order_of_questions_does_not_matter(tmp_path, cells):

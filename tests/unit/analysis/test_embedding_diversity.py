@@ -1,13 +1,17 @@
 """Diversity and its correlation with calibration, on invented embeddings and cells."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from helpers.stamps import FixedStamp
 
-from polycal.analysis import ece_correlations, embedding_diversity
-from polycal.artifacts import records, tables
+from polycal.analysis import ece_correlations, embedding_diversity, holes
+from polycal.artifacts import failures, records, tables
+from polycal.artifacts.failures import Failure
+from polycal.study import paths
 
 X = np.random.default_rng(0).normal(size=(200, 6)) * np.arange(1, 7)
 
@@ -34,10 +38,11 @@ def write(folder, beta, language, x, ids=None):
     return path, cell
 
 
-def measure(files, measured, out, samples):
+def measure(files, measured, out, samples, missing=()):
     embedding_diversity.measure_embeddings(
         {"settings": {"bootstrap_samples": samples, "seed": 0}},
-        embeddings=files,
+        embeddings=list(files),
+        missing=missing,
         measured=measured,
         out=out,
         stamp=FixedStamp(),
@@ -77,13 +82,101 @@ def test_other_columns_of_the_cells_are_no_input(tmp_path):
     assert found[0] == found[1] != found[2]
 
 
-def test_other_questions_and_missing_cells_are_named(tmp_path):
-    first, cell = write(tmp_path, "none", "en", X[:20])
-    second, _ = write(tmp_path, "0", "en", X[:20], ids=range(1, 21))
-    tables.write(pd.DataFrame([{**cell, "ece": 0.1}]), tmp_path / "cells.parquet", {})
-    with pytest.raises(embedding_diversity.DiversityError, match="embed different questions"):
-        measure([first, second], tmp_path / "cells.parquet", tmp_path / "out", samples=10)
-    second, _ = write(tmp_path, "0", "en", X[:20])
-    with pytest.raises(embedding_diversity.DiversityError, match="holds no ECE of m, b, p, en"):
-        measure([first, second], tmp_path / "cells.parquet", tmp_path / "out", samples=10)
-    assert not (tmp_path / "out").exists()
+def study(folder, languages=("de", "en", "hi", "yo"), betas=("none", "0", "0.1")):
+    """Embeddings of every cell by name, and the table of their ECE."""
+    files, cells = {}, []
+    for number, language in enumerate(languages):
+        for beta in betas:
+            scale = 1 if beta == "none" else 1 / (2 + number + float(beta))
+            files[f"{beta}-{language}"], cell = write(folder, beta, language, X[: 40 + number] * scale)
+            cells.append({**cell, "ece": 0.1 * (1 + number * float(beta if beta != "none" else 0.5))})
+    return files, pd.DataFrame(cells)
+
+
+def measured(folder, files, cells, missing=()):
+    folder.mkdir(exist_ok=True)
+    tables.write(cells, folder / "cells.parquet", {})
+    measure(files.values(), folder / "cells.parquet", folder / "out", samples=50, missing=missing)
+    return {path.stem: pq.read_table(path).to_pandas() for path in (folder / "out").iterdir()}
+
+
+def correlations(tables, contrast, model):
+    table = tables["ece_correlations"]
+    return table[(table.contrast == contrast) & (table.model == model)].reset_index(drop=True)
+
+
+def test_without_a_hole_their_table_is_empty(tmp_path):
+    found = measured(tmp_path / "whole", *study(tmp_path))
+    assert list(found["embedding_holes"]) == list(holes.COLUMNS)
+    assert len(found["embedding_holes"]) == 0
+    assert (found["ece_correlations"].holes == 0).all()
+
+
+@pytest.mark.parametrize("how", ["failed", "missing", "refused", "other questions", "no ECE"])
+def test_a_hole_empties_the_correlations_that_need_it_and_nothing_else(tmp_path, how):
+    files, cells = study(tmp_path)
+    whole = measured(tmp_path / "whole", files, cells)
+    name, missing = "0.1-yo", []
+    if how == "failed":
+        failures.write(files[name], {"cell": records.metadata(files[name])["cell"]}, Failure("score", "why."))
+    if how == "missing":
+        cell = records.metadata(files.pop(name))["cell"]
+        missing = [Path(paths.EMBEDDINGS.format(**cell, pooling="last"))]
+    if how == "refused":
+        write(tmp_path, "0.1", "yo", np.full((43, 6), np.nan))
+    if how == "other questions":
+        write(tmp_path, "0.1", "yo", X[:43], ids=range(1, 44))
+    if how == "no ECE":
+        cells = cells[~((cells.beta == "0.1") & (cells.language == "yo"))]
+    found = measured(tmp_path / "holes", files, cells, missing)
+    [hole] = found["embedding_holes"].to_dict("records")
+    assert (hole["beta"], hole["language"]) == ("0.1", "yo")
+    words = {
+        "failed": ("score", "why."),
+        "missing": ("embed", "record is missing"),
+        "refused": ("measure", "missing or not finite"),
+        "other questions": ("measure", "which 2 of 3 records of m, b, p, yo have"),
+        "no ECE": ("measure", "no ECE"),
+    }[how]
+    assert hole["stage"] == words[0]
+    assert words[1] in hole["reason"]
+    # the diversity of a cell that has no ECE is known
+    kept = (
+        slice(None)
+        if how == "no ECE"
+        else ~((whole["diversity"].beta == "0.1") & (whole["diversity"].language == "yo"))
+    )
+    pd.testing.assert_frame_equal(
+        found["diversity"], whole["diversity"][kept].reset_index(drop=True), check_exact=True
+    )
+    for contrast in ("tuned_minus_base", "smoothed_minus_unsmoothed"):
+        rows = correlations(found, contrast, "m")
+        lost = rows[rows.beta == "0.1"]
+        assert (lost[["languages", "holes"]] == [3, 1]).all(axis=None)
+        assert lost[["change", "pearson", "spearman_low"]].isna().all(axis=None)
+        before = correlations(whole, contrast, "m")
+        pd.testing.assert_frame_equal(
+            rows[rows.beta == "0"], before[before.beta == "0"], check_exact=True, check_dtype=False
+        )
+        # all conditions together need it too
+        assert (correlations(found, contrast, "all").holes == 1).all()
+        assert correlations(found, contrast, "all").pearson.isna().all()
+
+
+def test_a_condition_without_any_embedding_is_there_and_empty(tmp_path):
+    files, cells = study(tmp_path)
+    missing = []
+    for language in ("de", "en", "hi", "yo"):
+        cell = records.metadata(files.pop(f"0.1-{language}"))["cell"]
+        missing.append(Path(paths.EMBEDDINGS.format(**cell, pooling="last")))
+    found = measured(tmp_path / "holes", files, cells, missing)
+    rows = correlations(found, "smoothed_minus_unsmoothed", "m")
+    assert (rows[["languages", "holes"]] == [0, 4]).all(axis=None)
+    assert len(found["embedding_holes"]) == 4
+
+
+def test_what_the_study_does_not_score_is_an_error(tmp_path):
+    files, cells = study(tmp_path)
+    with pytest.raises(embedding_diversity.DiversityError, match="holds no ECE of b, p; embed only what"):
+        measured(tmp_path / "out", files, cells.assign(protocol="another"))
+    assert not (tmp_path / "out/out").exists()

@@ -1,14 +1,20 @@
 """Calibration of next-token predictions, by language and over all, with intervals over conversations."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.stamps import FixedStamp
 
-from polycal.analysis import bootstrap, next_token_metrics
-from polycal.artifacts import records
+from polycal.analysis import bootstrap, holes, next_token_metrics
+from polycal.analysis.score_arrays import MeasureError
+from polycal.artifacts import failures, records
+from polycal.artifacts.failures import Failure
 from polycal.metrics import calibration
+from polycal.study import paths
 
 CELL = {
     "model": "m",
@@ -39,8 +45,10 @@ def record(path, beta, shift=0.0, count=40):
     return path
 
 
-def measure(files, out):
-    next_token_metrics.measure_next_token({"settings": SETTINGS}, tokens=files, out=out, stamp=FixedStamp())
+def measure(files, out, missing=()):
+    next_token_metrics.measure_next_token(
+        {"settings": SETTINGS}, tokens=list(files), missing=missing, out=out, stamp=FixedStamp()
+    )
 
 
 def test_cells_by_language_and_over_all_and_their_contrasts(tmp_path):
@@ -77,8 +85,60 @@ def test_samples_are_the_metrics_of_the_repeated_conversations(tmp_path):
         assert row == pytest.approx(bootstrap.estimates(again, bins=15, binning="width"), abs=1e-12)
 
 
-def test_other_conversations_are_refused(tmp_path):
-    files = [record(tmp_path / "a.parquet", "none"), record(tmp_path / "b.parquet", "0", count=30)]
-    with pytest.raises(next_token_metrics.TokensError, match="hold different conversations"):
-        measure(files, tmp_path / "out")
+def tables(folder):
+    return {path.stem: pq.read_table(path).to_pandas() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("how", ["none", "failed", "missing", "refused", "other conversations"])
+def test_a_hole_has_no_rows_and_empties_the_contrasts_that_need_it(tmp_path, how):
+    betas = {"none": 0.0, "0": 0.1, "0.1": 0.05}
+    files = {beta: record(tmp_path / f"{beta}.parquet", beta, shift) for beta, shift in betas.items()}
+    measure(files.values(), tmp_path / "whole")
+    whole, missing = tables(tmp_path / "whole"), []
+    cell = records.metadata(files["0.1"])["cell"]
+    if how == "failed":
+        failures.write(files["0.1"], {"cell": cell}, Failure("finetune", "diverged."))
+    if how == "missing":
+        missing = [Path(paths.NEXT_TOKEN.format(**cell))]
+        files.pop("0.1")
+    if how == "refused":
+        table = records.read_tokens(files["0.1"])
+        bad = table.set_column(6, "entropy", pa.array([np.nan] * len(table), pa.float32()))
+        records.write(files["0.1"], bad, records.TOKEN_SCORE, {"cell": cell, "vocabulary": 100})
+    if how == "other conversations":
+        record(files["0.1"], "0.1", count=30)
+    measure(files.values(), tmp_path / "out", missing)
+    found = tables(tmp_path / "out")
+    assert list(found["next_token_holes"]) == list(holes.COLUMNS)
+    if how == "none":
+        assert len(found["next_token_holes"]) == 0
+        return
+    [hole] = found["next_token_holes"].to_dict("records")
+    assert (hole["beta"], hole["benchmark"], hole["language"]) == ("0.1", "h", "all")
+    words = {
+        "failed": ("finetune", "diverged."),
+        "missing": ("score_next_token", "record is missing"),
+        "refused": ("measure", "a value of entropy is missing or not finite"),
+        "other conversations": ("measure", "its conversations are not those of"),
+    }[how]
+    assert hole["stage"] == words[0]
+    assert words[1] in hole["reason"]
+    for name in ("next_token", "next_token_reliability"):
+        pd.testing.assert_frame_equal(
+            found[name], whole[name][whole[name].beta != "0.1"].reset_index(drop=True), check_exact=True
+        )
+    contrasts = found["next_token_contrasts"]
+    lost = contrasts[contrasts.beta == "0.1"]
+    assert set(lost.language) == {"mean"}
+    assert set(lost.contrast) == {"tuned_minus_base", "smoothed_minus_unsmoothed"}
+    assert (lost.holes == 2).all()
+    assert lost.difference.isna().all()
+    assert contrasts[contrasts.beta == "0"].difference.notna().all()
+
+
+def test_without_any_usable_record_there_is_one_sentence(tmp_path):
+    path = record(tmp_path / "a.parquet", "none")
+    failures.write(path, {"cell": CELL}, Failure("score_next_token", "why."))
+    with pytest.raises(MeasureError, match=r"none of the 1 records can be measured; .*why"):
+        measure([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()

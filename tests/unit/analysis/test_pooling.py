@@ -9,7 +9,8 @@ from polycal.analysis import contrasts, pooling
 
 def test_several_seeds_are_a_second_level(tmp_path):
     cells = measured_cells(study(tmp_path, seeds=("1", "2", "3"), languages=("en", "yo"), n=100))
-    pooled = pooling.pool_seeds(cells, 0)
+    pooled, missing = pooling.pool_seeds(cells, 0)
+    assert missing == {}
     assert {(one.cell["beta"], one.cell["seed"]) for one in pooled} == {("0", "all"), ("0.1", "all")}
     one = next(one for one in pooled if (one.cell["beta"], one.cell["language"]) == ("0", "en"))
     members = [two for two in cells if two.cell["beta"] == "0" and two.cell["language"] == "en"]
@@ -27,4 +28,4 @@ def test_several_seeds_are_a_second_level(tmp_path):
 
 
 def test_one_seed_is_not_pooled(tmp_path):
-    assert pooling.pool_seeds(measured_cells(study(tmp_path, n=30)), 0) == []
+    assert pooling.pool_seeds(measured_cells(study(tmp_path, n=30)), 0) == ([], {})

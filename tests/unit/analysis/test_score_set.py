@@ -26,7 +26,6 @@ def test_models_of_two_base_seeds_are_two_conditions(tmp_path):
     ("change", "words"),
     [
         (lambda folder: [], "no Score file"),
-        (lambda folder: [*study(folder, 5), study(folder / "again", 5)[0]], "hold the same cell"),
         (
             lambda folder: [write(folder / "x.parquet", cell(language="xx"), ROW)],
             "resource level of language 'xx'",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from polycal.report import study_tables, style
+from polycal.report import study_holes, study_tables, style
 from polycal.report.figures import common
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
@@ -18,7 +18,7 @@ def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=0.9, height=3.1)
-    rows_of = {sweep: study.rows("cells", sweep) for sweep in sweeps}
+    rows_of = {sweep: study.rows_with_holes("cells", sweep) for sweep in sweeps}
     everything = pd.concat(rows_of.values())
     settings, order = study_tables.setting_names(everything), study_tables.languages_in_order(everything)
     for sweep, axis in placed:
@@ -32,11 +32,11 @@ def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
 
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
     """ECE of each language with 95% intervals; a tick marks what a perfectly calibrated model would have."""
-    rows = study.rows("cells", sweep)
+    rows = study.rows_with_holes("cells", sweep)
     settings, title = study_tables.setting_names(rows), common.sweep_title(study, sweep)
     figure, axes = common.language_panel(study, rows, "ece", settings, title)
     order = study_tables.languages_in_order(rows)
-    floor = rows.groupby("language").ece_floor.mean()
+    floor = study_tables.complete_means(rows, "language", ["ece_floor"]).ece_floor
     axes[0][0].scatter(
         [floor[code] for code in order],
         range(len(order)),
@@ -93,7 +93,7 @@ def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
     """Reliability diagrams: a row per language, a column per setting; bars are shares of questions."""
-    bins, cells = study.rows("reliability", sweep), study.rows("cells", sweep)
+    bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
     order, settings = study_tables.languages_in_order(cells), study_tables.setting_names(cells)
     size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))
     shape = (len(order), len(settings))
@@ -124,7 +124,19 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
         linewidth=0.8,
         color=colour,
     )
-    if len(cell):
+    if cell.ece.isna().any():
+        axis.set_facecolor(style.BAR_COLOUR)
+        axis.text(
+            0.5,
+            0.5,
+            study_holes.FAILED,
+            ha="center",
+            va="center",
+            fontsize=style.LABEL_SIZE,
+            color=style.HOLE_COLOUR,
+            bbox={"facecolor": "white", "edgecolor": "none"},
+        )
+    elif len(cell):
         note = f"ECE {cell.ece.iloc[0]:.3f}\n{bins.n.sum()} questions"
         axis.text(0.04, 0.94, note, transform=axis.transAxes, va="top", fontsize=style.SMALL_SIZE)
     axis.set(xlim=(0, 1), ylim=(0, 1))

@@ -1,5 +1,6 @@
 """What several figures share: grids of panels, a row of marks per language, axis labels and the legend."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,9 +11,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from polycal.report import study_tables, style
+from polycal.report import study_holes, study_tables, style
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 from polycal.vocabulary import NONE, RESOURCE_LEVELS
+
+LISTED = 8
+"""Groups of missing cells that a figure names."""
+CHARACTERS_PER_INCH = 14
+"""Of a note."""
 
 
 def panels(
@@ -82,8 +88,8 @@ def language_rows(
     """Draw a row per language of ``order`` and in it a mark with its interval per setting.
 
     ``settings`` and ``order`` are those of all panels that share axes and legend. ``rows`` has language,
-    setting and ``metric`` with ``_low`` and ``_high``. With ``levels`` the
-    resource levels are written to the right of the axis. seaborn computes intervals itself and cannot draw
+    setting and ``metric`` with ``_low`` and ``_high``; a row without numbers is marked as
+    failed. With ``levels`` the resource levels are written to the right of the axis. seaborn computes intervals itself and cannot draw
     given ones, so the error bars are matplotlib's.
     """
     looks = style.marks(settings)
@@ -102,6 +108,15 @@ def language_rows(
             linewidth=1.1,
             label=name,
         )
+        for position in y[chosen[metric].isna()]:
+            axis.annotate(
+                f"{name}: {study_holes.FAILED}",
+                (0.01, position),
+                xycoords=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=style.SMALL_SIZE,
+                color=colour,
+            )
     names = [language_label(study, code, with_code=True) for code in order]
     axis.set_yticks(range(len(order)), names, fontsize=style.TICK_SIZE)
     axis.set_ylim(len(order) - 0.5, -0.5)
@@ -110,7 +125,7 @@ def language_rows(
 
 
 def _separate_levels(axis: Any, study: StudyTables, order: Sequence[str], named: bool) -> None:
-    level_of = dict(zip(study["cells"].language, study["cells"].resource, strict=True))
+    level_of = study.levels()
     levels = [level_of[code] for code in order]
     for number in range(1, len(order)):
         if levels[number] != levels[number - 1]:
@@ -126,6 +141,43 @@ def _separate_levels(axis: Any, study: StudyTables, order: Sequence[str], named:
                 fontsize=style.NOTE_SIZE,
                 color=style.NOTE_COLOUR,
             )
+
+
+def unbroken(values: pd.Series) -> list[slice]:
+    """The runs of rows that have a value: a line is drawn through each, and never across a missing one."""
+    runs, start = [], None
+    for position, known in enumerate([*values.notna(), False]):
+        if known and start is None:
+            start = position
+        elif not known and start is not None:
+            runs.append(slice(start, position))
+            start = None
+    return runs
+
+
+def name_holes(figure: Figure, holes: pd.DataFrame, several: Sequence[str]) -> None:
+    """Write below the figure which cells have no result, and why; ``several`` as in ``study_holes.grouped``."""
+    if holes.empty:
+        return
+    groups = study_holes.grouped(holes, several)
+    names = [
+        f"{', '.join(filter(None, (group['name'], group['languages'])))} ({_short(group['reason'])})"
+        for group in groups[:LISTED]
+    ]
+    if len(groups) > LISTED:
+        names.append(f"and {len(groups) - LISTED} more, which tables/holes.csv lists")
+    text = f"Failed cells, not shown here (nor what needs them): {'; '.join(names)}.".replace(
+        "β = ", "β\u00a0=\u00a0"
+    )
+    drawn = "".join(character if style.drawable(character) else "?" for character in text)
+    width = max(40, int(CHARACTERS_PER_INCH * figure.get_figwidth()))
+    figure.text(
+        0.01, -0.01, textwrap.fill(drawn, width), va="top", fontsize=style.NOTE_SIZE, color=style.HOLE_COLOUR
+    )
+
+
+def _short(reason: str) -> str:
+    return textwrap.shorten(reason.rstrip("."), 90, placeholder=" …")
 
 
 def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:

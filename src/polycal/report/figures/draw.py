@@ -11,11 +11,12 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.figure import Figure
 
 from polycal.artifacts import files
-from polycal.report import captions, style
-from polycal.report.figures import calibration, known_truth, probes, recalibration, tradeoff
+from polycal.report import captions, study_holes, study_tables, style
+from polycal.report.figures import calibration, common, known_truth, probes, recalibration, tradeoff
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
@@ -61,11 +62,26 @@ def file_names(shown: Sequence[Shown]) -> list[str]:
     return names
 
 
+def _with_holes(
+    study: StudyTables, draw_figure: Callable[[], Figure], holes: pd.DataFrame
+) -> Callable[[], Figure]:
+    """The figure with a note that names the cells among ``holes`` that it cannot show."""
+    several = study_tables.distinguishing(holes)
+
+    def drawn() -> Figure:
+        figure = draw_figure()
+        common.name_holes(figure, holes, several)
+        return figure
+
+    return drawn
+
+
 def _of_benchmarks(study: StudyTables) -> Drawings:
     """Figures with all models and data sets of a benchmark and protocol."""
     figures: Drawings = {}
     truth = study.get("truth")
     for benchmark, protocol in study.scored_with():
+        holes = study_holes.of_scores(study, benchmark, protocol)
         kinds = {
             "overview": calibration.overview,
             "confidence": calibration.confidence_and_accuracy,
@@ -76,8 +92,8 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
         if len(truth) and ((truth.benchmark == benchmark) & (truth.protocol == protocol)).any():
             kinds["truth"] = known_truth.against_truth
         for kind, figure in kinds.items():
-            figures[kind, *study.condition.values(), benchmark, protocol] = partial(
-                figure, study, benchmark, protocol
+            figures[kind, *study.condition.values(), benchmark, protocol] = _with_holes(
+                study, partial(figure, study, benchmark, protocol), holes
             )
     return figures
 
@@ -85,6 +101,7 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
 def _of_sweeps(study: StudyTables) -> Drawings:
     figures: Drawings = {}
     for sweep in study.beta_sweeps():
+        holes = study_holes.of_sweep(study, sweep)
         kinds = {"ece": calibration.ece_by_language, "reliability": calibration.reliability}
         if study.rows("cells", sweep).beta.nunique() > 2:
             kinds["tradeoff"] = tradeoff.ece_and_accuracy
@@ -93,7 +110,7 @@ def _of_sweeps(study: StudyTables) -> Drawings:
         for kind, figure in kinds.items():
             condition = study.condition_of(sweep).values()
             names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
-            figures[kind, *names] = partial(figure, study, sweep)
+            figures[kind, *names] = _with_holes(study, partial(figure, study, sweep), holes)
     return figures
 
 
@@ -102,7 +119,9 @@ def _of_embeddings(study: StudyTables) -> Drawings:
         return {}
     benchmarks = sorted(set(study["diversity"].benchmark))
     return {
-        ("diversity", *study.condition.values(), benchmark): partial(probes.diversity, study, benchmark)
+        ("diversity", *study.condition.values(), benchmark): _with_holes(
+            study, partial(probes.diversity, study, benchmark), study_holes.of_embeddings(study, benchmark)
+        )
         for benchmark in benchmarks
     }
 
@@ -112,7 +131,9 @@ def _of_next_tokens(study: StudyTables) -> Drawings:
         return {}
     heldout = sorted(set(study["next_token"].benchmark))
     return {
-        ("nexttoken", *study.condition.values(), name): partial(probes.next_tokens, study, name)
+        ("nexttoken", *study.condition.values(), name): _with_holes(
+            study, partial(probes.next_tokens, study, name), study_holes.of_next_tokens(study, name)
+        )
         for name in heldout
     }
 
@@ -124,7 +145,9 @@ def _of_mixtures(study: StudyTables) -> Drawings:
         own = [s for s in sweeps if (s.model, s.benchmark, s.protocol) == (model, benchmark, protocol)]
         if len(probes.mixtures(own)) > 1:
             figure = partial(probes.ablation, study, model, benchmark, protocol)
-            figures["ablation", *study.condition.values(), model, benchmark, protocol] = figure
+            holes = study_holes.of_model(study, model, benchmark, protocol)
+            names = ("ablation", *study.condition.values(), model, benchmark, protocol)
+            figures[names] = _with_holes(study, figure, holes)
     return figures
 
 

@@ -1,5 +1,6 @@
 """ECE against the true distribution of answers, where it is known."""
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -20,31 +21,38 @@ def against_truth(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
     truth = study["truth"]
-    chance = truth[(truth.model == "truth") & (truth.benchmark == benchmark)].ece.mean()
+    known = truth[(truth.model == "truth") & (truth.benchmark == benchmark)]
+    asked = {code for sweep in sweeps for code in study.rows_with_holes("cells", sweep).language}
+    chance = known.ece.mean() if asked <= set(known.language) else float("nan")
     looks = {label: style.mark(number) for number, label in enumerate(SERIES.values(), start=1)}
     markers = {"against the answers": "o", "against the true probabilities": "s"}
-    settings = study_tables.setting_names(pd.concat([study.rows("truth", sweep) for sweep in sweeps]))
+    rows_of = {sweep: study.rows_with_holes("truth", sweep) for sweep in sweeps}
+    settings = study_tables.setting_names(pd.concat(rows_of.values()))
     for sweep, axis in placed:
-        rows = study.rows("truth", sweep)
-        means = rows.groupby("setting")[list(SERIES)].mean().reindex(settings)
+        means = study_tables.complete_means(rows_of[sweep], "setting", list(SERIES))
         positions = range(len(settings))
+        # the line passes over a setting that the sweep does not have, and is broken at one that failed
+        shown = [position for position in positions if settings[position] in means.index]
         for column, label in SERIES.items():
-            line = pd.DataFrame({"x": positions, "y": means[column].to_numpy()})
-            sns.lineplot(
-                data=line,
-                x="x",
-                y="y",
-                estimator=None,
-                marker=markers[label],
-                markeredgewidth=0,
-                markersize=7,
-                color=looks[label][0],
-                legend=False,
-                ax=axis,
+            values = means[column].reindex([settings[position] for position in shown])
+            line = pd.DataFrame({"x": shown, "y": values.to_numpy()})
+            for run in common.unbroken(line.y):
+                sns.lineplot(
+                    data=line[run],
+                    x="x",
+                    y="y",
+                    estimator=None,
+                    marker=markers[label],
+                    markeredgewidth=0,
+                    markersize=7,
+                    color=looks[label][0],
+                    legend=False,
+                    ax=axis,
+                )
+        if not np.isnan(chance):
+            axis.axhline(
+                chance, color="black", linewidth=0.8, linestyle=":", label="the true distribution itself"
             )
-        axis.axhline(
-            chance, color="black", linewidth=0.8, linestyle=":", label="the true distribution itself"
-        )
         axis.set(xlabel="", ylabel="")
         axis.set_xticks(positions, settings, fontsize=style.TICK_SIZE)
         axis.margins(x=0.15)

@@ -43,7 +43,8 @@ def mean_ece(study: StudyTables, benchmark: str, protocol: str) -> Figure:
                 markersize=5,
                 label=label,
             )
-        floor = study.rows("cells", sweep).groupby("setting").ece_floor.mean().reindex(settings)
+        cells = study.rows_with_holes("cells", sweep)
+        floor = study_tables.complete_means(cells, "setting", ["ece_floor"]).ece_floor.reindex(settings)
         ends = (positions - 0.4, positions + 0.4)
         axis.hlines(floor, *ends, color="black", linewidth=1, label="noise floor")
         axis.set_xticks(positions, settings, fontsize=style.TICK_SIZE)
@@ -59,7 +60,7 @@ def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
     Studies without English show the temperature per language instead.
     """
     rows = study.rows("recalibration", sweep)
-    levels = study["cells"].drop_duplicates("language").set_index("language").resource
+    levels = study.levels()
     rows = rows[rows.language != "mean"].assign(resource=lambda table: table.language.map(levels))
     betas = sorted({beta for beta in rows.beta if beta != "none"}, key=float)
     shown = [betas[0], *[beta for beta in betas[1:] if float(beta) <= 0.1][-1:]]

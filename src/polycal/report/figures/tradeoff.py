@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from polycal.report import best_beta, study_tables, style
+from polycal.report import best_beta, study_holes, study_tables, style
 from polycal.report.figures import common
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
@@ -21,7 +21,7 @@ def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> 
     for sweep, axis in placed:
         means = study.rows("means", sweep)
         _path(axis, means[means.group == "all"], settings)
-        _noise_floor(axis, study.rows("cells", sweep))
+        _noise_floor(axis, study.rows_with_holes("cells", sweep))
     axes[0][0].set_ylim(bottom=0)
     common.axis_labels(figure, "accuracy, mean over languages", "expected calibration error, mean")
     common.legend(figure, axes, common.setting_handles(settings))
@@ -42,7 +42,7 @@ def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
     settings = study_tables.setting_names(pd.concat([rows for _, rows in panels]))
     for axis, (language, rows) in zip(axes.flat, panels, strict=False):
         _path(axis, rows, settings)
-        for accuracy in rows[rows.value == 0].accuracy:
+        for accuracy in rows[rows.value == 0].accuracy.dropna():
             axis.axvline(accuracy - best_beta.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":")
         _noise_floor(axis, rows)
         axis.set_title(common.language_label(study, language), fontsize=style.LEGEND_SIZE)
@@ -65,21 +65,37 @@ def _path(axis: Any, rows: pd.DataFrame, settings: Sequence[str]) -> None:
     order = study_tables.setting_names(rows)
     named = rows.assign(setting=[study_tables.setting_name(beta) for beta in rows.beta])
     named = named.set_index("setting").loc[order].reset_index()
-    sns.lineplot(
-        data=named[named.setting != BASE],
-        x="accuracy",
-        y="ece",
-        sort=False,
-        estimator=None,
-        color=style.PATH_COLOUR,
-        linewidth=1,
-        legend=False,
-        ax=axis,
-    )
+    tuned = named[named.setting != BASE]
+    for run in common.unbroken(tuned.ece):
+        sns.lineplot(
+            data=tuned[run],
+            x="accuracy",
+            y="ece",
+            sort=False,
+            estimator=None,
+            color=style.PATH_COLOUR,
+            linewidth=1,
+            legend=False,
+            ax=axis,
+        )
     common.scatter_settings(axis, named, "accuracy", "ece", settings, size=42)
+    if failed := list(named.setting[named.ece.isna()]):
+        axis.text(
+            0.97,
+            0.95,
+            f"{', '.join(failed)}: {study_holes.FAILED}",
+            transform=axis.transAxes,
+            ha="right",
+            va="top",
+            fontsize=style.SMALL_SIZE,
+            color=style.HOLE_COLOUR,
+        )
 
 
 def _noise_floor(axis: Any, rows: pd.DataFrame) -> None:
-    """Draw the mean noise floor of the tuned checkpoints among ``rows`` (beta, ece_floor)."""
-    floor = rows[rows.beta != "none"].ece_floor.mean()
+    """Draw the mean noise floor of the tuned checkpoints among ``rows`` (beta, ece_floor), if none is missing."""
+    floors = rows[rows.beta != "none"].ece_floor
+    if floors.isna().any():
+        return
+    floor = floors.mean()
     axis.axhline(floor, color="black", linewidth=0.9, linestyle="--", label="noise floor")
