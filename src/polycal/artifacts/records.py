@@ -137,7 +137,15 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RecordError(
             f"{path}: not written by polycal (no 'polycal' key in its metadata); a record of polycal is needed."
         )
-    return json.loads(manifest)
+    try:
+        described = json.loads(manifest)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path}: its metadata under 'polycal' is not valid JSON; make it again."
+        ) from error
+    if not isinstance(described, dict) or "content" not in described:
+        raise RecordError(f"{path}: its metadata under 'polycal' is no manifest of polycal; make it again.")
+    return described
 
 
 @contextlib.contextmanager

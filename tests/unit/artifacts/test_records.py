@@ -60,6 +60,18 @@ def test_only_files_of_polycal_are_records(tmp_path):
             read(tmp_path / "none.parquet")
 
 
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [("{broken", "is not valid JSON"), ("[1]", "is no manifest of polycal"), ("{}", "is no manifest")],
+)
+def test_metadata_that_is_no_manifest_is_named(tmp_path, manifest, words):
+    path = tmp_path / "q.parquet"
+    records.write(path, [QUESTION], records.QUESTION)
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"polycal": manifest}), path)
+    with pytest.raises(records.RecordError, match=f"its metadata under 'polycal' {words}"):
+        records.metadata(path)
+
+
 def test_a_record_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "e.parquet"
     records.write(path, [{"question_id": "1", "embedding": [1.0, 2.0]}], records.EMBEDDING)
