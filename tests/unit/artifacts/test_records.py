@@ -94,3 +94,37 @@ def test_embeddings_are_checked(tmp_path, rows, words):
     records.write(path, table, records.EMBEDDING)
     with pytest.raises(records.RecordError, match=words):
         records.read_embeddings(path)
+
+
+SCORED = {
+    "question_id": "1",
+    "group": "g",
+    "gold": 0,
+    "option_logprob": [-1.0, -2.0],
+    "option_tokens": [1, 1],
+    "option_bytes": [1, 1],
+    "prompt_sha256": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"option_logprob": None}, "a value of option_logprob is missing"),
+        ({"option_logprob": [None, -1.0]}, "a value of option_logprob is missing"),
+        ({"option_tokens": [None, 1]}, "a value of option_tokens is missing"),
+        ({"gold": None}, "a value of gold is missing"),
+        ({"question_id": None}, "a value of question_id is missing"),
+        ({"gold": 2}, "row 0: gold is outside the options"),
+        ({"option_bytes": [1]}, "row 0: option_bytes and option_logprob differ in length"),
+        ({"option_logprob": [float("-inf"), -1.0]}, "a log-probability is missing or not finite"),
+        ({"option_logprob": [3.5, -1.0]}, "a log-probability is above 0"),
+    ],
+)
+def test_scores_are_checked(tmp_path, change, words):
+    path = tmp_path / "s.parquet"
+    records.write(path, [{**SCORED, "option_logprob": [1e-6, -1.0]}], records.SCORE)
+    assert records.read_scores(path).num_rows == 1
+    records.write(path, [{**SCORED, **change}], records.SCORE)
+    with pytest.raises(records.RecordError, match=words):
+        records.read_scores(path)
