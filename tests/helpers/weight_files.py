@@ -3,10 +3,10 @@
 import json
 
 
-def safetensors(*names: str, size: int = 4) -> bytes:
-    """A file with one tensor of ``size`` bytes for each name."""
+def safetensors(*names: str, size: int = 4, kind: str = "F16") -> bytes:
+    """A file with one tensor of ``size`` bytes and of type ``kind`` for each name."""
     tensors = {
-        name: {"dtype": "U8", "shape": [size], "data_offsets": [size * number, size * (number + 1)]}
+        name: {"dtype": kind, "shape": [size], "data_offsets": [size * number, size * (number + 1)]}
         for number, name in enumerate(names)
     }
     header = json.dumps({"__metadata__": {"format": "pt"}, **tensors}).encode()

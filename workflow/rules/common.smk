@@ -15,9 +15,10 @@ from polycal.audit import holes
 from polycal.data import sources
 from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
-from polycal.study import grid, identities, paths
+from polycal.study import config_files, grid, identities, paths
 from polycal.study.config_catalogues import Model
-from polycal.study.config_loading import ConfigError, resolve
+from polycal.study.config_files import ConfigError
+from polycal.study.config_loading import resolve
 from polycal.study.config_values import NAME
 from polycal.vocabulary import CHECKPOINT_KEYS
 from polycal.analysis.measure import table_names
@@ -26,6 +27,10 @@ from polycal.analysis.measure import table_names
 def resolved(raw):
     """The configuration, or what is wrong with it in a sentence without a traceback."""
     try:
+        # Snakemake has read these files already, but takes the last value of a key that is there twice.
+        for file in map(Path, workflow.configfiles):
+            if file.is_file():
+                config_files.read(file)
         return resolve(raw, local_files=True)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None

@@ -103,6 +103,8 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
     cell = cell_of(path) if cell is None else cell
     if failure := failures.read(Path(path)):
         raise MeasureError(f"{path}: holds no scores, because {failure.stage} failed: {failure.reason}")
+    if not isinstance(cell, Mapping) or not isinstance(cell.get("settings") or {}, Mapping):
+        raise MeasureError(f"{path}: the cell in its metadata is no mapping with settings.")
     table = records.read_scores(path)
     if not table.num_rows:
         raise MeasureError(f"{path}: holds no question.")

@@ -62,9 +62,17 @@ def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parts(folder: Path) -> list[Path]:
-    """The files of a model folder that change its answers; empty if there is no such folder."""
+    """The files of a model folder that change its answers; empty if there is no such folder.
+
+    Raises CheckpointError if one is no file, such as a link to nothing.
+    """
     paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in paths if path.suffix == ".safetensors" or path.name in PARTS)
+    found = sorted(path for path in paths if path.suffix == ".safetensors" or path.name in PARTS)
+    for path in found:
+        if not path.is_file():
+            what = "a link to a file that is not there" if path.is_symlink() else "no file"
+            raise CheckpointError(f"{path}: {what}; copy or download it again.")
+    return found
 
 
 def content(described: dict[str, dict[str, Any]]) -> str:
@@ -84,11 +92,8 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(path, describe(path)["content"], path.name)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; give a model folder or its manifest.json.")
-    try:
-        manifest = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: not a manifest, the JSON is broken: {error}.") from error
-    if isinstance(manifest, dict) and (failure := failures.of(manifest)):
+    manifest = _read_manifest(path)
+    if failure := failures.of(manifest):
         raise CheckpointError(f"{path}: there is no checkpoint, {failure.stage} failed: {failure.reason}")
     if "manifest" in manifest:
         return read(path.parent / manifest["manifest"])
@@ -102,6 +107,21 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
                 f"{path}: {name} of the checkpoint is missing or has another size than the manifest says."
             )
     return Checkpoint(folder, manifest["content"], str(manifest.get("cell", {}).get("model", folder.name)))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The content of a manifest's file. Raises CheckpointError if it is no JSON object."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{path}: not a manifest, which is text; give the model's folder or its manifest.json."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a manifest, the JSON is broken: {error}.") from error
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path}: not a manifest, which is a JSON object; give the model's folder.")
+    return manifest
 
 
 def is_whole(out: Path) -> bool:

@@ -69,6 +69,8 @@ TOKEN_SCORE = pa.schema(
 tokens."""
 UNCONDITIONAL = "option_logprob_unconditional"
 """Log-likelihoods of the options after a neutral context, for PMI scoring."""
+LARGEST_LOGPROB = 0.1
+"""What rounding in bfloat16 may add to a log-probability of 0."""
 OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
 """Columns that may follow those of a schema."""
 
@@ -137,7 +139,15 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RecordError(
             f"{path}: not written by polycal (no 'polycal' key in its metadata); a record of polycal is needed."
         )
-    return json.loads(manifest)
+    try:
+        described = json.loads(manifest)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path}: its metadata under 'polycal' is not valid JSON; make it again."
+        ) from error
+    if not isinstance(described, dict) or "content" not in described:
+        raise RecordError(f"{path}: its metadata under 'polycal' is no manifest of polycal; make it again.")
+    return described
 
 
 @contextlib.contextmanager
@@ -213,11 +223,17 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
 
 
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
-    """Scores of one file, checked: lists of equal length, gold among the options, log-likelihoods finite.
+    """Scores of one file, checked: no value missing, lists of equal length, gold among the options,
+    log-likelihoods finite and not above 0 but for rounding.
 
     Raises RecordError.
     """
     table = _read(path, SCORE, "score")
+    for name in SCORE.names:
+        column = table[name]
+        is_list = pa.types.is_list(column.type)
+        if column.null_count or (is_list and pa.compute.list_flatten(column).null_count):
+            raise RecordError(f"{path}: a value of {name} is missing.")
     lengths = pa.compute.list_value_length(table["option_logprob"])
     for name in ("option_tokens", "option_bytes"):
         wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
@@ -231,6 +247,8 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     flat = pa.compute.list_flatten(table["option_logprob"])
     if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
         raise RecordError(f"{path}: a log-probability is missing or not finite.")
+    if len(flat) and pa.compute.max(flat).as_py() > LARGEST_LOGPROB:
+        raise RecordError(f"{path}: a log-probability is above 0, so these are other scores or logits.")
     return table
 
 

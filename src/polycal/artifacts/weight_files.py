@@ -22,6 +22,11 @@ LENGTH_BYTES = 8
 """Bytes before the header, which give its length."""
 MAX_HEADER = 100_000_000
 """Longest header in bytes that the format allows."""
+FULL_TYPES = ("F64", "F32", "F16", "BF16")
+"""Types of weights that are numbers by themselves; others need a scale or are no weights."""
+ADAPTER = "adapter_config.json"
+LONGEST_NAME = 255
+"""Bytes of the name of a file."""
 QUANTISATION_KEYS = ("quantization_config", "compression_config")
 
 
@@ -32,10 +37,15 @@ class WeightsError(CheckpointError, CellError):
 def check(folder: Path) -> None:
     """Check what can be known of a model without loading it.
 
-    Raises WeightsError for a part that is a pointer of Git LFS, a ``config.json`` that is no JSON object,
-    quantised weights, an index that is no index or names files outside the folder, a missing shard, a file
+    Raises WeightsError for an adapter, a part that is a pointer of Git LFS, a ``config.json`` that is no JSON
+    object, quantised weights, an index that is no index or names files outside the folder, a missing shard, a file
     that is cut or no safetensors file, and a tensor that the index names but its file does not hold.
     """
+    if (folder / ADAPTER).is_file():
+        raise WeightsError(
+            f"{folder / ADAPTER}: an adapter, which is never applied; merge it into the weights of its base"
+            " model (merge_and_unload of peft) and remove this file."
+        )
     for path in checkpoints.parts(folder):
         _refuse_pointer(path)
     _refuse_quantised(folder, read_config(folder))
@@ -58,7 +68,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def tensor_names(path: Path) -> set[str]:
     """The names of the tensors in a safetensors file.
 
-    Raises WeightsError if it is cut, too long, or no safetensors file.
+    Raises WeightsError if it is cut, too long, or no safetensors file, or if a weight is quantised.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -74,7 +84,8 @@ def tensor_names(path: Path) -> set[str]:
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
         ends = [int(tensor["data_offsets"][1]) for tensor in tensors.values()]
-    except (ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
+        types = {name: str(tensor["dtype"]) for name, tensor in tensors.items()}
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise WeightsError(
             f"{path}: not a safetensors file, its header cannot be read; copy or download it again."
         ) from error
@@ -84,17 +95,28 @@ def tensor_names(path: Path) -> set[str]:
             f"{path}: {'cut' if size < needed else 'too long'}: {size} bytes, but its tensors end at byte {needed};"
             " copy or download it again."
         )
+    # masks and positions, which some models save too, are whole numbers and are not named so
+    for name, kind in types.items():
+        if name.endswith("weight") and kind not in FULL_TYPES:
+            raise WeightsError(
+                f"{path}: {name} is of type {kind}, so the weights are quantised or converted; choose the"
+                " model's weights in float32, bfloat16 or float16."
+            )
     return set(tensors)
 
 
 def _check_shards(folder: Path) -> None:
     """Check the index of a folder and the files that it names."""
     path = folder / INDEX
-    files = _read_object(path).get("weight_map")
+    index = _read_object(path)
+    files = index.get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
         raise WeightsError(f"{path}: weight_map must be a mapping of tensors to file names.")
+    if not isinstance(index.get("metadata"), dict):
+        raise WeightsError(f"{path}: metadata must be there as a mapping; transformers needs it.")
     for name in sorted(set(files.values())):
-        if Path(name).name != name or name == ".." or not name.endswith(".safetensors"):
+        is_name = Path(name).name == name and len(name.encode("utf-8", "replace")) <= LONGEST_NAME
+        if not is_name or name == ".." or not name.endswith(".safetensors"):
             raise WeightsError(f"{path}: {name!r} must be the name of a *.safetensors file beside the index.")
         if not (folder / name).is_file():
             raise WeightsError(f"{folder / name}: missing; {INDEX} names this file, copy or download it too.")
@@ -114,7 +136,7 @@ def _check_shards(folder: Path) -> None:
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: {type(value).__name__}; must be a JSON object.")

@@ -90,6 +90,7 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
     """
     cells = parse(given["cells"], "--cells") if stage.per_language else [parse(given["cell"], "--cell")]
     out = given["out"] if stage.per_language else [given["out"]]
+    _check_cells(stage, cells)
     inputs: dict[str, Any] = {}
     missing: Sequence[Path] = ()
     for declared in stage.inputs:
@@ -110,9 +111,19 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
     return Job(stage, cells, inputs, out, given["cache_dir"], given["code"], options, missing)
 
 
+def _check_cells(stage: Stage, cells: Any) -> None:
+    """Raise UsageError where the cells of a job are not those of its stage."""
+    option = "--cells" if stage.per_language else "--cell"
+    is_list = isinstance(cells, list) and all(isinstance(cell, dict) for cell in cells)
+    if not is_list or any(cell.get("stage") != stage.name for cell in cells):
+        raise UsageError(
+            f"{option}: must be what the workflow gives, with 'stage': {stage.name!r} in each cell."
+        )
+
+
 def parse(text: str, option: str) -> Any:
     """A JSON value of the command line. Raises UsageError where it is not JSON."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{option}: not JSON: {error}.") from None

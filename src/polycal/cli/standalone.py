@@ -19,6 +19,9 @@ COMMANDS = ("score", "measure")
 QUESTION_SUFFIXES = (".csv", ".jsonl", ".json")
 """Files of questions, which no record has."""
 
+LONGEST_NAME = 200
+"""Bytes of the name of a record, beside which there is a temporary file of a longer name."""
+
 CHOICES = {
     "candidates": ("letters", "texts"),
     "dtype": ("float32", "bfloat16"),
@@ -80,6 +83,7 @@ def score(
     for key, allowed in CHOICES.items():
         if settings[key] not in allowed:
             raise UsageError(f"--{key}: {settings[key]!r} is refused: must be {' or '.join(allowed)}.")
+    _check_outputs(out)
     described = [_cell(model, file, language or file.stem, settings) for file in questions]
     with tempfile.TemporaryDirectory() as folder:
         inputs = {"model": model, **_records(questions, examples, Path(folder), language)}
@@ -92,26 +96,47 @@ def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any])
     return {"stage": "score", **names, "settings": settings}
 
 
+def _check_outputs(out: list[Path]) -> None:
+    """Raise UsageError for a record that could not be written, or only over another one or a user's own file."""
+    for path in out:
+        if path.exists() and not records.is_record(path):
+            raise UsageError(
+                f"--out {path}: is there and no record of polycal, so it is not replaced; give another path."
+            )
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir() or len(path.name.encode()) > LONGEST_NAME:
+            raise UsageError(
+                f"--out {path}: cannot be written there; give a name of at most {LONGEST_NAME} bytes in a folder."
+            )
+    if len({path.absolute() for path in out}) < len(out):
+        raise UsageError("--out: a path is given twice; give one of its own for each file of questions.")
+
+
 def _records(
     questions: list[Path], examples: Path | None, folder: Path, language: str | None = None
 ) -> dict[str, Any]:
     """The inputs ``questions`` and ``examples`` as records, in ``folder`` those that are none yet."""
     inputs: dict[str, Any] = {
-        "questions": [_as_record(file, folder / str(n), language) for n, file in enumerate(questions)]
+        "questions": [_as_record(file, folder / str(n), language, "test") for n, file in enumerate(questions)]
     }
     if examples is not None:
-        inputs["examples"] = _as_record(examples, folder / "examples", language)
+        inputs["examples"] = _as_record(examples, folder / "examples", language, None)
     return inputs
 
 
-def _as_record(file: Path, folder: Path, language: str | None) -> Path:
-    """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``."""
+def _as_record(file: Path, folder: Path, language: str | None, needed: str | None) -> Path:
+    """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``.
+
+    Raises RecordError if there is no question in the ``needed`` split.
+    """
     from polycal.data import own_questions, placeholders
 
     if records.is_record(file):
         return file
     left_out: placeholders.LeftOut = {}
     questions = own_questions.read(file, left_out, language)
+    if needed and not any(question["split"] == needed for question in questions):
+        raise records.RecordError(f"{file}: no question of the split {needed!r}; at least one is needed.")
     counts = placeholders.counts(left_out, questions)
     if any(counts.values()):
         print(f"{file}: {sum(counts.values())} options that are 'N/A' are left out.", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from polycal.artifacts.records import RecordError
-from polycal.data import json_values
+from polycal.data import json_values, text_content
 from polycal.data.readers import Row
 
 ROLE_NAMES = {
@@ -43,14 +43,18 @@ class ConversationFormat(NamedTuple):
 
 def trimmed(messages: Messages) -> Messages:
     """Messages up to the last answer, without empty system turns. Raises SkippedRow if there is no answer."""
-    if not any(message["content"].strip() for message in messages):
+    if all(text_content.is_blank(message["content"]) for message in messages):
         raise SkippedRow("empty conversation")
-    if not any(message["role"] == "assistant" and message["content"].strip() for message in messages):
+    if not any(map(_is_answer, messages)):
         raise SkippedRow("no assistant turn")
     # Nothing after the last answer is a target, and an empty answer would teach the model to stop at once.
-    while messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+    while not _is_answer(messages[-1]):
         messages = messages[:-1]
-    return [message for message in messages if message["role"] != "system" or message["content"].strip()]
+    return [m for m in messages if m["role"] != "system" or not text_content.is_blank(m["content"])]
+
+
+def _is_answer(message: dict[str, str]) -> bool:
+    return message["role"] == "assistant" and not text_content.is_blank(message["content"])
 
 
 def _alpaca(where: str, row: Row) -> Messages:
@@ -72,7 +76,7 @@ def _openhermes(where: str, row: Row) -> Messages:
     turns = _turns(where, row["conversations"], "conversations", "from", "value")
     prompt = row.get("system_prompt")
     if isinstance(prompt, str) and prompt.strip() and not any(turn["role"] == "system" for turn in turns):
-        return [{"role": "system", "content": prompt}, *turns]
+        return [{"role": "system", "content": text_content.as_unicode(prompt)}, *turns]
     return turns
 
 
@@ -112,5 +116,4 @@ def _text(value: Any, where: str, column: str) -> str:
         return ""
     if not isinstance(value, str):
         raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
-    # Some scraped sets hold half a surrogate pair, which cannot be encoded as UTF-8.
-    return value.encode("utf-8", "replace").decode()
+    return text_content.as_unicode(value)

@@ -15,7 +15,15 @@ import pyarrow as pa
 from polycal.artifacts import files, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
-from polycal.data import arrow_spill, language_tags, readers, repositories, row_selection, sources
+from polycal.data import (
+    arrow_spill,
+    language_tags,
+    readers,
+    repositories,
+    row_selection,
+    sources,
+    text_content,
+)
 from polycal.data.conversation_formats import FORMATS, SkippedRow, trimmed
 from polycal.data.hub import SourceError
 from polycal.data.language_counts import UNKNOWN_TAG, LanguageCounts
@@ -145,7 +153,7 @@ def _adapted(
             continue
         counts.trimmed += len(messages) < len(turns)
         counts.empty_answers += sum(
-            turn["role"] == "assistant" and not turn["content"].strip() for turn in messages
+            turn["role"] == "assistant" and text_content.is_blank(turn["content"]) for turn in messages
         )
         language = counts.language(row.get("language"))
         yield {"messages": messages, "source": source, "language": language, "split": "train"}
@@ -155,7 +163,7 @@ def _row_source(row: Row, name: str) -> str:
     """The column ``source`` or ``dataset`` (``unknown`` if empty); without one, the ``name`` of the set."""
     for column in ("source", "dataset"):
         if column in row:
-            return str(row[column]) if row[column] not in (None, "") else "unknown"
+            return text_content.as_unicode(str(row[column])) if row[column] not in (None, "") else "unknown"
     return name
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,8 +12,8 @@ PIECE_CHARACTERS = 1 << 20
 """Characters of a JSON array that are read at a time."""
 
 
-class RepeatedKeyError(ValueError):
-    """An object that has a key twice with different values; the message names the key."""
+class RefusedValueError(ValueError):
+    """JSON that is valid but not read: a key that is there twice with different values, too deep or too long."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         for key, value in pairs:
             if value != found[key]:
-                raise RepeatedKeyError(f"the key {key!r} is there twice with different values")
+                raise RefusedValueError(f"the key {key!r} is there twice with different values")
     return found
 
 
@@ -29,8 +30,22 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text. Raises JSONDecodeError, and RepeatedKeyError (both are ValueError)."""
-    return _DECODER.decode(text)
+    """The value of a JSON text. Raises JSONDecodeError, and RefusedValueError (both are ValueError)."""
+    with _refusals():
+        return _DECODER.decode(text)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn the limits of Python's parser into RefusedValueError."""
+    try:
+        yield
+    except RecursionError as error:
+        raise RefusedValueError("lists or objects are nested too deeply") from error
+    except (json.JSONDecodeError, RefusedValueError):
+        raise
+    except ValueError as error:
+        raise RefusedValueError("a whole number has too many digits") from error
 
 
 def lines(path: Path, file: TextIO) -> Iterator[Any]:
@@ -44,7 +59,7 @@ def lines(path: Path, file: TextIO) -> Iterator[Any]:
                     f"{path}: line {number}: not valid JSON: {error}; a file holds one array of objects, or"
                     " one object per line."
                 ) from error
-            except RepeatedKeyError as error:
+            except RefusedValueError as error:
                 raise RecordError(f"{path}: line {number}: {error}.") from error
             yield value
 
@@ -69,7 +84,7 @@ def array(path: Path, file: TextIO) -> Iterator[Any]:
             value = text.value()
         except json.JSONDecodeError as error:
             raise _broken(path, number, error.msg, text) from error
-        except RepeatedKeyError as error:
+        except RefusedValueError as error:
             raise RecordError(f"{path}: element {number}: {error}.") from error
         yield value
         number += 1
@@ -114,10 +129,11 @@ class _Pieces:
                 return ""
 
     def value(self) -> Any:
-        """The JSON value at the position, and move behind it. Raises JSONDecodeError and RepeatedKeyError."""
+        """The JSON value at the position, and move behind it. Raises JSONDecodeError and RefusedValueError."""
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._position)
+                with _refusals():
+                    value, end = _DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError:
                 # Either the value continues in the next piece, or the file is broken.
                 if not self._read():

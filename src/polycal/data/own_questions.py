@@ -26,7 +26,7 @@ def read(path: Path, left_out: LeftOut | None = None, language: str | None = Non
     rows = list(split.numbered(needed))
     if language is not None:
         rows = list(question_languages.of_language(rows, language, split.name))
-    languages = {question_languages.spelling(row["language"]) for _, row in rows if "language" in row}
+    languages = {question_languages.spelling(row["language"]) or "''" for _, row in rows if "language" in row}
     if len(languages) > 1:
         raise RecordError(
             f"{path}: holds questions in {', '.join(sorted(languages))}; must hold one language, or one has to"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from polycal.artifacts.records import RecordError
-from polycal.data import json_values
+from polycal.data import json_values, text_content
 from polycal.data.placeholders import LeftOut, without_placeholders
 from polycal.data.question_languages import NumberedRows
 from polycal.data.readers import DatasetSplit, Row
@@ -95,8 +95,9 @@ def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
     """
     seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
     for where, row in rows:
-        role = row.get("split") or "test"
-        if role not in seen:
+        role = row.get("split")
+        role = "test" if role is None or role == "" else role
+        if not isinstance(role, str) or role not in seen:
             raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
         question_id = _question_id(row, "question_id", where, seen[role])
         written = _options(row["options"], where)
@@ -144,8 +145,9 @@ def _agrees(answer: Any, gold: int, options: list[str]) -> bool:
 def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
     """The id as a text, entered in ``seen`` with its row. Raises RecordError if it is there already."""
     value = row[column]
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or text_content.is_blank(str(value)):
         raise RecordError(f"{where}: {column} is {value!r}; must be a whole number or a text.")
+    _require_unicode(str(value), column, where)
     if first := seen.get(str(value)):
         raise RecordError(f"{where}: {column} {value!r} is already in {first}; ids must be unique.")
     seen[str(value)] = where.rpartition(": ")[2]
@@ -153,13 +155,19 @@ def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str
 
 
 def _optional_text(row: Mapping[str, Any], column: str, where: str) -> str | None:
-    """A text without surrounding space; None if it is empty."""
+    """A text without surrounding space; None if it is empty or nothing of it can be seen."""
     value = row[column]
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and text_content.is_blank(value)):
         return None
     if not isinstance(value, str):
         raise RecordError(f"{where}: {column} is {value!r} ({type(value).__name__}); must be a text.")
+    _require_unicode(value, column, where)
     return value.strip()
+
+
+def _require_unicode(text: str, column: str, where: str) -> None:
+    if not text_content.is_unicode(text):
+        raise RecordError(f"{where}: {column} is {text!r}, with half a surrogate pair; must be Unicode text.")
 
 
 def _text(row: Mapping[str, Any], column: str, where: str) -> str:
@@ -193,8 +201,12 @@ def _options(value: Any, where: str) -> list[str]:
             value = json_values.parse(value)
         except ValueError as error:
             raise RecordError(f"{where}: options is not a JSON list: {error}.") from error
-    if not isinstance(value, list) or not all(isinstance(option, str) and option.strip() for option in value):
+    if not isinstance(value, list) or not all(
+        isinstance(option, str) and not text_content.is_blank(option) for option in value
+    ):
         raise RecordError(f"{where}: options is {value!r}; must be a list of texts, none of them empty.")
+    for option in value:
+        _require_unicode(option, "an option", where)
     return _at_least_two([option.strip() for option in value], where)
 
 

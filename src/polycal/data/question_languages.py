@@ -22,7 +22,8 @@ def of_language(rows: NumberedRows, language: str, name: str) -> NumberedRows:
     """The rows whose column ``language`` is ``language``; ``name`` is the file's, for messages.
 
     Tags are compared in their standard spelling. If none is equal, rows of the same language in one other
-    script or region are taken. Raises RecordError, with what the file holds, if there are none or several.
+    script or region are taken. Raises RecordError, with what the file holds, if there are none or several, and
+    for a row without a language, which no language would ever take.
     """
     rows = list(rows)
     tags = Counter(spelling(row["language"]) for _, row in rows)
@@ -35,6 +36,9 @@ def of_language(rows: NumberedRows, language: str, name: str) -> NumberedRows:
             problem = "no row is in that language" if not variants else "several variants of it are there"
             raise RecordError(f"{name}: language {language!r}: {problem}; the file holds {listed}.")
         wanted = variants[0]
+    if "" in tags:
+        where = next(where for where, row in rows if not spelling(row["language"]))
+        raise RecordError(f"{where}: language is empty; each row of a file with several languages needs one.")
     return [(where, row) for where, row in rows if spelling(row["language"]) == wanted]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from polycal.data import chat_templates, token_ids
+from polycal.data import chat_templates, text_content, token_ids
 from polycal.data.chat_templates import ChatError
 
 Message = Mapping[str, str]
@@ -92,8 +92,8 @@ def _rows(
         texts, spans = rendered
         encoded = zip(*token_ids.encode_with_offsets(tokenizer, texts), strict=True)
         for conversation, (ids, offsets), turns in zip(chunk, encoded, spans, strict=True):
-            answers = [m["content"].strip() for m in conversation if m["role"] == "assistant"]
-            answered = [turn for turn, answer in zip(turns, answers, strict=True) if answer]
+            blank = [text_content.is_blank(m["content"]) for m in conversation if m["role"] == "assistant"]
+            answered = [turn for turn, is_blank in zip(turns, blank, strict=True) if not is_blank]
             if len(answered) < len(turns):
                 counts["empty answer"] += len(turns) - len(answered)
             target = _targets(offsets, answered)
@@ -127,7 +127,7 @@ def _is_skipped(conversation: Sequence[Message], counts: Counter[str]) -> bool:
         reason = "empty"
     elif any(m["role"] not in ROLES for m in conversation):
         reason = "unknown role"
-    elif not any(m["role"] == "assistant" and (m["content"] or "").strip() for m in conversation):
+    elif all(m["role"] != "assistant" or text_content.is_blank(m["content"] or "") for m in conversation):
         reason = "no assistant turn"
     elif any(m["content"] is None and m["role"] != "assistant" for m in conversation):
         reason = "message without content"

@@ -28,8 +28,8 @@ class CandidateScores:
     """Scores of the candidates of each prompt, in the order of the prompts and of their options.
 
     ``logprob``: natural log-likelihoods, summed over the candidate's tokens; ``tokens``: their numbers of
-    tokens. ``prompts_cut``: prompts that lost few-shot examples; ``equal_candidates``: prompts with two equal
-    candidates. ``timing``: tokens processed, seconds, rates and peak memory.
+    tokens. ``prompts_cut``: prompts that lost few-shot examples; ``equal_candidates``: prompts with two
+    candidates of the same tokens. ``timing``: tokens processed, seconds, rates and peak memory.
     """
 
     logprob: list[list[float]]
@@ -57,10 +57,11 @@ def score_candidates(
     branching = path == FAST and tree_forward.supports_trees(model)
     trees: list[tuple[str, Tree]] = []
     tokens: list[list[int]] = []
-    prompts_cut = 0
+    prompts_cut = equal_candidates = 0
     for prompt in candidates.tokenize_prompts(tokenizer, prompts, models.context_window(model)):
         own = prompt.candidates
         prompts_cut += prompt.was_cut
+        equal_candidates += len({tuple(candidate.tokens) for candidate in own}) < len(own)
         tokens.append([len(candidate.tokens) - candidate.start for candidate in own])
         grown = [token_trees.build_tree(own)] if branching else token_trees.linear_trees(own)
         trees += [(prompt.examples, tree) for tree in grown]
@@ -83,7 +84,7 @@ def score_candidates(
         [[logprob[number, option] for option in range(len(row))] for number, row in enumerate(tokens)],
         tokens,
         prompts_cut,
-        sum(len(set(prompt.candidates)) < len(prompt.candidates) for prompt in prompts),
+        equal_candidates,
         {
             "tokens": progress.total,
             "token_budget": budget,

@@ -6,7 +6,7 @@ file can add entries. What runs is given as lists under ``grid``, which a later 
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from polycal.scoring.prompt_labels import LABELS
 from polycal.study.config_catalogues import Benchmark, Data, Language, Model, Protocol, Recipe
@@ -49,7 +49,7 @@ class Block(Strict):
     seeds: Annotated[list[Seed], AfterValidator(no_duplicates)] = Field(description="Training seeds.")
     benchmarks: Names = Field(min_length=1, description="Benchmarks.")
     protocols: Names = Field(min_length=1, description="Protocols with which the benchmarks are scored.")
-    languages: Names | None = Field(
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
         None, description="Score only these languages; null: all languages of each benchmark."
     )
 
@@ -69,16 +69,30 @@ class Grid(Block):
 
     @model_validator(mode="after")
     def _extra(self) -> Self:
-        self.blocks()
+        first = self.model_dump(exclude={"extra"})
+        for number, changes in enumerate(self.extra):
+            try:
+                Block(**{**first, **changes})
+            except ValidationError as error:
+                details: list[Any] = [
+                    {**{key: one[key] for key in ("type", "input", "ctx") if key in one}, "loc": location}
+                    for one in error.errors()
+                    for location in [("extra", number, *one["loc"])]
+                ]
+                raise ValidationError.from_exception_data("Grid", details) from None
         return self
 
 
 class Sensitivity(Strict):
     """Other conventions under which every claim is computed again."""
 
-    bins: list[Annotated[int, Field(gt=0)]] = Field([10, 15, 30], description="Numbers of bins.")
-    binning: list[Literal["width", "mass"]] = Field(["width", "mass"], description="Kinds of bins.")
-    normalise: list[Literal["sum", "token", "byte"]] = Field(
+    bins: Annotated[list[Annotated[int, Field(gt=0, le=1000)]], AfterValidator(no_duplicates)] = Field(
+        [10, 15, 30], description="Numbers of bins."
+    )
+    binning: Annotated[list[Literal["width", "mass"]], AfterValidator(no_duplicates)] = Field(
+        ["width", "mass"], description="Kinds of bins."
+    )
+    normalise: Annotated[list[Literal["sum", "token", "byte"]], AfterValidator(no_duplicates)] = Field(
         ["sum", "token", "byte"], description="Normalisations."
     )
 
@@ -209,6 +223,19 @@ class Config(Strict):
                     f"{code!r} is refused as a language: tables call a summary of languages so; name it otherwise"
                 )
         return languages
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        for catalogue in ("models", "data", "benchmarks", "languages", "recipes", "protocols"):
+            seen: dict[str, str] = {}
+            for name in getattr(self, catalogue):
+                other = seen.setdefault(name.lower(), name)
+                if other != name:
+                    raise ValueError(
+                        f"{catalogue}: {other!r} and {name!r} differ only in capitals, which some file systems"
+                        " do not tell apart; rename one of them"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,8 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from polycal.data import language_tags
 from polycal.study.config_values import (
     ChatTemplate,
+    Label,
+    LanguageTag,
+    Location,
     Name,
     Names,
     Positive,
@@ -25,9 +29,13 @@ COMMIT = r"[0-9a-f]{40}"
 class Source(Strict):
     """Where an entry comes from: exactly one of hub, path, miniature."""
 
-    hub: str | None = Field(None, description="Repository id on the hub, such as mistralai/Mistral-7B-v0.1.")
+    hub: Location | None = Field(
+        None, description="Repository id on the hub, such as mistralai/Mistral-7B-v0.1."
+    )
     revision: str | None = Field(None, description="Commit of the hub repository; required with hub.")
-    path: str | None = Field(None, description="Local folder or file, relative to the working directory.")
+    path: Location | None = Field(
+        None, description="Local folder or file, relative to the working directory."
+    )
     miniature: Name | None = Field(
         None, description="Name in the miniature hub, which the workflow builds itself."
     )
@@ -113,7 +121,7 @@ class Data(Source):
         description="Columns: alpaca (instruction, input, output), messages (role, content),"
         " openhermes (from, value)."
     )
-    language: str | None = Field(
+    language: LanguageTag | None = Field(
         None, description="Language of all rows, if known; null: identify the language of each row."
     )
     rows: int | None = Field(
@@ -126,7 +134,7 @@ class Data(Source):
         description="Mixture of languages: English only, as in the set (also null), or equally many rows per"
         " language.",
     )
-    languages: Names | None = Field(
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
         None, description="Languages of a balanced mixture; null: all languages of the set."
     )
     # free text, because sets use names such as ai2-adapt-dev/tulu_v3.9_aya_100k
@@ -137,6 +145,24 @@ class Data(Source):
     planning: DataPlanning = Field(
         default_factory=lambda: DataPlanning(), description="Sizes for the cost estimate."
     )
+
+    @model_validator(mode="after")
+    def _mixture(self) -> Self:
+        if self.languages is not None and self.language_mixture != "balanced":
+            raise ValueError("languages are those of a balanced mixture; set language_mixture to balanced")
+        codes = [language_tags.language_code(tag) or tag for tag in self.languages or []]
+        for tag, code in zip(self.languages or [], codes, strict=True):
+            if codes.count(code) > 1:
+                raise ValueError(f"languages: {tag!r} is the language of another entry too; name it once")
+        if self.language_mixture == "english_only" and language_tags.language_code(self.language) not in (
+            None,
+            "en",
+        ):
+            raise ValueError(
+                f"language_mixture english_only takes nothing of a set whose language is {self.language!r};"
+                " remove one of the two keys"
+            )
+        return self
 
 
 class BenchmarkPlanning(Strict):
@@ -164,8 +190,8 @@ class Benchmark(Source):
 class Language(Strict):
     """A language as shown in tables and figures."""
 
-    name: str = Field(description="English name.")
-    script: str = Field(description="Script.")
+    name: Label = Field(description="English name.")
+    script: Label = Field(description="Script.")
     resource: Literal["high", "mid", "low"] = Field(
         description="Resource level (Joshi et al. 2020, and Aya)."
     )

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from polycal.errors import PolycalError
-from polycal.study import identities, local_sources, name_lengths
-from polycal.study.config import Config
+from polycal.study import config_files, identities, local_sources, name_lengths
+from polycal.study.config import Block, Config
+from polycal.study.config_files import ConfigError
 from polycal.study.config_secrets import secret_key
 from polycal.study.config_values import read_as
 from polycal.study.suggestions import nearest
@@ -18,26 +17,14 @@ EXTENDABLE = ("recipes", "protocols")
 """Catalogues in which an entry may extend another one."""
 
 
-class ConfigError(PolycalError):
-    """A configuration that cannot run; each line names the key, its value and what would be right."""
-
-
 def load(files: Iterable[Path]) -> Config:
     """The configuration of several YAML files, each merged over the ones before.
 
-    Raises ConfigError if a file is missing, is not valid YAML, or the merged configuration is wrong.
+    Raises ConfigError if a file cannot be read (``config_files.read``), or the merged configuration is wrong.
     """
     raw: dict[str, Any] = {}
     for file in files:
-        try:
-            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{file}: no such configuration file.") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}.") from None
-        if not isinstance(content or {}, Mapping):
-            raise ConfigError(f"{file}: must contain a mapping of keys, not a {type(content).__name__}.")
-        raw = merge(raw, content or {})
+        raw = merge(raw, config_files.read(Path(file)))
     return resolve(raw)
 
 
@@ -112,7 +99,7 @@ def _sentence(details: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     key, value = path.lstrip(".") or "configuration", details.get("input")
     if details["type"] == "extra_forbidden":
-        parent = _model_at(details["loc"][:-1])
+        parent = Block if details["loc"][:2] == ("grid", "extra") else _model_at(details["loc"][:-1])
         return f"{key}: unknown key{nearest(str(details['loc'][-1]), parent.model_fields) if parent else ''}."
     if details["type"] == "missing":
         return f"{key}: this key is required."

@@ -2,11 +2,22 @@
 
 import datetime
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
+from polycal.data import language_tags, text_content
 from polycal.data.chat_templates import TEMPLATES
 from polycal.study.suggestions import nearest
 from polycal.vocabulary import NONE
@@ -95,6 +106,18 @@ def _valid_chat_template(name: str) -> str:
     return name
 
 
+def _valid_label(text: str) -> str:
+    if text_content.is_blank(text) or not text.isprintable():
+        raise ValueError("is drawn in figures and must be one line of text that can be seen")
+    return text
+
+
+def _valid_language(tag: str) -> str:
+    if language_tags.language_code(tag) is None:
+        raise ValueError("names no single language; give a tag such as en, por or zho_Hans")
+    return tag
+
+
 def no_duplicates(values: list[Any]) -> list[Any]:
     """``values``; raises ValueError if one occurs twice."""
     duplicates = sorted({str(value) for value in values if values.count(value) > 1})
@@ -105,6 +128,9 @@ def no_duplicates(values: list[Any]) -> list[Any]:
 
 Name = Annotated[str, BeforeValidator(_valid_name)]
 Names = Annotated[list[Name], AfterValidator(no_duplicates)]
+Label = Annotated[str, AfterValidator(_valid_label)]
+LanguageTag = Annotated[str, AfterValidator(_valid_language)]
+Location = Annotated[str, Field(min_length=1)]
 Number = Annotated[str, BeforeValidator(canonical_number), WithJsonSchema({"type": ["number", "string"]})]
 Positive = Annotated[Number, _within("1e-12", "1e12")]
 Share = Annotated[Number, _within("0", "1", include_high=False)]
@@ -114,6 +140,32 @@ Normalisation = Literal["sum", "token", "byte", "pmi"]
 
 
 class Strict(BaseModel):
-    """A mapping without unknown keys."""
+    """A mapping without unknown keys, in which true and false are no numbers and texts are Unicode."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, str) and not text_content.is_unicode(one) for one in values):
+            raise ValueError("holds half a surrogate pair, which is no Unicode text")
+        is_bool = any(isinstance(one, bool) for one in values)
+        if is_bool and info.field_name and _is_number(cls.model_fields[info.field_name].annotation):
+            raise ValueError(f"{read_as(True)}: give a number")
+        return value
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a key takes numbers, and neither texts nor true and false."""
+    kinds = set(_kinds(annotation))
+    return bool(kinds & {int, float}) and not kinds & {bool, str}
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types in an annotation, those of the values of a Literal included."""
+    arguments = get_args(annotation)
+    for argument in arguments:
+        yield from _kinds(argument)
+    if not arguments:
+        yield annotation if isinstance(annotation, type) else type(annotation)

@@ -98,3 +98,13 @@ def test_a_file_without_a_cell_is_refused(tmp_path):
     records.write(path, [score_row("a", [-1.0, -2.0], 0)], records.SCORE, {"cell": {"model": "m"}})
     with pytest.raises(score_arrays.MeasureError, match="lacks 'data'"):
         score_arrays.cell_of(path)
+
+
+@pytest.mark.parametrize("given", ["x", [1], {"settings": "x"}])
+def test_a_cell_that_is_no_mapping_is_refused(tmp_path, given):
+    path = tmp_path / "s.parquet"
+    records.write(path, [], records.SCORE)
+    with pytest.raises(
+        score_arrays.MeasureError, match="the cell in its metadata is no mapping with settings"
+    ):
+        score_arrays.read(path, given)

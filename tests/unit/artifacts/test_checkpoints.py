@@ -40,3 +40,19 @@ def test_a_checkpoint_is_whole_if_each_file_has_its_size(tmp_path):
     assert not checkpoints.is_whole(out)
     out.write_text("{broken")
     assert not checkpoints.is_whole(out)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe weights", "not a manifest, which is text; give the model's folder"),
+        (b"[]", "not a manifest, which is a JSON object"),
+        (b"{broken", "not a manifest, the JSON is broken"),
+        (b"[" * 100_000, "not a manifest, the JSON is broken"),
+        (b'{"a": 1}', "not a checkpoint's manifest: 'content' is missing"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_named(tmp_path, content, words):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(checkpoints.CheckpointError, match=rf"model\.safetensors: {words}"):
+        checkpoints.read(tmp_path / "model.safetensors")

@@ -60,6 +60,18 @@ def test_only_files_of_polycal_are_records(tmp_path):
             read(tmp_path / "none.parquet")
 
 
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [("{broken", "is not valid JSON"), ("[1]", "is no manifest of polycal"), ("{}", "is no manifest")],
+)
+def test_metadata_that_is_no_manifest_is_named(tmp_path, manifest, words):
+    path = tmp_path / "q.parquet"
+    records.write(path, [QUESTION], records.QUESTION)
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"polycal": manifest}), path)
+    with pytest.raises(records.RecordError, match=f"its metadata under 'polycal' {words}"):
+        records.metadata(path)
+
+
 def test_a_record_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "e.parquet"
     records.write(path, [{"question_id": "1", "embedding": [1.0, 2.0]}], records.EMBEDDING)
@@ -82,3 +94,37 @@ def test_embeddings_are_checked(tmp_path, rows, words):
     records.write(path, table, records.EMBEDDING)
     with pytest.raises(records.RecordError, match=words):
         records.read_embeddings(path)
+
+
+SCORED = {
+    "question_id": "1",
+    "group": "g",
+    "gold": 0,
+    "option_logprob": [-1.0, -2.0],
+    "option_tokens": [1, 1],
+    "option_bytes": [1, 1],
+    "prompt_sha256": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"option_logprob": None}, "a value of option_logprob is missing"),
+        ({"option_logprob": [None, -1.0]}, "a value of option_logprob is missing"),
+        ({"option_tokens": [None, 1]}, "a value of option_tokens is missing"),
+        ({"gold": None}, "a value of gold is missing"),
+        ({"question_id": None}, "a value of question_id is missing"),
+        ({"gold": 2}, "row 0: gold is outside the options"),
+        ({"option_bytes": [1]}, "row 0: option_bytes and option_logprob differ in length"),
+        ({"option_logprob": [float("-inf"), -1.0]}, "a log-probability is missing or not finite"),
+        ({"option_logprob": [3.5, -1.0]}, "a log-probability is above 0"),
+    ],
+)
+def test_scores_are_checked(tmp_path, change, words):
+    path = tmp_path / "s.parquet"
+    records.write(path, [{**SCORED, "option_logprob": [1e-6, -1.0]}], records.SCORE)
+    assert records.read_scores(path).num_rows == 1
+    records.write(path, [{**SCORED, **change}], records.SCORE)
+    with pytest.raises(records.RecordError, match=words):
+        records.read_scores(path)

@@ -91,7 +91,16 @@ def test_a_missing_or_cut_shard_is_refused(sharded: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.safetensors", "/etc/x.safetensors", "sub/x.safetensors", "..", "x.bin"]
+    "name",
+    [
+        "../x.safetensors",
+        "/etc/x.safetensors",
+        "sub/x.safetensors",
+        "./x.safetensors",
+        "..",
+        "x.bin",
+        f"{'x' * 300}.safetensors",
+    ],
 )
 def test_an_index_that_leads_out_of_the_folder_is_refused(sharded: Path, name: str) -> None:
     write_index(sharded, {"a": FIRST, "b": name})
@@ -104,9 +113,15 @@ def test_an_index_without_a_map_of_files_is_refused(sharded: Path, weight_map: o
     refused(sharded, "weight_map must be a mapping")
 
 
-def test_an_index_that_is_no_json_is_refused(sharded: Path) -> None:
-    (sharded / weight_files.INDEX).write_text("{")
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"weight_map": ' + "9" * 5000])
+def test_an_index_that_is_no_json_is_refused(sharded: Path, text: str) -> None:
+    (sharded / weight_files.INDEX).write_text(text)
     refused(sharded, r"index\.json: not valid JSON")
+
+
+def test_an_index_without_metadata_is_refused(sharded: Path) -> None:
+    (sharded / weight_files.INDEX).write_text(json.dumps({"weight_map": {"a": FIRST, "b": SECOND}}))
+    refused(sharded, r"index\.json: metadata must be there")
 
 
 def test_a_tensor_in_no_shard_or_in_two_is_refused(sharded: Path) -> None:
@@ -115,6 +130,34 @@ def test_a_tensor_in_no_shard_or_in_two_is_refused(sharded: Path) -> None:
     write_index(sharded, {"a": FIRST, "b": SECOND})
     (sharded / SECOND).write_bytes(safetensors("a", "b"))
     refused(sharded, f"{FIRST} and {SECOND} both hold the tensor 'a'")
+
+
+def test_a_link_to_nothing_and_a_folder_are_no_part_of_a_model(whole: Path) -> None:
+    (whole / "config.json").unlink()
+    (whole / "config.json").mkdir()
+    refused(whole, r"config\.json: no file")
+    (whole / "model.safetensors").unlink()
+    (whole / "config.json").rmdir()
+    os.symlink(whole / "gone", whole / "model.safetensors")
+    refused(whole, r"model\.safetensors: a link to a file that is not there")
+
+
+def test_an_adapter_beside_weights_is_refused(whole: Path) -> None:
+    (whole / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    refused(whole, r"adapter_config\.json: an adapter, which is never applied; merge it")
+
+
+@pytest.mark.parametrize("kind", ["I8", "U8", "F8_E4M3", "I32", "BOOL", "C64"])
+def test_weights_that_need_a_scale_are_refused(whole: Path, kind: str) -> None:
+    content = safetensors("a.weight", "b", kind=kind)
+    (whole / "model.safetensors").write_bytes(content)
+    refused(whole, rf"a\.weight is of type {kind}, so the weights are quantised or converted")
+
+
+@pytest.mark.parametrize("kind", ["F64", "F32", "F16", "BF16"])
+def test_weights_in_every_full_type_pass(whole: Path, kind: str) -> None:
+    (whole / "model.safetensors").write_bytes(safetensors("a.weight", kind=kind))
+    weight_files.check(whole)
 
 
 def test_a_folder_without_weights_or_config_is_refused(whole: Path) -> None:

@@ -103,3 +103,42 @@ def test_one_language_of_a_file_with_several(tmp_path: Path, scored: list[dict[s
     assert [question["question_id"] for question in scored[0]["questions"][0]] == ["2"]
     with pytest.raises(RecordError, match="language 'es': no row is in that language; the file holds 'en'"):
         score(path, language="es")
+
+
+def test_a_file_without_a_test_question_is_refused(tmp_path: Path, scored: list[dict[str, Any]]) -> None:
+    path = tmp_path / "en.jsonl"
+    write_questions(path, [{**QUESTIONS[0], "split": "examples"}])
+    with pytest.raises(RecordError, match=r"en\.jsonl: no question of the split 'test'; at least one"):
+        score(path)
+    assert not scored
+
+
+def test_a_record_never_replaces_a_file_of_ones_own(tmp_path: Path, scored: list[dict[str, Any]]) -> None:
+    path, record = tmp_path / "en.csv", tmp_path / "old.parquet"
+    write_questions(path, QUESTIONS)
+    before = path.read_bytes()
+    write_questions(record, QUESTIONS)
+    for out in (path, record, tmp_path):
+        with pytest.raises(UsageError, match=r"is there and no record of polycal, so it is not replaced"):
+            standalone.score(model=Path("m"), questions=[path], out=[out])
+    assert path.read_bytes() == before
+    for out in (path / "x.parquet", tmp_path / ("x" * 250)):
+        with pytest.raises(UsageError, match=r"--out .*: cannot be written there"):
+            standalone.score(model=Path("m"), questions=[path], out=[out])
+    twice = [tmp_path / "new.parquet", tmp_path / "new.parquet"]
+    with pytest.raises(UsageError, match="--out: a path is given twice"):
+        standalone.score(model=Path("m"), questions=[path, path], out=twice)
+    assert not scored
+    records.write(record, [], records.SCORE)
+    standalone.score(model=Path("m"), questions=[path], out=[record])
+    assert len(scored) == 1
+
+
+@pytest.mark.parametrize(
+    "cells", ["[1]", "[{}]", "{}", "null", "5", '"x"', '[{"stage": "measure"}]', "[" * 100_000]
+)
+def test_cells_that_the_workflow_does_not_give_are_refused(tmp_path: Path, cells: str) -> None:
+    path = tmp_path / "en.csv"
+    write_questions(path, QUESTIONS)
+    with pytest.raises(UsageError, match="--cells: "):
+        score(path, cells=cells)

@@ -64,7 +64,7 @@ def test_files_that_arrived_before_a_failure_are_kept(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    index = json.dumps({"weight_map": {"one": shards[0], "two": shards[1]}}).encode()
+    index = json.dumps({"metadata": {}, "weight_map": {"one": shards[0], "two": shards[1]}}).encode()
     whole = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index}
     parts = {shards[0]: safetensors("one", size=1000), shards[1]: safetensors("two", size=1000)}
     hub.repositories["a/m"] = {**whole, **parts}

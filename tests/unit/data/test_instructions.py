@@ -241,10 +241,28 @@ def test_mixtures_go_by_the_normalised_tag(tmp_path: Path) -> None:
         fetch(path, "messages", tmp_path / "out", language_mixture="balanced")
 
 
-def test_answers_without_text_are_counted(tmp_path: Path) -> None:
-    turns = [("user", "Q"), ("assistant", None), ("user", "Well?"), ("assistant", "A"), ("assistant", " ")]
+@pytest.mark.parametrize("blank", [None, " ", "\u200b", "\ufeff\n"])
+def test_answers_without_text_are_counted(tmp_path: Path, blank: str | None) -> None:
+    turns = [
+        ("user", "Q"),
+        ("assistant", blank),
+        ("user", "Well?"),
+        ("assistant", "A"),
+        ("assistant", "\u200b"),
+    ]
     path = tmp_path / "own.jsonl"
     path.write_text(json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]}))
     rows, metadata = fetch(path, "messages", tmp_path / "out")
-    assert [turn["content"] for turn in rows[0]["messages"]] == ["Q", "", "Well?", "A"]
+    assert [turn["content"] for turn in rows[0]["messages"]] == ["Q", blank or "", "Well?", "A"]
     assert (metadata["empty_answers"], metadata["trimmed"]) == (1, 1)
+
+
+def test_half_a_surrogate_pair_is_replaced_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    turns = [{"from": "human", "value": "Q\ud800"}, {"from": "gpt", "value": "\udc00A"}]
+    row = {"conversations": turns, "system_prompt": "S\ud800", "source": "web\udfff", "language": "\ud800"}
+    path.write_text(json.dumps(row))
+    rows, metadata = fetch(path, "openhermes", tmp_path / "out")
+    assert [turn["content"] for turn in rows[0]["messages"]] == ["S?", "Q?", "?A"]
+    assert rows[0]["source"] == "web?"
+    assert metadata["by_source"] == {"web?": 1}

@@ -79,7 +79,20 @@ def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
         ({"options": "4 or 5"}, "row 1: options is not a JSON list"),
         ({"split": "train"}, "row 1: split is 'train'; must be 'test' or 'examples'"),
         ({"question_id": "1"}, "row 1: question_id '1' is already in row 0; ids must be unique"),
+        ({"split": ["test"]}, r"row 1: split is \['test'\]; must be"),
+        ({"split": 0}, "row 1: split is 0; must be"),
+        ({"split": False}, "row 1: split is False; must be"),
         ({"question_id": None}, "row 1: question_id is None"),
+        ({"question_id": "\u200b"}, r"row 1: question_id is '\\u200b'; must be"),
+        ({"question_id": "\ud800"}, "row 1: question_id is .* with half a surrogate pair; must be Unicode"),
+        ({"question": "\u200b\ufeff"}, "row 1: question is empty; must be a text"),
+        ({"question": "x\ud800"}, "row 1: question is .* with half a surrogate pair; must be Unicode text"),
+        ({"options": ["4", "\u200b"]}, "row 1: options is .*none of them empty"),
+        ({"options": ["4", "\udc00"]}, "row 1: an option is .* with half a surrogate pair"),
+        ({"options": ["4", ["5"]]}, "row 1: options is .*none of them empty"),
+        ({"options": "[" * 100_000}, "row 1: options is not a JSON list: lists or objects are nested too"),
+        ({"gold": 1.0}, "row 1: gold is 1.0; must be a whole number"),
+        ({"gold": 10**30}, "row 1: gold is 10+; must be a whole number"),
     ],
 )
 def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
@@ -199,6 +212,20 @@ def test_a_language_that_is_not_there_is_answered_with_those_that_are(
     write_questions(path, rows)
     with pytest.raises(RecordError, match=rf"all\.jsonl: language '{language}': {sentence}"):
         fetch(path, language, tmp_path / "out")
+
+
+def test_a_row_without_a_language_among_several_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    rows = [
+        {**QUESTIONS[0], "question_id": str(n), "language": tag} for n, tag in enumerate(["fr", "en", " "])
+    ]
+    write_questions(path, rows)
+    with pytest.raises(
+        RecordError, match=r"all\.jsonl: row 2: language is empty; each row of a file with sev"
+    ):
+        fetch(path, "fr", tmp_path / "out")
+    with pytest.raises(RecordError, match="holds questions in '', en, fr; must hold one language"):
+        own_questions.read(path)
 
 
 def test_a_file_of_one_language_holds_no_other(tmp_path: Path) -> None:

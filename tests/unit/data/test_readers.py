@@ -83,6 +83,10 @@ def read(path: Path, content: bytes | str) -> list[dict[str, object]]:
         ('{"a": 1}\nthe end', "line 2: not valid JSON"),
         ('{"a": "A", "b": 1, "a": "B"}', "line 1: the key 'a' is there twice with different values"),
         ('[{"c": {"a": "A", "a": "B"}}]', "element 0: the key 'a' is there twice with different values"),
+        ('{"a": 1}\n' + "[" * 100_000, "line 2: lists or objects are nested too deeply"),
+        ('[{"a": 1}, ' + '{"b":' * 100_000, "element 1: lists or objects are nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "line 1: a whole number has too many digits"),
+        ("[0, " + "9" * 5000 + "]", "element 1: a whole number has too many digits|row 0: must be a JSON"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])

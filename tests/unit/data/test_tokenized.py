@@ -39,7 +39,7 @@ def test_a_conversation_is_cut_at_max_length_and_skipped_if_no_target_remains():
     assert (len(rows), dict(counts)) == (0, {"cut to max_length": 1, "no target within max_length": 1})
 
 
-@pytest.mark.parametrize("content", ["", None, " \n"])
+@pytest.mark.parametrize("content", ["", None, " \n", "\u200b"])
 def test_an_empty_answer_before_the_last_one_is_no_target_and_is_counted(content):
     conversation = [
         {"role": "user", "content": "Hi?"},
@@ -53,7 +53,7 @@ def test_an_empty_answer_before_the_last_one_is_no_target_and_is_counted(content
     tokens, targets = rows.row(0)
     assert tokenizer.decode(tokens[targets]) == "lake</s>"
     assert tokenizer.decode(tokens) == (
-        "<s><|user|>\nHi?\n<|assistant|>\n</s>\n<|user|>\nWell?\n<|assistant|>\nlake</s>"
+        f"<s><|user|>\nHi?\n<|assistant|>\n{(content or '').strip()}</s>\n<|user|>\nWell?\n<|assistant|>\nlake</s>"
     )
 
 

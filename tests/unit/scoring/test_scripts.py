@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import models as tiny
 from helpers.stamps import FixedStamp
+from tokenizers import normalizers
 
 from polycal.artifacts import records
 from polycal.data.token_ids import Encoder
@@ -111,6 +112,19 @@ def test_a_candidate_that_begins_another_and_equal_ones(model, budget):
     assert found.logprob[0] == pytest.approx(values, abs=1e-4)
     assert found.logprob[0][0] == found.logprob[0][2]
     assert (found.tokens, found.equal_candidates) == ([lengths], 1)
+
+
+def test_candidates_of_the_same_tokens_are_equal_whatever_their_texts(model):
+    tokenizer = tiny.tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    composed, decomposed = (
+        prompts.Prompt((), "Où?", (" né", " ne\u0301")),
+        prompts.Prompt((), "Où?", (" a", " b")),
+    )
+    found = score_candidates(model, tokenizer, [composed, decomposed])
+    assert found.logprob[0][0] == found.logprob[0][1]
+    assert found.equal_candidates == 1
+    assert score_candidates(model, tiny.tokenizer(), [composed]).equal_candidates == 0
 
 
 def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path):

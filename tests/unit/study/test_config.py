@@ -149,3 +149,86 @@ def test_a_model_is_not_named_like_the_true_distribution():
 def test_a_study_is_not_named_like_the_interim_report_of_another():
     with pytest.raises(ConfigError, match="study: 's-partial' is refused: must not end in '-partial'"):
         resolve(merge(BASE, {"study": "s-partial"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"benchmarks": {"b": {"limit": True}}},
+            r"benchmarks\.b\.limit: True is refused: YAML reads .*a number",
+        ),
+        ({"measure": {"bins": True}}, r"measure\.bins: True is refused: YAML reads"),
+        ({"measure": {"sensitivity": {"bins": [True, 15]}}}, r"measure\.sensitivity\.bins: YAML reads"),
+        ({"models": {"m": {"zero_stage": False}}}, r"models\.m\.zero_stage: False is refused: YAML reads"),
+        ({"recipes": {"r": {"global_batch_size": True}}}, r"recipes\.r\.global_batch_size: True is refused"),
+        (
+            {"planning": {"gpu_tflops": float("inf")}},
+            r"planning\.gpu_tflops: inf is refused: .*finite number",
+        ),
+        ({"measure": {"sensitivity": {"bins": [10, 10]}}}, r"sensitivity\.bins: contains '10' twice"),
+        (
+            {"measure": {"sensitivity": {"bins": [10**9]}}},
+            r"sensitivity\.bins\[0\]: .* less than or equal to 1000",
+        ),
+        ({"models": {"m": {"path": ""}}}, r"models\.m\.path: '' is refused"),
+        ({"models": {"m": {"licence": "\ud800"}}}, r"models\.m\.licence: .* holds half a surrogate pair"),
+        ({"languages": {"en": {"name": ""}}}, r"languages\.en\.name: '' is refused: is drawn in figures"),
+        ({"languages": {"en": {"name": "a\nb"}}}, r"languages\.en\.name: .* must be one line of text"),
+        ({"languages": {"en": {"name": "\u200b"}}}, r"languages\.en\.name: .* must be one line of text"),
+        ({"grid": {"languages": []}}, r"grid\.languages: .* at least 1 item"),
+        (
+            {"grid": {"extra": [{}, {"seeds": [-1]}]}},
+            r"grid\.extra\[1\]\.seeds\[0\]: -1 is refused: must be a whole",
+        ),
+        (
+            {"grid": {"extra": [{"betaz": [0]}]}},
+            r"grid\.extra\[0\]\.betaz: unknown key; did you mean 'betas'\?",
+        ),
+    ],
+)
+def test_values_that_are_not_what_they_seem_are_refused(change, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        resolve(merge(BASE, change))
+
+
+@pytest.mark.parametrize("tag", ["", "unk", "mul", "zzz", "no language"])
+def test_a_declared_language_is_one_language(tag):
+    with pytest.raises(
+        ConfigError, match=rf"data\.d\.language: '{tag}' is refused: names no single language"
+    ):
+        resolve(merge(BASE, {"data": {"d": {"language": tag}}}))
+
+
+@pytest.mark.parametrize("tag", ["en", "eng_Latn", "English", "pt-BR"])
+def test_a_declared_language_may_have_any_spelling(tag):
+    assert resolve(merge(BASE, {"data": {"d": {"language": tag}}})).data["d"].language == tag
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"languages": ["en", "fr"]}, "languages are those of a balanced mixture"),
+        ({"languages": ["en"], "language_mixture": "natural"}, "languages are those of a balanced mixture"),
+        (
+            {"languages": ["en", "eng"], "language_mixture": "balanced"},
+            "'en' is the language of another entry too",
+        ),
+        (
+            {"language": "fra", "language_mixture": "english_only"},
+            "english_only takes nothing of a set whose lang",
+        ),
+    ],
+)
+def test_mixtures_that_cannot_be_made_are_refused(keys, sentence):
+    with pytest.raises(ConfigError, match=rf"^data\.d: .*{sentence}"):
+        resolve(merge(BASE, {"data": {"d": keys}}))
+
+
+@pytest.mark.parametrize("catalogue", ["models", "data", "benchmarks", "languages", "recipes", "protocols"])
+def test_names_that_differ_only_in_capitals_are_refused(catalogue):
+    name, entry = next(iter(BASE[catalogue].items()))
+    with pytest.raises(
+        ConfigError, match=rf"{catalogue}: '{name}' and '{name.upper()}' differ only in capitals"
+    ):
+        resolve(merge(BASE, {catalogue: {name.upper(): entry}}))

@@ -53,3 +53,30 @@ def test_entries_that_the_grid_does_not_use_may_be_missing(folder):
     resolve(raw, local_files=True)
     with pytest.raises(ConfigError, match=r"^data\.n\.path: 'n' is refused"):
         resolve(merge(raw, {"next_token": {"data": ["n"]}}), local_files=True)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/m", "m" * 5000, "m\x00"])
+def test_a_path_that_cannot_be_is_refused_like_a_missing_one(folder, path):
+    change = {
+        "models": {"m": {"path": path}},
+        "data": {"d": {"path": path}},
+        "benchmarks": {"b": {"path": path}},
+    }
+    with pytest.raises(ConfigError) as refused:
+        resolve(merge(BASE, change), local_files=True)
+    lines = str(refused.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["models.m.path", "data.d.path", "benchmarks.b.path"]
+
+
+def test_a_folder_of_questions_needs_a_file_for_each_language(folder):
+    raw = merge(
+        BASE, {"benchmarks": {"b": {"path": "q", "format": "file"}}, "grid": {"languages": ["en", "yo"]}}
+    )
+    (folder / "q").mkdir()
+    (folder / "q/en.csv").write_text("")
+    with pytest.raises(
+        ConfigError, match=r"^benchmarks\.b\.path: 'q' is refused: no file .* 'yo' and ends in"
+    ):
+        resolve(raw, local_files=True)
+    (folder / "q/yo.parquet").write_text("")
+    resolve(raw, local_files=True)
