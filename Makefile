@@ -70,8 +70,9 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm
 
-# Families of models against their own logits, and random models, tokenizers and questions; minutes on one core.
-test-thorough: $(READY)
+# Families of models against their own logits, random models, tokenizers and questions, and logs of
+# lm-evaluation-harness, which is installed beside the environment (270 MB); minutes on one core.
+test-thorough: $(READY) .cache/bench/scoring/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/thorough
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.

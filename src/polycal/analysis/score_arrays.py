@@ -30,7 +30,8 @@ class ScoredQuestions:
     """One Score file: N questions, scored by one checkpoint in one language.
 
     ``gold`` [N] is the index of the right option, ``options`` [N] the number of options. ``logprob``,
-    ``unconditional`` (both in nats), ``tokens`` and ``bytes`` are [N, K], one value per candidate.
+    ``unconditional`` (both in nats), ``tokens`` and ``bytes`` are [N, K], one value per candidate. ``tokens`` is
+    None for an imported file whose log does not hold it.
     """
 
     path: str
@@ -40,20 +41,22 @@ class ScoredQuestions:
     gold: NDArray[np.int64]
     options: NDArray[np.int64]
     logprob: Array
-    tokens: Array
+    tokens: Array | None
     bytes: Array
     unconditional: Array | None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
-        """The normalisations in ``wanted``, and ``pmi`` if the file has unconditional log-probabilities."""
-        return [*wanted, *(["pmi"] if self.unconditional is not None and "pmi" not in wanted else [])]
+        """The normalisations in ``wanted`` that the file has the numbers for, and ``pmi`` if it has those."""
+        possible = [name for name in wanted if name != "token" or self.tokens is not None]
+        return [*possible, *(["pmi"] if self.unconditional is not None and "pmi" not in wanted else [])]
 
     def log_probabilities(self, normalise: str) -> Array:
         """Log of the distribution over each question's options, [N, K], minus infinity beyond them.
 
         sum: softmax of the summed log-probabilities; token, byte: of those divided by the candidate's number of
         tokens or UTF-8 bytes; pmi: of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021,
-        arXiv 2104.08315). Raises MeasureError for another name, and for pmi without unconditional values.
+        arXiv 2104.08315). Raises MeasureError for another name, for token without numbers of tokens, and for pmi
+        without unconditional values.
         """
         if normalise == "pmi":
             if self.unconditional is None:
@@ -61,9 +64,15 @@ class ScoredQuestions:
             inside = np.isfinite(self.logprob)
             score = np.full_like(self.logprob, -np.inf)
             np.subtract(self.logprob, self.unconditional, out=score, where=inside)
-        elif normalise in ("token", "byte"):
-            length = self.tokens if normalise == "token" else self.bytes
-            score = self.logprob / length
+        elif normalise == "token":
+            if self.tokens is None:
+                raise MeasureError(
+                    f"{self.path}: normalise 'token' needs the number of tokens of each option, which the imported log"
+                    " does not hold; must be 'sum' or 'byte'."
+                )
+            score = self.logprob / self.tokens
+        elif normalise == "byte":
+            score = self.logprob / self.bytes
         elif normalise == "sum":
             score = self.logprob
         else:
@@ -118,9 +127,15 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
     if len(set(ids)) < len(ids):
         repeated = next(name for name, count in Counter(ids).items() if count > 1)
         raise MeasureError(f"{path}: question_id {repeated!r} occurs twice; ids must be unique.")
-    tokens, size = _padded(table["option_tokens"], options, 1.0), _padded(table["option_bytes"], options, 1.0)
+    size = _padded(table["option_bytes"], options, 1.0)
+    tokens, absent = None, table["option_tokens"].null_count
+    if 0 < absent < table.num_rows:
+        row = table["option_tokens"].is_null().to_pylist().index(True)
+        raise MeasureError(f"{path}: row {row}: option_tokens is missing; all rows must have it, or none.")
+    if not absent:
+        tokens = _padded(table["option_tokens"], options, 1.0)
     for name, length in (("option_tokens", tokens), ("option_bytes", size)):
-        if (length < 1).any():
+        if length is not None and (length < 1).any():
             raise MeasureError(
                 f"{path}: row {int(np.argmax((length < 1).any(1)))}: {name} must be at least 1."
             )

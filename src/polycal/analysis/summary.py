@@ -8,27 +8,38 @@ import pandas as pd
 
 from polycal.analysis import bootstrap, score_arrays
 from polycal.analysis.question_outcomes import outcomes
+from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.artifacts import records
 from polycal.metrics import smooth_calibration
 
 DEFAULTS: dict[str, Any] = {"bins": 15, "binning": "width", "normalise": {"letters": "sum", "texts": "token"}}
 
 
-def summary(paths: Iterable[Path]) -> pd.DataFrame:
+def normalisation(questions: ScoredQuestions, normalise: str | None = None) -> str:
+    """``normalise`` if it is given, else the default of the file's candidate form.
+
+    That of texts is ``token``, and ``byte`` for an imported file whose log holds no numbers of tokens.
+    """
+    default = DEFAULTS["normalise"].get(questions.candidates, "sum")
+    return normalise or ("byte" if default == "token" and questions.tokens is None else default)
+
+
+def summary(paths: Iterable[Path], normalise: str | None = None) -> pd.DataFrame:
     """One row per file, without intervals; the files need no cell and no common questions.
 
-    Raises RecordError or MeasureError for a file that cannot be measured.
+    ``normalise`` (sum, token, byte or pmi) replaces the default of each file. Raises RecordError or MeasureError
+    for a file that cannot be measured.
     """
     rows = []
     for path in paths:
         cell = records.metadata(path).get("cell") or {}
         questions = score_arrays.read(path, cell)
-        log_p = questions.log_probabilities(DEFAULTS["normalise"].get(questions.candidates, "sum"))
+        form = normalisation(questions, normalise)
+        log_p = questions.log_probabilities(form)
         values = outcomes(log_p, questions.gold, questions.options)
         estimate = bootstrap.estimates(values, bins=DEFAULTS["bins"], binning=DEFAULTS["binning"])
         metrics = dict(zip(bootstrap.METRICS, estimate.tolist(), strict=True))
         smooth = smooth_calibration.smooth_ece(values.confidence, values.correct)
-        rows.append(
-            {"file": str(path), **questions.cell, "n": len(questions.gold), **metrics, "smooth_ece": smooth}
-        )
+        row = {"file": str(path), **questions.cell, "normalise": form, "n": len(questions.gold)}
+        rows.append({**row, **metrics, "smooth_ece": smooth})
     return pd.DataFrame(rows)

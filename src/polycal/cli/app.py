@@ -5,7 +5,14 @@ import gc
 import typer
 
 from polycal.artifacts import files
-from polycal.cli import audit_commands, self_check_command, stage_commands, standalone, study_commands
+from polycal.cli import (
+    audit_commands,
+    import_command,
+    self_check_command,
+    stage_commands,
+    standalone,
+    study_commands,
+)
 from polycal.errors import PolycalError
 
 app = typer.Typer(
@@ -17,6 +24,7 @@ app = typer.Typer(
 study_commands.add_to(app)
 audit_commands.add_to(app)
 standalone.add_to(app)
+import_command.add_to(app)
 self_check_command.add_to(app)
 stage_commands.add_to(app, without=standalone.COMMANDS)
 

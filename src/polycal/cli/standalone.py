@@ -2,8 +2,9 @@
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from polycal.cli import stage_commands
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMMANDS = ("score", "measure")
 """Stages whose command has options of its own here."""
@@ -146,9 +150,19 @@ def _as_record(file: Path, folder: Path, language: str | None, needed: str | Non
 
 
 def measure(
-    files: Annotated[list[Path] | None, typer.Argument(help="Score records, without --cell.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Score records, or folders of them, without --cell.")
+    ] = None,
     cell: Annotated[str | None, typer.Option(help="JSON of all that determines the tables.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables, with --cell.")] = None,
+    intervals: Annotated[bool, typer.Option(help="Print 95% intervals, without --cell.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Print differences from this run on the same questions, without --cell."),
+    ] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="sum, token, byte or pmi, without --cell; default: by candidates.")
+    ] = None,
     code: Code = None,
     cache_dir: CacheDir = None,
     partial: Partial = False,
@@ -160,11 +174,36 @@ def measure(
         return
     if cell or out or not files:
         raise UsageError("give score records to print their metrics, or --cell and --out to write tables.")
-    for file in files:
+    paths = [path for file in files for path in _records_of(file)]
+    for file in paths:
         if file.suffix in QUESTION_SUFFIXES:
             raise UsageError(
                 f"{file}: is no score record; give records that polycal score writes (.parquet)."
             )
-    from polycal.analysis import summary
+    for table in _tables(paths, intervals, against, normalise):
+        print(table.round(4).to_string(index=False))
 
-    print(summary.summary(files).round(4).to_string(index=False))
+
+def _records_of(path: Path) -> list[Path]:
+    """The path itself, or the records below a folder."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.rglob("*.parquet"))
+    if not found:
+        raise UsageError(f"{path}: holds no score record (.parquet); give a folder of records.")
+    return found
+
+
+def _tables(
+    paths: list[Path], intervals: bool, against: str | None, normalise: str | None
+) -> Iterator["pd.DataFrame"]:
+    from polycal.analysis import run_comparison, summary
+
+    if not intervals and against is None:
+        yield summary.summary(paths, normalise)
+        return
+    measured = run_comparison.measure_files(paths, normalise)
+    if intervals:
+        yield run_comparison.estimates(measured)
+    if against is not None:
+        yield run_comparison.differences(measured, against)

@@ -1,0 +1,220 @@
+"""Logs of lighteval: ``details/MODEL/TIME/details_TASK_TIME.parquet``, which ``--save-details`` writes.
+
+Since version 0.11 a row has the columns doc, metric and model_response. Before, columns are flat, and up to 0.6
+each value is the text of a Python value. TASK holds the number of examples: ``SUITE|NAME:SUBJECT|SHOTS``.
+"""
+
+import ast
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polycal.artifacts import files
+from polycal.data.importers.logged_questions import (
+    ImportLogError,
+    LoggedQuestion,
+    LoggedQuestions,
+    log_likelihoods,
+)
+from polycal.data.importers.logs import Log, Run, in_folder
+
+TOOL = "lighteval"
+DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.parquet")
+HELP = "lighteval writes it with --save-details"
+NESTED = [
+    "doc.id", "doc.query", "doc.choices", "doc.gold_index", "metric", "model_response.input",
+    "model_response.logprobs", "model_response.output_tokens",
+]  # fmt: skip
+FLAT = ["example", "full_prompt", "choices", "gold_index", "predictions", "cont_tokens", "metrics"]
+BATCH_ROWS = 1000
+GENERATED = (
+    "the task generates text, so its log holds no log-likelihoods of options; must be a multiple-choice task"
+)
+
+
+class Row(NamedTuple):
+    """One question in either form of the log; ``keys`` are the log's names of options, right one and values."""
+
+    number: Any
+    context: Any
+    choices: Any
+    gold: Any
+    values: Any
+    tokens: Any
+    metrics: Any
+    keys: tuple[str, str, str]
+
+
+def logs(folder: Path, tasks: str = "*") -> Iterator[Log]:
+    """The logs of matching tasks below ``folder``, in the order of their paths, each read when it is asked for.
+
+    Raises ImportLogError for a folder without logs and for the first log that is broken or holds no
+    log-likelihoods of options.
+    """
+    for path in in_folder(folder, "details_*.parquet", HELP):
+        match = DETAILS.fullmatch(path.name)
+        if match is None:
+            raise ImportLogError(f"{path}: is no log of lighteval; one is named details_TASK_TIME.parquet.")
+        name, shots = _task(match["task"])
+        if fnmatch.fnmatchcase(name, tasks):
+            yield _log(path, name, shots, match["time"])
+
+
+def _task(text: str) -> tuple[str, int | None]:
+    """Name and number of examples in ``SUITE|NAME|SHOTS|…``; the suite is left out."""
+    pieces = text.split("|")
+    numbers = [piece for piece in pieces if piece.isdecimal()]
+    names = [piece for piece in pieces if not piece.isdecimal()]
+    return (names[-1] if names else text), (int(numbers[0]) if numbers else None)
+
+
+def _log(path: Path, task: str, shots: int | None, time: str) -> Log:
+    questions, complete = LoggedQuestions(), True
+    for position, row in enumerate(_rows(path)):
+        question = _question(row, f"{path}: row {position}", position)
+        complete = complete and question.tokens is not None
+        questions.add(question)
+    log = Log.of(path, files.sha256(path), _run(path, task, shots, time), questions)
+    return log if complete else log.without_tokens()
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    try:
+        with pq.ParquetFile(path) as file:
+            names = set(file.schema_arrow.names)
+            nested = {"doc", "metric", "model_response"} <= names
+            if not nested and not {"choices", "gold_index", "predictions"} <= names:
+                raise ImportLogError(
+                    f"{path}: is no log of lighteval (columns {', '.join(sorted(names))}); must have doc, metric and"
+                    " model_response, or choices, gold_index and predictions."
+                )
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=NESTED if nested else FLAT):
+                yield from map(_nested if nested else _flat, batch.to_pylist())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ImportLogError(f"{path}: truncated or not a Parquet file; {HELP}.") from error
+
+
+def _nested(row: Mapping[str, Any]) -> Row:
+    doc, answer = row["doc"] or {}, row["model_response"] or {}
+    keys = ("doc.choices", "doc.gold_index", "model_response.logprobs")
+    context = answer.get("input")
+    return Row(
+        number=doc.get("id"),
+        context=context if isinstance(context, str) else doc.get("query"),
+        choices=doc.get("choices"),
+        gold=doc.get("gold_index"),
+        values=answer.get("logprobs"),
+        tokens=answer.get("output_tokens"),
+        metrics=row["metric"],
+        keys=keys,
+    )
+
+
+def _flat(row: Mapping[str, Any]) -> Row:
+    parsed = {key: _value(row.get(key)) for key in FLAT[2:]}
+    predictions = parsed["predictions"]
+    if isinstance(predictions, (list, tuple)):
+        # an option of several tokens has a pair of log-likelihood and "is the most likely one"
+        predictions = [one[0] if isinstance(one, (list, tuple)) and one else one for one in predictions]
+    return Row(
+        number=None,
+        context=row.get("full_prompt") or row.get("example"),
+        choices=parsed["choices"],
+        gold=parsed["gold_index"],
+        values=predictions,
+        tokens=parsed["cont_tokens"],
+        metrics=parsed["metrics"],
+        keys=("choices", "gold_index", "predictions"),
+    )
+
+
+def _value(value: Any) -> Any:
+    """The Python value of a text; the text itself where it is none, such as that of a tensor."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
+def _question(row: Row, where: str, position: int) -> LoggedQuestion:
+    choices, values = row.choices, row.values
+    of_choices, of_gold, of_values = row.keys
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise ImportLogError(f"{where}: {of_choices} is {choices!r}; must be a list of texts.")
+    numbers = isinstance(values, list) and values and not any(isinstance(one, str) for one in values)
+    if not numbers:
+        raise ImportLogError(f"{where}: {of_values} holds no numbers: {GENERATED}.")
+    if len(values) not in (len(choices), 2 * len(choices)):
+        raise ImportLogError(
+            f"{where}: {of_values} has {len(values)} values for {len(choices)} options; must be one for each."
+        )
+    if row.gold is None or isinstance(row.gold, str):
+        raise ImportLogError(f"{where}: {of_gold} is {row.gold!r}; must be the number of an option.")
+    known = str(row.number) if row.number is not None else ""
+    accuracy = row.metrics.get("acc") if isinstance(row.metrics, dict) else None
+    return LoggedQuestion(
+        where=where,
+        number=int(known) if known.isascii() and known.isdecimal() else position,
+        own_id=None,
+        group="",
+        context=str(row.context or ""),
+        options=choices,
+        logprob=log_likelihoods(values[: len(choices)], where, of_values),
+        target=row.gold,
+        accuracy=accuracy,
+        tokens=_counts(row.tokens, len(choices)),
+    )
+
+
+def _counts(tokens: Any, options: int) -> list[int] | None:
+    """The number of tokens of each option, without the padding of −1; None where the log does not hold all.
+
+    With several options that are shorter than there are options, some versions keep the tokens of a few only.
+    """
+    if not isinstance(tokens, list) or len(tokens) != options:
+        return None
+    if not all(isinstance(one, list) and all(isinstance(token, int) for token in one) for one in tokens):
+        return None
+    counts = [sum(token >= 0 for token in one) for one in tokens]
+    return counts if min(counts) > 0 else None
+
+
+def _run(path: Path, task: str, shots: int | None, time: str) -> Run:
+    """What the folders of a log and the results of its run say."""
+    parts = path.resolve().parts
+    place = len(parts) - 1 - parts[::-1].index("details") if "details" in parts[:-1] else None
+    model = "/".join(parts[place + 1 : -2]) if place is not None else ""
+    general: Mapping[str, Any] = {}
+    if place is not None:
+        results = Path(*parts[:place], "results", model, f"results_{time}.json")
+        if results.is_file():
+            general = _general(results)
+    sha = general.get("lighteval_sha")
+    return Run(
+        tool=TOOL,
+        version=None,
+        model=str(general.get("model_name") or model or path.parent.name),
+        task=task,
+        num_fewshot=shots,
+        details={"lighteval_sha": sha} if sha else {},
+    )
+
+
+def _general(path: Path) -> Mapping[str, Any]:
+    try:
+        general = json.loads(path.read_bytes()).get("config_general")
+    except (ValueError, AttributeError):
+        general = None
+    if not isinstance(general, dict):
+        raise ImportLogError(
+            f"{path}: broken or cut off; must hold the results of a run with config_general."
+        )
+    return general

@@ -1,0 +1,144 @@
+"""The questions in a log of lm-evaluation-harness, one object each.
+
+Each option is one request: its context, and the option behind the task's delimiter. With the metric
+acc_mutual_info a second half of requests has the same options behind an empty context.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from polycal.data.importers.logged_questions import (
+    ImportLogError,
+    LoggedQuestion,
+    LoggedQuestions,
+    log_likelihoods,
+)
+
+ID_KEYS = ("sample_id", "question_id", "id")
+"""Columns of data sets that hold an id, the first that is there."""
+GROUP_KEYS = ("subject", "category")
+"""Columns of data sets that hold a subject, the first that is there."""
+GENERATED = (
+    "the task generates text or scores single texts, so its log holds no log-likelihoods of options; log it as a"
+    " multiple-choice task"
+)
+
+
+class Requests(NamedTuple):
+    """The requests of one question: contexts, continuations, and the log-likelihood of each as logged."""
+
+    contexts: list[str]
+    continuations: list[str]
+    values: list[Any]
+
+
+def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
+    """The checked questions of one log, and whether the numbers of its documents may be wrong.
+
+    ``samples`` are objects with their location for messages. Where there are several filters, lines of the first
+    one are read: all have the same log-likelihoods. Raises ImportLogError for the first object that is not
+    allowed.
+    """
+    questions, numbers = LoggedQuestions(), []
+    first: tuple[Any, type] | None = None
+    for where, sample in samples:
+        if not isinstance(sample, dict):
+            raise ImportLogError(f"{where}: must be a JSON object, not {type(sample).__name__}.")
+        for key in ("doc_id", "doc", "target", "arguments", "resps"):
+            if key not in sample:
+                raise ImportLogError(f"{where}: key {key!r} is missing; a question of lm-eval must have it.")
+        kind = (sample.get("filter"), type(sample["arguments"]))
+        first = first or kind
+        if kind[1] is not first[1]:
+            raise ImportLogError(
+                f"{where}: arguments has another form than before; a log must be written by one version."
+            )
+        if kind[0] == first[0]:
+            question = _question(sample, where)
+            questions.add(question)
+            numbers.append(question.number)
+    return questions, not _of_ranks(numbers)
+
+
+def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
+    number, doc = sample["doc_id"], sample["doc"]
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ImportLogError(f"{where}: doc_id is {number!r}; must be a whole number from 0.")
+    if not isinstance(doc, dict):
+        raise ImportLogError(f"{where}: doc is {type(doc).__name__}; must be an object.")
+    requests = _requests(sample, where)
+    count = len(requests.contexts)
+    # an empty context can be a task's own one, but then the first half has it too
+    half = count // 2
+    unconditional = None
+    if count % 2 == 0 and requests.contexts[0] != "" and not any(requests.contexts[half:]):
+        if requests.continuations[:half] != requests.continuations[half:]:
+            raise ImportLogError(
+                f"{where}: arguments without a context do not have the options of those with one; must be the same."
+            )
+        unconditional, count = log_likelihoods(requests.values[half:], where, "resps"), half
+    if any(context != requests.contexts[0] for context in requests.contexts[:count]):
+        raise ImportLogError(
+            f"{where}: arguments have several contexts (a task such as winogrande), and the log does not say which"
+            " one is right; the options must differ."
+        )
+    return LoggedQuestion(
+        where=where,
+        number=number,
+        own_id=_text(doc, ID_KEYS, (str, int)),
+        group=_text(doc, GROUP_KEYS, (str,)) or "",
+        context=requests.contexts[0],
+        options=requests.continuations[:count],
+        logprob=log_likelihoods(requests.values[:count], where, "resps"),
+        target=sample["target"],
+        accuracy=sample.get("acc"),
+        unconditional=unconditional,
+    )
+
+
+def _requests(sample: Mapping[str, Any], where: str) -> Requests:
+    """The requests of a question. Raises ImportLogError where they are not those of options."""
+    arguments, answers = sample["arguments"], sample["resps"]
+    if isinstance(arguments, dict):
+        pairs = [
+            [value[key] for key in sorted(value)] for value in arguments.values() if isinstance(value, dict)
+        ]
+    else:
+        pairs = arguments if isinstance(arguments, list) else []
+    if not pairs or not isinstance(answers, list) or len(answers) != len(pairs):
+        raise ImportLogError(
+            f"{where}: resps and arguments differ in length; must have one answer to each request."
+        )
+    contexts, continuations, values = [], [], []
+    for pair, repeats in zip(pairs, answers, strict=True):
+        if not isinstance(pair, list) or len(pair) < 2 or not all(isinstance(text, str) for text in pair[:2]):
+            raise ImportLogError(f"{where}: arguments hold no option: {GENERATED}.")
+        answer = repeats[0] if isinstance(repeats, list) and repeats else None
+        if not isinstance(answer, list) or len(answer) != 2:
+            raise ImportLogError(f"{where}: resps hold no pair of log-likelihood and is_greedy: {GENERATED}.")
+        contexts.append(pair[0])
+        continuations.append(pair[1])
+        values.append(answer[0])
+    return Requests(contexts, continuations, values)
+
+
+def _text(doc: Mapping[str, Any], keys: Iterable[str], kinds: tuple[type, ...]) -> str | None:
+    """The first of the keys that holds a value of the kinds, as a text."""
+    for key in keys:
+        value = doc.get(key)
+        if isinstance(value, kinds) and not isinstance(value, bool) and str(value).strip():
+            return str(value).strip()
+    return None
+
+
+def _of_ranks(numbers: list[int]) -> bool:
+    """Whether the numbers are in the order in which one or several processes write them.
+
+    One process writes them ascending. Of several, each writes every n-th, one process behind the other. With
+    ``--samples`` and a list that is not sorted, the harness gives numbers to the wrong documents.
+    """
+    starts = [0, *(at for at in range(1, len(numbers)) if numbers[at] <= numbers[at - 1])]
+    if len(starts) == 1:
+        return True
+    parts = [numbers[start:end] for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+    return all(part == list(range(rank, len(numbers), len(starts))) for rank, part in enumerate(parts))
