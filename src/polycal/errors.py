@@ -1,9 +1,9 @@
 """The base of all errors whose message is for the reader, and of those that no further attempt can mend."""
 
-ENVIRONMENT = (OSError, ImportError, MemoryError)
-"""Causes that lie in the machine or the installation: the same cell may succeed elsewhere or later."""
+import errno
+
 MACHINE = ("CUDA", "NCCL", "out of memory", "can't allocate memory")
-"""Words of PyTorch's errors that lie there, too."""
+"""Words of PyTorch's errors that lie in the machine."""
 
 
 class PolycalError(ValueError):
@@ -24,9 +24,21 @@ class LanguageError(CellError):
 
 def is_final(error: BaseException) -> bool:
     """Whether an error is a CellError that the machine did not cause: it will be the same the next time."""
-    cause = error.__cause__
+    if not isinstance(error, CellError) or isinstance(error.__cause__, ImportError):
+        return False
+    causes = []
+    cause = error.__cause__ or error.__context__
     while cause is not None:
-        if isinstance(cause, ENVIRONMENT) or any(words in str(cause) for words in MACHINE):
-            return False
-        cause = cause.__cause__
-    return isinstance(error, CellError)
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return not any(_lies_in_the_machine(cause) for cause in causes)
+
+
+def _lies_in_the_machine(error: BaseException) -> bool:
+    """Memory, GPU, or a file that exists and cannot be read or written.
+
+    transformers raises OSError without a number for what it cannot use.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.ENOENT)
+    return isinstance(error, MemoryError) or any(words in str(error) for words in MACHINE)

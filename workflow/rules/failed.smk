@@ -1,3 +1,4 @@
+# An empty job of studies with failed results, so that a run in which nothing is to be done names them at its end.
 localrules:
     failed,
 

@@ -1,10 +1,12 @@
 """A cell that cannot be computed ends in a failed result in a job of a workflow, and in an error elsewhere."""
 
+import errno
 import json
 
 import jsonschema
 import pytest
 
+from polycal import errors
 from polycal.artifacts import checkpoints, failures, files, records
 from polycal.artifacts.failures import Failure
 from polycal.data.model_loading import ModelError
@@ -121,7 +123,13 @@ def test_a_command_that_no_workflow_planned_fails(tmp_path, entries):
 
 @pytest.mark.parametrize(
     "cause",
-    [OSError("stale file handle"), RuntimeError("CUDA error: an illegal memory access"), MemoryError()],
+    [
+        OSError(errno.ESTALE, "stale file handle"),
+        RuntimeError("CUDA error: an illegal memory access"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+        ImportError("no flash_attn"),
+    ],
 )
 def test_what_the_machine_causes_is_no_failed_result(tmp_path, entries, cause):
     def breaks(cell, **_):
@@ -139,6 +147,23 @@ def test_what_the_machine_causes_is_no_failed_result(tmp_path, entries, cause):
     entries("finetune", diverges)
     run.run(job)
     assert json.loads(job.out[0].read_text())["attempts"]["failed"] == 1
+
+
+def test_what_a_library_refuses_is_final_and_what_the_machine_refuses_behind_it_is_not():
+    def refused(*behind):
+        """A ModelError raised while an OSError of transformers was handled, which has causes of its own."""
+        outer = OSError("no file named pytorch_model.bin")
+        for inner, cause in zip((outer, *behind), behind, strict=False):
+            inner.__context__ = cause
+        error = ModelError("m: cannot be loaded.")
+        error.__cause__ = outer
+        return error
+
+    assert errors.is_final(refused())
+    assert errors.is_final(refused(FileNotFoundError(errno.ENOENT, "no such file")))
+    assert errors.is_final(refused(ImportError("no flash_attn")))
+    assert not errors.is_final(refused(KeyError("weight"), OSError(errno.EIO, "input/output error")))
+    assert not errors.is_final(checkpoints.CheckpointError("a file is missing."))
 
 
 def test_an_error_of_another_stage_is_no_failed_result(tmp_path, entries):
