@@ -9,7 +9,7 @@ from typing import Any
 from polycal.analysis.conditions import cell_key
 from polycal.analysis.holes import Hole
 from polycal.analysis.score_arrays import MeasureError
-from polycal.artifacts import failures, files, records
+from polycal.artifacts import cell_paths, failures, files, records
 from polycal.errors import PolycalError
 from polycal.vocabulary import CELL_KEYS, NONE
 
@@ -40,11 +40,6 @@ class _Checked:
 def score_names(cell: Mapping[str, Any]) -> dict[str, str]:
     """CELL_KEYS of a cell that names a score or an embedding; a cell without a base seed gets ``none``."""
     return {name: str({"base_seed": NONE, **cell}[name]) for name in CELL_KEYS}
-
-
-def cell_in_path(path: Path) -> dict[str, str]:
-    """The parts ``key=value`` of a path: what names the cell of a record that cannot be read."""
-    return dict(part.split("=", 1) for part in path.parts if "=" in part)
 
 
 def split(kind: RecordKind, paths: Sequence[Path], missing: Sequence[Path]) -> tuple[list[Path], list[Hole]]:
@@ -95,7 +90,7 @@ def checksums(kind: RecordKind, paths: Iterable[Path]) -> dict[str, str]:
         try:
             metadata = records.metadata(path)
         except records.RecordError:
-            if not path.exists() or _named(kind, cell_in_path(path)) is None:
+            if not path.exists() or _named(kind, cell_paths.cell_in(path)) is None:
                 raise
             found[str(path)] = files.sha256(path)
             continue
@@ -116,7 +111,7 @@ def _describe(kind: RecordKind, path: Path) -> dict[str, str] | Hole:
     try:
         metadata = records.metadata(path)
     except records.RecordError as error:
-        if not path.exists() or (cell := _named(kind, cell_in_path(path))) is None:
+        if not path.exists() or (cell := _named(kind, cell_paths.cell_in(path))) is None:
             raise
         return Hole(cell, "measure", str(error))
     if not isinstance(metadata.get("cell"), Mapping):
@@ -139,7 +134,7 @@ def _named(kind: RecordKind, cell: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _cell_by_path(kind: RecordKind, path: Path) -> dict[str, str]:
-    cell = _named(kind, cell_in_path(path))
+    cell = _named(kind, cell_paths.cell_in(path))
     if cell is None:
         raise MeasureError(
             f"{path}: is missing, and its path does not name its cell as in model=NAME/base_seed=NAME/…"

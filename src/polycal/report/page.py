@@ -10,8 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from polycal.analysis import usable_records
-from polycal.artifacts import files, records
+from polycal.artifacts import cell_paths, files, records
 from polycal.artifacts.manifests import Stamp
 from polycal.audit import lineage
 from polycal.audit.artifact_index import SOURCES
@@ -166,7 +165,7 @@ def _unnamed(scores: Sequence[Path], holes: pd.DataFrame) -> list[str]:
     """The records that do not exist and whose cell is not among ``holes``."""
     named = set(holes[list(CELL_KEYS)].itertuples(index=False, name=None))
     missing = [path for path in scores if not path.exists()]
-    cells = [usable_records.cell_in_path(path) for path in missing]
+    cells = [cell_paths.cell_in(path) for path in missing]
     return [
         str(path)
         for path, cell in zip(missing, cells, strict=True)

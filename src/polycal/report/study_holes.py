@@ -23,7 +23,8 @@ COLUMNS = ("kind", *CELL_KEYS, "resource", "stage", "reason")
 def of_study(study: StudyTables) -> pd.DataFrame:
     """Every hole of the study, with COLUMNS; ``kind`` is what is missing."""
     parts = [study.get(name).assign(kind=kind) for name, (kind, _) in KINDS.items() if len(study.get(name))]
-    return pd.concat(parts)[[*COLUMNS]] if parts else pd.DataFrame(columns=COLUMNS)
+    # embeddings and next tokens have no resource level
+    return pd.concat(parts).reindex(columns=list(COLUMNS)) if parts else pd.DataFrame(columns=COLUMNS)
 
 
 def of_scores(study: StudyTables, benchmark: str, protocol: str) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from polycal.report import (
 )
 from polycal.report.figures import calibration, common, draw, known_truth, recalibration, tradeoff
 from polycal.report.study_tables import BetaSweep, StudyTables
+from polycal.vocabulary import CELL_KEYS
 
 NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yoruba"}
 SWEEP = BetaSweep("llama", "none", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
@@ -264,3 +265,82 @@ def test_a_study_with_holes_is_not_published(folder, tmp_path):
     )
     assert readme.read_text() == before
     assert not (tmp_path / "out").exists()
+
+
+def test_embeddings_and_next_tokens_that_are_missing_are_named_too(probed_study):
+    keys = list(CELL_KEYS)
+    cell = probed_study["diversity"][keys].iloc[-1].to_dict()
+    lost = {"stage": "embed", "reason": "the model overflowed."}
+    tables = {
+        **probed_study.tables,
+        "embedding_holes": pd.DataFrame([{**cell, "beta": "0.2", **lost}]),
+        "next_token_holes": pd.DataFrame(
+            [{**cell, "beta": "0.2", "benchmark": "h", "language": "all", **lost}]
+        ),
+    }
+    lacking = StudyTables(tables, {})
+    assert study_holes.counts(lacking) == ["1 of 11 embeddings", "1 of 6 next-token scores"]
+    named = {}
+    for name, make in draw.drawings(lacking).items():
+        if name.startswith(("diversity", "nexttoken", "ablation")):
+            figure = make()
+            named[name.partition("-")[0]] = texts(figure)[1]
+            draw.plt.close(figure)
+    assert "Failed cells" not in named["ablation"]
+    assert "m, t-balanced, β = 0.2, yo (the model overflowed)" in named["diversity"]
+    assert "m, t-balanced, β = 0.2 (the model overflowed)" in named["nexttoken"]
+    assert [group["languages"] for group in study_holes.grouped(study_holes.of_study(lacking), [])] == [
+        "yo",
+        "",
+    ]
+
+
+def test_a_note_lists_few_groups_and_draws_no_box_for_a_letter(lacking):
+    row = study_holes.of_study(lacking).iloc[0]
+    many = pd.DataFrame([{**row, "reason": f"reason {number} \u1ecd\u4e2d."} for number in range(12)])
+    figure = draw.plt.figure()
+    common.name_holes(figure, many, [])
+    note = texts(figure)[1]
+    assert "reason 7 \u1ecd?" in note
+    assert "reason 8" not in note
+    assert note.endswith("and 4 more, which tables/holes.csv lists.")
+    draw.plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda beta, language: beta != "none",
+        lambda beta, language: beta != "0",
+        lambda beta, language: language != "en",
+        lambda beta, language: (beta, language) == ("0.1", "hi"),
+        lambda beta, language: beta == "none",
+    ],
+    ids=["no base", "no unsmoothed", "no English", "one cell", "base only"],
+)
+def test_whatever_is_missing_there_are_tables_figures_and_a_page(tmp_path, kept):
+    files, lost = score_records.study(tmp_path / "scores", 25), []
+    for path in files:
+        beta, _, language = path.stem.split("_")
+        if not kept(beta, language):
+            lost.append(path.stem)
+    holes.fail(tmp_path / "scores", *lost)
+    settings = {
+        **score_records.SETTINGS,
+        "bootstrap_samples": 20,
+        "truth": score_records.write_truth(tmp_path / "t", 25),
+    }
+    measured.write_tables(files, tmp_path / "study", settings)
+    lacking = study_tables.read(tmp_path / "study", NAMES)
+    tables.write(lacking, tmp_path / "tables", page._further_tables(lacking))
+    for name, make in draw.drawings(lacking).items():
+        figure = make()
+        assert "Failed cells, not shown here" in texts(figure)[1], name
+        with open(tmp_path / "figure.png", "wb") as file:
+            figure.savefig(file, dpi=40)
+        draw.plt.close(figure)
+    text = page.page(lacking, "tiny", files, [], {})
+    assert f"{len(lost)} of 12 cells have no result" in text
+    wide = tables.by_language(lacking, "mmlu-prox", "ece")
+    assert sum((wide[wide.Code != ""] == "failed").sum()) == len(lost)
+    assert not wide.isna().any(axis=None)

@@ -215,6 +215,7 @@ EDITS: dict[str, set[str]] = {
     "scoring/next_token": {"score_next_token"},
     "scoring/prompt_embeddings": {"embed"},
     "analysis/contrasts": NUMBERS,
+    "analysis/usable_records": {*NUMBERS, "measure_embeddings"},
     "analysis/temperature_scaling": {"measure"},
     "metrics/diagnostics": NUMBERS,
     "data/language_id": {"fetch_instructions"},

@@ -190,6 +190,9 @@ def scatter_settings(
     axis: Any, rows: pd.DataFrame, x: str, y: str, settings: Sequence[str], size: float, alpha: float = 1
 ) -> None:
     """Draw a point per row (columns ``x``, ``y``, ``setting``) with the colour and marker of its setting."""
+    axis.set(xlabel="", ylabel="")
+    if rows.empty:
+        return
     looks = style.marks(settings)
     sns.scatterplot(
         data=rows,
