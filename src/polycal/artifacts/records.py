@@ -69,8 +69,6 @@ TOKEN_SCORE = pa.schema(
 tokens."""
 UNCONDITIONAL = "option_logprob_unconditional"
 """Log-likelihoods of the options after a neutral context, for PMI scoring."""
-LARGEST_LOGPROB = 0.1
-"""What rounding in bfloat16 may add to a log-probability of 0."""
 OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
 """Columns that may follow those of a schema."""
 
@@ -224,7 +222,7 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
 
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     """Scores of one file, checked: no value missing, lists of equal length, gold among the options,
-    log-likelihoods finite and not above 0 but for rounding.
+    log-likelihoods finite.
 
     Raises RecordError.
     """
@@ -247,8 +245,6 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     flat = pa.compute.list_flatten(table["option_logprob"])
     if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
         raise RecordError(f"{path}: a log-probability is missing or not finite.")
-    if len(flat) and pa.compute.max(flat).as_py() > LARGEST_LOGPROB:
-        raise RecordError(f"{path}: a log-probability is above 0, so these are other scores or logits.")
     return table
 
 

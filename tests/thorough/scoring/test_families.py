@@ -58,13 +58,17 @@ def test_enough_families_were_compared():
     assert len(compared) >= LEAST
 
 
-SMALL = ("llama", "gemma2", "granite", "gpt2", "qwen3_moe", "phi3", "cohere", "bloom")
+SMALL = (
+    *("llama", "gemma2", "granite", "gpt2", "qwen3_moe", "phi3", "cohere", "bloom"),
+    *("gemma3", "stablelm", "opt", "gpt_neox", "olmoe", "falcon_mamba", "jamba", "deepseek_v3"),
+)
+"""Dense models, mixtures of experts, state-space and composite models that take a second to build."""
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(
     lambda text: text.strip() == text
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     name=st.sampled_from(SMALL),
     seed=st.integers(0, 10**6),
