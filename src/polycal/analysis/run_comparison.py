@@ -3,7 +3,7 @@
 A run is a checkpoint: the keys of a cell that name it and are not ``none``, joined by a slash.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ def measure_files(paths: Sequence[Path], normalise: str | None = None) -> list[M
     return list(measured.values())
 
 
+def run_name(cell: Mapping[str, str]) -> str:
+    """The name of the checkpoint that a cell is about."""
+    return "/".join(cell[key] for key in CHECKPOINT_KEYS if cell[key] != NONE) or NONE
+
+
 def _measure(questions: ScoredQuestions, resamples: Resamples, normalise: str | None) -> MeasuredFile:
     form = summary.normalisation(questions, normalise)
     values = outcomes(questions.log_probabilities(form), questions.gold, questions.options)
@@ -69,7 +74,7 @@ def _measure(questions: ScoredQuestions, resamples: Resamples, normalise: str | 
     cell = questions.cell
     return MeasuredFile(
         path=questions.path,
-        run="/".join(cell[key] for key in CHECKPOINT_KEYS if cell[key] != NONE) or NONE,
+        run=run_name(cell),
         keys=tuple(cell[key] for key in QUESTIONS_KEYS),
         normalise=form,
         gold=dict(zip(questions.question_id, questions.gold.tolist(), strict=True)),

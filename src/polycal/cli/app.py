@@ -7,6 +7,7 @@ import typer
 from polycal.artifacts import files
 from polycal.cli import (
     audit_commands,
+    export_command,
     import_command,
     self_check_command,
     stage_commands,
@@ -25,6 +26,7 @@ study_commands.add_to(app)
 audit_commands.add_to(app)
 standalone.add_to(app)
 import_command.add_to(app)
+export_command.add_to(app)
 self_check_command.add_to(app)
 stage_commands.add_to(app, without=standalone.COMMANDS)
 

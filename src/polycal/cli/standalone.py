@@ -160,6 +160,9 @@ def measure(
         str | None,
         typer.Option(help="Print differences from this run on the same questions, without --cell."),
     ] = None,
+    by_group: Annotated[
+        bool, typer.Option(help="Print accuracy, gap and ECE by group of questions, without --cell.")
+    ] = False,
     normalise: Annotated[
         str | None, typer.Option(help="sum, token, byte or pmi, without --cell; default: by candidates.")
     ] = None,
@@ -180,7 +183,7 @@ def measure(
             raise UsageError(
                 f"{file}: is no score record; give records that polycal score writes (.parquet)."
             )
-    for table in _tables(paths, intervals, against, normalise):
+    for table in _tables(paths, intervals, against, by_group, normalise):
         print(table.round(4).to_string(index=False))
 
 
@@ -195,12 +198,15 @@ def _records_of(path: Path) -> list[Path]:
 
 
 def _tables(
-    paths: list[Path], intervals: bool, against: str | None, normalise: str | None
+    paths: list[Path], intervals: bool, against: str | None, by_group: bool, normalise: str | None
 ) -> Iterator["pd.DataFrame"]:
-    from polycal.analysis import run_comparison, summary
+    from polycal.analysis import group_calibration, run_comparison, summary
 
-    if not intervals and against is None:
+    if not intervals and against is None and not by_group:
         yield summary.summary(paths, normalise)
+    if by_group:
+        yield group_calibration.by_group(paths, normalise)
+    if not intervals and against is None:
         return
     measured = run_comparison.measure_files(paths, normalise)
     if intervals:

@@ -9,6 +9,7 @@ import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from polycal.data.importers.logged_questions import (
     LoggedQuestions,
     log_likelihoods,
 )
-from polycal.data.importers.logs import Log, Run, in_folder
+from polycal.data.importers.logs import Log, LogFile, Run, in_folder
 
 TOOL = "lighteval"
 DETAILS = re.compile(r"details_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.parquet")
@@ -51,10 +52,10 @@ class Row(NamedTuple):
     keys: tuple[str, str, str]
 
 
-def logs(folder: Path, tasks: str = "*") -> Iterator[Log]:
-    """The logs of matching tasks below ``folder``, in the order of their paths, each read when it is asked for.
+def logs(folder: Path, tasks: str = "*") -> Iterator[LogFile]:
+    """The logs of matching tasks below ``folder``, in the order of their paths.
 
-    Raises ImportLogError for a folder without logs and for the first log that is broken or holds no
+    Raises ImportLogError for a folder without logs. Reading a log raises it if the log is broken or holds no
     log-likelihoods of options.
     """
     for path in in_folder(folder, "details_*.parquet", HELP):
@@ -63,7 +64,7 @@ def logs(folder: Path, tasks: str = "*") -> Iterator[Log]:
             raise ImportLogError(f"{path}: is no log of lighteval; one is named details_TASK_TIME.parquet.")
         name, shots = _task(match["task"])
         if fnmatch.fnmatchcase(name, tasks):
-            yield _log(path, name, shots, match["time"])
+            yield LogFile(path, partial(_log, path, name, shots, match["time"]))
 
 
 def _task(text: str) -> tuple[str, int | None]:

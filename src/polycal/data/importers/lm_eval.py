@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,28 @@ from polycal.artifacts import files
 from polycal.data import json_values, text_files
 from polycal.data.importers import lm_eval_samples
 from polycal.data.importers.logged_questions import ImportLogError
-from polycal.data.importers.logs import Log, Run, in_folder
+from polycal.data.importers.logs import Log, LogFile, Run, in_folder
 
 TOOL = "lm-evaluation-harness"
 SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
 HELP = "lm_eval writes it with --log_samples and --output_path"
 
 
-def logs(folder: Path, tasks: str = "*") -> Iterator[Log]:
-    """The logs of matching tasks below ``folder``, in the order of their paths, each read when it is asked for.
+def logs(folder: Path, tasks: str = "*") -> Iterator[LogFile]:
+    """The logs of matching tasks below ``folder``, in the order of their paths.
 
-    Raises ImportLogError for a folder without logs and for the first log that is broken or holds no
+    Raises ImportLogError for a folder without logs. Reading a log raises it if the log is broken or holds no
     log-likelihoods of options.
     """
     for path in in_folder(folder, "*.jsonl", HELP):
         match = SAMPLES.fullmatch(path.name)
-        task, settings = (match["task"], {}) if match else _old_task(path)
-        if not fnmatch.fnmatchcase(task, tasks):
-            continue
-        yield _of_lines(path, task, match["time"]) if match else _of_array(path, task, settings)
+        if match:
+            task, read = match["task"], partial(_of_lines, path, match["task"], match["time"])
+        else:
+            task, results = _old_task(path)
+            read = partial(_of_array, path, task, results)
+        if fnmatch.fnmatchcase(task, tasks):
+            yield LogFile(path, read)
 
 
 def _of_lines(path: Path, task: str, time: str) -> Log:

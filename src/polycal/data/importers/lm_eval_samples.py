@@ -14,6 +14,8 @@ from polycal.data.importers.logged_questions import (
     log_likelihoods,
 )
 
+KEYS = {"doc_id", "doc", "target", "arguments", "resps"}
+"""What every version logs of a question and is needed here."""
 ID_KEYS = ("sample_id", "question_id", "id")
 """Columns of data sets that hold an id, the first that is there."""
 GROUP_KEYS = ("subject", "category")
@@ -44,9 +46,9 @@ def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
     for where, sample in samples:
         if not isinstance(sample, dict):
             raise ImportLogError(f"{where}: must be a JSON object, not {type(sample).__name__}.")
-        for key in ("doc_id", "doc", "target", "arguments", "resps"):
-            if key not in sample:
-                raise ImportLogError(f"{where}: key {key!r} is missing; a question of lm-eval must have it.")
+        if not sample.keys() >= KEYS:
+            missing = min(KEYS - sample.keys())
+            raise ImportLogError(f"{where}: key {missing!r} is missing; a question of lm-eval must have it.")
         kind = (sample.get("filter"), type(sample["arguments"]))
         first = first or kind
         if kind[1] is not first[1]:
@@ -77,7 +79,7 @@ def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
                 f"{where}: arguments without a context do not have the options of those with one; must be the same."
             )
         unconditional, count = log_likelihoods(requests.values[half:], where, "resps"), half
-    if any(context != requests.contexts[0] for context in requests.contexts[:count]):
+    if requests.contexts[:count].count(requests.contexts[0]) < count:
         raise ImportLogError(
             f"{where}: arguments have several contexts (a task such as winogrande), and the log does not say which"
             " one is right; the options must differ."
@@ -99,25 +101,24 @@ def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
 def _requests(sample: Mapping[str, Any], where: str) -> Requests:
     """The requests of a question. Raises ImportLogError where they are not those of options."""
     arguments, answers = sample["arguments"], sample["resps"]
-    if isinstance(arguments, dict):
-        pairs = [
-            [value[key] for key in sorted(value)] for value in arguments.values() if isinstance(value, dict)
-        ]
-    else:
-        pairs = arguments if isinstance(arguments, list) else []
-    if not pairs or not isinstance(answers, list) or len(answers) != len(pairs):
+    pairs = list(arguments.values()) if isinstance(arguments, dict) else arguments
+    if not isinstance(pairs, list) or not isinstance(answers, list) or not 0 < len(answers) == len(pairs):
         raise ImportLogError(
             f"{where}: resps and arguments differ in length; must have one answer to each request."
         )
     contexts, continuations, values = [], [], []
     for pair, repeats in zip(pairs, answers, strict=True):
-        if not isinstance(pair, list) or len(pair) < 2 or not all(isinstance(text, str) for text in pair[:2]):
+        try:
+            context, continuation = (pair["arg_0"], pair["arg_1"]) if isinstance(pair, dict) else pair[:2]
+        except (KeyError, TypeError, ValueError):
+            context = continuation = None
+        if not isinstance(context, str) or not isinstance(continuation, str):
             raise ImportLogError(f"{where}: arguments hold no option: {GENERATED}.")
         answer = repeats[0] if isinstance(repeats, list) and repeats else None
         if not isinstance(answer, list) or len(answer) != 2:
             raise ImportLogError(f"{where}: resps hold no pair of log-likelihood and is_greedy: {GENERATED}.")
-        contexts.append(pair[0])
-        continuations.append(pair[1])
+        contexts.append(context)
+        continuations.append(continuation)
         values.append(answer[0])
     return Requests(contexts, continuations, values)
 

@@ -138,6 +138,8 @@ class LoggedQuestions:
     def _keep_labels(self, options: list[str]) -> None:
         if self.labels is None:
             return
+        if self.labels == options:
+            return
         known = min(len(self.labels), len(options))
         if self.labels[:known] != options[:known] or any(len(option) != 1 for option in options[known:]):
             self.labels = None

@@ -1,7 +1,10 @@
 """Logs of a folder: where they are, and what each says of the run that wrote it."""
 
+import multiprocessing
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +61,33 @@ class Log(NamedTuple):
     def without_tokens(self) -> "Log":
         """The log with no number of tokens, for one that has them for some questions only."""
         return self._replace(table=without_tokens(self.table))
+
+
+class LogFile(NamedTuple):
+    """A file that is a log, and the function that reads and checks it, which can be sent to another process."""
+
+    path: Path
+    read: Callable[[], Log]
+
+
+PARALLEL_FROM = 64_000_000
+"""Bytes of logs from which several processes are faster than one."""
+MOST_PROCESSES = 8
+
+
+def read_all(found: Iterable[LogFile]) -> list[Log]:
+    """Every log, in order; in several processes if there is much to read. Raises the error of the first one."""
+    logs = list(found)
+    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)), len(logs))
+    if processes < 2 or sum(log.path.stat().st_size for log in logs) < PARALLEL_FROM:
+        return [_read(log) for log in logs]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        return list(pool.map(_read, logs, chunksize=1 + len(logs) // (16 * processes)))
+
+
+def _read(log: LogFile) -> Log:
+    return log.read()
 
 
 def without_tokens(table: pa.Table) -> pa.Table:

@@ -49,7 +49,7 @@ def import_logs(tool: str, folder: Path, out: Path, names: Names, tasks: str = "
     if out.exists():
         raise ImportLogError(f"{out}: is there already; --out must be a new folder.")
     language = _given_language(names)
-    parts = [_part(log, names, language) for log in TOOLS[tool](folder, tasks)]
+    parts = [_part(log, names, language) for log in logs.read_all(TOOLS[tool](folder, tasks))]
     if not parts:
         raise ImportLogError(f"{folder}: no log is of a task that matches {tasks!r}; --tasks must match one.")
     cells = _by_cell(parts)

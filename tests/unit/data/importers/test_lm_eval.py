@@ -13,6 +13,7 @@ from helpers.harness_logs import TIME, old_sample, sample, samples, write_lines,
 from polycal.analysis import score_arrays
 from polycal.analysis.score_arrays import MeasureError
 from polycal.artifacts import files, records
+from polycal.data.importers import logs
 from polycal.data.importers.logged_questions import ImportLogError
 from polycal.data.importers.score_records import Names, import_logs
 
@@ -104,6 +105,24 @@ def test_ids_of_the_data_set_are_taken_where_they_are_unique(tmp_path: Path) -> 
     write_run(tmp_path / "again", tasks)
     [path] = imported(tmp_path / "again", tmp_path / "second").values()
     assert [row["question_id"] for row in rows(path)][2:4] == ["anatomy/2", "law/0"]
+
+
+def test_several_processes_read_the_same_and_refuse_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {f"belebele_{tag}_Latn": samples(6) for tag in ("deu", "fra", "ita")}
+    run = write_run(tmp_path / "logs", tasks)
+    alone = imported(tmp_path / "logs", tmp_path / "alone")
+    monkeypatch.setattr(logs, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(logs.os, "sched_getaffinity", lambda _: {0, 1})
+    together = imported(tmp_path / "logs", tmp_path / "together")
+    assert list(alone) == list(together)
+    assert [path.read_bytes() for path in alone.values()] == [path.read_bytes() for path in together.values()]
+    broken = run / f"samples_belebele_fra_Latn_{TIME}.jsonl"
+    broken.write_text("{}\n")
+    assert refused(tmp_path / "logs", tmp_path / "out").startswith(
+        f"{broken}: line 1: key 'arguments' is missing"
+    )
 
 
 def test_lines_of_several_ranks_are_sorted(tmp_path: Path) -> None:
