@@ -114,7 +114,7 @@ def _with_ece(diversity: pd.DataFrame, measured: Path) -> tuple[pd.DataFrame, li
                 f"{measured}: holds no ECE of {', '.join(map(str, names))}; embed only what the study scores."
             )
     without = [
-        Hole({name: str(row[name]) for name in CELL_KEYS}, "measure", NO_ECE)
+        Hole({name: str(row[name]) for name in CELL_KEYS}, "score", NO_ECE)
         for row in table[table.ece.isna()].to_dict("records")
     ]
     table = table[table.ece.notna()]

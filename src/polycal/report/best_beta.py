@@ -64,7 +64,8 @@ def _changes(study: StudyTables, sweep: BetaSweep, language: str, beta: str) -> 
 def by_language(study: StudyTables, sweep: BetaSweep) -> list[tuple[str, pd.DataFrame]]:
     """For each language, by resource level, and then for their mean: the settings of a sweep by ascending β.
 
-    A cell without a result has a row without numbers. Columns: language, beta, ``value`` (β as a number, -1 for the base model), accuracy, ece, ece_floor.
+    A cell without a result has a row without numbers. Columns: language, beta, ``value`` (β as a number, -1 for the
+    base model), accuracy, ece, ece_floor.
     """
     cells, means = study.rows_with_holes("cells", sweep), study.rows("means", sweep)
     overall = means[means.group == "all"].assign(language=MEAN)

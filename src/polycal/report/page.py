@@ -59,8 +59,9 @@ def report(
     """Write tables, figures, the page ``out`` and the folder ``provenance`` of a study.
 
     ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid;
-    those that do not exist are listed as missing, unless the table of holes names their cell. Of each file of ``conversations`` that exists, the page
-    says what it contains. Returns all files except ``out``. Raises StudyError if a measured table is missing.
+    those that do not exist are listed as missing, unless the table of holes names their cell. Of each file of
+    ``conversations`` that exists, the page says what it contains. Returns all files except ``out``. Raises StudyError
+    if a measured table is missing.
     """
     folder = out.parent
     study = study_tables.read(folder, cell["languages"])

@@ -136,7 +136,7 @@ def test_a_hole_empties_the_correlations_that_need_it_and_nothing_else(tmp_path,
         "missing": ("embed", "record is missing"),
         "refused": ("measure", "missing or not finite"),
         "other questions": ("measure", "which 2 of 3 records of m, b, p, yo have"),
-        "no ECE": ("measure", "no ECE"),
+        "no ECE": ("score", "no ECE"),
     }[how]
     assert hole["stage"] == words[0]
     assert words[1] in hole["reason"]

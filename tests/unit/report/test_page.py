@@ -4,7 +4,7 @@ import html.parser
 import json
 
 import pytest
-from helpers import measured, score_records
+from helpers import holes, measured, score_records
 from helpers.stamps import FixedStamp
 
 from polycal.report import page
@@ -64,13 +64,17 @@ def run_record(stage, cell, reads):
 def results(tmp_path, monkeypatch):
     """Builds a results folder with score records and measured tables of the checkpoints with ``betas``."""
 
-    def build(betas=("none", "0", "0.1")):
+    def build(betas=("none", "0", "0.1"), failed=()):
         files = score_records.study(tmp_path / "results/scores", n=40)
         files = [path for path in files if path.name.split("_")[0] in betas]
         checksums = {}
         for path in files:
             cell = score_records.records.metadata(path)["cell"]
             told = {**run_record("score", cell, {}), "checkpoint": "a" * 64, "device": "cpu", "questions": 40}
+            if path.stem in failed:
+                holes.failures.write(path, run_record("score", cell, {}), holes.DIVERGED)
+                checksums[str(path)] = score_records.records.metadata(path)["content"]
+                continue
             table = score_records.records.read_scores(path)
             checksums[str(path)] = score_records.records.write(path, table, score_records.records.SCORE, told)
         study = tmp_path / "results/studies/s"
@@ -118,3 +122,18 @@ def test_a_study_without_tuning_has_a_page_and_a_folder_without_figures(results)
     _, further = written_by(study, files)
     assert [path.name for path in (study / "figures").iterdir()] == [draw.CAPTIONS]
     assert study / "figures" / draw.CAPTIONS in further
+
+
+def test_a_study_with_a_failed_record_is_reported_with_it(results):
+    study, files = results(failed=("0.1_42_yo",))
+    out, further = written_by(study, files)
+    assert {study / "tables/holes.csv", study / "tables/holes.md"} <= set(further)
+    parsed = Page()
+    parsed.feed(out.read_text())
+    assert "1 of 12 cells have no result" in parsed.text
+    assert holes.DIVERGED.reason in parsed.text
+    dead = [link for link in parsed.links if link[0] != "#" or link[1:] not in parsed.ids]
+    assert dead == []
+    # the failed record is among the results behind the tables
+    assert "#holes" in parsed.links
+    assert "results/scores/0.1_42_yo.parquet" in parsed.text

@@ -89,8 +89,8 @@ def language_rows(
 
     ``settings`` and ``order`` are those of all panels that share axes and legend. ``rows`` has language,
     setting and ``metric`` with ``_low`` and ``_high``; a row without numbers is marked as
-    failed. With ``levels`` the resource levels are written to the right of the axis. seaborn computes intervals itself and cannot draw
-    given ones, so the error bars are matplotlib's.
+    failed. With ``levels`` the resource levels are written to the right of the axis. seaborn computes intervals
+    itself and cannot draw given ones, so the error bars are matplotlib's.
     """
     looks = style.marks(settings)
     for number, name in enumerate(settings):
