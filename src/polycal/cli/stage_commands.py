@@ -115,10 +115,8 @@ def _check_cells(stage: Stage, cells: Any) -> None:
     """Raise UsageError where the cells of a job are not those of its stage."""
     option = "--cells" if stage.per_language else "--cell"
     is_list = isinstance(cells, list) and all(isinstance(cell, dict) for cell in cells)
-    if not is_list or any(cell.get("stage") != stage.name for cell in cells):
-        raise UsageError(
-            f"{option}: must be what the workflow gives, with 'stage': {stage.name!r} in each cell."
-        )
+    if not is_list or any(cell.get("stage", stage.name) != stage.name for cell in cells):
+        raise UsageError(f"{option}: must hold JSON objects, those of the stage {stage.name!r}.")
 
 
 def parse(text: str, option: str) -> Any:

@@ -84,7 +84,7 @@ def card_splits(card: str, config: str | None, repository: str) -> dict[str, lis
     """Patterns of the data files of ``config`` by split, from the text of a card; None if it lists no files.
 
     Without ``config``, the configuration ``default`` or the only one is meant. Raises RecordError for a
-    configuration that the card does not list, and for broken YAML.
+    configuration that the card does not list, for files outside the repository, and for broken YAML.
     """
     configs = _head(card, repository, _TextLoader).get("configs")
     if not configs:
@@ -114,9 +114,18 @@ def card_splits(card: str, config: str | None, repository: str) -> dict[str, lis
         if len({part["split"] for part in data_files}) < len(data_files):
             raise RecordError(f"{repository}: the data_files of {name!r} name a split twice.")
         data_files = {part["split"]: part["path"] for part in data_files}
-    return {
-        str(split): [paths] if isinstance(paths, str) else list(paths) for split, paths in data_files.items()
-    }
+    if not isinstance(data_files, dict) or not all(isinstance(p, (str, list)) for p in data_files.values()):
+        raise RecordError(
+            f"{repository}: the data_files of {name!r} must be paths, or splits with their paths."
+        )
+    patterns = {str(split): [p] if isinstance(p, str) else list(p) for split, p in data_files.items()}
+    for path in (path for paths in patterns.values() for path in paths):
+        parts = str(path).replace("\\", "/").split("/")
+        if not isinstance(path, str) or ".." in parts or not parts[0] or ":" in path:
+            raise RecordError(
+                f"{repository}: the data_files of {name!r} name {path!r}; each must be a path inside the data set."
+            )
+    return patterns
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -136,7 +145,7 @@ def _head(card: str, repository: str, loader: type[yaml.SafeLoader]) -> dict[str
     head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
     try:
         values = loader(head[1]).get_single_data() if head else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
     return values if isinstance(values, dict) else {}
 

@@ -1,7 +1,8 @@
 """Texts as token ids that do not depend on habits a tokenizer was saved with.
 
 Some saved tokenizers end each text with an end-of-sequence token, cut or fill it to a length, split special
-tokens, or report offsets without white space. None of this belongs to a prompt, a candidate or a target.
+tokens, leave merges out at random, or report offsets without white space. None of this belongs to a prompt, a
+candidate or a target.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,12 @@ class Encoder:
     """Encodes texts with a tokenizer.
 
     ``before`` and ``after`` are the ids that the tokenizer adds around each text, such as those of the
-    beginning and the end of a sequence. Raises TokenizerError if it changes a text instead.
+    beginning and the end of a sequence. Raises TokenizerError if it changes a text instead, or cannot read one.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        _switch_off_dropout(tokenizer)
         bare = self._ids([PROBE], add_special_tokens=False)[0]
         whole = self._ids([PROBE])[0]
         places = range(len(whole) - len(bare) + 1)
@@ -43,7 +45,8 @@ class Encoder:
         return [row[: len(row) - len(self.after)] for row in rows] if self.after else rows
 
     def _ids(self, texts: list[str], **options: Any) -> list[list[int]]:
-        ids: list[list[int]] = self.tokenizer(texts, **_plain(self.tokenizer), **options)["input_ids"]
+        with _readable():
+            ids: list[list[int]] = self.tokenizer(texts, **_plain(self.tokenizer), **options)["input_ids"]
         return ids
 
 
@@ -54,7 +57,8 @@ def encode_with_offsets(
 
     Needs a fast tokenizer.
     """
-    with _untrimmed(tokenizer.backend_tokenizer):
+    _switch_off_dropout(tokenizer)
+    with _untrimmed(tokenizer.backend_tokenizer), _readable():
         encoded = tokenizer(
             list(texts), add_special_tokens=False, return_offsets_mapping=True, **_plain(tokenizer)
         )
@@ -65,6 +69,25 @@ def _plain(tokenizer: Any) -> dict[str, Any]:
     """Options that switch off what a tokenizer was saved with."""
     options: dict[str, Any] = {"padding": False, "truncation": False}
     return {**options, "split_special_tokens": False} if tokenizer.is_fast else options
+
+
+def _switch_off_dropout(tokenizer: Any) -> None:
+    """Leave no merge of a byte-pair model out at random, as some were trained with."""
+    if tokenizer.is_fast and getattr(tokenizer.backend_tokenizer.model, "dropout", None):
+        tokenizer.backend_tokenizer.model.dropout = None
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the tokenizers library says of a text into TokenizerError."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # all that the library raises itself
+            raise
+        raise TokenizerError(
+            f"the tokenizer cannot read a text ({error}); use one that reads every text."
+        ) from error
 
 
 @contextmanager

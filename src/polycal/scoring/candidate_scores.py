@@ -29,13 +29,15 @@ class CandidateScores:
 
     ``logprob``: natural log-likelihoods, summed over the candidate's tokens; ``tokens``: their numbers of
     tokens. ``prompts_cut``: prompts that lost few-shot examples; ``equal_candidates``: prompts with two
-    candidates of the same tokens. ``timing``: tokens processed, seconds, rates and peak memory.
+    candidates of the same tokens; ``unknown_candidates``: prompts with a candidate in which the tokenizer has put
+    its unknown token for something that it cannot read. ``timing``: tokens processed, seconds, rates and peak memory.
     """
 
     logprob: list[list[float]]
     tokens: list[list[int]]
     prompts_cut: int
     equal_candidates: int
+    unknown_candidates: int
     timing: dict[str, Any]
 
 
@@ -57,10 +59,12 @@ def score_candidates(
     branching = path == FAST and tree_forward.supports_trees(model)
     trees: list[tuple[str, Tree]] = []
     tokens: list[list[int]] = []
-    prompts_cut = equal_candidates = 0
+    prompts_cut = equal_candidates = unknown_candidates = 0
+    unknown = tokenizer.unk_token_id
     for prompt in candidates.tokenize_prompts(tokenizer, prompts, models.context_window(model)):
         own = prompt.candidates
         prompts_cut += prompt.was_cut
+        unknown_candidates += any(unknown in candidate.tokens[candidate.start :] for candidate in own)
         equal_candidates += len({tuple(candidate.tokens) for candidate in own}) < len(own)
         tokens.append([len(candidate.tokens) - candidate.start for candidate in own])
         grown = [token_trees.build_tree(own)] if branching else token_trees.linear_trees(own)
@@ -85,6 +89,7 @@ def score_candidates(
         tokens,
         prompts_cut,
         equal_candidates,
+        unknown_candidates,
         {
             "tokens": progress.total,
             "token_budget": budget,

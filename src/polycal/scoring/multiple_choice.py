@@ -67,6 +67,7 @@ def score(
             "questions": len(rows),
             "prompts_cut": scores.prompts_cut,
             "equal_candidates": scores.equal_candidates,
+            "unknown_candidates": scores.unknown_candidates,
             "self_check": check.facts(),
             **scores.timing,
         }

@@ -134,9 +134,7 @@ def test_a_record_never_replaces_a_file_of_ones_own(tmp_path: Path, scored: list
     assert len(scored) == 1
 
 
-@pytest.mark.parametrize(
-    "cells", ["[1]", "[{}]", "{}", "null", "5", '"x"', '[{"stage": "measure"}]', "[" * 100_000]
-)
+@pytest.mark.parametrize("cells", ["[1]", "{}", "null", "5", '"x"', '[{"stage": "measure"}]', "[" * 100_000])
 def test_cells_that_the_workflow_does_not_give_are_refused(tmp_path: Path, cells: str) -> None:
     path = tmp_path / "en.csv"
     write_questions(path, QUESTIONS)

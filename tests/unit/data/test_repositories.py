@@ -43,6 +43,8 @@ def test_a_card_that_says_nothing_or_nonsense() -> None:
     assert repositories.card_splits("# Only words\n", None, "a/d") is None
     with pytest.raises(RecordError, match="a/d: the card's YAML is broken"):
         repositories.card_splits("---\n{a: [\n---\n", None, "a/d")
+    with pytest.raises(RecordError, match="a/d: the card's YAML is broken"):
+        repositories.card_splits("---\na: " + "[" * 5000 + "]" * 5000 + "\n---\n", None, "a/d")
     several = "---\nconfigs:\n- config_name: en\n- config_name: yo\n---\n"
     with pytest.raises(RecordError, match="no configuration 'default'; the data set has en, yo"):
         repositories.card_splits(several, None, "a/d")
@@ -89,6 +91,36 @@ def test_names_of_configurations_and_splits_are_texts(tmp_path: Path, name: str)
 def test_configurations_that_cannot_be_told_apart(configs: str, sentence: str) -> None:
     with pytest.raises(RecordError, match=f"a/d: .*{sentence}"):
         repositories.card_splits(f"---\n{configs}\n---\n", "en", "a/d")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x/*",
+        "en/../../x",
+        "/etc/*",
+        "https://example.org/x.parquet",
+        "hf://datasets/a/b/x",
+        "zip://a::b",
+        "..\\\\x",
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ['"{}"', '["en/a", "{}"]', '{{test: "{}"}}', '[{{split: test, path: "{}"}}]']
+)
+def test_a_card_names_no_files_outside_its_repository(path: str, form: str) -> None:
+    card = f"---\nconfigs:\n- config_name: en\n  data_files: {form.format(path)}\n---\n"
+    with pytest.raises(RecordError, match=r"a/d: the data_files of 'en' name .*; each must be a path inside"):
+        repositories.card_splits(card, "en", "a/d")
+
+
+@pytest.mark.parametrize(
+    "data_files", ["{test: null}", "{test: {a: b}}", "[{split: test, path: null}]", "[[a]]"]
+)
+def test_a_card_whose_files_are_no_paths_is_refused(data_files: str) -> None:
+    card = f"---\nconfigs:\n- config_name: en\n  data_files: {data_files}\n---\n"
+    with pytest.raises(RecordError, match=r"a/d: .*data_files of 'en'"):
+        repositories.card_splits(card, "en", "a/d")
 
 
 def test_files_of_one_split_with_other_columns_are_named(tmp_path: Path) -> None:

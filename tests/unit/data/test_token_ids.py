@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from helpers import models as tiny
 from helpers import tokenizer_kinds as kinds
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from polycal.data import token_ids, tokenized
 from polycal.data.chat_templates import ChatError
@@ -134,3 +136,22 @@ def test_a_tokenizer_that_changes_a_text_with_special_tokens_is_refused() -> Non
         TokenizerError, match=r"reads 'a' as \[98\] with special tokens and as \[97\] without"
     ):
         Encoder(Reversing())
+
+
+def test_merges_are_not_left_out_at_random() -> None:
+    made = kinds.byte_level()
+    expected = Encoder(kinds.fast(kinds.byte_level()))(["The river lake Answer"] * 20)
+    made.model.dropout = 0.9
+    assert Encoder(kinds.fast(made))(["The river lake Answer"] * 20) == expected
+    made = kinds.byte_level()
+    made.model.dropout = 0.9
+    rows, _ = token_ids.encode_with_offsets(kinds.fast(made), ["The river lake Answer"] * 20)
+    assert rows == expected
+
+
+def test_a_tokenizer_that_cannot_read_a_text_is_one_sentence() -> None:
+    words = Tokenizer(WordLevel({"a": 0, "</s>": 1}))
+    with pytest.raises(
+        TokenizerError, match=r"the tokenizer cannot read a text .*; use one that reads every text"
+    ):
+        Encoder(kinds.fast(words))(["tree"])

@@ -6,7 +6,9 @@ import pytest
 import torch
 from helpers import models as tiny
 from helpers.stamps import FixedStamp
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from polycal.artifacts import records
 from polycal.data.token_ids import Encoder
@@ -125,6 +127,20 @@ def test_candidates_of_the_same_tokens_are_equal_whatever_their_texts(model):
     assert found.logprob[0][0] == found.logprob[0][1]
     assert found.equal_candidates == 1
     assert score_candidates(model, tiny.tokenizer(), [composed]).equal_candidates == 0
+
+
+def test_candidates_that_a_tokenizer_cannot_read_are_counted(model):
+    vocabulary = {token: number for number, token in enumerate(["<unk>", "<s>", "</s>", "Why", "tree"])}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    asked = [
+        prompts.Prompt((), "Why", texts)
+        for texts in ((" tree", " tree tree"), (" tree", " 树"), (" a", " b"))
+    ]
+    found = score_candidates(model, tokenizer, asked)
+    assert (found.unknown_candidates, found.equal_candidates) == (2, 1)
+    assert score_candidates(model, tiny.tokenizer(), asked).unknown_candidates == 0
 
 
 def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path):
