@@ -6,6 +6,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers import models
 
 from polycal.analysis import run_comparison, score_arrays
 from polycal.artifacts import records
+from polycal.data.importers import task_names
 from polycal.data.importers.logged_questions import ImportLogError
 from polycal.data.importers.score_records import Names, import_logs
 
@@ -184,3 +186,21 @@ def test_a_task_that_generates_text_is_refused(harness: Path) -> None:
     with pytest.raises(ImportLogError, match=r"samples_mmlu_prox_de_law_.*: line 1: .* generates text"):
         import_logs("lm-eval", harness / "generated", harness / "none", Names())
     assert not (harness / "none").exists()
+
+
+def test_names_of_the_harness_are_recognised_and_none_is_taken_for_another() -> None:
+    names = {
+        name.strip("\"'")
+        for path in (HARNESS / "lm_eval/tasks").rglob("*.yaml")
+        for name in re.findall(r"^task: +(\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    found = {name: task_names.recognise(name) for name in names}
+    known = [name for name in found.values() if name is not None]
+    assert len(set(known)) == len(known)
+    languages: dict[str, set[str]] = {name.benchmark: set() for name in known}
+    for name in known:
+        languages[name.benchmark].add(name.language)
+    assert len(languages["global-mmlu"]) == 42
+    assert len(languages["mmlu-prox"]) == 29
+    assert len(languages["belebele"]) >= 120
+    assert {"de", "zh", "sw"} <= languages["m-mmlu"] | languages["xcopa"]

@@ -88,8 +88,10 @@ def _log(path: Path, task: str, shots: int | None, time: str) -> Log:
 def _rows(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
-            names = set(file.schema_arrow.names)
-            nested = {"doc", "metric", "model_response"} <= names
+            schema = file.schema_arrow
+            names = set(schema.names)
+            structs = {name for name in names if pa.types.is_struct(schema.field(name).type)}
+            nested = {"doc", "metric", "model_response"} <= structs
             if not nested and not {"choices", "gold_index", "predictions"} <= names:
                 raise ImportLogError(
                     f"{path}: is no log of lighteval (columns {', '.join(sorted(names))}); must have doc, metric and"

@@ -22,6 +22,8 @@ from polycal.data.importers.logs import Log, LogFile, Run, in_folder
 
 TOOL = "lm-evaluation-harness"
 SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
+OBJECTS = ("config", "configs", "n-shot", "n-samples", "versions")
+"""Keys of the results that are read and hold objects."""
 HELP = "lm_eval writes it with --log_samples and --output_path"
 
 
@@ -49,7 +51,8 @@ def _of_lines(path: Path, task: str, time: str) -> Log:
     questions, in_doubt = lm_eval_samples.read(_lines(path, digest))
     run = _run(path, task, results)
     log = Log.of(path, digest.hexdigest(), run, questions, in_doubt)
-    count = ((results.get("n-samples") or {}).get(task) or {}).get("effective")
+    counts = (results.get("n-samples") or {}).get(task)
+    count = counts.get("effective") if isinstance(counts, dict) else None
     if count not in (None, log.table.num_rows):
         raise ImportLogError(
             f"{path}: holds {log.table.num_rows} questions, but {beside[0].name} counts {count}; the log is cut or"
@@ -106,6 +109,9 @@ def _read_results(path: Path) -> Mapping[str, Any]:
         results = None
     if not isinstance(results, dict):
         raise ImportLogError(f"{path}: broken or cut off; must hold the results of a run as one JSON object.")
+    for key in OBJECTS:
+        if not isinstance(results.get(key) or {}, dict):
+            raise ImportLogError(f"{path}: {key} is {results[key]!r}; must be an object.")
     return results
 
 
@@ -115,6 +121,8 @@ def _run(path: Path, task: str, results: Mapping[str, Any]) -> Run:
     arguments = config.get("model_args") or ""
     if isinstance(arguments, str):
         arguments = dict(pair.partition("=")[::2] for pair in arguments.split(","))
+    elif not isinstance(arguments, dict):
+        arguments = {}
     model = results.get("model_name") or arguments.get("pretrained") or arguments.get("model")
     shots = (results.get("n-shot") or {}).get(task)
     return Run(

@@ -64,7 +64,7 @@ def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
 
 def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
     number, doc = sample["doc_id"], sample["doc"]
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
         raise ImportLogError(f"{where}: doc_id is {number!r}; must be a whole number from 0.")
     if not isinstance(doc, dict):
         raise ImportLogError(f"{where}: doc is {type(doc).__name__}; must be an object.")

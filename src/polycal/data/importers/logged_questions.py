@@ -30,6 +30,8 @@ COLUMNS = pa.schema(
 """A score record, the number that the harness gave to each question, and the id that the data set has for it."""
 TOLERANCE = 1e-3
 """How far above zero rounding may lift a log-likelihood, in nats."""
+LEAST = -3e38
+"""The least number of single precision, about."""
 INDEX, OPTION = "an index", "an option"
 """Readings of a target that is both."""
 BOOLEANS = {"False": "0", "True": "1"}
@@ -67,7 +69,7 @@ def log_likelihoods(values: Sequence[Any], where: str, key: str) -> list[float]:
             number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number) or number > TOLERANCE:
+        if not LEAST < number <= TOLERANCE:
             raise ImportLogError(
                 f"{where}: {key} has {value!r} as a log-likelihood; it must be a finite number up to 0."
             )
@@ -106,14 +108,15 @@ class LoggedQuestions:
                 f"{where}: the log counts this question as {'right' if right else 'wrong'}, but option {best} is the"
                 f" most likely one and target {question.target!r} is option {gold}; both must agree."
             )
+        sizes, checksum = _encoded(question, options)
         row = self._rows
         row["question_id"].append("")
         row["group"].append(question.group)
         row["gold"].append(gold)
         row["option_logprob"].append(question.logprob)
         row["option_tokens"].append(question.tokens)
-        row["option_bytes"].append([len(option.encode()) for option in options])
-        row["prompt_sha256"].append(hashlib.sha256(question.context.encode()).hexdigest())
+        row["option_bytes"].append(sizes)
+        row["prompt_sha256"].append(checksum)
         row[records.UNCONDITIONAL].append(question.unconditional)
         row["number"].append(question.number)
         row["own_id"].append(question.own_id)
@@ -175,6 +178,19 @@ class LoggedQuestions:
 
 def _first_largest(values: Sequence[float]) -> int:
     return values.index(max(values))
+
+
+def _encoded(question: LoggedQuestion, options: list[str]) -> tuple[list[int], str]:
+    """Bytes of each option, and sha256 of the context. Raises ImportLogError for half a pair of surrogates."""
+    try:
+        f"{question.group}{question.own_id}".encode()
+        return [len(option.encode()) for option in options], hashlib.sha256(
+            question.context.encode()
+        ).hexdigest()
+    except UnicodeEncodeError:
+        raise ImportLogError(
+            f"{question.where}: a text has half a pair of surrogates, which is no character; must be Unicode text."
+        ) from None
 
 
 def _gold(target: Any, options: list[str], where: str) -> tuple[int, int | None]:

@@ -32,7 +32,12 @@ class Run:
         name = self.model.rstrip("/")
         if name.startswith(("/", ".", "~")):
             name = name.rsplit("/", 1)[-1]
-        return re.sub(r"[^\w.+-]+", "__", name).lstrip(".") or "model"
+        return path_part(name)
+
+
+def path_part(name: str) -> str:
+    """A name as a part of a path: ``owner/name`` gives ``owner__name``."""
+    return re.sub(r"[^\w.+-]+", "__", name).lstrip(".") or "none"
 
 
 class Log(NamedTuple):
@@ -87,7 +92,12 @@ def read_all(found: Iterable[LogFile]) -> list[Log]:
 
 
 def _read(log: LogFile) -> Log:
-    return log.read()
+    try:
+        return log.read()
+    except OSError as error:
+        raise ImportLogError(
+            f"{log.path}: cannot be read ({error.strerror}); must be a readable file."
+        ) from None
 
 
 def without_tokens(table: pa.Table) -> pa.Table:

@@ -48,7 +48,7 @@ def import_logs(tool: str, folder: Path, out: Path, names: Names, tasks: str = "
     """
     if out.exists():
         raise ImportLogError(f"{out}: is there already; --out must be a new folder.")
-    language = _given_language(names)
+    language = _checked(names)
     parts = [_part(log, names, language) for log in logs.read_all(TOOLS[tool](folder, tasks))]
     if not parts:
         raise ImportLogError(f"{folder}: no log is of a task that matches {tasks!r}; --tasks must match one.")
@@ -67,7 +67,13 @@ def import_logs(tool: str, folder: Path, out: Path, names: Names, tasks: str = "
     return sorted(out.joinpath(*cell[:-1], f"{cell[-1]}.parquet") for cell in cells)
 
 
-def _given_language(names: Names) -> str | None:
+def _checked(names: Names) -> str | None:
+    """The standard tag of the given language. Raises ImportLogError for a name that cannot be used."""
+    for option, name in (("--model", names.model), ("--benchmark", names.benchmark)):
+        if name is not None and logs.path_part(name) != name:
+            raise ImportLogError(
+                f"{option}: {name!r} must be letters, digits and the characters _ . + - only."
+            )
     if names.language is None:
         return None
     language = task_names.language_of(names.language)
@@ -87,7 +93,7 @@ def _part(log: Log, names: Names, language: str | None) -> _Part:
             raise ImportLogError(
                 f"{log.path}: the name of task {task!r} does not say its language; give it with --language."
             )
-        name = TaskName(names.benchmark or task, language, task if names.benchmark else None)
+        name = TaskName(names.benchmark or logs.path_part(task), language, task if names.benchmark else None)
     elif language not in (None, name.language):
         raise ImportLogError(
             f"{log.path}: task {task!r} is in {name.language!r}, but --language is {language!r}; must be the same."

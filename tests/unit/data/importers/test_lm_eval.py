@@ -306,6 +306,7 @@ def without(key: str) -> dict[str, Any]:
         (with_value(math.nan), "resps has nan as a log-likelihood"),
         (with_value("-inf"), "must be a finite number up to 0"),
         (with_value("2.5"), "resps has '2.5' as a log-likelihood"),
+        (with_value("-1e39"), "must be a finite number up to 0"),
         (with_value("low"), "resps has 'low' as a log-likelihood"),
         (changed(resps=[[["-1.0", "False"]]]), "resps and arguments differ in length"),
         (changed(target="[0, 2]"), r"target is [0, 2], which is 2 right options"),
@@ -314,6 +315,10 @@ def without(key: str) -> dict[str, Any]:
         (changed(acc=0.37), "acc is 0.37; must be 0 or 1"),
         (changed(acc=1 - samples(2)[1]["acc"]), "both must agree"),
         (changed(doc_id=0), "question 0 is already in line 1"),
+        (changed(doc_id=10**20), "doc_id is 100000000000000000000"),
+        (changed(doc="text"), "doc is str; must be an object"),
+        (changed(arguments="text"), "arguments has another form than before"),
+        (changed(acc="1.0"), "acc is '1.0'"),
         (changed(doc_id="one"), "doc_id is 'one'"),
         (changed(arguments=[["c", " a"], ["c", " b"]]), "arguments has another form than before"),
         (without("resps"), "key 'resps' is missing"),
@@ -327,6 +332,22 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, second: Any, message: str
     found = refused(tmp_path / "logs", tmp_path / "out")
     assert found.startswith(f"{run / FILE}: line 2: ")
     assert message in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        sample(0, ["\ud83d", "b"], [-1.0, -2.0], "1"),
+        sample(0, ["a", "b"], [-1.0, -2.0], "1", doc={"id": "\ud83d"}),
+    ],
+)
+def test_text_that_is_no_unicode_is_refused(tmp_path: Path, line: dict[str, Any]) -> None:
+    path = tmp_path / "logs/lab__model" / FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(line))
+    assert f"{path}: line 1: a text has half a pair of surrogates" in refused(
+        tmp_path / "logs", tmp_path / "out"
+    )
 
 
 def test_several_contexts_are_refused(tmp_path: Path) -> None:
@@ -372,6 +393,45 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert "is there already" in refused(tmp_path / "logs", tmp_path / "out")
     with pytest.raises(ImportLogError, match="no log is of a task that matches 'xnli"):
         import_logs("lm-eval", tmp_path / "logs", tmp_path / "other", Names(), "xnli_*")
+
+
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "logs", {"mine": samples(3)}, model="../../up")
+    assert list(imported(tmp_path / "logs", tmp_path / "out", language="de")) == [
+        "up/mine/texts-0shot/de.parquet"
+    ]
+    for option in ("model", "benchmark"):
+        message = refused(tmp_path / "logs", tmp_path / "no", language="de", **{option: "../up"})
+        assert message.startswith(f"--{option}: '../up' must be letters")
+
+
+def test_results_that_are_wrong_are_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "logs", {"xcopa_et": samples(3)})
+    path = run / f"results_{TIME}.json"
+    path.write_text(json.dumps({"config": ["hf"]}))
+    assert f"{path}: config is ['hf']; must be an object" in refused(tmp_path / "logs", tmp_path / "out")
+    path.write_text(json.dumps({"config": {"model_args": 3}, "n-samples": {"xcopa_et": 3}}))
+    assert list(imported(tmp_path / "logs", tmp_path / "out")) == ["lab__model/xcopa/texts/et.parquet"]
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "logs", {"belebele_deu_Latn": samples(3)})
+    (run / FILE).unlink()
+    (run / FILE).symlink_to(run / "loop")
+    (run / "loop").symlink_to(run / FILE)
+    assert "holds no log" in refused(tmp_path / "logs", tmp_path / "out")
+    (run / "loop").unlink()
+    (run / FILE).unlink()
+    write_lines(run / FILE, samples(3))
+    opened = Path.open
+
+    def failing(path: Path, *words: Any, **named: Any) -> Any:
+        if path == run / FILE:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *words, **named)
+
+    monkeypatch.setattr(Path, "open", failing)
+    assert f"{run / FILE}: cannot be read (Permission denied)" in refused(tmp_path / "logs", tmp_path / "out")
 
 
 def test_rounding_that_changes_an_answer_is_counted(tmp_path: Path) -> None:
