@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,18 +105,17 @@ def cell_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) -> ScoredQuestions:
     """Read and check a Score file; ``cell`` replaces the one in its metadata.
 
-    Raises RecordError for a broken file and MeasureError for a failed result, and for a file without questions,
-    with an empty value, a question of a single option, a repeated id, or a candidate of no tokens or bytes.
+    Raises RecordError for a broken file or an empty value, and MeasureError for a failed result, and for a file
+    without questions, with a question of a single option, a repeated id, or a candidate of no tokens or bytes.
     """
     cell = cell_of(path) if cell is None else cell
-    if failure := failures.read(Path(path)):
+    if failure := failures.of(records.metadata(path)):
         raise MeasureError(f"{path}: holds no scores, because {failure.stage} failed: {failure.reason}")
     if not isinstance(cell, Mapping) or not isinstance(cell.get("settings") or {}, Mapping):
         raise MeasureError(f"{path}: the cell in its metadata is no mapping with settings.")
     table = records.read_scores(path)
     if not table.num_rows:
         raise MeasureError(f"{path}: holds no question.")
-    _check_values(path, table)
     ids = np.asarray(table["question_id"].to_numpy(), dtype=object)
     options = table["option_logprob"].combine_chunks().value_lengths().to_numpy().astype(np.int64)
     if (options < 2).any():
@@ -152,26 +150,6 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         bytes=size,
         unconditional=_padded(table[extra], options, -np.inf) if extra in table.column_names else None,
     )
-
-
-def _check_values(path: str | os.PathLike[str], table: pa.Table) -> None:
-    """Raise MeasureError for an empty value, and for unconditional values that are not finite or not one per option."""
-    lists = ["option_logprob", "option_tokens", "option_bytes"]
-    if records.UNCONDITIONAL in table.column_names:
-        lists.append(records.UNCONDITIONAL)
-    for name in ("question_id", "gold", *lists):
-        if table[name].null_count:
-            row = table[name].is_null().to_pylist().index(True)
-            raise MeasureError(f"{path}: row {row}: {name} is empty; every question needs it.")
-    for name in lists:
-        if pa.compute.list_flatten(table[name]).null_count:
-            raise MeasureError(f"{path}: a value of {name} is empty; every option needs one.")
-    if records.UNCONDITIONAL in lists:
-        lengths = [pa.compute.list_value_length(table[name]) for name in (lists[0], lists[-1])]
-        if not lengths[0].equals(lengths[1]):
-            raise MeasureError(f"{path}: {lists[-1]} and {lists[0]} differ in length.")
-        if not pa.compute.all(pa.compute.is_finite(pa.compute.list_flatten(table[lists[-1]]))).as_py():
-            raise MeasureError(f"{path}: a value of {lists[-1]} is not finite.")
 
 
 def _padded(column: pa.ChunkedArray, options: NDArray[np.int64], fill: float) -> Array:

@@ -221,19 +221,23 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
 
 
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
-    """Scores of one file, checked: no value missing, lists of equal length, gold among the options,
-    log-likelihoods finite.
+    """Scores of one file, checked: no value empty, lists of equal length, gold among the options, log-likelihoods
+    finite. ``group`` and ``prompt_sha256`` may be empty, and ``option_tokens`` where another tool did not say it.
 
     Raises RecordError.
     """
     table = _read(path, SCORE, "score")
-    for name in SCORE.names:
-        column = table[name]
-        is_list = pa.types.is_list(column.type)
-        if column.null_count or (is_list and pa.compute.list_flatten(column).null_count):
-            raise RecordError(f"{path}: a value of {name} is missing.")
+    lists = ["option_logprob", "option_tokens", "option_bytes"]
+    if UNCONDITIONAL in table.column_names:
+        lists.append(UNCONDITIONAL)
+    for name in ("question_id", "gold", *lists):
+        if name != "option_tokens" and table[name].null_count:
+            row = table[name].is_null().to_pylist().index(True)
+            raise RecordError(f"{path}: row {row}: {name} is empty; every question needs it.")
     lengths = pa.compute.list_value_length(table["option_logprob"])
-    for name in ("option_tokens", "option_bytes"):
+    for name in lists:
+        if pa.compute.list_flatten(table[name]).null_count:
+            raise RecordError(f"{path}: a value of {name} is empty; every option needs one.")
         wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
         if True in wrong:
             raise RecordError(f"{path}: row {wrong.index(True)}: {name} and option_logprob differ in length.")
@@ -242,9 +246,11 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     ).to_pylist()
     if False in in_range:
         raise RecordError(f"{path}: row {in_range.index(False)}: gold is outside the options.")
-    flat = pa.compute.list_flatten(table["option_logprob"])
-    if flat.null_count or not pa.compute.all(pa.compute.is_finite(flat), min_count=0).as_py():
-        raise RecordError(f"{path}: a log-probability is missing or not finite.")
+    for name in {"option_logprob", UNCONDITIONAL} & set(lists):
+        if not pa.compute.all(
+            pa.compute.is_finite(pa.compute.list_flatten(table[name])), min_count=0
+        ).as_py():
+            raise RecordError(f"{path}: a value of {name} is not finite.")
     return table
 
 

@@ -68,8 +68,8 @@ def test_the_cell_of_a_missing_record_is_told_by_its_path(tmp_path):
     ("rows", "words"),
     [
         ([], "holds no question"),
-        ([score_row("q0", [float("nan"), -1.0], 0)], "missing or not finite"),
-        ([score_row("q0", [float("-inf"), -1.0], 0)], "missing or not finite"),
+        ([score_row("q0", [float("nan"), -1.0], 0)], "is not finite"),
+        ([score_row("q0", [float("-inf"), -1.0], 0)], "is not finite"),
         ([score_row("q0", [-1.0], 0)], "a single option"),
         ([score_row("q0", [-1.0, -2.0], 2)], "gold is outside the options"),
         ([score_row("q0", [-1.0, -2.0], None)], "row 0: gold is empty"),

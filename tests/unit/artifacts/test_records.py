@@ -110,14 +110,14 @@ SCORED = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"option_logprob": None}, "a value of option_logprob is missing"),
-        ({"option_logprob": [None, -1.0]}, "a value of option_logprob is missing"),
-        ({"option_tokens": [None, 1]}, "a value of option_tokens is missing"),
-        ({"gold": None}, "a value of gold is missing"),
-        ({"question_id": None}, "a value of question_id is missing"),
+        ({"option_logprob": None}, "row 0: option_logprob is empty"),
+        ({"option_logprob": [None, -1.0]}, "a value of option_logprob is empty"),
+        ({"option_tokens": [None, 1]}, "a value of option_tokens is empty"),
+        ({"gold": None}, "row 0: gold is empty"),
+        ({"question_id": None}, "row 0: question_id is empty"),
         ({"gold": 2}, "row 0: gold is outside the options"),
         ({"option_bytes": [1]}, "row 0: option_bytes and option_logprob differ in length"),
-        ({"option_logprob": [float("-inf"), -1.0]}, "a log-probability is missing or not finite"),
+        ({"option_logprob": [float("-inf"), -1.0]}, "a value of option_logprob is not finite"),
     ],
 )
 def test_scores_are_checked(tmp_path, change, words):

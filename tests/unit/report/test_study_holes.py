@@ -22,7 +22,7 @@ from polycal.vocabulary import CELL_KEYS
 
 NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yoruba"}
 SWEEP = BetaSweep("llama", "none", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
-UNREADABLE = "a log-probability is missing or not finite"
+UNREADABLE = "a value of option_logprob is not finite"
 
 
 @pytest.fixture(scope="module")
