@@ -69,7 +69,7 @@ def _lines(path: Path, digest: Any) -> Iterator[tuple[str, Any]]:
             if not line.strip():
                 continue
             try:
-                yield f"{path}: line {number}", json.loads(line)
+                yield f"{path}: line {number}", json.loads(line.decode())
             except ValueError as error:
                 reason = getattr(error, "msg", "not UTF-8")
                 raise ImportLogError(
