@@ -69,11 +69,9 @@ def score_candidates(
         tokens.append([len(candidate.tokens) - candidate.start for candidate in own])
         grown = [token_trees.build_tree(own)] if branching else token_trees.linear_trees(own)
         trees += [(prompt.examples, tree) for tree in grown]
-    if branching:
-        work = list(token_trees.group_by_prefix(trees))
-    else:
-        # A model without tree masks cannot continue a cached prefix either.
-        work = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
+    # A model without tree masks cannot continue a cached prefix either.
+    alone = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
+    work = list(token_trees.group_by_prefix(trees)) if branching else alone
     progress = ProgressLine(name, sum(len(prefix) + sum(map(len, members)) for prefix, members in work))
     budget = token_budget or _default_budget(model, any(len(prefix) for prefix, _ in work))
     budget = plain_forward.padded_tokens(path, budget, model)

@@ -1,7 +1,7 @@
 """The stage ``score``: log-likelihoods of all candidates of a benchmark, one Score record per language."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,8 @@ def score(
 
     All prompts are built before the model is loaded. Before anything is scored, ``candidate_check`` compares
     a few prompts with the model's own forward pass and chooses the way through the model; the records hold
-    its outcome as ``self_check``. With the setting ``pmi`` a record also holds
-    ``option_logprob_unconditional``. Raises CheckpointError, ModelError, RecordError,
-    PromptError, ScoringError or SelfCheckError.
+    its outcome as ``self_check``. With the setting ``pmi`` a record also holds ``option_logprob_unconditional``.
+    Raises CheckpointError, ModelError, RecordError, PromptError, ScoringError or SelfCheckError.
     """
     checkpoint = checkpoints.read(model)
     prompted = [
@@ -49,10 +48,7 @@ def score(
     settings = cells[0]["settings"]
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
-    texts = {
-        str(path): (prompt.prefix + text for prompt in asked for text in prompt.candidates)
-        for path, (_, asked) in zip(questions, prompted, strict=True)
-    }
+    texts = {str(path): _texts(asked) for path, (_, asked) in zip(questions, prompted, strict=True)}
     model_loading.check_texts(network, tokenizer, texts)
     check = candidate_check.check(network, tokenizer, [asked for _, asked in prompted], token_budget)
     for index, (cell, (rows, asked)) in enumerate(zip(cells, prompted, strict=True)):
@@ -81,6 +77,11 @@ def score(
             schema = schema.append(pa.field(records.UNCONDITIONAL, records.OPTIONAL[records.UNCONDITIONAL]))
         records.write(out[index], score_rows, schema, {**stamps[index](), **facts})
         done(index)
+
+
+def _texts(asked: Sequence[Prompt]) -> Iterator[str]:
+    """All that the model reads: each candidate behind its prompt."""
+    return (prompt.prefix + text for prompt in asked for text in prompt.candidates)
 
 
 def _unconditional(
