@@ -317,3 +317,16 @@ def test_the_example_of_the_results_folder_selects_one_row(
     assert header.split() == ["ece", "ece_low", "ece_high"]
     [expected] = means[(means.beta == "0.1") & (means.group == "all")].ece
     assert float(row.split()[0]) == pytest.approx(expected, abs=5.1e-4)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_explains_what_it_refers_to() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    terms = [term.lower() for term in re.findall(r"^\*\*(.*?)\.?\*\*", text, re.MULTILINE)]
+    ranked = [term.replace("β (", "").replace("-", "") for term in terms]
+    assert ranked == sorted(ranked)
+    assert len(terms) == len(set(terms)) > 40
+    references = {
+        name.lower() for name in re.findall(r"(?<!\*)\*(\w[\w -]*)\*(?!\*)", text.replace("\n", " "))
+    }
+    assert references
+    assert not {name for name in references if not any(term.startswith(name.rstrip("s")) for term in terms)}
