@@ -24,7 +24,7 @@ from polycal.cli import app
 from polycal.report import data_dictionary
 from polycal.store import manifest_schema
 from polycal.store.stages import STAGES, Input, Stage
-from polycal.study import paths
+from polycal.study import config_loading, grid, paths
 from polycal.vocabulary import CELL_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -330,3 +330,22 @@ def test_the_glossary_is_in_alphabetical_order_and_explains_what_it_refers_to() 
     }
     assert references
     assert not {name for name in references if not any(term.startswith(name.rstrip("s")) for term in terms)}
+
+
+def test_the_overlays_of_the_tutorial_cause_what_it_says(tmp_path: Path) -> None:
+    overlays = code_blocks((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), "yaml")
+    files = [ROOT / "config" / name for name in ("languages.yaml", "config.yaml", "mini.yaml")]
+    mini, configs = config_loading.load(files), []
+    for number, overlay in enumerate(overlays):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(overlay, encoding="utf-8")
+        configs.append(config_loading.load([*files, file]))
+    bins, beta = configs
+    assert (mini.measure.bins, bins.measure.bins) == (15, 10)
+    assert bins.study == mini.study != beta.study
+    assert grid.cells(grid.blocks(bins)) == grid.cells(grid.blocks(mini))
+    new = set(grid.finetuned(beta)) - set(grid.finetuned(mini))
+    assert len(new) == 1
+    assert "/beta=0.05/" in new.pop()
+    scored = set(grid.cells(grid.blocks(beta))) - set(grid.cells(grid.blocks(mini)))
+    assert {cell.beta for cell in scored} == {"0.05"}
