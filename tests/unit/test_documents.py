@@ -7,16 +7,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
+from helpers import score_records
+from helpers.measured import write_tables
 from helpers.stamps import FixedStamp
 
+from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import manifests, records
 from polycal.cli import app
+from polycal.report import data_dictionary
 from polycal.store import manifest_schema
 from polycal.store.stages import STAGES, Input, Stage
-from polycal.study import paths
+from polycal.study import config_loading, grid, paths
+from polycal.vocabulary import CELL_KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -27,6 +36,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("profiles/slurm/README.md", "tests/real/README.md")),
 ]
 ARCHITECTURE = ROOT / "docs/architecture.md"
+RESULTS_FOLDER = ROOT / "docs/results-folder.md"
 
 TRACKED = re.compile(
     r"(?:\.ci|benchmarks|config|docs|envs|profiles|results/reference|src|tests|workflow)(?:/[\w.*+-]+)*/?"
@@ -208,3 +218,134 @@ def test_the_citation_agrees_with_the_package() -> None:
     assert citation["license"] == project["license"]
     title = citation["preferred-citation"]["title"]
     assert title in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every table that the three measuring stages write, of small invented records, in one folder."""
+    folder = tmp_path_factory.mktemp("study")
+    out = folder / "tables"
+    truth = score_records.write_truth(folder / "truth")
+    settings = {**score_records.SETTINGS, "truth": truth, "bootstrap_samples": 20}
+    scores = score_records.study(folder / "scores", languages=("en", "yo"))
+    write_tables(scores, out, settings)
+    rng, stamp = np.random.default_rng(0), FixedStamp()
+    embeddings = []
+    for path in scores:
+        embeddings.append(folder / "embeddings" / path.name)
+        rows = [{"question_id": f"q{n}", "embedding": rng.normal(size=4).tolist()} for n in range(20)]
+        records.write(embeddings[-1], rows, records.EMBEDDING, {"cell": records.metadata(path)["cell"]})
+    embedding_diversity.measure_embeddings(
+        {"settings": {"bootstrap_samples": 20, "seed": 0}},
+        embeddings=embeddings,
+        measured=out / "cells.parquet",
+        out=out,
+        stamp=stamp,
+    )
+    tokens = []
+    for beta in ("none", "0"):
+        tokens.append(folder / f"tokens-{beta}.parquet")
+        cell = {**score_records.cell(beta), "heldout": "unseen"}
+        row = {"language": "en", "position": 0, "logprob": -1.0, "top_logprob": -0.5, "correct": True}
+        row |= {"entropy": 1.0, "sum_squared_prob": 0.4}
+        table = pa.Table.from_pylist([{"conversation": n, **row} for n in range(9)], records.TOKEN_SCORE)
+        records.write(tokens[-1], table, records.TOKEN_SCORE, {"cell": cell, "vocabulary": 100})
+    next_token_metrics.measure_next_token({"settings": settings}, tokens=tokens, out=out, stamp=stamp)
+    return out
+
+
+def documented_columns() -> dict[str, list[list[str]]]:
+    """For each heading of the map of results: the cells of its table's rows."""
+    text = RESULTS_FOLDER.read_text(encoding="utf-8")
+    sections = re.split(r"^##+ `?([\w ]+?)`?$", text, flags=re.MULTILINE)
+    rows = {}
+    for name, section in zip(sections[1::2], sections[2::2], strict=True):
+        table = section.partition("|---|---|---|\n")[2].partition("\n\n")[0]
+        rows[name] = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in table.splitlines()]
+    return rows
+
+
+def names_in(cell: str) -> list[str]:
+    """The columns that a row names; an ending such as `_low` belongs to the name before it."""
+    found: list[str] = []
+    for name in re.findall(r"`(\w+)`", cell):
+        metric = re.sub("_(low|high)$", "", found[-1]) if name.startswith("_") else ""
+        found.append(metric + name)
+    return found
+
+
+def test_every_column_of_every_table_is_documented_in_its_order(tables: Path) -> None:
+    documented = documented_columns()
+    written = {path.stem: pq.read_schema(path).names for path in sorted(tables.iterdir())}
+    assert len(written) == 19
+    assert {name: [c for row in documented[name] for c in names_in(row[0])] for name in written} == written
+    assert all(len(row) == 3 for name in written for row in documented[name])
+
+
+def test_documented_meanings_and_units_are_those_of_the_data_dictionary() -> None:
+    documented = documented_columns()
+    assert [row[0] for row in documented["Keys"]] == [f"`{key}`" for key in CELL_KEYS]
+    compared = set()
+    for name in ("Keys", "cells", "diagnostics"):
+        for column, meaning, unit in documented[name]:
+            if "[keys]" not in meaning:
+                [first, *_] = names_in(column)
+                entry = data_dictionary.entries([first])[0]
+                assert (meaning.replace("\\|", "|"), unit) == (entry.meaning, entry.unit), column
+                compared.add(first)
+    assert compared == set(data_dictionary.COLUMNS)
+
+
+def test_the_example_of_the_results_folder_selects_one_row(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    means = pd.read_parquet(tables / "means.parquet")
+    means = means.replace(
+        {
+            "model": {"llama": "llama-mini"},
+            "data": {"alpaca": "alpaca-mini"},
+            "benchmark": {"mmlu-prox": "global-mmlu-mini"},
+        }
+    )
+    study = tmp_path / "results/studies/mini"
+    study.mkdir(parents=True)
+    means.to_parquet(study / "means.parquet")
+    monkeypatch.chdir(tmp_path)
+    [example] = code_blocks(RESULTS_FOLDER.read_text(encoding="utf-8"), "python")
+    exec(compile(example, "docs/results-folder.md", "exec"), {})
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["ece", "ece_low", "ece_high"]
+    [expected] = means[(means.beta == "0.1") & (means.group == "all")].ece
+    assert float(row.split()[0]) == pytest.approx(expected, abs=5.1e-4)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_explains_what_it_refers_to() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    terms = [term.lower() for term in re.findall(r"^\*\*(.*?)\.?\*\*", text, re.MULTILINE)]
+    ranked = [term.replace("β (", "").replace("-", "") for term in terms]
+    assert ranked == sorted(ranked)
+    assert len(terms) == len(set(terms)) > 40
+    references = {
+        name.lower() for name in re.findall(r"(?<!\*)\*(\w[\w -]*)\*(?!\*)", text.replace("\n", " "))
+    }
+    assert references
+    assert not {name for name in references if not any(term.startswith(name.rstrip("s")) for term in terms)}
+
+
+def test_the_overlays_of_the_tutorial_cause_what_it_says(tmp_path: Path) -> None:
+    overlays = code_blocks((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), "yaml")
+    files = [ROOT / "config" / name for name in ("languages.yaml", "config.yaml", "mini.yaml")]
+    mini, configs = config_loading.load(files), []
+    for number, overlay in enumerate(overlays):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(overlay, encoding="utf-8")
+        configs.append(config_loading.load([*files, file]))
+    bins, beta = configs
+    assert (mini.measure.bins, bins.measure.bins) == (15, 10)
+    assert bins.study == mini.study != beta.study
+    assert grid.cells(grid.blocks(bins)) == grid.cells(grid.blocks(mini))
+    new = set(grid.finetuned(beta)) - set(grid.finetuned(mini))
+    assert len(new) == 1
+    assert "/beta=0.05/" in new.pop()
+    scored = set(grid.cells(grid.blocks(beta))) - set(grid.cells(grid.blocks(mini)))
+    assert {cell.beta for cell in scored} == {"0.05"}
