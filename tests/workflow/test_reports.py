@@ -218,8 +218,10 @@ def test_a_partial_grid_reports_what_is_there_and_lists_what_is_missing(work, tm
     ran = world.snakemake("partial")
     assert ran.returncode == 0, ran.stderr
     page = (tmp_path / "work/results/studies/tiny-partial/report.html").read_text()
-    missing = page[page.index(">Missing<") :]
-    assert str(gone.relative_to(tmp_path / "work")) in missing[: missing.index("</ul>")]
-    assert missing[: missing.index("</ul>")].count("<li>") == 1
+    holes = page[page.index('id="holes"') :]
+    holes = holes[: holes.index("</section>")]
+    assert "<b>own, talks, β = 0</b>, mine, letters-0shot: <b>yo</b>" in holes
+    assert "its record is missing" in holes
+    assert holes.count("<li>") == 1
     made = world.snakemake("partial", "--report", "partial.html")
     assert made.returncode == 0, made.stderr
