@@ -108,8 +108,6 @@ def measure(
 ) -> None:
     """Write the tables of a study into the folder ``out``; ``table_names`` lists them.
 
-    ``missing`` are the score records of the grid that do not exist.
-
     ``cell["settings"]``: bins, binning, normalise per candidate form, bootstrap_samples, seed, resource per
     language, sensitivity (bins, binning, normalise), and optionally truth, a folder of true answers per
     benchmark. ``missing`` are the paths of records that do not exist. These, failed results and records that cannot

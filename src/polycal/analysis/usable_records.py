@@ -47,7 +47,7 @@ def split(kind: RecordKind, paths: Sequence[Path], missing: Sequence[Path]) -> t
 
     Holes are failed results, the paths ``missing``, records that ``kind.units`` refuses, and those whose units are
     not the ones that most records of their model and language have. Raises MeasureError for two records of one
-    cell, for a record whose cell cannot be told, and if no record is left.
+    cell, for a record whose cell is unknown, and if no record is left.
     """
     found: list[tuple[Path, dict[str, str]]] = []
     holes: list[tuple[Path, Hole]] = []

@@ -236,8 +236,11 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
             raise RecordError(f"{path}: row {row}: {name} is empty; every question needs it.")
     lengths = pa.compute.list_value_length(table["option_logprob"])
     for name in lists:
-        if pa.compute.list_flatten(table[name]).null_count:
+        values = pa.compute.list_flatten(table[name])
+        if values.null_count:
             raise RecordError(f"{path}: a value of {name} is empty; every option needs one.")
+        if not _all_finite(values):
+            raise RecordError(f"{path}: a value of {name} is not finite.")
         wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
         if True in wrong:
             raise RecordError(f"{path}: row {wrong.index(True)}: {name} and option_logprob differ in length.")
@@ -246,11 +249,6 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     ).to_pylist()
     if False in in_range:
         raise RecordError(f"{path}: row {in_range.index(False)}: gold is outside the options.")
-    for name in {"option_logprob", UNCONDITIONAL} & set(lists):
-        if not pa.compute.all(
-            pa.compute.is_finite(pa.compute.list_flatten(table[name])), min_count=0
-        ).as_py():
-            raise RecordError(f"{path}: a value of {name} is not finite.")
     return table
 
 
@@ -275,6 +273,10 @@ def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
     return table
 
 
+def _all_finite(values: pa.ChunkedArray) -> bool:
+    return bool(pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py())
+
+
 def _finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
-    if values.null_count or not pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py():
+    if values.null_count or not _all_finite(values):
         raise RecordError(f"{path}: a value of {name} is missing or not finite; the model overflowed.")

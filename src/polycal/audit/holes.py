@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from polycal.artifacts import failures, manifests
 from polycal.artifacts.failures import Failure
+from polycal.store import failed_results
 from polycal.vocabulary import CELL_KEYS
 
 SHOWN = 20
@@ -15,15 +15,8 @@ SHOWN = 20
 
 def failed(paths: Iterable[str]) -> dict[str, Failure]:
     """The failed results among ``paths``; a file that is missing or broken is not one."""
-    found = {path: _failure(Path(path)) for path in paths}
+    found = {path: failed_results.failure_at(Path(path)) for path in paths}
     return {path: failure for path, failure in found.items() if failure is not None}
-
-
-def _failure(path: Path) -> Failure | None:
-    try:
-        return failures.read(path) if path.is_file() else None
-    except manifests.ManifestError:
-        return None
 
 
 def refused(tables: Iterable[str]) -> dict[str, Failure]:
@@ -45,13 +38,13 @@ def lines(holes: Mapping[str, Failure]) -> list[str]:
     by_failure: dict[Failure, list[str]] = {}
     for path, failure in holes.items():
         by_failure.setdefault(failure, []).append(path)
-    told, left = [], SHOWN
+    named, remaining = [], SHOWN
     for failure, alike in by_failure.items():
-        if left:
-            told += [f"  {failure.stage}: {failure.reason}", *(f"    {path}" for path in alike[:left])]
-            left -= len(alike[:left])
+        if remaining:
+            named += [f"  {failure.stage}: {failure.reason}", *(f"    {path}" for path in alike[:remaining])]
+            remaining -= len(alike[:remaining])
     more = len(holes) - SHOWN
-    return [*told, f"    and {more} more"] if more > 0 else told
+    return [*named, f"    and {more} more"] if more > 0 else named
 
 
 def failed_in_words(holes: Mapping[str, Failure]) -> str:

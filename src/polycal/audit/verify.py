@@ -122,8 +122,8 @@ def as_text(found: Verification) -> str:
 def register(found: Verification, configfiles: Sequence[Path]) -> int:
     """Give Snakemake metadata of the results as they are; returns the number of jobs registered.
 
-    Without metadata Snakemake compares file times. Jobs all of whose results are current or failed are recorded as done. A stale
-    result gets the oldest time, so that it is made again; where it has no input whose time could show that, it is
+    Without metadata Snakemake compares file times. Jobs all of whose results are current or failed are recorded as
+    done. A stale result gets the oldest time, so that it is made again; where it has no input whose time could show that, it is
     removed. Raises RegisterError if Snakemake refuses.
     """
     jobs: dict[str, list[ResultStatus]] = {}

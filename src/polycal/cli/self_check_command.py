@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polycal.cli.stage_commands import UsageError
-from polycal.cli.standalone import CHOICES
+from polycal.cli.standalone import check_choices
 
 if TYPE_CHECKING:
     from polycal.scoring.self_check import SelfCheck
@@ -29,9 +28,7 @@ def self_check(
     attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
 ) -> None:
     """Compare polycal's numbers of a model with the model's own forward pass, and print which way runs take."""
-    for key, value in (("dtype", dtype), ("attention", attention)):
-        if value not in CHOICES[key]:
-            raise UsageError(f"--{key}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
+    check_choices(dtype=dtype, attention=attention)
     from polycal.scoring import model_check
 
     name, outcomes = model_check.check_model(model, dtype, attention)

@@ -84,14 +84,19 @@ def score(
         "dtype": dtype,
         "attention": attention,
     }
-    for key, allowed in CHOICES.items():
-        if settings[key] not in allowed:
-            raise UsageError(f"--{key}: {settings[key]!r} is refused: must be {' or '.join(allowed)}.")
+    check_choices(**{key: str(settings[key]) for key in CHOICES})
     _check_outputs(out)
     described = [_cell(model, file, language or file.stem, settings) for file in questions]
     with tempfile.TemporaryDirectory() as folder:
         inputs = {"model": model, **_records(questions, examples, Path(folder), language)}
         run(Job(stage, described, inputs, out, cache_dir, code, options))
+
+
+def check_choices(**given: str) -> None:
+    """Raise UsageError for an option that is none of its CHOICES."""
+    for key, value in given.items():
+        if value not in CHOICES[key]:
+            raise UsageError(f"--{key}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
 
 
 def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
 
     Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of
     questions by split, the malformed ones that were dropped (id and reason), the numbers of options, the
-    placeholders among options that were left out by split, and the files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, naming file
-    and row, if it does not have the shape of its format.
+    placeholders among options that were left out by split, and the files that were read. Raises SourceError if
+    the benchmark cannot be obtained, and RecordError, naming file and row, if it does not have the shape of its
+    format.
     """
     language, settings = cell["language"], cell["settings"]
     left_out: LeftOut = {}

@@ -20,6 +20,8 @@ CHUNK = 1000
 """Texts that are tokenized together."""
 MAX_REASON = 300
 """Longest part of a message of another library that an error repeats."""
+MAX_FIRST_LINE = 200
+"""Longest part of its first line."""
 
 
 class ModelError(CellError):
@@ -107,6 +109,29 @@ def _config_with_dropout(folder: Path, dropout: float) -> Any:
     return config
 
 
+def describe(model: Any) -> str:
+    """Family and class of a model, for messages."""
+    return f"{model.config.model_type} ({type(model).__name__})"
+
+
+def describe_error(error: Exception) -> str:
+    """Kind and first line of an error of another library, for messages."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:MAX_FIRST_LINE]}"
+
+
+def are_finite(tensors: Iterable[Any]) -> bool:
+    """Whether all numbers of the tensors are finite."""
+    import torch
+
+    ends = []
+    for tensor in tensors:
+        if tensor.numel() and tensor.is_floating_point():
+            # one pass without a copy; a NaN is passed on to both ends
+            ends += [end.double() for end in torch.aminmax(tensor)]
+    return not ends or bool(torch.isfinite(torch.stack(ends)).all())
+
+
 def embedding_rows(model: Any) -> int:
     """Number of token ids that a model has an embedding for."""
     return int(model.get_input_embeddings().weight.shape[0])
@@ -153,21 +178,12 @@ def _check_report(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
 
 def _check_finite(folder: Path, model: Any) -> None:
     """Raise ModelError for weights with NaN or infinity. Weights that accelerate has offloaded are not seen."""
-    import torch
-
     seen = set()
     for name, tensor in model.state_dict().items():
-        if (
-            not tensor.is_floating_point()
-            or not tensor.numel()
-            or tensor.is_meta
-            or tensor.data_ptr() in seen
-        ):
+        if tensor.is_meta or tensor.data_ptr() in seen:
             continue
         seen.add(tensor.data_ptr())
-        # one pass without a copy; a NaN is passed on to both ends
-        low, high = torch.aminmax(tensor)
-        if not (torch.isfinite(low) & torch.isfinite(high)):
+        if not are_finite([tensor]):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(
                 f"{folder}: {name} holds values that are not finite in {kind};"

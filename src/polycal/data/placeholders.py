@@ -1,4 +1,4 @@
-"""Options that stand for no option, as MMLU-Pro has them where a question has fewer than ten."""
+"""Placeholders among options: MMLU-Pro writes N/A where a question has fewer than ten options."""
 
 from collections.abc import Mapping, Sequence
 

@@ -15,7 +15,7 @@ PROBE = "a"
 
 
 class TokenizerError(CellError):
-    """A tokenizer whose tokens cannot be told apart from those that it adds."""
+    """A tokenizer whose own tokens and those that it adds cannot be distinguished."""
 
 
 class Encoder:

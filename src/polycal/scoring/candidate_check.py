@@ -19,7 +19,7 @@ from polycal.scoring.candidate_scores import score_trees
 from polycal.scoring.candidates import Candidate, ScoringError
 from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
 from polycal.scoring.prompts import Prompt
-from polycal.scoring.self_check import Reference, SelfCheck
+from polycal.scoring.self_check import SelfCheck
 from polycal.scoring.token_trees import NO_PREFIX, Tree
 
 TOKEN_BUDGET = 512
@@ -67,21 +67,18 @@ def check(
     def values(scores: Mapping[tuple[int, int], float]) -> np.ndarray:
         return np.concatenate([row for probe in probes for row in probe.token_values(scores)])
 
-    def reference() -> Reference:
-        alone = values(score_trees(model, NO_PREFIX, rows, 1, path=SINGLE)[0])
-        again = None
-        if not self_check.is_exact_type(model):
-            scores: dict[tuple[int, int], float] = {}
-            for row in rows:
-                # the second row makes it a padded batch
-                shorter = replace(row, tokens=row.tokens[: max(len(row) - 1, 1)], reads=())
-                scores |= log_likelihoods.own_log_likelihoods(model, [row, shorter])[0]
-            again = values(scores)
-        return Reference(alone, self_check.allowed_differences(model, alone, again))
+    def again() -> np.ndarray:
+        scores: dict[tuple[int, int], float] = {}
+        for row in rows:
+            # the second row makes it a padded batch
+            shorter = replace(row, tokens=row.tokens[: max(len(row) - 1, 1)], reads=())
+            scores |= log_likelihoods.own_log_likelihoods(model, [row, shorter])[0]
+        return values(scores)
 
     return self_check.choose_path(
         model,
-        reference,
+        lambda: values(score_trees(model, NO_PREFIX, rows, 1, path=SINGLE)[0]),
+        again,
         {
             FAST: lambda: [values(scores) for scores in _fast(model, probes, budget)],
             PLAIN: lambda: [values(score_trees(model, NO_PREFIX, rows, plain_budget, path=PLAIN)[0])],

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from polycal.artifacts import checkpoints
+from polycal.data import model_loading
 from polycal.data.token_ids import Encoder
 from polycal.scoring import candidate_check, models, next_token, prompt_embeddings, prompts
 from polycal.scoring.self_check import SelfCheck
@@ -41,9 +42,7 @@ def check_model(model: Path, dtype: str, attention: str) -> tuple[str, dict[str,
     texts = [prompt.prefix for prompt in asked]
     rows = [np.array(row[:window]) for row in Encoder(tokenizer)(texts)]
     targets = [(row, np.arange(len(row)) > 0) for row in rows if len(row) > 1]
-    name = (
-        f"{network.config.model_type} ({type(network).__name__}), {dtype}, {attention}, {network.device.type}"
-    )
+    name = f"{model_loading.describe(network)}, {dtype}, {attention}, {network.device.type}"
     return name, {
         "candidates": candidate_check.check(network, tokenizer, [asked]),
         "embeddings": prompt_embeddings.check(network, tokenizer, texts, window),

@@ -27,7 +27,7 @@ from polycal.scoring import models, plain_forward, self_check
 from polycal.scoring.batching import batches
 from polycal.scoring.output_head import log_prob_chunks
 from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
-from polycal.scoring.self_check import Reference, SelfCheck
+from polycal.scoring.self_check import SelfCheck
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
 """The columns of a TokenScore record that come from the distribution over the vocabulary."""
@@ -140,9 +140,7 @@ def _batch_predictions(
     model: Any, batch: Sequence[Row], path: str
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
     """The columns for the targets of one batch, in order, a slice of the targets at a time."""
-    ids = torch.zeros(len(batch), max(len(tokens) for tokens, _ in batch), dtype=torch.long)
-    for number, (tokens, _) in enumerate(batch):
-        ids[number, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
+    ids = plain_forward.padded([tokens for tokens, _ in batch])
     line = torch.from_numpy(np.repeat(np.arange(len(batch)), [int(targets.sum()) for _, targets in batch]))
     position = torch.from_numpy(np.concatenate([np.flatnonzero(targets) for _, targets in batch]))
     chunks: Iterator[tuple[slice, Tensor]]
@@ -180,11 +178,8 @@ def check(model: Any, rows: Sequence[Row]) -> SelfCheck:
         columns = predictions(model, probes, budget, path=path)
         return np.concatenate([columns[name] for name in COLUMNS if name != "correct"]).astype(np.float64)
 
-    def reference() -> Reference:
-        alone = values(SINGLE)
-        again = None if self_check.is_exact_type(model) else values(PLAIN)
-        return Reference(alone, self_check.allowed_differences(model, alone, again))
-
     paths = {path: lambda path=path: [values(path)] for path in (FAST, PLAIN)}
     causal_row = max((tokens for tokens, _ in probes), key=len)
-    return self_check.choose_path(model, reference, paths, causal_row, len(probes))
+    return self_check.choose_path(
+        model, lambda: values(SINGLE), lambda: values(PLAIN), paths, causal_row, len(probes)
+    )

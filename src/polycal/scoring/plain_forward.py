@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polycal.data import model_loading
 from polycal.scoring.output_head import MAX_LOGITS
 
 FAST, PLAIN, SINGLE = "fast", "plain", "single"
@@ -23,8 +24,8 @@ def padded_tokens(path: str, token_budget: int, model: Any) -> int:
     """Most padded tokens of a batch, of which ``path`` needs all logits at once; ``single`` takes one row."""
     if path == FAST:
         return token_budget
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    return min(token_budget, max(4 * MAX_LOGITS // vocabulary, 1)) if path == PLAIN else 1
+    most = max(4 * MAX_LOGITS // model_loading.embedding_rows(model), 1)
+    return min(token_budget, most) if path == PLAIN else 1
 
 
 def own_logits(model: Any, rows: Sequence[Row]) -> Tensor:
@@ -52,11 +53,17 @@ def head_inputs(model: Any, rows: Sequence[Row]) -> Tensor:
     return seen[-1] if seen else output.hidden_states[-1]
 
 
-def _inputs(model: Any, rows: Sequence[Row]) -> dict[str, Any]:
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+def padded(rows: Sequence[Row]) -> Tensor:
+    """Token ids int64 [rows, longest], filled up with zeros on the right."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.as_tensor(np.asarray(row, dtype=np.int64))
+    return ids
+
+
+def _inputs(model: Any, rows: Sequence[Row]) -> dict[str, Any]:
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = padded(rows)
     inputs: dict[str, Any] = {"input_ids": ids.to(model.device), "use_cache": False}
     if len(rows) > 1:
         mask = torch.arange(ids.shape[1]) < lengths[:, None]

@@ -22,7 +22,7 @@ from polycal.progress import ProgressLine
 from polycal.scoring import models, plain_forward, prompts, question_prompts, self_check
 from polycal.scoring.batching import batches
 from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
-from polycal.scoring.self_check import Reference, SelfCheck
+from polycal.scoring.self_check import SelfCheck
 
 TOKEN_BUDGET = 8192
 """Padded tokens per batch."""
@@ -64,9 +64,10 @@ def embed(
     by_file = {str(path): texts for path, (_, texts) in zip(questions, prompted, strict=True)}
     model_loading.check_texts(network, tokenizer, by_file)
     checked = check(network, tokenizer, [text for _, texts in prompted for text in texts], window)
+    encode = Encoder(tokenizer)
     for index, (cell, (ids, texts)) in enumerate(zip(cells, prompted, strict=True)):
         start = time.perf_counter()
-        tokens = Encoder(tokenizer)(texts)
+        tokens = encode(texts)
         _check_window(questions[index], ids, tokens, window)
         name = f"{cell.get('language', questions[index].stem)}, embeddings"
         progress = ProgressLine(name, sum(map(len, tokens)))
@@ -129,9 +130,7 @@ def _last_hidden(model: Any, rows: Sequence[Sequence[int]], path: str) -> torch.
     if path != FAST:
         return plain_forward.head_inputs(model, rows)
     # padding is on the right, where causal attention of the other tokens does not see it
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long, device=model.device)
-    for line, row in enumerate(rows):
-        ids[line, : len(row)] = torch.tensor(row, device=model.device)
+    ids = plain_forward.padded(rows).to(model.device)
     return model.model(input_ids=ids, use_cache=False).last_hidden_state
 
 
@@ -155,14 +154,7 @@ def check(model: Any, tokenizer: Any, texts: Sequence[str], window: int) -> Self
             scale.extend(np.abs(vectors).max(axis=1))
         return (vectors / np.array(scale)[:, None]).ravel()
 
-    def reference() -> Reference:
-        alone = values(SINGLE)
-        again = None if self_check.is_exact_type(model) else values(PLAIN)
-        return Reference(alone, self_check.allowed_differences(model, alone, again))
-
-    def fast() -> list[np.ndarray]:
-        return [values(FAST)]
-
+    paths = {FAST: lambda: [values(FAST)], PLAIN: lambda: [values(PLAIN)]}
     return self_check.choose_path(
-        model, reference, {FAST: fast, PLAIN: lambda: [values(PLAIN)]}, max(rows, key=len), len(rows)
+        model, lambda: values(SINGLE), lambda: values(PLAIN), paths, max(rows, key=len), len(rows)
     )

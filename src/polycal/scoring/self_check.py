@@ -12,12 +12,13 @@ the probe, but not less than two rounding errors of ``1 + |x|``.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from polycal.data.model_loading import describe, describe_error
 from polycal.errors import CellError
 from polycal.scoring import plain_forward
 from polycal.scoring.plain_forward import FAST, SINGLE, Row
@@ -51,15 +52,7 @@ class SelfCheck:
 
     def facts(self) -> dict[str, Any]:
         """The entry ``self_check`` of a record's metadata."""
-        return {
-            "path": self.path,
-            "max_difference": self.max_difference,
-            "tolerance": self.tolerance,
-            "prompts": self.prompts,
-            "values": self.values,
-            "seconds": self.seconds,
-            "because": dict(self.because),
-        }
+        return asdict(self)
 
 
 NOTHING = SelfCheck(FAST, 0.0, 0.0, 0, 0, 0.0, {})
@@ -83,41 +76,44 @@ class Reference:
 
 def choose_path(
     model: Any,
-    reference: Callable[[], Reference],
+    alone: Callable[[], np.ndarray],
+    again: Callable[[], np.ndarray],
     paths: Mapping[str, Callable[[], Sequence[np.ndarray]]],
     causal_row: Row,
     prompts: int,
 ) -> SelfCheck:
     """The first of ``paths`` of which all values agree with the reference, else ``single``.
 
-    Each of ``paths`` gives the values once for every batching that is tried. ``causal_row`` is a row of
+    ``alone`` gives the reference, ``again`` the same values of the model's own forward under another batching, which
+    is needed for coarse types only. Each of ``paths`` gives the values once for every batching that is tried.
+    ``causal_row`` is a row of
     tokens on which the model is asked whether it reads ahead. Raises SelfCheckError if it does, or if the
     reference fails or is not a number.
     """
     start, because = time.perf_counter(), dict[str, str]()
     try:
-        expected = reference()
+        expected = _reference(model, alone, again)
         ahead = _reads_ahead(model, causal_row)
     except Exception as error:
         raise SelfCheckError(
-            f"{_name(model)}: the model's own forward pass fails ({_describe(error)});"
+            f"{describe(model)}: the model's own forward pass fails ({describe_error(error)});"
             " a causal language model of transformers is needed."
         ) from error
     if np.isnan(expected.values).any():
         raise SelfCheckError(
-            f"{_name(model)}: the model's own log-probabilities are not a number for {prompts} prompts that"
+            f"{describe(model)}: the model's own log-probabilities are not a number for {prompts} prompts that"
             " were tried; its weights or its data type must be wrong."
         )
     if ahead:
         raise SelfCheckError(
-            f"{_name(model)}: what the model predicts after a token depends on the tokens behind it; a causal"
+            f"{describe(model)}: what the model predicts after a token depends on the tokens behind it; a causal"
             " language model is needed (config.json: is_decoder must be true where the model has it)."
         )
     for path, run in paths.items():
         try:
             found = [expected.compare(values) for values in run()]
         except Exception as error:
-            because[path] = _describe(error)
+            because[path] = describe_error(error)
             continue
         difference, tolerance = max(found, key=lambda pair: pair[0] / pair[1])
         if difference <= tolerance:
@@ -127,6 +123,11 @@ def choose_path(
         path, difference, tolerance = SINGLE, 0.0, float(expected.allowed.min())
     seconds = round(time.perf_counter() - start, 3)
     return SelfCheck(path, difference, tolerance, prompts, len(expected.values), seconds, because)
+
+
+def _reference(model: Any, alone: Callable[[], np.ndarray], again: Callable[[], np.ndarray]) -> Reference:
+    values = alone()
+    return Reference(values, allowed_differences(model, values, None if is_exact_type(model) else again()))
 
 
 def is_exact_type(model: Any) -> bool:
@@ -163,12 +164,3 @@ def _reads_ahead(model: Any, row: Row) -> bool:
         )
     roundings = RELATIVE if is_exact_type(model) else ROUNDINGS * torch.finfo(model.dtype).eps
     return bool((np.abs(whole - cut) > 10 * (ABSOLUTE + roundings * (1 + np.abs(cut)))).any())
-
-
-def _name(model: Any) -> str:
-    return f"{model.config.model_type} ({type(model).__name__})"
-
-
-def _describe(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:200]}"

@@ -21,9 +21,15 @@ def of_inputs(stage: Stage, inputs: Mapping[str, Any]) -> Failure | None:
     for declared in stage.inputs:
         given = inputs.get(declared.name)
         for path in given if isinstance(given, list) else [given] if given else []:
-            if (manifest := manifest_at(path)) and (failure := failures.of(manifest)):
+            if failure := failure_at(path):
                 return failure
     return None
+
+
+def failure_at(path: Path) -> Failure | None:
+    """The failure that is written at ``path``; None for a result, and for a file that is missing or broken."""
+    manifest = manifest_at(path)
+    return failures.of(manifest) if manifest else None
 
 
 def manifest_at(path: Path) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Training that diverges: what is looked at after each step, and the error that ends the cell.
 
-Nothing of a step that is not finite is saved. PyTorch is imported only where weights are looked at.
+Nothing of a step that is not finite is saved.
 """
 
 import math
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from polycal.data import model_loading
 from polycal.errors import CellError
 
 
@@ -47,12 +48,4 @@ def error(
 
 def are_finite(parameters: Iterable[Any]) -> bool:
     """Whether all weights are finite; of a parameter that ZeRO-3 partitioned, this rank's part."""
-    import torch
-
-    ends = []
-    for parameter in parameters:
-        part = getattr(parameter, "ds_tensor", parameter).detach()
-        if part.numel() and part.is_floating_point():
-            # one pass without a copy; a NaN is passed on to both ends
-            ends += [end.float() for end in torch.aminmax(part)]
-    return not ends or bool(torch.isfinite(torch.stack(ends)).all())
+    return model_loading.are_finite(getattr(p, "ds_tensor", p).detach() for p in parameters)

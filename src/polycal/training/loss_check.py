@@ -12,13 +12,14 @@ were, to the bit.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from polycal.data.model_loading import describe, describe_error, embedding_rows
 from polycal.errors import CellError
 from polycal.losses import smoothed_head
 from polycal.training import undisturbed
@@ -50,13 +51,7 @@ class LossCheck:
 
     def facts(self) -> dict[str, Any]:
         """The entry ``self_check`` of a manifest."""
-        return {
-            "loss_difference": self.loss_difference,
-            "gradient_difference": self.gradient_difference,
-            "tolerance": TOLERANCE,
-            "weight": self.weight,
-            "tokens": self.tokens,
-        }
+        return {**asdict(self), "tolerance": TOLERANCE}
 
 
 def check(model: Any, micro_batch: Mapping[str, np.ndarray]) -> LossCheck:
@@ -65,7 +60,7 @@ def check(model: Any, micro_batch: Mapping[str, np.ndarray]) -> LossCheck:
     Raises LossCheckError if they differ by more than TOLERANCE, and if the model's own forward pass or the loss
     fails on such a batch.
     """
-    batch = shorten(micro_batch, model.get_input_embeddings().weight.shape[0])
+    batch = shorten(micro_batch, embedding_rows(model))
     device = _roomy_gpu(model)
     if device is not None:
         try:
@@ -85,7 +80,7 @@ def shorten(micro_batch: Mapping[str, np.ndarray], vocabulary: int) -> dict[str,
     kept = min(rows, max(tokens // MIN_ROW, 1))
     length = min(width, tokens // kept)
     is_target = micro_batch["labels"][:kept] != IGNORE_INDEX
-    # the target stands in the middle of the window where it can
+    # the target is in the middle of the window where it can be
     starts = np.clip(is_target.argmax(axis=1) - length // 2, 0, width - length)
     columns = starts[:, None] + np.arange(length)
     part = {name: np.take_along_axis(array[:kept], columns, 1) for name, array in micro_batch.items()}
@@ -114,8 +109,8 @@ def _check_on(model: Any, batch: Mapping[str, Tensor], device: torch.device) -> 
             raise
         except Exception as error:
             raise LossCheckError(
-                f"{_name(model)}: the model's own forward pass fails on tokens and an attention mask alone"
-                f" ({_describe(error)}); it cannot be trained on text."
+                f"{describe(model)}: the model's own forward pass fails on tokens and an attention mask alone"
+                f" ({describe_error(error)}); it cannot be trained on text."
             ) from error
         result = _compare(model, batch, own, _smoothed(model, batch, own.weight, 1.0), largest)
         if own.head_is_called and 0 < largest < LARGE_LOGIT:
@@ -148,7 +143,7 @@ def _own(model: Any, batch: Mapping[str, Tensor], factor: float) -> tuple[_Own, 
     loss = torch.nn.functional.cross_entropy(logits, targets[is_target])
     if not bool(loss.isfinite()):
         raise LossCheckError(
-            f"{_name(model)}: its own loss on the first conversations is {float(loss.detach())} before any training; its"
+            f"{describe(model)}: its own loss on the first conversations is {float(loss.detach())} before any training; its"
             " weights must be wrong."
         )
     name, gradient = _last_gradient(model, loss)
@@ -172,7 +167,7 @@ def _last_gradient(model: Any, loss: Tensor) -> tuple[str, Tensor]:
         if gradient is not None and bool(gradient.any()):
             return name, gradient
     raise LossCheckError(
-        f"{_name(model)}: no weight behind the embeddings has a gradient; it cannot be trained."
+        f"{describe(model)}: no weight behind the embeddings has a gradient; it cannot be trained."
     )
 
 
@@ -188,7 +183,7 @@ def _smoothed(model: Any, batch: Mapping[str, Tensor], weight: str, factor: floa
             (gradient,) = torch.autograd.grad(loss, model.get_parameter(weight))
     except Exception as error:
         raise LossCheckError(
-            f"{_name(model)}: the smoothed loss cannot be computed ({_describe(error)});"
+            f"{describe(model)}: the smoothed loss cannot be computed ({describe_error(error)});"
             " this model cannot be trained here."
         ) from error
     return float(loss.detach()), gradient
@@ -208,7 +203,7 @@ def _compare(
     # a NaN fails both comparisons
     if not (result.loss_difference <= TOLERANCE and result.gradient_difference <= TOLERANCE):
         raise LossCheckError(
-            f"{_name(model)}: the smoothed loss is not that of the model's own logits: {loss:.6g} against"
+            f"{describe(model)}: the smoothed loss is not that of the model's own logits: {loss:.6g} against"
             f" {own.loss:.6g} nats per token at beta 0, and the gradient of {own.weight} differs by"
             f" {result.gradient_difference:.2g} of its norm, where {TOLERANCE:g} is allowed; the model changes its"
             " logits after the output head in a way that training does not reproduce."
@@ -231,12 +226,3 @@ def _enlarged(head: Any, factor: float) -> Iterator[list[float]]:
     finally:
         if hook is not None:
             hook.remove()
-
-
-def _name(model: Any) -> str:
-    return f"{model.config.model_type} ({type(model).__name__})"
-
-
-def _describe(error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:200]}"

@@ -82,7 +82,8 @@ class LoggedQuestions:
     """Collects the questions of one log.
 
     ``labels`` are the options if all are single characters in one order, None otherwise. ``rounded`` counts the
-    questions of which another option is the most likely one in single precision, which records have. Raises ImportLogError for a question that no score record can hold, and for a number that occurs twice.
+    questions of which another option is the most likely one in single precision, which records have. Raises
+    ImportLogError for a question that no score record can hold, and for a number that occurs twice.
     """
 
     labels: list[str] | None = field(default_factory=list)

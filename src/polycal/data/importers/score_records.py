@@ -42,8 +42,8 @@ class _Part:
 def import_logs(tool: str, folder: Path, out: Path, names: Names, tasks: str = "*") -> list[Path]:
     """Write a record for each cell of the logs below ``folder`` into the new folder ``out``; returns their paths.
 
-    Only tasks whose names match the pattern ``tasks`` are read. Paths are MODEL/BENCHMARK/PROTOCOL/LANGUAGE.parquet. All logs are read and checked first. Raises
-    ImportLogError, with nothing written, for a log that is not allowed, for two runs of one task and model, and
+    Only tasks whose names match the pattern ``tasks`` are read. Paths are MODEL/BENCHMARK/PROTOCOL/LANGUAGE.parquet.
+    All logs are read and checked first. Raises ImportLogError, with nothing written, for a log that is not allowed, for two runs of one task and model, and
     for a folder ``out`` that is there already.
     """
     if out.exists():

@@ -45,7 +45,7 @@ ENGLISH = {
 }  # fmt: skip
 """Tasks whose names say no language because there is one only."""
 FORMS = {"mcf": "", "cf": "", "hybrid": "-hybrid"}
-"""lighteval's forms with the ending of the benchmark's name; letters and texts are told apart by the options."""
+"""lighteval's forms with the ending of the benchmark's name; the options show whether letters or texts are asked."""
 FULL = {"global_mmlu_all": "global-mmlu"}
 """Names of lighteval's families that differ from the benchmark's."""
 VARIANT = re.compile(

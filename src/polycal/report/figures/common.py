@@ -155,6 +155,12 @@ def unbroken(values: pd.Series) -> list[slice]:
     return runs
 
 
+def broken_line(axis: Any, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """Draw a line through ``rows`` in their order, broken where ``y`` is missing."""
+    for run in unbroken(rows[y]):
+        sns.lineplot(data=rows[run], x=x, y=y, sort=False, estimator=None, legend=False, ax=axis, **look)
+
+
 def name_holes(figure: Figure, holes: pd.DataFrame, several: Sequence[str]) -> None:
     """Write below the figure which cells have no result, and why; ``several`` as in ``study_holes.grouped``."""
     if holes.empty:

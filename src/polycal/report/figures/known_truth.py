@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -36,19 +35,8 @@ def against_truth(study: StudyTables, benchmark: str, protocol: str) -> Figure:
         for column, label in SERIES.items():
             values = means[column].reindex([settings[position] for position in shown])
             line = pd.DataFrame({"x": shown, "y": values.to_numpy()})
-            for run in common.unbroken(line.y):
-                sns.lineplot(
-                    data=line[run],
-                    x="x",
-                    y="y",
-                    estimator=None,
-                    marker=markers[label],
-                    markeredgewidth=0,
-                    markersize=7,
-                    color=looks[label][0],
-                    legend=False,
-                    ax=axis,
-                )
+            look = {"marker": markers[label], "markeredgewidth": 0, "markersize": 7, "color": looks[label][0]}
+            common.broken_line(axis, line, "x", "y", **look)
         if not np.isnan(chance):
             axis.axhline(
                 chance, color="black", linewidth=0.8, linestyle=":", label="the true distribution itself"

@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from polycal.report import best_beta, study_holes, study_tables, style
@@ -66,18 +65,7 @@ def _path(axis: Any, rows: pd.DataFrame, settings: Sequence[str]) -> None:
     named = rows.assign(setting=[study_tables.setting_name(beta) for beta in rows.beta])
     named = named.set_index("setting").loc[order].reset_index()
     tuned = named[named.setting != BASE]
-    for run in common.unbroken(tuned.ece):
-        sns.lineplot(
-            data=tuned[run],
-            x="accuracy",
-            y="ece",
-            sort=False,
-            estimator=None,
-            color=style.PATH_COLOUR,
-            linewidth=1,
-            legend=False,
-            ax=axis,
-        )
+    common.broken_line(axis, tuned, "accuracy", "ece", color=style.PATH_COLOUR, linewidth=1)
     common.scatter_settings(axis, named, "accuracy", "ece", settings, size=42)
     if failed := list(named.setting[named.ece.isna()]):
         axis.text(
