@@ -88,7 +88,8 @@ class ArtifactIndex:
                 )
                 continue
             for name, manifest in listed.items():
-                yield Artifact(name, manifest, self.base / name, here=False)
+                if isinstance(manifest, dict) and "stage" in manifest:
+                    yield Artifact(name, manifest, self.base / name, here=False)
 
     def owner(self, file: Path) -> Artifact:
         """The result that ``file`` is or belongs to. Raises LineageError if no manifest mentions the file."""
