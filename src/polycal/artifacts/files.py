@@ -13,31 +13,60 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block
     raises.
 
     Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace``
-    is atomic within a file system (POSIX rename), so a reader sees the old file or the new one.
+    is atomic within a file system (POSIX rename), so a reader sees the old file or the new one. That holds after a
+    loss of power too, because the content is flushed to disk before the rename and the folder after it; without
+    ``durable`` neither is, for files that nothing reads again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield part
+        if durable:
+            flush(part)
         os.replace(part, path)
+        if durable:
+            flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def flush(path: Path) -> None:
+    """Force the content of a file, or the names in a folder, to disk; not all file systems can do it for folders."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a bookkeeping file that cannot be used, so that it is in nobody's way, and say so in one sentence."""
+    aside = path.with_name(f"{path.name}.unreadable-{uuid.uuid4().hex[:8]}")
+    try:
+        os.replace(path, aside)
+        done = f"set aside as {aside.name}"
+    except OSError as error:
+        done = f"passed over, as it cannot be renamed ({error.strerror})"
+    print(f"{path}: {why}; {done}, the work goes on.", flush=True)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Write UTF-8 text atomically."""
-    with replacing(path) as part:
+    with replacing(path, durable) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write ``value`` as indented JSON with sorted keys, atomically."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", durable)
 
 
 def canonical_json(value: Any) -> str:

@@ -91,7 +91,7 @@ def train(
     saving = SaveOnSignal(60 * save_minutes)
     try:
         run = _prepare(cell, model, instructions, folder, fingerprint, zero_stage, saving)
-        run.trainer.started = started - (run.resumed.note["seconds"] if run.resumed else 0)
+        run.trainer.started = started - (float(run.resumed.note.get("seconds", 0)) if run.resumed else 0)
         run.trainer.train(resume_from_checkpoint=str(run.resumed.folder) if run.resumed else None)
     finally:
         saving.release()
@@ -199,6 +199,9 @@ def _write(
     trainer.save_model(str(weights))
     # the Trainer's arguments, a pickle that polycal never reads
     (weights / "training_args.bin").unlink(missing_ok=True)
+    if trainer.is_world_process_zero():
+        for path in checkpoints.parts(weights):
+            files.flush(path)
     usage = _usage(trainer)
     if not trainer.is_world_process_zero():
         return None
