@@ -31,14 +31,19 @@ POLL_SECONDS = float(os.environ.get("POLYCAL_LOCK_POLL_SECONDS", "5"))
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it."""
+    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it.
+
+    ``ticks`` is the start of the process in clock ticks since boot, which no change of the node's time moves.
+    ``job_name`` is the name of the Slurm job: Slurm may give the number of a job that ended to a stranger's.
+    """
 
     token: str
     stage: str
     host: str
     pid: int
-    started: float
+    ticks: int
     job: str | None
+    job_name: str | None
 
     def __str__(self) -> str:
         where = f"process {self.pid} on {self.host.split()[0]}"
@@ -164,7 +169,9 @@ def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
     if holder is not None and holder.host == mine.host:
         return "" if _lives(holder) else "its process is gone"
     if holder is not None and holder.job and holder.job != mine.job:
-        state = slurm.job_state(holder.job)
+        state, name = slurm.job_state(holder.job)
+        if state and holder.job_name and name != holder.job_name:
+            return f"Slurm's job {holder.job} is another one by now"
         if state in slurm.ENDED:
             return f"Slurm says {state}"
         if state in slurm.ALIVE:
@@ -173,11 +180,23 @@ def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
 
 
 def _lives(holder: Holder) -> bool:
+    return _start_ticks(holder.pid) == holder.ticks
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where it does not exist or has ended (a zombie)."""
+    if not Path("/proc/self/stat").exists():
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
+        except psutil.NoSuchProcess:
+            return None
     try:
-        process = psutil.Process(holder.pid)
-        return process.create_time() == holder.started and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        # the name in field 2 may contain blanks and brackets
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _myself(stage: str) -> Holder:
@@ -187,9 +206,10 @@ def _myself(stage: str) -> Holder:
     host = [node]
     host += [boot.read_text().strip()] if boot.exists() else []
     host += [str(os.stat(space).st_ino)] if space.exists() else []
-    me = psutil.Process()
-    job = os.environ.get("SLURM_JOB_ID")
-    return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), me.pid, me.create_time(), job)
+    pid, ticks = os.getpid(), _start_ticks(os.getpid())
+    assert ticks is not None  # this process runs
+    job, name = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NAME")
+    return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), pid, ticks, job, name)
 
 
 def _heartbeat(path: Path, mine: Holder, stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from polycal import errors
 from polycal.artifacts import checkpoints, failures, records
 from polycal.artifacts.failures import Failure
 from polycal.errors import LanguageError
-from polycal.store import acceptances, cache, failed_results, locks, provenance
+from polycal.store import acceptances, cache, code_versions, failed_results, locks, provenance
 from polycal.store.attempts import Attempt
 from polycal.store.code_versions import VersionError
 from polycal.store.stages import Stage, load
@@ -134,6 +134,7 @@ def _restored_or_computed(
 
 def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[str, Path]) -> None:
     cell, name, began = job.cells[0], job.stage.name, time.monotonic()
+    code_versions.check_loaded(name)
     key = cache.fingerprint(cell, code, inputs)
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +181,7 @@ def _run_per_language(job: Job, code: str) -> None:
             )
         ]
         if todo:
+            code_versions.check_loaded(stage.name)
             _compute_per_language(job, code, checksums, todo)
 
 
