@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,30 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_disk_full(error: OSError) -> bool:
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
+"""What libraries that write files by themselves, safetensors and PyTorch, say of a full disk."""
+
+
+def is_disk_full(error: BaseException) -> bool:
     """Whether a file could not be written because the disk is full, or the user's quota on it."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    by_name = type(error).__name__ in ("RuntimeError", "SafetensorError")
+    return by_name and any(words in str(error) for words in DISK_FULL)
+
+
+def disk_full_in_words(error: BaseException) -> str:
+    """What to do about a full disk; names the file, or the folders whose disks have no room, and this machine."""
+    named = getattr(error, "filename", None)
+    if not named:
+        folders = (Path.cwd(), Path(tempfile.gettempdir()))
+        named = " and ".join(str(folder) for folder in folders if shutil.disk_usage(folder).free < NO_ROOM)
+    place = f"{named} on " if named else ""
+    return (
+        "the disk is full; make room and start again, finished results are kept"
+        f" ({place}{os.environ.get('SLURMD_NODENAME') or os.uname().nodename})."
+    )
+
+
+NO_ROOM = 1_000_000
+"""Free bytes below which a disk is called full."""

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from polycal.errors import PolycalError
+from polycal.artifacts import files
+from polycal.errors import TransientError
 from polycal.store import slurm
 from polycal.vocabulary import TRY_AGAIN
 
@@ -50,7 +51,7 @@ class Holder:
         return f"Slurm job {self.job} ({where})" if self.job else where
 
 
-class LockError(PolycalError):
+class LockError(TransientError):
     """Another holds the lock, and lives; the message says who."""
 
 
@@ -69,9 +70,17 @@ def acquire(stage: str, *outputs: Path, wait: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold(path: Path, stage: str, wait: bool = True) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     mine = _myself(stage)
-    _wait_for(path, mine, wait)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _wait_for(path, mine, wait)
+    except OSError as error:
+        if files.is_disk_full(error):
+            raise
+        raise LockError(
+            f"{path}: the lock cannot be written ({error.strerror}); the user who runs this must be able to write"
+            " there."
+        ) from error
     stop = threading.Event()
     heartbeat = threading.Thread(target=_heartbeat, args=(path, mine, stop), daemon=True)
     heartbeat.start()
@@ -149,11 +158,12 @@ def _read(path: Path) -> tuple[Holder | None, str]:
     """The holder, None where the file does not say; and what changes with every heartbeat, empty without a lock."""
     try:
         time_ns = path.stat().st_mtime_ns
-        text = path.read_text()
     except FileNotFoundError:
         return None, ""
     try:
-        holder = Holder(**json.loads(text))
+        holder = Holder(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None, ""
     except (ValueError, TypeError):
         return None, f"unreadable {time_ns}"
     return holder, f"{holder.token} {time_ns}"

@@ -170,9 +170,11 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
         shutil.rmtree(trainer.state_folder.parent / "weights", ignore_errors=True)
         layout = trainer.layout()
         matching = [state for state in states if layout.items() <= state.note.items()]
-        if matching:
-            chosen = matching[-1]
+        chosen = resume_state.newest_intact(matching)
+        if chosen is not None:
             print(f"resumes from step {chosen.step}", flush=True)
+        elif matching:
+            print("no saved state is intact: the cell starts again", flush=True)
         elif states:
             note = states[-1].note
             print(
