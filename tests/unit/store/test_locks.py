@@ -181,3 +181,17 @@ def test_a_job_number_that_slurm_gave_to_another_job_is_no_holder(tmp_path, monk
     mine = locks._myself("next")
     holder = replace(mine, host="another node", job="7", job_name="ours" if name == "theirs" else name)
     assert bool(locks._gone(holder, mine, 10**6)) is gone
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")]
+)
+def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(locks, "_claim", refuse)
+    held = locks.acquire("score", tmp_path / "out")
+    with pytest.raises(locks.LockError, match=r"\.out\.lock: the lock cannot be written") as caught:
+        held.__enter__()
+    assert "\n" not in str(caught.value)
