@@ -22,6 +22,10 @@ def test_code_edited_while_a_study_runs(study, prepared, cluster):
     study.profile(jobs=1)
     study.start()
     holder = study.working("score")
+    # the note of an attempt is written when the code is loaded
+    until(
+        "the code is loaded", lambda: list(study.work.glob("results/.attempts/*/*.json")), 90, why=study.logs
+    )
     restore = edit(study)
     said = study.wait()
     assert study.controller.returncode == 1
