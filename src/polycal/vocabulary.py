@@ -9,6 +9,9 @@ IGNORE_INDEX = -100
 TRY_AGAIN = 75
 """Exit code of a job that saved its state and should be started again (EX_TEMPFAIL of sysexits.h)."""
 
+NO_RETRY = "Slurm job {} ends here and is not tried again, because it would end in the same way."
+"""Line in the log of a job, with its number, by which the executor knows an error that only a person can mend."""
+
 NONE = "none"
 """Value of a key that does not apply to a cell, for example the β of a base model."""
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ def content(described: dict[str, dict[str, Any]]) -> str:
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint behind a model folder, a ``manifest.json`` or a ``selected.json``.
 
-    The checksums of a manifest are trusted (``polycal verify`` computes them anew), but each file must be
-    there with the recorded size. Raises CheckpointError otherwise, for a failed result with its reason.
+    The checksums of a manifest are trusted (``check`` computes them anew), but each file must be there with the
+    recorded size. Raises CheckpointError otherwise, for a failed result with its reason.
     """
     path = Path(path)
     if path.is_dir():
@@ -107,6 +108,30 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
                 f"{path}: {name} of the checkpoint is missing or has another size than the manifest says."
             )
     return Checkpoint(folder, manifest["content"], str(manifest.get("cell", {}).get("model", folder.name)))
+
+
+def check(path: str | os.PathLike[str]) -> None:
+    """Compute the checksum of each file of the checkpoint behind a manifest anew; of a folder ``read`` does that.
+
+    Raises CheckpointError for a file that is not the one that the manifest lists.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return
+    manifest = _read_manifest(path)
+    if "manifest" in manifest:
+        check(path.parent / manifest["manifest"])
+        return
+    folder = read(path).folder
+    listed = manifest["files"]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = list(pool.map(lambda name: files.sha256(folder / name), listed))
+    for (name, file), sha256 in zip(listed.items(), found, strict=True):
+        if sha256 != file["sha256"]:
+            raise CheckpointError(
+                f"{folder / name}: altered since {path} was written; remove both and start again, they are"
+                " made anew."
+            )
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

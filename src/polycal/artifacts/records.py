@@ -95,7 +95,7 @@ def write(
     manifest = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
     table = table.replace_schema_metadata({b"polycal": manifest.encode()})
     with files.replacing(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
     return content
 
 
@@ -115,7 +115,7 @@ def content(path: str | os.PathLike[str]) -> str:
     Raises RecordError if the file is missing or truncated.
     """
     with _read_errors(path):
-        return checksum(pq.ParquetFile(path).read())
+        return checksum(_pages(path))
 
 
 def is_record(path: str | os.PathLike[str]) -> bool:
@@ -154,18 +154,34 @@ def _read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise RecordError(f"{path}: no such file.") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        if "checksum" in str(error):
+            raise RecordError(
+                f"{path}: altered since it was written, a page does not have its checksum; remove it and start"
+                " again, it is made anew."
+            ) from error
         raise RecordError(
             f"{path}: truncated or not a Parquet file; a record of polycal is needed, which the stage"
             " before this one writes."
         ) from error
 
 
+def whole(path: str | os.PathLike[str]) -> pa.Table:
+    """All columns of a file, whatever they are. Raises RecordError if it is missing, truncated or altered."""
+    with _read_errors(path):
+        return _pages(path)
+
+
+def _pages(path: str | os.PathLike[str]) -> pa.Table:
+    """All columns of a file, each page compared with its checksum."""
+    return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
 def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
     """The columns of ``schema`` and, if present, those of OPTIONAL. Raises RecordError if one is missing."""
     with _read_errors(path):
         # ParquetFile reads this file only. read_table would add columns from folder names such as beta=0.1.
-        table = pq.ParquetFile(path).read()
+        table = _pages(path)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RecordError(

@@ -22,4 +22,4 @@ def write(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:
     text = json.dumps({**metadata, "content": records.checksum(rows)}, sort_keys=True, default=str)
     rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), b"polycal": text.encode()})
     with files.replacing(path) as part:
-        pq.write_table(rows, part, compression="zstd")
+        pq.write_table(rows, part, compression="zstd", write_page_checksum=True)

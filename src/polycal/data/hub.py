@@ -13,11 +13,15 @@ from pathlib import Path
 
 from polycal.artifacts import checkpoints, files
 from polycal.data import readers, repositories
-from polycal.errors import PolycalError
+from polycal.errors import PolycalError, TransientError
 
 
 class SourceError(PolycalError):
     """A model or data set that cannot be obtained; the message says what to do."""
+
+
+class UnreachableError(SourceError, TransientError):
+    """A hub that does not answer, or answers that it cannot now."""
 
 
 def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, dict[str, str]]:
@@ -154,9 +158,11 @@ def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
             " that may read it with `hf auth login` or the variable HF_TOKEN."
         ) from error
     except errors.HfHubHTTPError as error:
-        raise SourceError(f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}") from error
+        raise UnreachableError(
+            f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}"
+        ) from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
-        raise SourceError(
+        raise UnreachableError(
             f"{repository}: the hub cannot be reached; fetch on a machine with a network, with"
             " HF_HUB_OFFLINE unset; files that arrived are kept."
         ) from error
