@@ -1,5 +1,4 @@
-"""Files that are complete or absent: every writer goes through ``replacing``. Also their checksums and
-JSON."""
+"""Atomic writing of files, which are then complete or absent. Also checksums of files, and JSON."""
 
 import contextlib
 import errno
@@ -14,11 +13,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block
-    raises.
+    """A context with a temporary path beside ``path``, which becomes ``path`` at the end of the block.
 
-    Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace``
-    is atomic within a file system (POSIX rename), so a reader sees the old file or the new one.
+    If the block raises, the temporary file is removed. Each call uses a new temporary name, so two writers never
+    share a half-written file. ``os.replace`` is atomic within a file system (POSIX rename), so a reader sees
+    either the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -41,9 +40,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """A JSON value with sorted keys, no spaces and no ``<``: equal values give equal text."""
+    """A JSON value as text with sorted keys, no spaces and no ``<``. Equal values give equal text."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Snakemake's report copies parameters into a <script>; in JSON "<" occurs only inside strings.
+    # Snakemake's report copies parameters into a <script>, where "<" could end it. In JSON "<" occurs only inside
+    # strings, so it can be escaped.
     return text.replace("<", "\\u003c")
 
 
@@ -54,5 +54,5 @@ def sha256(path: Path) -> str:
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a file could not be written because the disk is full, or the user's quota on it."""
+    """Whether a file could not be written because the disk is full or the user's quota is used up."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
