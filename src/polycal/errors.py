@@ -9,8 +9,8 @@ MACHINE = ("CUDA", "NCCL", "out of memory", "can't allocate memory")
 class PolycalError(ValueError):
     """An error that a user can cause and fix.
 
-    Its message is one sentence: what is wrong, where, and what would be right. Each subclass is defined in the
-    module that raises it. The command line prints the message without a traceback.
+    Its message is one sentence: what is wrong, where, and what would be right. Each subclass is defined in
+    the module that raises it. The command line prints the message without a traceback.
     """
 
 
@@ -19,7 +19,10 @@ class CellError(PolycalError):
 
 
 class LanguageError(CellError):
-    """A cell cannot be computed because of the questions of its language. The model works in other languages."""
+    """A cell cannot be computed because of the questions of its language.
+
+    The model works in other languages.
+    """
 
 
 def is_final(error: BaseException) -> bool:

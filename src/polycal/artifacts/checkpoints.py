@@ -43,8 +43,8 @@ class Checkpoint:
 def describe(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The entries of a manifest that describe the model in ``folder``.
 
-    ``files`` contains the size in bytes and the sha256 of each file of ``parts``. ``content`` is one checksum over
-    them. Raises CheckpointError if the folder, ``config.json`` or a safetensors file is missing.
+    ``files`` contains the size in bytes and the sha256 of each file of ``parts``. ``content`` is one checksum
+    over them. Raises CheckpointError if the folder, ``config.json`` or a safetensors file is missing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -84,9 +84,9 @@ def content(file_entries: dict[str, dict[str, Any]]) -> str:
 def read(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in a model folder, or the one that a ``manifest.json`` or ``selected.json`` refers to.
 
-    Each file must exist and have the size in the manifest. Its checksum is not computed here; ``polycal verify``
-    does this. Raises CheckpointError if a file is missing or has another size, if the manifest is broken, and if
-    it is a failed result, with the reason of the failure.
+    Each file must exist and have the size in the manifest. Its checksum is not computed here; ``polycal
+    verify`` does this. Raises CheckpointError if a file is missing or has another size, if the manifest is
+    broken, and if it is a failed result, with the reason of the failure.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,8 +1,8 @@
 """Failed results: what a stage writes instead of a result that no further attempt could produce.
 
-A failed result is a manifest or record with ``status: failed``. Its job succeeds, so that the rest of the study
-continues. It is not cached. A stage that needs this result fails with the same reason. A stage that compares many
-results, such as ``select_lr`` or ``measure``, leaves it out and lists it.
+A failed result is a manifest or record with ``status: failed``. Its job succeeds, so that the rest of the
+study continues. It is not cached. A stage that needs this result fails with the same reason. A stage that
+compares many results, such as ``select_lr`` or ``measure``, leaves it out and lists it.
 """
 
 from collections.abc import Mapping
@@ -43,8 +43,8 @@ def of(manifest: Mapping[str, Any]) -> Failure | None:
 def content(manifest: Mapping[str, Any]) -> str:
     """The checksum that represents this result, as an input, in the fingerprint of another result.
 
-    For a result it is the checksum of the content. A failed result has no content. Its own fingerprint is used,
-    which changes if its settings, code or inputs change.
+    For a result it is the checksum of the content. A failed result has no content. Its own fingerprint is
+    used, which changes if its settings, code or inputs change.
     """
     return str(manifest["content" if of(manifest) is None else "fingerprint"])
 

@@ -15,9 +15,9 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """A context with a temporary path beside ``path``, which becomes ``path`` at the end of the block.
 
-    If the block raises, the temporary file is removed. Each call uses a new temporary name, so two writers never
-    share a half-written file. ``os.replace`` is atomic within a file system (POSIX rename), so a reader sees
-    either the old file or the new one.
+    If the block raises, the temporary file is removed. Each call uses a new temporary name, so two writers
+    never share a half-written file. ``os.replace`` is atomic within a file system (POSIX rename), so a reader
+    sees either the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -42,8 +42,8 @@ def write_json(path: Path, value: Any) -> None:
 def canonical_json(value: Any) -> str:
     """A JSON value as text with sorted keys, no spaces and no ``<``. Equal values give equal text."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Snakemake's report copies parameters into a <script>, where "<" could end it. In JSON "<" occurs only inside
-    # strings, so it can be escaped.
+    # Snakemake's report copies parameters into a <script>, where "<" could end it. In JSON "<" occurs only
+    # inside strings, so it can be escaped.
     return text.replace("<", "\\u003c")
 
 

@@ -1,6 +1,7 @@
 """Manifests: how a result was made.
 
-The manifest of a checkpoint or report is a JSON file beside it. The manifest of a Parquet file is in its metadata.
+The manifest of a checkpoint or report is a JSON file beside it. The manifest of a Parquet file is in its
+metadata.
 """
 
 import json
@@ -16,9 +17,9 @@ from polycal.errors import PolycalError
 class Stamp(Protocol):
     """Returns the run record of a result: settings, code version, inputs, machine and cost.
 
-    A stage calls its stamp once per result, just before it writes the result, and merges the run record into the
-    result's metadata. ``polycal.store`` makes stamps. Stages do not import it, so that an edit of the bookkeeping
-    does not change their code version.
+    A stage calls its stamp once per result, just before it writes the result, and merges the run record into
+    the result's metadata. ``polycal.store`` makes stamps. Stages do not import it, so that an edit of the
+    bookkeeping does not change their code version.
     """
 
     fingerprint: str
@@ -27,8 +28,8 @@ class Stamp(Protocol):
     def __call__(self, **usage: float) -> dict[str, Any]:
         """The run record with its cost.
 
-        ``usage`` replaces measured parts of the cost (gpus, cpu_seconds, peak_memory_bytes) if other processes
-        did the work.
+        ``usage`` replaces measured parts of the cost (gpus, cpu_seconds, peak_memory_bytes) if other
+        processes did the work.
         """
         ...
 

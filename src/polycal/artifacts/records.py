@@ -1,8 +1,8 @@
 """The records that stages exchange: conversations, questions, scores, embeddings and next-token scores.
 
-Each record is a Parquet file with a fixed schema. Writing is atomic. Reading checks what later stages rely on. The
-metadata of the file contains one JSON object under the key ``polycal``: the manifest of the stage that wrote it,
-and ``content``, the checksum of the rows.
+Each record is a Parquet file with a fixed schema. Writing is atomic. Reading checks what later stages rely
+on. The metadata of the file contains one JSON object under the key ``polycal``: the manifest of the stage
+that wrote it, and ``content``, the checksum of the rows.
 """
 
 import contextlib
@@ -220,9 +220,9 @@ def read_questions(path: str | os.PathLike[str], split: str | None = None) -> li
 def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Check the options, gold option, split and id of each question.
 
-    A question needs at least two options, none of them empty, and ``gold`` must be the index of one. The split
-    must be test or examples, and ids must be unique within a split. Raises RecordError for the first row that
-    breaks a rule; the message contains ``path``.
+    A question needs at least two options, none of them empty, and ``gold`` must be the index of one. The
+    split must be test or examples, and ids must be unique within a split. Raises RecordError for the first
+    row that breaks a rule; the message contains ``path``.
     """
     seen: set[tuple[str, str]] = set()
     for number, row in enumerate(rows):
@@ -245,10 +245,10 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     """The scores of a file, with the columns of SCORE and possibly of OPTIONAL.
 
-    Only ``group``, ``prompt_sha256`` and ``option_tokens`` may be null. ``option_tokens`` is null if another tool
-    made the scores and did not report it. Raises RecordError if the file is missing, truncated or of another
-    schema, if another value is null or a number is not finite, if the lists of a row differ in length, and if
-    ``gold`` is not the index of an option.
+    Only ``group``, ``prompt_sha256`` and ``option_tokens`` may be null. ``option_tokens`` is null if another
+    tool made the scores and did not report it. Raises RecordError if the file is missing, truncated or of
+    another schema, if another value is null or a number is not finite, if the lists of a row differ in
+    length, and if ``gold`` is not the index of an option.
     """
     table = _read(path, SCORE, "score")
     lists = ["option_logprob", "option_tokens", "option_bytes"]
@@ -286,8 +286,8 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
 def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
     """The embeddings of a file, in the schema EMBEDDING.
 
-    Raises RecordError if the file is missing, truncated or of another schema, if it contains no embedding, and if
-    the embeddings differ in length or are not finite.
+    Raises RecordError if the file is missing, truncated or of another schema, if it contains no embedding,
+    and if the embeddings differ in length or are not finite.
     """
     table = _read(path, EMBEDDING, "embedding")
     if not table.num_rows:
@@ -301,8 +301,8 @@ def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
 def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
     """The next-token scores of a file, in the schema TOKEN_SCORE.
 
-    Raises RecordError if the file is missing, truncated or of another schema, if it contains no token, and if a
-    score is missing or not finite.
+    Raises RecordError if the file is missing, truncated or of another schema, if it contains no token, and if
+    a score is missing or not finite.
     """
     table = _read(path, TOKEN_SCORE, "next-token")
     if not table.num_rows:

@@ -15,8 +15,8 @@ from polycal.artifacts import files, records
 def write(table: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write ``table`` to ``path`` atomically.
 
-    ``metadata`` and ``content``, the checksum of the rows, are stored as JSON under the key ``polycal`` of the
-    Parquet metadata. The metadata that pandas needs to restore the types is kept.
+    ``metadata`` and ``content``, the checksum of the rows, are stored as JSON under the key ``polycal`` of
+    the Parquet metadata. The metadata that pandas needs to restore the types is kept.
     """
     rows = pa.Table.from_pandas(table, preserve_index=False)
     text = json.dumps({**metadata, "content": records.checksum(rows)}, sort_keys=True, default=str)

@@ -1,8 +1,8 @@
 """Check that the weight files of a model folder are complete, without loading them.
 
-Only the headers of the files are read. The format is described at https://huggingface.co/docs/safetensors: eight
-bytes with the length of a JSON header, then the header with the type, shape and position of each tensor, then the
-tensors.
+Only the headers of the files are read. The format is described at https://huggingface.co/docs/safetensors:
+eight bytes with the length of a JSON header, then the header with the type, shape and position of each
+tensor, then the tensors.
 """
 
 import json
@@ -38,10 +38,11 @@ class WeightsError(CheckpointError, CellError):
 def check(folder: Path) -> None:
     """Check a model folder without loading the model.
 
-    Raises WeightsError for an adapter, a file that is only a pointer of Git LFS, a ``config.json`` that is missing
-    or not a JSON object, and quantised weights. Also raises it for weights that are missing, truncated or not in
-    the safetensors format, for an index that is invalid or names files outside the folder, and for a tensor that is
-    not in the file that the index names. Raises CheckpointError for a broken link.
+    Raises WeightsError for an adapter, a file that is only a pointer of Git LFS, a ``config.json`` that is
+    missing or not a JSON object, and quantised weights. Also raises it for weights that are missing,
+    truncated or not in the safetensors format, for an index that is invalid or names files outside the
+    folder, and for a tensor that is not in the file that the index names. Raises CheckpointError for a broken
+    link.
     """
     if (folder / ADAPTER).is_file():
         raise WeightsError(
@@ -70,7 +71,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def tensor_names(path: Path) -> set[str]:
     """The names of the tensors in a safetensors file.
 
-    Raises WeightsError if the file is truncated, too long or not a safetensors file, or if a weight is quantised.
+    Raises WeightsError if the file is truncated, too long or not a safetensors file, or if a weight is
+    quantised.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

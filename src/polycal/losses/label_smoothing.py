@@ -39,17 +39,18 @@ def smoothed_cross_entropy(
     num_items: Tensor | float | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Label-smoothed cross-entropy in nats, a scalar. It has gradients in ``hidden``, ``weight`` and ``bias``.
+    """Label-smoothed cross-entropy in nats, a scalar.
 
-    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type. ``labels`` [N] are integers in
-    0 … V−1, or ``ignore_index`` for a token that is not a target. Such a token changes neither the loss nor a
-    gradient. The loss is the mean over the target tokens, and 0 if there are none. With ``num_items`` it is
-    their sum divided by ``num_items``: for gradient accumulation, give the number of target tokens in the
-    global batch. ``backward`` can be called once.
+    It has gradients in ``hidden``, ``weight`` and ``bias``. ``hidden`` [N, D], ``weight`` [V, D] and ``bias``
+    [V] have any floating type. ``labels`` [N] are integers in 0 … V−1, or ``ignore_index`` for a token that
+    is not a target. Such a token changes neither the loss nor a gradient. The loss is the mean over the
+    target tokens, and 0 if there are none. With ``num_items`` it is their sum divided by ``num_items``: for
+    gradient accumulation, give the number of target tokens in the global batch. ``backward`` can be called
+    once.
 
     With a uniform prior the loss of a token is lse(z) − (1 − β) z_label − β mean(z). Source: Szegedy et al.
-    2016, arXiv 1512.00567, section 7. Raises ValueError for a wrong shape or type, β outside [0, 1), a soft-cap
-    of 0 or less, and a label outside the vocabulary.
+    2016, arXiv 1512.00567, section 7. Raises ValueError for a wrong shape or type, β outside [0, 1), a
+    soft-cap of 0 or less, and a label outside the vocabulary.
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     is_target = labels != ignore_index
@@ -74,10 +75,11 @@ def token_statistics(
 ) -> TokenStatistics:
     """The smoothed loss, summed over the tokens and divided by ``num_items``, and statistics of the tokens.
 
-    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type. The computation uses float32,
-    or float64 if ``hidden`` or ``weight`` is float64, also under autocast. ``labels`` [N] are integers in 0 … V−1; this is not
-    checked. Under ``torch.no_grad`` no gradient is computed. Otherwise ``backward`` can be called once. Raises
-    ValueError for a wrong shape or type, β outside [0, 1), and a soft-cap of 0 or less.
+    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type. The computation uses
+    float32, or float64 if ``hidden`` or ``weight`` is float64, also under autocast. ``labels`` [N] are
+    integers in 0 … V−1; this is not checked. Under ``torch.no_grad`` no gradient is computed. Otherwise
+    ``backward`` can be called once. Raises ValueError for a wrong shape or type, β outside [0, 1), and a
+    soft-cap of 0 or less.
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     with torch.autocast(hidden.device.type, enabled=False):

@@ -58,9 +58,9 @@ def tile_sizes(tokens: int, vocabulary: int) -> TileSizes:
 class Tile:
     """Logits of T tokens for the rows ``first`` … ``last`` − 1 of W.
 
-    ``rows_with_ones`` [T + 1, last − first] is the memory of the logits and of one more row. The gradients need
-    this row for ones. ``recompute`` is true if another tile overwrites the logits before their gradients are
-    computed.
+    ``rows_with_ones`` [T + 1, last − first] is the memory of the logits and of one more row. The gradients
+    need this row for ones. ``recompute`` is true if another tile overwrites the logits before their gradients
+    are computed.
     """
 
     first: int
@@ -96,7 +96,10 @@ class LogitTiles:
         self._scale = BITS_PER_NAT if softcap is None else 1 / softcap
 
     def tiles(self, tokens: int) -> list[Tile]:
-        """The tiles of a block of ``tokens`` tokens, in order of their columns. Their logits are not computed yet."""
+        """The tiles of a block of ``tokens`` tokens, in order of their columns.
+
+        Their logits are not computed yet.
+        """
         rows, stored = tokens + 1, self.sizes.stored_columns
         tiles = []
         for first in range(0, self.vocabulary, self.sizes.tile_columns):
@@ -123,5 +126,8 @@ class LogitTiles:
         return self.weight[tile.first : tile.last].to(self.dtype)
 
     def scratch(self, number: int, tile: Tile) -> Tensor:
-        """One of two buffers of the shape of the tile's logits, for temporary results. ``number`` is 0 or 1."""
+        """One of two buffers of the shape of the tile's logits, for temporary results.
+
+        ``number`` is 0 or 1.
+        """
         return self._scratch[number, : tile.logits.numel()].view_as(tile.logits)

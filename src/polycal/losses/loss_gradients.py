@@ -35,11 +35,11 @@ class BlockPass:
 class LossGradients:
     """Gradients of the loss in ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V]; None if not ``needed``.
 
-    The derivative of a token's loss in its logits is 2^(z − top) / exp_sum − β/V, minus 1 − β at the label. With
-    a soft-cap it is multiplied by 1 − tanh². The hidden states, not the powers 2^(z − top), are divided by
-    exp_sum. This costs one division per entry of the hidden states instead of a pass over the block, and is as
-    exact for huge logits. For the same reason a tile's powers keep the maximum that was known when they were
-    computed, and a factor per token converts them to the final maximum.
+    The derivative of a token's loss in its logits is 2^(z − top) / exp_sum − β/V, minus 1 − β at the label.
+    With a soft-cap it is multiplied by 1 − tanh². The hidden states, not the powers 2^(z − top), are divided
+    by exp_sum. This costs one division per entry of the hidden states instead of a pass over the block, and
+    is as exact for huge logits. For the same reason a tile's powers keep the maximum that was known when they
+    were computed, and a factor per token converts them to the final maximum.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class LossGradients:
         needed: Sequence[bool],
     ) -> None:
         self._tiles, self._uniform, self._beta, self._num_items = logit_tiles, uniform, beta, num_items
-        # The first block of tokens writes the gradient of the weight, and later blocks add to it. So the memory
-        # needs zeros only if there is no block.
+        # The first block of tokens writes the gradient of the weight, and later blocks add to it. So the
+        # memory needs zeros only if there is no block.
         empty = torch.empty if len(hidden) else torch.zeros
         self.hidden, self.weight, self.bias = (
             fill(x.shape, dtype=logit_tiles.dtype, device=hidden.device)
@@ -80,7 +80,10 @@ class LossGradients:
         self._add_labels(block, hidden)
 
     def finish(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The gradients of the loss in hidden states, weight and bias. Call it after the last ``add_block``."""
+        """The gradients of the loss in hidden states, weight and bias.
+
+        Call it after the last ``add_block``.
+        """
         if self._uniform.linear:
             self._uniform.subtract_gradients(self.hidden, self.bias)
         for grad in (self.hidden, self.bias):
@@ -91,8 +94,8 @@ class LossGradients:
     def _logits_to_derivatives(self, block: BlockPass, tile: Tile, tile_top: Tensor) -> Tensor:
         """Replace a tile's logits by the loss's derivatives in them, up to two factors per token.
 
-        The first factor is returned, [T, 1]. The second is 1 / exp_sum. The part of the label is not included,
-        and without a soft-cap the uniform part is not included either.
+        The first factor is returned, [T, 1]. The second is 1 / exp_sum. The part of the label is not
+        included, and without a soft-cap the uniform part is not included either.
         """
         softcap, top, powers = self._tiles.softcap, block.sums.top, tile.logits
         if tile.recompute:
@@ -111,8 +114,8 @@ class LossGradients:
         """Add the products of a tile's derivatives with W and with the hidden states.
 
         In the first block a row of ones is appended to the tile. Then the products also yield the sum of the
-        rows of W, and add the uniform part of the gradient to every row. This saves another pass over W and its
-        gradient, which are the largest arrays in memory.
+        rows of W, and add the uniform part of the gradient to every row. This saves another pass over W and
+        its gradient, which are the largest arrays in memory.
         """
         derivatives, tokens = tile.logits, len(block.labels)
         first_block = block.rows.start == 0

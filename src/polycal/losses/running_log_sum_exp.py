@@ -9,8 +9,8 @@ from polycal.losses.logit_tiles import BITS_PER_NAT
 class RunningLogSumExp:
     """Sums over the logits z of each of T tokens that were added so far, in bits and relative to their maximum.
 
-    This is the online softmax (Milakov & Gimelshein 2018, arXiv 1805.02867, algorithm 3) with a second sum for
-    the entropy. All fields are [T]: ``top`` is the maximum of z, ``exp_sum`` is Σ 2^(z − top), and
+    This is the online softmax (Milakov & Gimelshein 2018, arXiv 1805.02867, algorithm 3) with a second sum
+    for the entropy. All fields are [T]: ``top`` is the maximum of z, ``exp_sum`` is Σ 2^(z − top), and
     ``exp_sum_times_logit`` is Σ 2^(z − top) (z − top).
     """
 

@@ -29,8 +29,8 @@ class SmoothedOutput(ModelOutput):
 class SmoothedHead(nn.Linear):
     """An output head that can also compute the loss.
 
-    The loss is computed in this module's forward, so that the hooks of ZeRO-3 gather its weight once per forward
-    pass.
+    The loss is computed in this module's forward, so that the hooks of ZeRO-3 gather its weight once per
+    forward pass.
     """
 
     def forward(
@@ -54,11 +54,11 @@ class SmoothedHead(nn.Linear):
 def install(model: Any, beta: float) -> None:
     """Change a causal language model of transformers so that its head computes the smoothed loss of labels.
 
-    Afterwards ``model(input_ids, attention_mask, labels=…)`` returns the SmoothedOutput of the target tokens and
-    does not compute the logits of all of them at once. ``labels`` has the shape of ``input_ids``. The model
-    shifts it by one position, and −100 marks tokens that are not targets. The loss is the sum over the targets,
-    divided by ``num_items_in_batch`` if that is given. Without labels the model works as before. Raises
-    ValueError if the model scales its logits, or if its head is not a linear layer.
+    Afterwards ``model(input_ids, attention_mask, labels=…)`` returns the SmoothedOutput of the target tokens
+    and does not compute the logits of all of them at once. ``labels`` has the shape of ``input_ids``. The
+    model shifts it by one position, and −100 marks tokens that are not targets. The loss is the sum over the
+    targets, divided by ``num_items_in_batch`` if that is given. Without labels the model works as before.
+    Raises ValueError if the model scales its logits, or if its head is not a linear layer.
     """
     config = model.config.get_text_config()
     scales = [name for name in LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]

@@ -5,8 +5,8 @@ With logits z the smoothed loss of a token is
     lse(z) − (1 − β) z_label − β mean(z).
 
 One pass over the tiles of a block of tokens computes the loss. A second pass computes the gradients while the
-logits are still in memory. So the forward pass already computes the gradients, divided by the number of target
-tokens. The backward pass changes them only if the gradient that it gets is not 1.
+logits are still in memory. So the forward pass already computes the gradients, divided by the number of
+target tokens. The backward pass changes them only if the gradient that it gets is not 1.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ class TiledSmoothedLoss(torch.autograd.Function):
     """The loss (scalar), and ``nll``, ``entropy`` and ``correct`` of ``TokenStatistics``, each [N].
 
     ``hidden`` is [N, D], ``weight`` is [V, D], ``bias`` is [V] or None, and ``labels`` is [N] in 0 … V−1. The
-    loss is summed over the tokens and divided by ``num_items``. Arguments are not checked. The computation uses
-    float32, or float64 if ``hidden`` or ``weight`` is float64.
+    loss is summed over the tokens and divided by ``num_items``. Arguments are not checked. The computation
+    uses float32, or float64 if ``hidden`` or ``weight`` is float64.
     """
 
     @staticmethod
@@ -81,7 +81,8 @@ class TiledSmoothedLoss(torch.autograd.Function):
             )
         gradients, ctx.gradients = ctx.gradients, None
         if float(outer[0]) != 1:
-            # Multiply in place, because a second gradient of W would be as large as the largest array in memory.
+            # Multiply in place, because a second gradient of W would be as large as the largest array in
+            # memory.
             for grad in gradients:
                 if grad is not None:
                     grad *= outer[0]

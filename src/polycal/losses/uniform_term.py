@@ -1,8 +1,8 @@
 """The uniform part of the smoothed loss: β times the mean logit of each token, and its gradients.
 
-Without a soft-cap the mean logit is h · (mean row of W) + mean bias. So its sum over the tokens needs only the
-sum of the hidden states and the sum of the rows of W. A soft-cap is not linear, so the capped logits of each
-tile are summed.
+Without a soft-cap the mean logit is h · (mean row of W) + mean bias. So its sum over the tokens needs only
+the sum of the hidden states and the sum of the rows of W. A soft-cap is not linear, so the capped logits of
+each tile are summed.
 """
 
 import torch
@@ -14,9 +14,9 @@ from polycal.losses.logit_tiles import BITS_PER_NAT, LogitTiles, Tile
 class UniformTerm:
     """Sum over N tokens of their mean logits, from ``hidden`` [N, D] and the weight and bias of ``logit_tiles``.
 
-    ``share`` is β/V, the target probability of each row of W that is not the label. If ``linear``, the term is
-    computed from the sums of the hidden states and of the rows of W. If ``capped``, it is computed from the
-    soft-capped logits. Both are false for β = 0, because then the term is zero.
+    ``share`` is β/V, the target probability of each row of W that is not the label. If ``linear``, the term
+    is computed from the sums of the hidden states and of the rows of W. If ``capped``, it is computed from
+    the soft-capped logits. Both are false for β = 0, because then the term is zero.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Calibration metrics in NumPy. They can be used without the rest of polycal.
 
-The arguments are described in ``polycal.metrics.arrays``. A metric raises ValueError for bad input. The helpers
-``bin_edges``, ``bin_index``, ``log_ratios`` and ``fit_temperature`` do not check their arrays.
+The arguments are described in ``polycal.metrics.arrays``. A metric raises ValueError for bad input. The
+helpers ``bin_edges``, ``bin_index``, ``log_ratios`` and ``fit_temperature`` do not check their arrays.
 """
 
 from polycal.metrics.calibration import Bins, bin_edges, bin_index, ece, reliability, rms_calibration_error

@@ -18,8 +18,8 @@ Binning = Literal["width", "mass"]
 class Bins:
     """The B non-empty bins of a reliability diagram; each field is [B].
 
-    ``low`` and ``high`` are the edges of a bin, ``count`` is the number of its answers, and ``confidence`` and
-    ``accuracy`` are their mean confidence and the share of them that is correct.
+    ``low`` and ``high`` are the edges of a bin, ``count`` is the number of its answers, and ``confidence``
+    and ``accuracy`` are their mean confidence and the share of them that is correct.
     """
 
     low: Array
@@ -30,7 +30,10 @@ class Bins:
 
 
 def mass_sizes(n: int, bins: int) -> Integers:
-    """Sizes of ``bins`` equal-mass bins of ``n`` values, [bins]. They differ by at most one, larger bins first."""
+    """Sizes of ``bins`` equal-mass bins of ``n`` values, [bins].
+
+    They differ by at most one, larger bins first.
+    """
     return np.full(bins, n // bins) + (np.arange(bins) < n % bins)
 
 

@@ -1,8 +1,8 @@
 """Further calibration errors, and the decomposition of the Brier score.
 
 The arguments are described in ``polycal.metrics.arrays``, the bins in ``polycal.metrics.calibration``. Every
-function raises ValueError if an array is empty, not finite or out of range, if two arrays differ in length, if
-``bins`` is below 1, and if ``binning`` is unknown.
+function raises ValueError if an array is empty, not finite or out of range, if two arrays differ in length,
+if ``bins`` is below 1, and if ``binning`` is unknown.
 """
 
 from dataclasses import dataclass
@@ -49,10 +49,11 @@ def adaptive_calibration_error(
 ) -> float:
     """Calibration error over bins of ``size`` answers in order of confidence, in [0, 1].
 
-    With gap_b = accuracy_b − confidence_b, ``l2`` is sqrt(Σ_b n_b/N · gap_b²), ``l1`` is Σ_b n_b/N · |gap_b|, and
-    ``max`` is max_b |gap_b|. The last bin also contains the remainder. Fewer than ``size`` answers are one bin.
-    Equal confidences keep the given order, so the result can depend on that order. Source: Hendrycks et al.
-    2019, arXiv 1812.04606, section 4.3. Also raises ValueError if ``size`` is below 1 or ``norm`` is unknown.
+    With gap_b = accuracy_b − confidence_b, ``l2`` is sqrt(Σ_b n_b/N · gap_b²), ``l1`` is Σ_b n_b/N · |gap_b|,
+    and ``max`` is max_b |gap_b|. The last bin also contains the remainder. Fewer than ``size`` answers are
+    one bin. Equal confidences keep the given order, so the result can depend on that order. Source: Hendrycks
+    et al. 2019, arXiv 1812.04606, section 4.3. Also raises ValueError if ``size`` is below 1 or ``norm`` is
+    unknown.
     """
     p, y = checked_confidence(confidence, correct)
     if size < 1:
@@ -77,9 +78,9 @@ def debiased_ece(
     """ECE minus an estimate of its bias from the finite number of answers: 2·ECE − E[ECE*], in [−1, 1].
 
     E[ECE*] is the expected ECE if the labels of each bin were drawn again: the accuracy of bin b is then
-    Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv 1909.10155, section 5) sample
-    it. Here it is computed as the mean of a folded normal distribution. The result can be negative, namely if
-    the estimated bias E[ECE*] − ECE is larger than the ECE.
+    Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv 1909.10155, section 5)
+    sample it. Here it is computed as the mean of a folded normal distribution. The result can be negative,
+    namely if the estimated bias E[ECE*] − ECE is larger than the ECE.
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     gap = diagram.accuracy - diagram.confidence
@@ -93,10 +94,10 @@ def debiased_rms(
 ) -> float:
     """RMS calibration error minus its bias from the finite number of answers, in [0, 1].
 
-    The result is sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])).
-    The sum is an unbiased estimate of the squared error (Kumar et al. 2019, arXiv 1909.10155, section 5; Bröcker
-    2012). The variance of a bin of one answer cannot be estimated. Such a bin counts as zero, as in the code of
-    Kumar et al.
+    The result is sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b −
+    1)])). The sum is an unbiased estimate of the squared error (Kumar et al. 2019, arXiv 1909.10155, section
+    5; Bröcker 2012). The variance of a bin of one answer cannot be estimated. Such a bin counts as zero, as
+    in the code of Kumar et al.
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     squared_gap = (diagram.accuracy - diagram.confidence) ** 2
@@ -126,8 +127,8 @@ def classwise_ece(
     """Class-wise ECE: the mean over options k of the ECE of p_k as the probability that k is gold, in [0, 1].
 
     The ECE of option k is taken over the questions that have this option. Without ``options`` every question
-    has K options. Source: Kull et al. 2019, arXiv 1910.12656. Also raises ValueError as ``brier`` does, and if
-    ``options`` does not fit ``probabilities``.
+    has K options. Source: Kull et al. 2019, arXiv 1910.12656. Also raises ValueError as ``brier`` does, and
+    if ``options`` does not fit ``probabilities``.
     """
     p, g = checked_distributions(probabilities, gold)
     count = checked_options(p, options)

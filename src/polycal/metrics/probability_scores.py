@@ -1,7 +1,7 @@
 """Scores of distributions over options: accuracy, entropy, Brier score, negative log-likelihood.
 
-The arguments are described in ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1, and
-``gold`` [N] in 0 … K−1.
+The arguments are described in ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1,
+and ``gold`` [N] in 0 … K−1.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
     """Mean Shannon entropy of the rows in nats, in [0, log K].
 
     ``normalised`` divides each row's entropy by the log of its number of options. The mean is then in [0, 1]
-    and has no unit. ``options`` [N] is used only for this. Without it a row's last positive entry counts as its
-    last option, and a row has at least two options. So give ``options`` if the probability of an option can be
-    exactly zero. Raises ValueError if ``probabilities`` are not distributions and, if normalised, if
+    and has no unit. ``options`` [N] is used only for this. Without it a row's last positive entry counts as
+    its last option, and a row has at least two options. So give ``options`` if the probability of an option
+    can be exactly zero. Raises ValueError if ``probabilities`` are not distributions and, if normalised, if
     ``options`` are not N integers in 2 … K or a row has a positive probability beyond its last option.
     """
     p = checked_probabilities(probabilities)
@@ -78,14 +78,16 @@ def option_probabilities(
 ) -> Array:
     """Distributions over the options of each question, [N, K], from the options' log-likelihoods.
 
-    ``option_logprob`` contains one row per question, with one log-likelihood in nats per option. The result is
-    the softmax of each row. ``normalise``: ``sum`` uses the log-likelihoods unchanged. ``token`` and ``byte``
-    first divide them by the option's length, from ``option_tokens`` or ``option_bytes`` (rows as in
+    ``option_logprob`` contains one row per question, with one log-likelihood in nats per option. The result
+    is the softmax of each row. ``normalise``: ``sum`` uses the log-likelihoods unchanged. ``token`` and
+    ``byte`` first divide them by the option's length, from ``option_tokens`` or ``option_bytes`` (rows as in
     ``option_logprob``). With ``token`` an option's probability is proportional to its inverse perplexity. The
-    questions may have different numbers of options. K is the largest, and a row is zero beyond its last option.
+    questions may have different numbers of options. K is the largest, and a row is zero beyond its last
+    option.
 
     Raises ValueError if there is no question, if a question has no option, if a log-likelihood is not finite,
-    if ``normalise`` is unknown, and if lengths are missing, differ in number from the options, or are below 1.
+    if ``normalise`` is unknown, and if lengths are missing, differ in number from the options, or are below
+    1.
     """
     lengths = {"sum": None, "token": option_tokens, "byte": option_bytes}
     if normalise not in lengths:

@@ -35,7 +35,8 @@ WORSE_FIT = 1e-6
 def log_ratios(log_p: Array) -> Array:
     """log(p / largest p of the row) in nats, [N, K]: 0 for the chosen option, at least −1e5, −1e5 for p = 0.
 
-    ``log_p`` [N, K] contains log-probabilities in nats, −inf beyond a question's last option. It is not checked.
+    ``log_p`` [N, K] contains log-probabilities in nats, −inf beyond a question's last option. It is not
+    checked.
     """
     return np.maximum(log_p - log_p.max(-1, keepdims=True), MIN_LOG_RATIO)
 
@@ -56,8 +57,8 @@ def fit_temperature(log_ratio: Array, gold: Integers) -> float:
 
     ``log_ratio`` [N, K] comes from ``log_ratios``, and ``gold`` [N] contains indices of options. Neither is
     checked. The derivative of the negative log-likelihood in the inverse temperature increases. Regula falsi
-    finds its zero, as a function of the log of the inverse temperature, to float64 rounding. Source: Guo et al.
-    2017, arXiv 1706.04599, section 4.2.
+    finds its zero, as a function of the log of the inverse temperature, to float64 rounding. Source: Guo et
+    al. 2017, arXiv 1706.04599, section 4.2.
     """
 
     def total(log_inverse: float) -> float:
@@ -121,17 +122,18 @@ def refit_temperatures(total: Array, temperature: float) -> Array:
 def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     """Slope and intercept of a logistic regression of correctness on the log-odds of the confidence.
 
-    The fit uses Newton's method, a ridge of 1e-10 as in HELM (C = 1e10), and confidences clipped to [1e-12, 1 −
-    1e-12]. Source: Platt 1999. Raises ValueError if the input is empty, of unequal length, not finite or out of
-    range, and if all answers are right or all are wrong, because then no finite fit exists.
+    The fit uses Newton's method, a ridge of 1e-10 as in HELM (C = 1e10), and confidences clipped to [1e-12, 1
+    − 1e-12]. Source: Platt 1999. Raises ValueError if the input is empty, of unequal length, not finite or
+    out of range, and if all answers are right or all are wrong, because then no finite fit exists.
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
         raise ValueError("correct must contain right and wrong answers for Platt scaling")
     log_odds = _log_odds(p)
     slope, intercept, value = _newton(log_odds, y, np.array([1.0, 0.0]), RIDGE)
-    # If many confidences are almost 0 or 1, this start is so far from the fit that Newton's steps fail. A second
-    # fit starts from the base rate, with standardised log-odds. The fit with the smaller loss is returned.
+    # If many confidences are almost 0 or 1, this start is so far from the fit that Newton's steps fail. A
+    # second fit starts from the base rate, with standardised log-odds. The fit with the smaller loss is
+    # returned.
     middle = float(log_odds.mean())
     centred = log_odds - middle
     scale = float(np.sqrt(np.mean(centred**2)))
@@ -174,7 +176,8 @@ def platt_ece(
 ) -> float:
     """ECE after Platt scaling that is fitted on the same answers, in [0, 1] (``platt_ece_10_bin`` of HELM).
 
-    As in HELM, the result is zero if all answers are right or all are wrong. Raises ValueError as ``ece`` does.
+    As in HELM, the result is zero if all answers are right or all are wrong. Raises ValueError as ``ece``
+    does.
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():

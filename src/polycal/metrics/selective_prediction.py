@@ -1,8 +1,8 @@
 """How well confidence ranks right answers above wrong ones.
 
-The arguments are described in ``polycal.metrics.arrays``. Every function raises ValueError if the input is empty,
-of unequal length, not finite or out of range. Each of several answers with equal confidence counts with their
-mean correctness, so their order does not matter.
+The arguments are described in ``polycal.metrics.arrays``. Every function raises ValueError if the input is
+empty, of unequal length, not finite or out of range. Each of several answers with equal confidence counts
+with their mean correctness, so their order does not matter.
 """
 
 import numpy as np

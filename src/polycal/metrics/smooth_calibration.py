@@ -19,10 +19,10 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Smooth ECE, in [0, 1] (Błasiok & Nakkiran 2023, arXiv 2309.12236; ``smECE`` of relplot).
 
     smECE_σ = ∫ |1/N Σ_i (confidence_i − correct_i) K_σ(t, confidence_i)| dt, with the Gaussian kernel K_σ
-    reflected at 0 and 1. The result is smECE_σ at the bandwidth σ that equals it. As in relplot, σ is found by
-    ten bisections of [0, 1], rounded up to a multiple of 1/1024, and at least 0.001. Unlike in relplot 1.0.3,
-    an answer with a confidence of exactly 0 or 1 counts in full. Raises ValueError if the input is empty, of
-    unequal length, not finite or out of range.
+    reflected at 0 and 1. The result is smECE_σ at the bandwidth σ that equals it. As in relplot, σ is found
+    by ten bisections of [0, 1], rounded up to a multiple of 1/1024, and at least 0.001. Unlike in relplot
+    1.0.3, an answer with a confidence of exactly 0 or 1 counts in full. Raises ValueError if the input is
+    empty, of unequal length, not finite or out of range.
     """
     p, y = checked_confidence(confidence, correct)
     low, high, share = linear_binning(p)

@@ -1,4 +1,7 @@
-"""The traps of docs/footguns.md. For each, one test shows it in other code and another that our loss avoids it."""
+"""The traps of docs/footguns.md.
+
+For each, one test shows it in other code and another that our loss avoids it.
+"""
 
 import importlib.metadata
 import math

@@ -45,7 +45,8 @@ def test_smooth_ece_is_the_fixed_point_of_its_definition():
 
 
 def test_smooth_ece_counts_confidences_at_the_ends_in_full():
-    # Half of the answers are certain and wrong, the other half is calibrated: only the first half is in error.
+    # Half of the answers are certain and wrong, the other half is calibrated: only the first half is in
+    # error.
     confidence = np.repeat([1.0, 0.5], 50)
     correct = np.concatenate([np.zeros(50), np.tile([1.0, 0.0], 25)])
     smooth = smooth_calibration.smooth_ece(confidence, correct)
