@@ -173,7 +173,7 @@ def _refuse_quantised(folder: Path, config: Mapping[str, Any]) -> None:
         if key in QUANTISATION_KEYS and value:
             method = value.get("quant_method", "unknown method") if isinstance(value, dict) else value
             raise WeightsError(
-                f"{folder / 'config.json'}: {key} says that the weights are quantised ({method});"
+                f"{folder / 'config.json'}: {key} describes quantised weights ({method});"
                 " choose the model's weights in float32, bfloat16 or float16."
             )
 

@@ -99,11 +99,11 @@ def _write_chosen(
     if settings.get("language_mixture") in ("english_only", "balanced"):
         with_language = map(LanguageCounts(settings.get("language")).with_language, arrow_spill.read(adapted))
         order = row_selection.mixture(order, [row["language"] for row in with_language], settings)
-    taken = order[: settings.get("rows")]
-    left_out = {"language_mixture": total - len(order), "rows": len(order) - len(taken)}
-    heldout = row_selection.heldout_count(len(taken), settings["heldout"])
+    selected = order[: settings.get("rows")]
+    left_out = {"language_mixture": total - len(order), "rows": len(order) - len(selected)}
+    heldout = row_selection.heldout_count(len(selected), settings["heldout"])
     languages = LanguageCounts(settings.get("language"))
-    arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, taken, heldout)), chosen)
+    arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, selected, heldout)), chosen)
     return {
         "rows": sum(counts.by_source.values()),
         "skipped": dict(counts.skipped),
@@ -111,7 +111,7 @@ def _write_chosen(
         "empty_answers": counts.empty_answers,
         "unknown_tags": dict(counts.unknown_tags.most_common(MAX_TAGS)),
         "left_out": left_out,
-        "conversations": len(taken),
+        "conversations": len(selected),
         **languages.metadata(),
     }
 

@@ -182,6 +182,6 @@ def test_a_folder_without_weights_or_config_is_refused(whole: Path) -> None:
 )
 def test_quantised_weights_are_refused(whole: Path, config: Mapping[str, object], method: str) -> None:
     (whole / "config.json").write_text(json.dumps(config))
-    refused(whole, rf"says that the weights are quantised \({method}\)")
+    refused(whole, rf"describes quantised weights \({method}\)")
     (whole / "config.json").write_text('{"quantization_config": null}')
     weight_files.check(whole)
