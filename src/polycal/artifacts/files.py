@@ -1,5 +1,4 @@
-"""Files that are complete or absent: every writer goes through ``replacing``. Also their checksums and
-JSON."""
+"""Atomic writing of files, which are then complete or absent. Also checksums of files, and JSON."""
 
 import contextlib
 import errno
@@ -16,13 +15,13 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path``; renamed to ``path`` at the end of the block, removed if the block
-    raises.
+    """A context with a temporary path beside ``path``, which becomes ``path`` at the end of the block.
 
-    Each call has its own temporary name, so that two writers never share a half-written file. ``os.replace``
-    is atomic within a file system (POSIX rename), so a reader sees the old file or the new one. That holds after a
-    loss of power too, because the content is flushed to disk before the rename and the folder after it; without
-    ``durable`` neither is, for files that nothing reads again.
+    If the block raises, the temporary file is removed. Each call uses a new temporary name, so two writers
+    never share a half-written file. ``os.replace`` is atomic within a file system (POSIX rename), so a reader
+    sees either the old file or the new one. This also holds after a loss of power, because the content is flushed
+    to disk before the rename and the folder after it. Without ``durable`` neither is flushed, for files that
+    nothing reads again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -72,9 +71,10 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """A JSON value with sorted keys, no spaces and no ``<``: equal values give equal text."""
+    """A JSON value as text with sorted keys, no spaces and no ``<``. Equal values give equal text."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Snakemake's report copies parameters into a <script>; in JSON "<" occurs only inside strings.
+    # Snakemake's report copies parameters into a <script>, where "<" could end it. In JSON "<" occurs only
+    # inside strings, so it can be escaped.
     return text.replace("<", "\\u003c")
 
 
@@ -85,11 +85,11 @@ def sha256(path: Path) -> str:
 
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
-"""What libraries that write files by themselves, safetensors and PyTorch, say of a full disk."""
+"""What libraries that write files by themselves, safetensors and PyTorch, report if the disk is full."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a file could not be written because the disk is full, or the user's quota on it."""
+    """Whether a file could not be written because the disk is full or the user's quota is used up."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     by_name = type(error).__name__ in ("RuntimeError", "SafetensorError")

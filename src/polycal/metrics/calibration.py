@@ -16,9 +16,10 @@ Binning = Literal["width", "mass"]
 
 @dataclass(frozen=True)
 class Bins:
-    """The non-empty bins of a reliability diagram, each field [B].
+    """The B non-empty bins of a reliability diagram; each field is [B].
 
-    Edges ``low`` and ``high``, the number of answers, their mean confidence and their accuracy.
+    ``low`` and ``high`` are the edges of a bin, ``count`` is the number of its answers, and ``confidence``
+    and ``accuracy`` are their mean confidence and the share of them that is correct.
     """
 
     low: Array
@@ -29,22 +30,26 @@ class Bins:
 
 
 def mass_sizes(n: int, bins: int) -> Integers:
-    """Sizes of ``bins`` equal-mass bins of ``n`` values, [bins]: equal to within one, larger bins first."""
+    """Sizes of ``bins`` equal-mass bins of ``n`` values, [bins].
+
+    They differ by at most one, larger bins first.
+    """
     return np.full(bins, n // bins) + (np.arange(bins) < n % bins)
 
 
 def bin_edges(confidence: Array, bins: int, binning: Binning = "width") -> Array:
-    """The edges of the bins, [bins + 1] from 0 to 1. Every bin is right-closed, and the first contains 0.
+    """The edges of the bins of ``confidence`` [N], [bins + 1] from 0 to 1.
 
-    ``width``: intervals of equal width. ``mass``: equal numbers of answers. The upper edge of a bin is the
-    confidence at the bin's last position in sorted order, so equal confidences share a bin and the order of
-    the answers does not matter; with many ties a bin can be empty (Kumar et al. 2019, arXiv 1909.10155;
-    HELM). Raises ValueError if ``bins`` is below 1 or ``binning`` is unknown.
+    Every bin contains its upper edge, and the first bin also contains 0. ``width`` makes intervals of equal
+    width. ``mass`` makes bins of equally many answers (Kumar et al. 2019, arXiv 1909.10155; HELM): the upper
+    edge of a bin is the confidence at the bin's last position in sorted order, and 1 for the last bin. So
+    equal confidences share a bin, and the order of the answers does not matter. With many ties a bin can be
+    empty. Raises ValueError if ``bins`` is below 1 or ``binning`` is unknown.
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}, but must be at least 1")
     if binning == "width":
-        # k / bins is the float64 nearest to the edge, so a confidence of 0.6 equals the edge 9/15
+        # k / bins is the float64 nearest to the edge, so a confidence of 0.6 equals the edge 9/15.
         return np.arange(bins + 1) / bins
     if binning == "mass":
         last = np.maximum(np.cumsum(mass_sizes(len(confidence), bins)) - 1, 0)
@@ -55,7 +60,10 @@ def bin_edges(confidence: Array, bins: int, binning: Binning = "width") -> Array
 
 
 def bin_index(confidence: Array, bins: int, binning: Binning = "width") -> Integers:
-    """The bin of each confidence, [N] of 0 … bins−1. Edges and errors are those of ``bin_edges``."""
+    """The index of the bin of each confidence, [N] in 0 … bins−1.
+
+    The edges are those of ``bin_edges``. Raises ValueError as ``bin_edges`` does.
+    """
     edges = bin_edges(confidence, bins, binning)
     return np.searchsorted(edges[1:-1], confidence, side="left").astype(np.int64)
 

@@ -1,7 +1,7 @@
 """Scores of distributions over options: accuracy, entropy, Brier score, negative log-likelihood.
 
-Arguments are those of ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1, and
-``gold`` [N] of 0 … K−1.
+The arguments are described in ``polycal.metrics.arrays``: ``probabilities`` [N, K] with rows that sum to 1,
+and ``gold`` [N] in 0 … K−1.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,13 @@ def accuracy(probabilities: ArrayLike, gold: ArrayLike) -> float:
 
 
 def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: ArrayLike | None = None) -> float:
-    """Mean Shannon entropy in nats, in [0, log K].
+    """Mean Shannon entropy of the rows in nats, in [0, log K].
 
-    ``normalised`` divides each row's entropy by the log of its number of options; the mean is then in [0, 1].
-    Without ``options`` [N], the options of a row end with its last positive entry (and are two at least), so
-    give them if an option's probability can be exactly zero. Raises ValueError if ``probabilities`` are not
-    distributions, if a row is positive beyond its options, and for a normalised entropy over fewer than two.
+    ``normalised`` divides each row's entropy by the log of its number of options. The mean is then in [0, 1]
+    and has no unit. ``options`` [N] is used only for this. Without it a row's last positive entry counts as
+    its last option, and a row has at least two options. So give ``options`` if the probability of an option
+    can be exactly zero. Raises ValueError if ``probabilities`` are not distributions and, if normalised, if
+    ``options`` are not N integers in 2 … K or a row has a positive probability beyond its last option.
     """
     p = checked_probabilities(probabilities)
     logs = np.log(p, out=np.zeros_like(p), where=p > 0)
@@ -44,7 +45,7 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
             if (count < 2).any():
                 raise ValueError("options must be at least 2 for a normalised entropy")
             values = values / np.log(count)
-    return float(values.mean()) + 0.0
+    return float(values.mean()) + 0.0  # −0.0 becomes 0.0
 
 
 def brier(probabilities: ArrayLike, gold: ArrayLike) -> float:
@@ -65,7 +66,7 @@ def nll(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """
     p, g = checked_distributions(probabilities, gold)
     with np.errstate(divide="ignore"):
-        return float(-np.log(p[np.arange(len(p)), g]).mean()) + 0.0
+        return float(-np.log(p[np.arange(len(p)), g]).mean()) + 0.0  # −0.0 becomes 0.0
 
 
 def option_probabilities(
@@ -75,13 +76,18 @@ def option_probabilities(
     option_tokens: Sequence[ArrayLike] | None = None,
     option_bytes: Sequence[ArrayLike] | None = None,
 ) -> Array:
-    """Distributions over each question's own options, [N, K], from log-likelihoods in nats.
+    """Distributions over the options of each question, [N, K], from the options' log-likelihoods.
 
-    ``sum`` takes the log-likelihoods as they are. ``token`` and ``byte`` first divide them by the candidate's
-    length in tokens or bytes (the softmax of mean log-likelihoods is the normalised inverse perplexity).
-    Questions can have different numbers of options; K is the largest, and a row is zero beyond its own
-    options. Raises ValueError if there is no question or no option, if a log-likelihood is not finite, and if
-    lengths are missing, differ in number from the options, or are below 1.
+    ``option_logprob`` contains one row per question, with one log-likelihood in nats per option. The result
+    is the softmax of each row. ``normalise``: ``sum`` uses the log-likelihoods unchanged. ``token`` and
+    ``byte`` first divide them by the option's length, from ``option_tokens`` or ``option_bytes`` (rows as in
+    ``option_logprob``). With ``token`` an option's probability is proportional to its inverse perplexity. The
+    questions may have different numbers of options. K is the largest, and a row is zero beyond its last
+    option.
+
+    Raises ValueError if there is no question, if a question has no option, if a log-likelihood is not finite,
+    if ``normalise`` is unknown, and if lengths are missing, differ in number from the options, or are below
+    1.
     """
     lengths = {"sum": None, "token": option_tokens, "byte": option_bytes}
     if normalise not in lengths:
@@ -90,18 +96,20 @@ def option_probabilities(
         raise ValueError(f"normalise {normalise!r} needs option_{normalise}s")
     rows = [np.asarray(row, dtype=np.float64) for row in option_logprob]
     if not rows or min(map(len, rows)) < 1:
-        raise ValueError("option_logprob must hold at least one question, each with at least one option")
-    if (given := lengths[normalise]) is not None:
-        divisors = [np.asarray(length, dtype=np.float64) for length in given]
+        raise ValueError("option_logprob must contain at least one question, each with at least one option")
+    if (length_rows := lengths[normalise]) is not None:
+        divisors = [np.asarray(length, dtype=np.float64) for length in length_rows]
         if [len(row) for row in rows] != [len(length) for length in divisors]:
-            raise ValueError(f"option_{normalise}s and option_logprob differ in their numbers of options")
+            raise ValueError(
+                f"option_{normalise}s and option_logprob must have the same number of options for each question"
+            )
         if any((length < 1).any() for length in divisors):
             raise ValueError(f"option_{normalise}s must be at least 1")
         rows = [row / length for row, length in zip(rows, divisors, strict=True)]
     scores = np.full((len(rows), max(map(len, rows))), -np.inf)
     for number, row in enumerate(rows):
         if not np.isfinite(row).all():
-            raise ValueError(f"row {number}: a log-likelihood is not finite")
+            raise ValueError(f"row {number} of option_logprob must contain only finite log-likelihoods")
         scores[number, : len(row)] = row
     scores = np.exp(scores - scores.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)

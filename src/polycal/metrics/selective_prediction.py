@@ -1,8 +1,8 @@
 """How well confidence ranks right answers above wrong ones.
 
-Arguments are those of ``polycal.metrics.arrays``. Every function raises ValueError for empty, unequal,
-non-finite or out-of-range input. Equal confidences count by their mean correctness, so their order does not
-matter.
+The arguments are described in ``polycal.metrics.arrays``. Every function raises ValueError if the input is
+empty, of unequal length, not finite or out of range. Each of several answers with equal confidence counts
+with their mean correctness, so their order does not matter.
 """
 
 import numpy as np
@@ -12,9 +12,9 @@ from polycal.metrics.arrays import Array, checked_confidence
 
 
 def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Probability that a right answer is more confident than a wrong one, in [0, 1] (Mann & Whitney 1947).
+    """Area under the ROC curve: the probability that a right answer is more confident than a wrong one, in [0, 1].
 
-    Ties count half. NaN if all answers are right or all are wrong.
+    Ties count half. The result is NaN if all answers are right or all are wrong. Source: Mann & Whitney 1947.
     """
     p, y = checked_confidence(confidence, correct)
     ranked = np.sort(p)
