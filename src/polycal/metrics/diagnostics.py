@@ -29,7 +29,13 @@ class Decomposition:
 def maximum_calibration_error(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "width"
 ) -> float:
-    """max_b |accuracy_b − confidence_b| over non-empty bins, in [0, 1] (Guo et al. 2017, eq. 4)."""
+    """max_b |accuracy_b − confidence_b| over non-empty bins, in [0, 1] (Guo et al. 2017, eq. 4).
+
+    Examples:
+        >>> from polycal.metrics import maximum_calibration_error
+        >>> maximum_calibration_error([0.9, 0.8, 0.6], [1, 1, 0])
+        0.6
+    """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     return float(np.abs(diagram.accuracy - diagram.confidence).max())
 
@@ -47,6 +53,11 @@ def adaptive_calibration_error(
     accuracy_b − confidence_b. The last bin also contains the remainder, and fewer than ``size`` answers are
     one bin. Equal confidences stay in the given order. Also raises ValueError if ``size`` is below 1 or
     ``norm`` is unknown.
+
+    Examples:
+        >>> from polycal.metrics import adaptive_calibration_error
+        >>> round(adaptive_calibration_error([0.6, 0.7, 0.8, 0.9], [0, 1, 1, 1], size=2, norm="l1"), 3)
+        0.15
     """
     p, y = checked_confidence(confidence, correct)
     if size < 1:
@@ -73,6 +84,12 @@ def debiased_ece(
     The result is negative if the ECE is smaller than its noise. E[ECE*] is the expected ECE of redrawn
     labels, with accuracy_b ~ Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv
     1909.10155, section 5) sample it; here it is the mean of the folded normal distribution.
+
+    Examples:
+        >>> from polycal.metrics import debiased_ece, ece
+        >>> confidence, correct = [0.6, 0.6, 0.6, 0.6, 0.6], [1, 1, 1, 1, 0]
+        >>> round(ece(confidence, correct), 3), round(debiased_ece(confidence, correct), 3)
+        (0.2, 0.176)
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     gap = diagram.accuracy - diagram.confidence
@@ -89,6 +106,11 @@ def debiased_rms(
     sqrt(max(0, Σ_b n_b/N · [(accuracy_b − confidence_b)² − accuracy_b (1 − accuracy_b)/(n_b − 1)])).
     The sum is an unbiased estimate (Kumar et al. 2019, section 5; Bröcker 2012). A bin of one answer has an
     unknown variance and counts as zero, as in the code of Kumar et al.
+
+    Examples:
+        >>> from polycal.metrics import debiased_rms
+        >>> round(debiased_rms([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1, 1, 0]), 3)
+        0.289
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     squared_gap = (diagram.accuracy - diagram.confidence) ** 2
@@ -120,6 +142,11 @@ def classwise_ece(
     Source: Kull et al. 2019, arXiv 1910.12656, class-wise ECE.
     The ECE of option k is taken over the questions that have it. Without ``options`` every question has all
     K.
+
+    Examples:
+        >>> from polycal.metrics import classwise_ece
+        >>> round(classwise_ece([[0.8, 0.2], [0.3, 0.7]], [0, 1]), 3)
+        0.25
     """
     p, g = checked_distributions(probabilities, gold)
     count = checked_options(p, options)
@@ -141,6 +168,12 @@ def brier_decomposition(
     accuracy (1 − accuracy), each in [0, 1]. ``within`` is the part that binning hides, so that the sum is
     exact: the variance of the confidence within bins minus twice its covariance with correctness (Stephenson
     et al. 2008).
+
+    Examples:
+        >>> from polycal.metrics import brier_decomposition
+        >>> parts = brier_decomposition([0.8, 0.8, 0.6, 0.6], [1, 1, 1, 0])
+        >>> round(parts.reliability, 4), round(parts.resolution, 4), round(parts.uncertainty, 4)
+        (0.025, 0.0625, 0.1875)
     """
     p, y = checked_confidence(confidence, correct)
     diagram = reliability(p, y, bins=bins, binning=binning)

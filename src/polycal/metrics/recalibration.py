@@ -32,6 +32,12 @@ def log_ratios(log_p: Array) -> Array:
     """log(p / largest p of the row), [N, K]: 0 for the chosen option, −1e5 for p = 0.
 
     ``log_p`` [N, K] are log-probabilities in nats, −inf beyond a question's own options.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import log_ratios
+        >>> log_ratios(np.log([[0.5, 0.25, 0.25]])).round(3).tolist()
+        [[0.0, -0.693, -0.693]]
     """
     return np.maximum(log_p - log_p.max(-1, keepdims=True), MIN_LOG_RATIO)
 
@@ -53,6 +59,13 @@ def fit_temperature(log_ratio: Array, gold: Integers) -> float:
     ``log_ratio`` [N, K] comes from ``log_ratios``, ``gold`` [N] holds indices of options. The zero of the
     summed slope, as a function of the log of the inverse temperature, is found by regula falsi to float64
     rounding.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import fit_temperature, log_ratios
+        >>> log_p = np.log([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
+        >>> round(fit_temperature(log_ratios(log_p), np.array([0, 0, 0, 1])), 3)
+        2.0
     """
 
     def total(log_inverse: float) -> float:
@@ -119,6 +132,12 @@ def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     The fit is by Newton's method, with a ridge of 1e-10 as in HELM (C = 1e10) and confidences clipped to
     [1e-12, 1 − 1e-12]. Raises ValueError for empty, unequal or out-of-range input, and if all answers are
     right or all are wrong, because no finite fit exists then.
+
+    Examples:
+        >>> from polycal.metrics import fit_platt
+        >>> slope, intercept = fit_platt([0.6, 0.6, 0.9, 0.9, 0.9, 0.9], [1, 0, 1, 1, 1, 0])
+        >>> round(slope, 3), round(intercept, 3)
+        (0.613, -0.249)
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
@@ -171,6 +190,11 @@ def platt_ece(
 
     As in HELM, zero if all answers are right or all are wrong. Raises ValueError for empty, unequal or
     out-of-range input and for a wrong ``bins`` or ``binning``.
+
+    Examples:
+        >>> from polycal.metrics import platt_ece
+        >>> round(platt_ece([0.6, 0.6, 0.9, 0.9, 0.9, 0.9], [1, 0, 1, 1, 1, 0]), 6)
+        0.0
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
