@@ -22,8 +22,8 @@ $(READY): envs/cpu.lock pyproject.toml
 
 # Format, lint, types and dry runs; CI runs this before the tests.
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks workflow
-	$(BIN)/ruff check src tests benchmarks workflow
+	$(BIN)/ruff format --check src tests benchmarks workflow docs
+	$(BIN)/ruff check src tests benchmarks workflow docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow

@@ -4,11 +4,13 @@ The source folder is the root of the repository, so that links between documents
 the repository. The site loads no font, script or picture from a network.
 """
 
+import re
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
@@ -48,6 +50,7 @@ html_show_copyright = False
 pygments_style = "default"
 pygments_dark_style = "monokai"
 
+INTERVAL = re.compile(r"\[([-+−\d.]+), ([-+−\d.]+)\]")
 NAVIGATION = {
     "First": ["docs/tutorial", "docs/reading-the-report", "docs/glossary"],
     "Results": ["docs/results", "docs/log", "docs/provenance"],
@@ -89,9 +92,17 @@ def escape_bars(app: Sphinx, what: str, name: str, thing: Any, options: Any, lin
     lines[:] = [line.replace("|", r"\|") if ">>>" not in line else line for line in lines]
 
 
+def keep_intervals_together(app: Sphinx, tree: nodes.document, name: str) -> None:
+    """Let no line of a table's cell end inside an interval such as [0.1, 0.2]."""
+    for entry in tree.findall(nodes.entry):
+        for text in list(entry.findall(nodes.Text)):
+            text.parent.replace(text, nodes.Text(INTERVAL.sub("[\\1,\u00a0\\2]", text.astext())))
+
+
 def setup(app: Sphinx) -> None:
     """Register the steps above with Sphinx, and the name of a format that Pygments lacks."""
     app.add_lexer("csv", TextLexer)
     app.connect("autodoc-process-docstring", escape_bars)
     app.connect("source-read", add_navigation)
+    app.connect("doctree-resolved", keep_intervals_together)
     app.connect("build-finished", copy_home_page)

@@ -99,8 +99,8 @@ def _tuning_texts(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
         **_names(row),
         "Δ gap": _interval(row, "gap_change"),
-        "Gap rose": f"{row['gap_rose']} of {row['languages']} languages",
-        "Interval above 0": f"{row['gap_rose_surely']} of {row['languages']}",
+        "Languages where the gap rose": f"{row['gap_rose']} of {row['languages']}",
+        "with interval above 0": f"{row['gap_rose_surely']} of {row['languages']}",
         "Δ ECE": _interval(row, "ece_change"),
         "Δ accuracy": _interval(row, "accuracy_change"),
     }
@@ -111,8 +111,8 @@ def _smoothing_texts(row: Mapping[Any, Any]) -> dict[str, str]:
         **_names(row),
         "β": str(row["beta"]),
         "ECE cut": findings.relative_reduction(row),
-        "ECE fell": f"{row['ece_fell']} of {row['languages']} languages",
-        "q < 0.05": f"{row['ece_fell_surely']} of {row['languages']}",
+        "Languages where ECE fell": f"{row['ece_fell']} of {row['languages']}",
+        "with q < 0.05": f"{row['ece_fell_surely']} of {row['languages']}",
         "Δ accuracy": _interval(row, "accuracy_change"),
     }
 
