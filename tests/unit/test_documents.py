@@ -49,6 +49,7 @@ TRACKED = re.compile(
 """Paths that are in the repository; all others are made by running it."""
 WRITTEN_BY_COMMANDS = {"config/accepted.yaml"}
 EXAMPLE_COMMAND = "question-lengths"
+SNAKEMAKE_OPTIONS = {name for action in get_argument_parser()._actions for name in action.option_strings}
 COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
 
 
@@ -115,11 +116,10 @@ def test_commands_and_their_options_exist(document: Path) -> None:
 
 @every_document
 def test_options_of_snakemake_exist(document: Path) -> None:
-    known = {option for action in get_argument_parser()._actions for option in action.option_strings}
     for line in code(document.read_text(encoding="utf-8")):
         match = re.search(r"(?:^|[\s/])snakemake (.*)", line)
         if match is not None:
-            assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[1])) <= known, line
+            assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[1])) <= SNAKEMAKE_OPTIONS, line
 
 
 @every_document
