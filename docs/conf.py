@@ -45,6 +45,8 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+# excerpts need a server; titles are found in a page that is opened as a file, too
+html_show_search_summary = False
 html_show_sphinx = False
 html_show_copyright = False
 pygments_style = "default"
