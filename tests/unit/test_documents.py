@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,13 @@ def test_commands_and_their_options_exist(document: Path) -> None:
             assert match[1] in COMMANDS, line
             known = {option for parameter in COMMANDS[match[1]].params for option in parameter.opts}
             assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[2])) <= known, line
+
+
+@every_document
+def test_programs_of_the_environment_exist(document: Path) -> None:
+    for line in code(document.read_text(encoding="utf-8")):
+        for program in re.findall(r"\.venv/bin/([\w-]+)", line):
+            assert (Path(sys.executable).parent / program).exists(), line
 
 
 @every_document

@@ -89,6 +89,13 @@ def _interval(row: Mapping[Any, Any], name: str) -> str:
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def _cut(row: Mapping[Any, Any]) -> str:
+    """The relative reduction of ECE with its interval; a reference whose ECE may be chance has none."""
+    if pd.isna(row["relative_ece_reduction"]):
+        return "none: the reference may be chance"
+    return findings.relative_reduction(row)
+
+
 def _names(row: Mapping[Any, Any]) -> dict[str, str]:
     """What the first columns of a row of texts say: the keys but protocol and β."""
     keys = list(row)[: list(row).index("beta")]
@@ -110,7 +117,7 @@ def _smoothing_texts(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
         **_names(row),
         "β": str(row["beta"]),
-        "ECE cut": findings.relative_reduction(row),
+        "ECE cut": _cut(row),
         "Languages where ECE fell": f"{row['ece_fell']} of {row['languages']}",
         "with q < 0.05": f"{row['ece_fell_surely']} of {row['languages']}",
         "Δ accuracy": _interval(row, "accuracy_change"),
@@ -130,7 +137,7 @@ def _temperature_texts(numbers: pd.DataFrame) -> pd.DataFrame:
             means = [f"β = {row['beta']}"] * (row["beta"] != "0") + ["temperature"] * (
                 row["method"] != "none"
             )
-            texts[f"Cut by {' and '.join(means)}"] = findings.relative_reduction(row)
+            texts[f"Cut by {' and '.join(means)}"] = _cut(row)
         shown.append(texts)
     return pd.DataFrame(shown)
 
