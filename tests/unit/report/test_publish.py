@@ -28,7 +28,7 @@ def finished(tmp_path, monkeypatch):
     measured.write_tables(files, folder, **FACTS)
     study = study_tables.read(folder, {})
     tables.write(study, folder / "tables")
-    draw.draw(study, folder / "figures")
+    measured.once("published", draw.draw, study, folder / "figures")
     readme = tmp_path / "README.md"
     readme.write_text(f"# Before\n\n{publish.BEGIN}\nold\n{publish.END}\n\nAfter\n")
     return folder, tmp_path / "reference/tiny", readme
