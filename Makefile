@@ -12,7 +12,8 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments docs test test-thorough test-faults test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments docs test test-fast test-workflow test-slurm test-thorough test-faults
+.PHONY: test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -79,15 +80,29 @@ docs: $(DOCS)/packages/.ready
 		--conf-dir docs --doctree-dir $(DOCS)/doctrees . $(DOCS)/site
 	@echo "$(DOCS)/site/index.html"
 
-# The tests of a file run on one core, because they share fixtures; the Slurm tier needs both cores.
-test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/slurm
+# Several of pytest's processes share two cores, because tests wait for processes that they start.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadgroup --numprocesses
 
-# Families of models against their own logits, random models, tokenizers and questions, and logs of
-# lm-evaluation-harness, which is installed beside the environment (270 MB); minutes on one core.
+test:
+	@echo "Tests of units, workflow and Slurm: about 20 minutes on two cores. make test-fast: the units, in 90 seconds."
+	$(MAKE) test-fast
+	$(MAKE) test-workflow
+	$(MAKE) test-slurm
+
+test-fast: $(READY)
+	$(PYTEST) 2 tests/unit
+
+test-workflow: $(READY)
+	$(PYTEST) 3 tests/workflow
+
+test-slurm: $(READY)
+	$(PYTEST) 4 tests/slurm
+
+# Families of models against their own logits, random models, tokenizers and questions, trainings on several
+# processes, and logs of lm-evaluation-harness, which is installed beside the environment (270 MB).
 test-thorough: $(READY) .cache/bench/scoring/.ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/thorough
+	@echo "Thorough tests: about 6 minutes on two cores."
+	$(PYTEST) 2 tests/thorough
 
 # Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
 test-faults: $(READY)

@@ -1,6 +1,7 @@
 """A Slurm cluster on one machine: four nodes, two with fake GPUs, accounting, no systemd.
 
-Everything it writes lies in one folder, every daemon is a child of this process, and only those are ended.
+Everything it writes lies in one folder, every daemon is a child of this process, and only those are ended. Several
+clusters run beside each other: each has its own ports, keys, database and controller.
 Programs: munged, mariadbd, slurmdbd, slurmctld and one slurmd a node, as Debian packages them.
 """
 
@@ -51,7 +52,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=10
+KillWait=20
 MinJobAge=300
 SlurmctldTimeout=60
 SlurmdTimeout=300
@@ -118,8 +119,11 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *SYSTEM]))
 
 
-def until(what: str, holds: Callable[[], T | None], seconds: float = 60, why: Callable[[], str] = str) -> T:
-    """Wait until ``holds()`` is true and give its value; after ``seconds`` AssertionError with ``what`` and ``why()``."""
+def until(what: str, holds: Callable[[], T | None], seconds: float = 600, why: Callable[[], str] = str) -> T:
+    """Wait until ``holds()`` is true and give its value; after ``seconds`` AssertionError with ``what`` and ``why()``.
+
+    The limit is long because several clusters share the machine's cores; it costs time only where a test fails.
+    """
     end = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < end, f"not within {seconds} s: {what}\n{why()}"
@@ -135,8 +139,8 @@ class Cluster:
         self.conf, self.bin = folder / "etc/slurm.conf", folder / "bin"
         self.user = getpass.getuser()
         self.daemons: dict[str, subprocess.Popen] = {}
-        ports = free_ports(3 + len(NODES))
-        self.ctld, self.dbd, self.sql, *self.node_ports = ports
+        self.ports, numbers = own_ports(3 + len(NODES))
+        self.ctld, self.dbd, self.sql, *self.node_ports = numbers
 
     def environment(self) -> dict[str, str]:
         """The environment of a user of this cluster."""
@@ -146,7 +150,7 @@ class Cluster:
     def call(self, *words: str) -> str:
         """What a client program says; raises CalledProcessError."""
         return subprocess.run(
-            words, env=self.environment(), check=True, capture_output=True, text=True, timeout=60
+            words, env=self.environment(), check=True, capture_output=True, text=True, timeout=300
         ).stdout
 
     def up(self) -> "Cluster":
@@ -170,7 +174,7 @@ class Cluster:
         time.sleep(boot)
         for node in NODES:
             self.start_node(node)
-        until("all nodes are there", lambda: set(self.nodes()) == set(NODES) and self._idle(), 30)
+        until("all nodes are there", lambda: set(self.nodes()) == set(NODES) and self._idle())
 
     def start_node(self, node: str) -> None:
         """Start the daemon of one node."""
@@ -226,7 +230,7 @@ class Cluster:
     def cancel_all(self) -> None:
         """End all jobs and wait until they are gone."""
         self.call("scancel", "-u", self.user)
-        until("all jobs are gone", lambda: not self.call("squeue", "-h").strip(), 60)
+        until("all jobs are gone", lambda: not self.call("squeue", "-h").strip())
 
     def urgent(self) -> None:
         """A job of a few seconds that takes a whole node from jobs of lower partitions."""
@@ -235,7 +239,7 @@ class Cluster:
     def requeued(self, job: str, *changes: str) -> None:
         """Wait until Slurm has put a job back into the queue, and let it begin now instead of in two minutes."""
         command = ("squeue", "-h", "-j", job, "-o", "%T")
-        until(f"job {job} is in the queue again", lambda: self.call(*command).strip() == "PENDING", 60)
+        until(f"job {job} is in the queue again", lambda: self.call(*command).strip() == "PENDING")
         self.call("scontrol", "update", f"JobId={job}", "StartTime=now", *changes)
 
     def nodes(self) -> dict[str, str]:
@@ -309,7 +313,7 @@ class Cluster:
             (self.folder / "run").chmod(0o775)
         install = [str(program("mariadb-install-db")), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal", *user]
-        subprocess.run(install, check=True, capture_output=True, timeout=120)
+        subprocess.run(install, check=True, capture_output=True, timeout=300)
         self._start(
             "mariadbd", "--no-defaults", *user, f"--datadir={data}", "--bind-address=127.0.0.1",
             f"--port={self.sql}", f"--socket={socket_file}", f"--pid-file={data}/pid", "--innodb-buffer-pool-size=64M",
@@ -340,19 +344,26 @@ class Cluster:
             if self.daemons[name].poll() is not None:
                 out = (self.folder / "log" / f"{name}.out").read_text()
                 raise AssertionError(f"{name} ended with {self.daemons[name].returncode}: {out}")
-            asked = subprocess.run(words, env=self.environment(), capture_output=True, timeout=60)
+            asked = subprocess.run(words, env=self.environment(), capture_output=True, timeout=300)
             return asked.returncode == 0 and b"DOWN" not in asked.stdout
 
-        until(f"{name} answers", answers, 40)
+        until(f"{name} answers", answers)
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that nothing listens on now, all different."""
-    open_now = [socket.socket() for _ in range(number)]
-    try:
-        for one in open_now:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in open_now]
-    finally:
-        for one in open_now:
-            one.close()
+def own_ports(number: int) -> tuple[socket.socket, list[int]]:
+    """Ports that nothing listens on and that no other cluster takes while the socket given with them is open.
+
+    They lie below the ports that the system gives to outgoing connections.
+    """
+    for first in range(20_000, 32_000, 50):
+        guard = socket.socket(socket.AF_UNIX)
+        ports = range(first, first + number)
+        with contextlib.suppress(OSError):
+            # a name that only one process can hold, and that vanishes with it
+            guard.bind(f"\0polycal-cluster-{first}")
+            for port in ports:
+                with socket.socket() as tried:
+                    tried.bind(("127.0.0.1", port))
+            return guard, list(ports)
+        guard.close()
+    raise AssertionError(f"no {number} free ports between 20,000 and 32,000")

@@ -23,9 +23,7 @@ def recorded(study, cluster, job, state):
     def found():
         return [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == job and state in one["State"]]
 
-    first = until(
-        f"accounting calls job {job} {state}", found, 30, why=lambda: str(cluster.jobs(study.begun))
-    )[0]
+    first = until(f"accounting calls job {job} {state}", found, why=lambda: str(cluster.jobs(study.begun)))[0]
     assert first["Start"] != "None"
     return first
 

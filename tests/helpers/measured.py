@@ -1,6 +1,9 @@
 """The invented study of ``score_records``, measured."""
 
-from collections.abc import Sequence
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +36,17 @@ def write_tables(
     """Run the stage ``measure`` into the folder ``out``."""
     cell, stamp = {"settings": settings or SETTINGS}, FixedStamp(**facts)
     measure.measure(cell, scores=files, missing=missing, out=out, stamp=stamp)
+
+
+_WRITTEN: dict[str, Path] = {}
+
+
+def once(name: str, write: Callable[[Any, Path], object], study: Any, folder: Path) -> None:
+    """Let ``write`` fill a folder from a study; later calls with the same ``name`` copy what the first one wrote."""
+    if name not in _WRITTEN:
+        write(study, folder)
+        _WRITTEN[name] = Path(tempfile.mkdtemp(prefix="polycal-written-")) / name
+        atexit.register(shutil.rmtree, _WRITTEN[name].parent)
+        shutil.copytree(folder, _WRITTEN[name])
+    else:
+        shutil.copytree(_WRITTEN[name], folder)

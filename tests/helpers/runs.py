@@ -24,7 +24,7 @@ from polycal.study import paths
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/profile.v9+.yaml"
 QUESTIONS = 4000
-EPOCHS = 2000
+EPOCHS = 800
 ASKED = {"benchmark": "mine", "protocol": "letters-0shot", "model": "own", "base_seed": "none"}
 BASE = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
 TUNED = {"data": "talks", "recipe": "brief", "beta": "0.1", "seed": "1"}
@@ -65,6 +65,10 @@ class Study(World):
     def __init__(self, folder: Path, hub: Hub) -> None:
         super().__init__(folder, hub)
         self.variables: dict[str, str] = {}
+
+    def programs(self) -> str:
+        """Jobs are processes of their own, because the tests kill them."""
+        return str(Path(sys.executable).parent)
 
     def environment(self) -> dict[str, str]:
         """The cluster's user, with the packages of this interpreter and the study's own source."""
@@ -117,13 +121,13 @@ class Study(World):
             )
         return self.controller
 
-    def finish(self, seconds: float = 240) -> str:
+    def finish(self, seconds: float = 900) -> str:
         """Wait for the controller, which must end well; what it said."""
         said = self.wait(seconds)
         assert self.controller.returncode == 0, said
         return said
 
-    def wait(self, seconds: float = 240) -> str:
+    def wait(self, seconds: float = 900) -> str:
         """Wait until the controller has ended, well or not; what it and its jobs said."""
         self.controller.wait(seconds)
         return self.said() + self.logs()
@@ -140,7 +144,7 @@ class Study(World):
             self.controller.wait()
         self.cluster.cancel_all()
 
-    def working(self, stage: str, seconds: float = 90) -> dict:
+    def working(self, stage: str, seconds: float = 600) -> dict:
         """The holder of a cell's lock, in the middle of its work: what runs, as which Slurm job and process."""
 
         def held() -> dict | None:
@@ -165,7 +169,7 @@ class Study(World):
         """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""
         holder = self.working("finetune")
         log, sign = next(self.work.glob("logs/finetune/**/*.log")), " saved" if saved else " steps, "
-        until("training has begun", lambda: sign in log.read_text(), 120, why=log.read_text)
+        until("training has begun", lambda: sign in log.read_text(), why=log.read_text)
         return holder
 
     def trained(self) -> dict:
@@ -183,13 +187,17 @@ class Study(World):
 
 
 class Prepared:
-    """The study run once, undisturbed and without Slurm, and copies of it with parts taken away."""
+    """The study run once, undisturbed and without Slurm, and copies of it in ``folder`` with parts taken away.
 
-    def __init__(self, folder: Path) -> None:
+    The study is at ``whole``, or else in the same folder.
+    """
+
+    def __init__(self, folder: Path, whole: Path | None = None) -> None:
         self.folder = folder
+        self.whole = Study(whole or folder / "whole", Hub())
 
     def build(self) -> "Prepared":
-        self.whole = Study(self.folder / "whole", Hub())
+        """Compute the study."""
         self.whole.work.mkdir(parents=True)
         self.whole.build()
         self.whole.give()
@@ -199,6 +207,11 @@ class Prepared:
             many = [{**rows[n % 8], "question_id": f"q{n}", "question": f"{n}?"} for n in range(QUESTIONS)]
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in many))
         self.whole.run(*RECORDS, CHECKPOINT)
+        return self.read()
+
+    def read(self) -> "Prepared":
+        """What the computed study holds; its data set is on this process's hub."""
+        self.whole.publish()
         self.contents = self.whole.contents()
         self.trained = self.whole.trained()
         return self

@@ -1,7 +1,7 @@
 """Python commands in processes that are forked from one which has imported the libraries already, but not polycal.
 
-Planning takes half a second then and not two; what a command does is the same. Jobs that Snakemake starts are
-processes of their own.
+Planning takes half a second then and not two; what a command does is the same. The jobs that Snakemake starts are
+forked from another process, by ``warm_jobs``.
 """
 
 import atexit
@@ -37,7 +37,7 @@ def _call(module: str, words: list[str], environment: dict[str, str], folder: Pa
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    sys.path[:0] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.argv = [module, *words]
     try:
         import_module(module).main()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from helpers import models, warm
+from helpers import warm, warm_jobs
 from helpers.hub import COMMIT, Hub, files
 from polycal.artifacts import manifests
 from polycal.store.stages import STAGES
@@ -64,6 +64,9 @@ class World:
         shutil.copy(ROOT / "Snakefile", self.code)
         (self.code / "watch/seen").mkdir(parents=True)
         (self.code / "watch/sitecustomize.py").write_text(f"STAGES = {sorted(STAGES)}\n{WATCH}")
+        # slow to import, and only one of pytest's processes builds a world
+        from helpers import models
+
         models.save("llama", self.work / "model")
         talks = self.work.parent / "talks"
         talks.mkdir()
@@ -137,10 +140,14 @@ class World:
         assert old in text, (file, old)
         path.write_text(text.replace(old, new, 1))
 
+    def programs(self) -> str:
+        """The folder that holds the command ``polycal``."""
+        return warm_jobs.path()
+
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": f"{self.code / 'src'}:{self.code / 'watch'}",
             "OMP_NUM_THREADS": "1",
             "HF_ENDPOINT": self.hub.address,
@@ -157,8 +164,9 @@ class World:
         return warm.run("snakemake.cli", command, self.environment(), self.work)
 
     def polycal(self, *words: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", "from polycal.cli import main; main()", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), cwd=self.work)
+        return subprocess.run(
+            ["polycal", *words], capture_output=True, text=True, env=self.environment(), cwd=self.work
+        )
 
     def planned(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
         """How many jobs of each rule a dry run plans; scoring jobs under one name, ``all`` left out."""

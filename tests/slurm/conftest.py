@@ -1,5 +1,9 @@
-"""The Slurm tier: a cluster for all of its tests, left out with a loud word where Slurm is missing."""
+"""The Slurm tier: a cluster for each of pytest's processes, left out with a loud word where Slurm is missing.
 
+The tests mostly wait, so that several processes share two cores: ``--numprocesses 4 --dist loadgroup``.
+"""
+
+import os
 import re
 import shutil
 import sys
@@ -13,10 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 from helpers.cluster import Cluster, missing
 from helpers.runs import Prepared
 
+from polycal.store import locks
+
 LACKING = missing()
+LONGEST = ("test_nodes", "test_training")
 
 
 def pytest_collection_modifyitems(items):
+    mine = [item for item in items if item.path.parent == Path(__file__).parent]
+    # a long test that starts last would keep all other processes waiting
+    mine.sort(key=lambda item: item.path.stem not in LONGEST)
+    items[:] = [item for item in items if item not in mine] + mine
     for item in items:
         if LACKING and Path(__file__).parent in item.path.parents:
             item.add_marker(
@@ -49,9 +60,16 @@ def cluster(folder):
 
 
 @pytest.fixture(scope="session")
-def prepared(folder):
-    """A tiny study, fetched, trained and scored undisturbed."""
-    return Prepared(folder / "studies").build()
+def prepared(folder, tmp_path_factory):
+    """A tiny study, fetched, trained and scored undisturbed by the first of pytest's processes that needs it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "slurm"
+    (folder / "studies").mkdir()
+    with locks.acquire("prepared", shared / "whole"):
+        if not (shared / "whole").exists():
+            half = Prepared(folder / "studies", shared / "half").build()
+            half.whole.work.parent.rename(shared / "whole")
+    return Prepared(folder / "studies", shared / "whole").read()
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ import signal
 import subprocess
 import time
 
+import pytest
 from helpers.cluster import until
 from helpers.endings import complete, runs, struck
 from helpers.runs import needs_mounts
+
+pytestmark = pytest.mark.apart
 
 
 def test_controller_killed_and_started_again_while_jobs_run(study, prepared, cluster):
@@ -38,7 +41,7 @@ def test_two_controllers_in_one_folder(study, prepared, cluster):
     first = study.start()
     study.working("score")
     second = study.start()
-    said = study.wait(60)
+    said = study.wait()
     assert second.returncode == 1
     assert f"process {first.pid} on" in said
     assert "works here; wait for it, or stop it there." in said
@@ -52,12 +55,12 @@ def test_files_that_the_controller_sees_late(study, prepared, cluster):
     scores, seen = study.work / "results/scores", study.work.parent / "seen"
     scores.mkdir()
     seen.mkdir()
-    study.profile(**{"latency-wait": 90})
+    study.profile(**{"latency-wait": 600})
     # in the controller's own view of the file system another folder stands where the jobs write
     view = 'mount --bind "$0" "$1" && shift && exec "$@"'
     study.start(before=["unshare", "--mount", "sh", "-c", view, str(seen), str(scores)])
-    until("both jobs ended well", lambda: list(runs(study, cluster).values()) == [["COMPLETED"]] * 2, 90)
-    until("the controller waits for files", lambda: "Waiting at most 90 seconds" in study.said(), 60)
+    until("both jobs ended well", lambda: list(runs(study, cluster).values()) == [["COMPLETED"]] * 2)
+    until("the controller waits for files", lambda: "Waiting at most 600 seconds" in study.said())
     # longer than Snakemake waits where nothing is said
     time.sleep(8)
     assert study.controller.poll() is None

@@ -9,6 +9,8 @@ from helpers.cluster import until
 from helpers.endings import complete, recorded, runs, struck
 from helpers.runs import CHECKPOINT, RECORDS, filled, needs_mounts
 
+pytestmark = pytest.mark.apart
+
 
 def test_scancel_of_a_scoring_job(study, prepared, cluster):
     study.start()
@@ -38,10 +40,10 @@ def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, clu
     cluster.stop(f"slurmd-{node}", signal.SIGKILL)
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     computed_before = len(study.computed())
-    until("the job is lost", lambda: f"Slurm job {holder['job']} ended as NODE_FAIL" in study.said(), 60)
+    until("the job is lost", lambda: f"Slurm job {holder['job']} ended as NODE_FAIL" in study.said())
     study.finish()
     cluster.start_node(node)
-    until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
+    until("the node is back", lambda: cluster.nodes()[node] == "idle")
     lost = [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == holder["job"]]
     assert lost[0]["State"] == "NODE_FAIL"
     assert computed_before < 2

@@ -1,8 +1,14 @@
 """Faults that strike training: it goes on from its state and ends in the bits of an undisturbed run."""
 
+import os
+import signal
+
+import pytest
 from helpers.cluster import until
 from helpers.endings import complete, recorded, resumed, runs, struck
 from helpers.runs import CHECKPOINT, RECORDS, filled, needs_mounts
+
+pytestmark = pytest.mark.apart
 
 
 def test_scancel_of_a_training_job(untrained, prepared, cluster):
@@ -16,7 +22,11 @@ def test_scancel_of_a_training_job(untrained, prepared, cluster):
 
 def test_time_limit_of_a_training_job(untrained, prepared, cluster):
     untrained.start(CHECKPOINT)
-    job = untrained.training()["job"]
+    holder = untrained.training()
+    job = holder["job"]
+    # Slurm checks limits every half minute. The training waits so long, or it would end before; Slurm continues a
+    # process that it signals.
+    os.kill(holder["pid"], signal.SIGSTOP)
     # the warning signal comes five minutes before the limit
     cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now+200")
     said = untrained.finish()
@@ -58,7 +68,7 @@ def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     untrained.finish()
     cluster.start_node(node)
-    until("the node is back", lambda: cluster.nodes()[node] == "idle", 60)
+    until("the node is back", lambda: cluster.nodes()[node] == "idle")
     struck(untrained, cluster, holder["job"], "NODE_FAIL")
     resumed(untrained, prepared)
 
@@ -75,7 +85,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
     holder = untrained.training(saved=True)
     queued = cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
     cluster.lose_power()
-    until("the controller's silence is noticed", lambda: "does not answer" in untrained.said(), 60)
+    until("the controller's silence is noticed", lambda: "does not answer" in untrained.said())
     # Slurm takes a node's word that a job is gone only 20 s after its own start (BatchStartTimeout)
     cluster.start_slurm(boot=22)
     cluster.call("scancel", full.strip())

@@ -12,6 +12,8 @@ from helpers.world import OTHER
 from polycal.artifacts import manifests
 from polycal.training import resume_state
 
+pytestmark = pytest.mark.apart
+
 SCORING = ("src/polycal/scoring/multiple_choice.py", "\nimport", "\nEDITED = 1\nimport")
 AGAIN = ("src/polycal/scoring/multiple_choice.py", "EDITED = 1", "EDITED = 2")
 

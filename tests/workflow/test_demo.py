@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from helpers import workflow
 
 from polycal.artifacts import records
 
@@ -86,7 +87,9 @@ def computed(folder):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = study(tmp_path_factory.mktemp("undisturbed") / "study")
-    finish(folder)
+    words = ["--profile", str(ROOT / "profiles/local")]
+    ran = workflow.snakemake(folder, *words, configuration=[folder / "study.yaml"])
+    assert ran.returncode == 0, ran.stderr
     return folder
 
 

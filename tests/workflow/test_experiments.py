@@ -1,14 +1,12 @@
 """The miniature twins of the study's first experiments, cut in size: each gives the figure or table it is run for."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from helpers import workflow
 
 ROOT = Path(__file__).parents[2]
 TWINS = ROOT / "config/experiments/mini"
@@ -30,20 +28,8 @@ def work(tmp_path_factory):
 
 def study(work, twin):
     """Run a twin in the folder that all of them share, and give the folder of its results."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(work)]
-    command += ["--profile", str(ROOT / "profiles/local"), "--configfile"]
-    files = [
-        ROOT / "config/languages.yaml",
-        ROOT / "config/mini.yaml",
-        TWINS / f"{twin}.yaml",
-        work / "cut.yaml",
-    ]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    ran = subprocess.run(
-        [*command, *map(str, files)], cwd=work, env=environment, capture_output=True, text=True
-    )
+    files = [ROOT / "config/mini.yaml", TWINS / f"{twin}.yaml", work / "cut.yaml"]
+    ran = workflow.snakemake(work, "--profile", str(ROOT / "profiles/local"), configuration=files)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = work / "results/studies" / f"mini-{twin}"
     assert (found / "report.html").is_file()

@@ -1,18 +1,17 @@
 """A training that diverges and a job that is killed again and again: neither costs the rest of the study."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from helpers import models
+from helpers import models, workflow
 
 from polycal.artifacts import failures
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.apart
+
 CHECKPOINTS = "results/checkpoints/model=tiny/base_seed=none/data=talks/recipe={}/beta=0.1/seed=1"
 RECORDS = "results/scores/model=tiny/base_seed=none/data={}/recipe={}/beta={}/seed={}/benchmark=asked/protocol=letters-0shot/language=en/scores.parquet"
 BASE = RECORDS.format("none", "none", "none", "none")
@@ -49,16 +48,13 @@ class Study:
             },
             "measure": {"bootstrap_samples": 20},
         }  # fmt: skip
-        self.path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.programs = ""
 
     def run(self, *words):
         """Exit status and output of the workflow."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", "-c", "2", "-k", "-s", str(ROOT / "Snakefile")]
-        command += ["-d", str(self.folder), "--configfile", str(ROOT / "config/languages.yaml")]
-        command += [str(self.folder / "study.yaml"), *words]
-        environment = {**os.environ, "PATH": self.path, "OMP_NUM_THREADS": "1"}
-        ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+        files = [self.folder / "study.yaml"]
+        ran = workflow.snakemake(self.folder, "-k", *words, configuration=files, programs=self.programs)
         assert not list(self.folder.glob("results/.*.lock"))
         return ran.returncode, ran.stdout + ran.stderr
 
@@ -138,12 +134,12 @@ def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
     study.config["recipes"]["brief"]["learning_rates"] = ["1e-2"]
     study.config["grid"]["recipes"] = ["brief"]
     # the scoring of the checkpoint is killed, as for its memory
-    path, bin = study.path, study.folder / "bin"
+    bin = study.folder / "bin"
     bin.mkdir()
     killed = f'case "$*" in *score*{BRIEF}*) kill -9 $$ ;; esac\n'
     (bin / "polycal").write_text(f'#!/bin/sh\n{killed}exec {Path(sys.executable).parent}/polycal "$@"\n')
     (bin / "polycal").chmod(0o755)
-    study.path = f"{bin}:{path}"
+    study.programs = str(bin)
     status, told = study.run("--retries", "1")
     assert status == 1
     assert told.count("1 result is missing; start again to try once more, or give the target 'partial'") == 1
@@ -154,7 +150,7 @@ def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
     assert status == 0, told
     assert "its record is missing" in (study.folder / "results/studies/holes-partial/report.html").read_text()
 
-    study.path = path
+    study.programs = ""
     status, told = study.run()
     assert status == 0, told
     assert (study.folder / PAGE).exists()

@@ -16,6 +16,8 @@ from polycal.data import tokenized
 from polycal.scoring import models as scoring_models
 from polycal.training import batches
 
+pytestmark = pytest.mark.apart
+
 
 def talk(asked, said, split="train"):
     messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]

@@ -6,17 +6,17 @@ Every schema of instructions and both benchmarks, under the names and with the c
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from helpers import models
+from helpers import models, workflow
 from helpers.hub import COMMIT, Hub, files
 
 from polycal.artifacts import checkpoints, records
+
+pytestmark = pytest.mark.apart
 
 ROOT = Path(__file__).parents[2]
 SHAPES = ROOT / "tests/fixtures/hub"
@@ -85,15 +85,10 @@ def snakemake(folder, hub, config, *words):
     (folder / "study.yaml").write_text(yaml.safe_dump(config))
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
         "HF_HOME": str(folder / "hf"),
         "HF_ENDPOINT": hub.address,
     }
-    command = [sys.executable, "-m", "snakemake", *words, "-c", "2"]
-    command += ["-s", str(ROOT / "Snakefile"), "-d", str(folder)]
-    command += ["--configfile", str(ROOT / "config/languages.yaml"), str(folder / "study.yaml")]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    return workflow.snakemake(folder, *words, configuration=[folder / "study.yaml"], environment=environment)
 
 
 def fetched(config):
@@ -110,7 +105,7 @@ def fetched(config):
 
 def test_from_the_hub_to_the_table(hub, tmp_path):
     folder = tmp_path / "study"
-    ran = snakemake(folder, hub, STUDY, *fetched(STUDY))
+    ran = snakemake(folder, hub, STUDY, "--", *fetched(STUDY))
     assert ran.returncode == 0, ran.stderr
 
     manifest = json.loads((folder / "resources/models/tiny/base_seed=none/manifest.json").read_text())
@@ -178,7 +173,7 @@ def test_what_the_hub_refuses_is_in_the_output_and_leaves_nothing(hub, tmp_path)
     hub.gated.add("someone/tiny")
     folder = tmp_path / "study"
     ran = snakemake(
-        folder, hub, STUDY, "resources/models/tiny/base_seed=none/manifest.json", "--show-failed-logs"
+        folder, hub, STUDY, "--show-failed-logs", "--", "resources/models/tiny/base_seed=none/manifest.json"
     )
     assert ran.returncode != 0
     assert (

@@ -1,18 +1,13 @@
 """Two learning rates through the whole workflow: one is chosen, the records are its own, another list asks again."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from helpers import models
+from helpers import models, workflow
 
 from polycal.artifacts import records
 
-ROOT = Path(__file__).parents[2]
 CELL = "model=tiny/base_seed=none/data=talks/recipe=brief/beta=0.1/seed=1"
 
 
@@ -43,11 +38,7 @@ def study(tmp_path):
 
 def run(folder, config, *words):
     (folder / "study.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "-c", "2", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
-    command += ["--configfile", str(ROOT / "config/languages.yaml"), str(folder / "study.yaml"), *words]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ran = workflow.snakemake(folder, *words, configuration=[folder / "study.yaml"])
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout + ran.stderr
 

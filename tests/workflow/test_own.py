@@ -1,19 +1,18 @@
 """The overlays of config/own, as they stand, over another study: what they add runs, and nothing else does."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from helpers import models
+from helpers import models, workflow
 
 from polycal.artifacts import records
 from polycal.study import config_loading, grid
+
+pytestmark = pytest.mark.apart
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "config/own"
@@ -84,15 +83,8 @@ def folder(tmp_path):
 
 
 def run(folder, *overlays):
-    command = [sys.executable, "-m", "snakemake", "-c", "2", "-s", str(ROOT / "Snakefile"), "-d", str(folder)]
-    command += ["--configfile", str(ROOT / "config/languages.yaml"), str(folder / "study.yaml")]
-    command += [str(OWN / f"{name}.yaml") for name in overlays]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    files = [folder / "study.yaml", *(OWN / f"{name}.yaml" for name in overlays)]
+    ran = workflow.snakemake(folder, configuration=files)
     assert ran.returncode == 0, ran.stderr
 
 

@@ -1,17 +1,14 @@
 """The workflow from a bare folder: a model and questions of one's own become measured cells."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from helpers import models
+from helpers import models, workflow
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.apart
+
 ASKED = {"en": ["tree", "house", "river"], "zh": ["树", "房子", "河"], "yo": ["igi", "ilé", "odò"]}
 
 
@@ -55,14 +52,7 @@ def study(tmp_path):
 
 def snakemake(folder, config, *words):
     (folder / "study.yaml").write_text(yaml.safe_dump(config))
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(folder), "-c", "2"]
-    command += ["--configfile", str(ROOT / "config/languages.yaml"), str(folder / "study.yaml"), *words]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    return workflow.snakemake(folder, *words, configuration=[folder / "study.yaml"])
 
 
 def computed(folder):

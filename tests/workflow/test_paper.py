@@ -3,15 +3,16 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from helpers import warm
 
 from polycal.study import grid, identities
 from polycal.study.config_loading import load, merge, resolve
+
+pytestmark = pytest.mark.apart
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]
@@ -20,8 +21,8 @@ FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]
 def planned(*words):
     """Rule → number of jobs of a dry run from the repository's own files, in an empty folder's state."""
     environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-c", "1", "--forceall", *words]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    command = ["-n", "--quiet", "rules", "-c", "1", "--forceall", *words]
+    ran = warm.run("snakemake.cli", command, environment, ROOT)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return {name: int(count) for name, count in re.findall(r"^(\S+) +(\d+)$", ran.stdout + ran.stderr, re.M)}
 

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from helpers.world import FURTHER, OTHER
 
+pytestmark = pytest.mark.apart
+
 NOTHING = Counter()
 BELOW = {"measure": 1, "report": 1}
 TRAINING = {"finetune": 2, "score": 2, **BELOW}
@@ -162,6 +164,7 @@ def test_switching_overlays_and_back_computes_nothing(world):
     assert world.planned() == NOTHING
 
 
+@pytest.mark.xdist_group("further")
 def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
     """Embeddings of prompts and next tokens, as everything else: by cell, code and content."""
     world = further.copy(tmp_path / "copy")

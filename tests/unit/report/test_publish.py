@@ -30,7 +30,7 @@ def finished(tmp_path, monkeypatch):
     measured.write_tables(files, folder, **FACTS)
     study = study_tables.read(folder, {})
     tables.write(study, folder / "tables")
-    draw.draw(study, folder / "figures")
+    measured.once("published", draw.draw, study, folder / "figures")
     readme = tmp_path / "README.md"
     begin, end = publish.marks("study")
     readme.write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")
