@@ -1,4 +1,4 @@
-"""Messages about unknown names show the nearest right one."""
+"""Messages about an unknown name suggest the nearest known one."""
 
 import pytest
 
