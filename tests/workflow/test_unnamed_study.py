@@ -18,7 +18,7 @@ def test_a_study_or_a_cluster_has_to_be_named(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
     ran = snakemake(tmp_path, "--cores", "1")
     assert ran.returncode == 1
-    assert "would run 108 trainings and score 2130 records" in ran.stderr.replace("\n", " ")
+    assert "would train 108 models and score 2130 records" in ran.stderr.replace("\n", " ")
     for way in ("make demo", "polycal plan", "--configfile", "--profile"):
         assert way in ran.stderr
     assert "Traceback" not in ran.stderr
