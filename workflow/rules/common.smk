@@ -33,7 +33,8 @@ def resolved(raw):
                 config_files.read(file)
         return resolve(raw, local_files=True)
     except ConfigError as error:
-        raise WorkflowError(str(error)) from None
+        # A WorkflowError would add the file names and lines of this workflow, which say nothing about the error.
+        raise SystemExit(f"polycal: {error}") from None
 
 
 def version(stage):

@@ -11,7 +11,7 @@ from polycal.study.config import Block, Config
 from polycal.study.config_files import ConfigError
 from polycal.study.config_secrets import secret_key
 from polycal.study.config_values import yaml_reading
-from polycal.study.suggestions import nearest
+from polycal.study.suggestions import nearest, with_full_stop
 
 EXTENDABLE = ("recipes", "protocols")
 """Catalogues in which an entry may extend another one."""
@@ -86,24 +86,26 @@ def _extended(catalogue: str, name: Any, entries: Mapping[str, Any], extending: 
             f"{catalogue}.{name}.extends: {parent!r} extends itself; name an entry that does not lead back here."
         )
     if parent not in entries:
-        raise ConfigError(
-            f"{catalogue}.{name}.extends: {parent!r} is not in the catalogue {catalogue!r}"
-            f"{nearest(parent, entries)}."
-        )
+        problem = f"{parent!r} is not in the catalogue {catalogue!r}{nearest(parent, entries)}"
+        raise ConfigError(with_full_stop(f"{catalogue}.{name}.extends: {problem}"))
     inherited = _extended(catalogue, parent, entries, [*extending, name])
     return {**inherited, **{key: value for key, value in entry.items() if key != "extends"}}
 
 
 def _sentence(details: Any) -> str:
     """One of Pydantic's errors as a sentence that begins with the path of the key."""
+    return with_full_stop(_problem(details))
+
+
+def _problem(details: Any) -> str:
     parts = [part for part in details["loc"] if part != "[key]"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     key, value = path.lstrip(".") or "configuration", details.get("input")
     if details["type"] == "extra_forbidden":
         parent = Block if details["loc"][:2] == ("grid", "extra") else _model_at(details["loc"][:-1])
-        return f"{key}: unknown key{nearest(str(details['loc'][-1]), parent.model_fields) if parent else ''}."
+        return f"{key}: unknown key{nearest(str(details['loc'][-1]), parent.model_fields) if parent else ''}"
     if details["type"] == "missing":
-        return f"{key}: this key is required."
+        return f"{key}: this key is required"
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] in ("model_type", "dict_type"):
         message = "must be a mapping of keys"
@@ -112,8 +114,8 @@ def _sentence(details: Any) -> str:
     elif message.startswith("Input"):
         message = message[0].lower() + message[1:]
     if isinstance(value, (str, int, float, bool)) or value is None:
-        return f"{key}: {value!r} is refused: {message}."
-    return f"{key}: {message}." if key != "configuration" else f"{message}."
+        return f"{key}: {value!r} is refused: {message}"
+    return f"{key}: {message}" if key != "configuration" else message
 
 
 def _model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:

@@ -102,7 +102,7 @@ def _valid_seed(text: str) -> str:
 
 def _valid_chat_template(name: str) -> str:
     if name not in TEMPLATES:
-        raise ValueError(f"is not a known chat format{nearest(name, TEMPLATES)}".rstrip("?"))
+        raise ValueError(f"is not a known chat format{nearest(name, TEMPLATES)}")
     return name
 
 

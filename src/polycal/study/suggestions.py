@@ -15,6 +15,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(options[:MAX_LISTED])}" if options else ", which is empty"
 
 
+def with_full_stop(text: str) -> str:
+    """``text`` with a full stop at its end, unless it ends with the question mark of a suggestion."""
+    return text if text.endswith("?") else f"{text}."
+
+
 def require_known(key: str, name: str, known: Iterable[str], where: str) -> None:
     """Raise ValueError if ``name``, the value of ``key`` in the configuration, is not one of ``known``."""
     options = list(known)
