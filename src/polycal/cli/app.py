@@ -1,4 +1,4 @@
-"""The command ``polycal``: its commands and what it prints when one fails."""
+"""The application ``polycal``: its commands, and the message that it prints if one fails."""
 
 import gc
 
@@ -7,6 +7,7 @@ import typer
 from polycal.artifacts import files
 from polycal.cli import (
     audit_commands,
+    configfile,
     export_command,
     import_command,
     self_check_command,
@@ -17,6 +18,7 @@ from polycal.cli import (
 from polycal.errors import PolycalError
 
 app = typer.Typer(
+    cls=configfile.Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,11 +34,11 @@ stage_commands.add_to(app, without=standalone.COMMANDS)
 
 
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
-"""What libraries that write files by themselves, safetensors and PyTorch, say of a full disk."""
+"""Words in the errors of safetensors and PyTorch, which write files themselves, if the disk is full."""
 
 
 def _is_disk_full(error: Exception) -> bool:
-    """Whether a file could not be written because the disk, or the user's quota, is full."""
+    """Whether a file could not be written because the disk or the user's quota is full."""
     if isinstance(error, OSError):
         return files.is_disk_full(error)
     return type(error).__name__ in ("RuntimeError", "SafetensorError") and any(
@@ -44,13 +46,13 @@ def _is_disk_full(error: Exception) -> bool:
     )
 
 
-def _is_for_the_reader(error: Exception) -> bool:
-    """Whether the message of an error says what a user should change.
+def _is_user_error(error: Exception) -> bool:
+    """Whether a user can correct the cause of an error, so that its message is enough.
 
-    The losses and metrics stand alone and raise ValueError; all else raises PolycalError.
+    The packages metrics and losses import nothing of polycal and raise ValueError; all others raise PolycalError.
     """
-    library = type(error) is ValueError and _raised_in(error, ("polycal.metrics", "polycal.losses"))
-    return isinstance(error, PolycalError) or library
+    in_library = type(error) is ValueError and _raised_in(error, ("polycal.metrics", "polycal.losses"))
+    return isinstance(error, PolycalError) or in_library
 
 
 def _raised_in(error: Exception, packages: tuple[str, ...]) -> bool:
@@ -62,7 +64,7 @@ def _raised_in(error: Exception, packages: tuple[str, ...]) -> bool:
 
 
 def main() -> None:
-    """Run a command. What a user can mend is printed in one sentence without a traceback."""
+    """Run a command. An error that a user can correct is printed as one sentence without a traceback."""
     try:
         app()
     except Exception as error:
@@ -70,9 +72,9 @@ def main() -> None:
             raise SystemExit(
                 "polycal: the disk is full; make room and start again, finished results are kept."
             ) from None
-        if not _is_for_the_reader(error):
+        if not _is_user_error(error):
             raise
         raise SystemExit(f"polycal: {error}") from None
     finally:
-        # A Parquet stream that outlives the interpreter aborts it after the work is done (apache/arrow 45214).
+        # Close open Parquet streams: one that is left at exit aborts the interpreter (apache/arrow 45214).
         gc.collect()
