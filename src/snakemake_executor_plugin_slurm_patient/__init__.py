@@ -2,8 +2,10 @@
 
 Submission is that of snakemake-executor-plugin-slurm. What differs, each a fault that was met on a controller:
 a job that Slurm preempts for good is waited for without end; a status query that fails forgets all jobs; a job that
-Slurm has forgotten is waited for without end; a lost node spends a retry and its name breaks later submissions;
-a controller that does not answer spends all retries in seconds; GPUs of a job on two nodes may fall 3 and 1.
+Slurm has forgotten, or that only accounting takes for running, is waited for without end; a lost node spends a retry
+and its name breaks later submissions; a controller that does not answer, or that takes no more jobs of this user,
+spends all retries in seconds, and so does an error that no retry mends; nothing is said of a job that Slurm holds
+back; GPUs of a job on two nodes may fall 3 and 1.
 """
 
 import os
@@ -19,10 +21,13 @@ from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from polycal.vocabulary import NO_RETRY
+
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 # Not the job's fault: it is submitted again, as often as this happens, without spending a retry.
-TAKEN_AWAY = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED"}
+# RUNAWAY is not Slurm's word for a state: the controller does not know the job, and accounting was not told its end.
+TAKEN_AWAY = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "RUNAWAY"}
 FAILED = {
     "CANCELLED": "it was cancelled",
     "DEADLINE": "its deadline passed",
@@ -34,6 +39,15 @@ FAILED = {
 }
 # Slurm calls a job FAILED or CANCELLED whose step, not its script, was killed for memory; its daemon's word in the log tells.
 MEMORY = re.compile(r"^slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE | re.MULTILINE)
+# Submissions that Slurm takes when other jobs of this user have ended, or when its controller answers again.
+LATER = re.compile(
+    r"\w*Submit\w*Limit|temporarily un\w+|timed out|Unable to contact|Connection refused|Zero Bytes",
+    re.IGNORECASE,
+)
+# Reasons for which every job waits; of others, such as a hold or a limit, something is said.
+USUAL_REASONS = {"None", "Priority", "Resources", "BeginTime", "Cleaning", "Prolog"}
+# A controller that starts again may need minutes before it knows its jobs.
+RUNAWAY_SECONDS = int(os.environ.get("POLYCAL_SLURM_RUNAWAY_SECONDS", "300"))
 # Between two queries for all jobs while no job ends, and between two tries to reach the controller; tests set them.
 LONGEST_WAIT_SECONDS = int(os.environ.get("POLYCAL_SLURM_LONGEST_WAIT_SECONDS", "180"))
 STEP_SECONDS = int(os.environ.get("POLYCAL_SLURM_STEP_SECONDS", "10"))
@@ -41,6 +55,11 @@ STEP_SECONDS = int(os.environ.get("POLYCAL_SLURM_STEP_SECONDS", "10"))
 
 class Executor(SlurmExecutor):
     """The Slurm executor, patient with the cluster."""
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        super().__post_init__(test_mode)
+        self.said: set[str] = set()
+        self.unknown_since: dict[str, float] = {}
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
@@ -64,11 +83,11 @@ class Executor(SlurmExecutor):
                     self._job_submission_executor.submit(self.run_job, one.job)
                 elif state in FAILED or state == "FORGOTTEN":
                     log = Path(one.aux["slurm_logfile"])
-                    if state != "TIMEOUT" and _killed_for_memory(log):
+                    if state != "TIMEOUT" and _matches(MEMORY, log):
                         state = "OUT_OF_MEMORY"
-                    if state == "OUT_OF_MEMORY":
-                        # with as much memory it would end alike: no retry
-                        one.job.attempt = one.job.restart_times + 1
+                    if state == "OUT_OF_MEMORY" or _needs_a_person(one):
+                        # it would end in the same way
+                        _spend_retries(one.job)
                     why = FAILED.get(state, "Slurm knows it no longer")
                     self.report_job_error(
                         one,
@@ -86,13 +105,30 @@ class Executor(SlurmExecutor):
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit a job, after waiting for a controller that answers."""
-        said = False
         while self.wait and _ask("scontrol", "ping") is None:
-            if not said:
-                self.logger.warning("The Slurm controller does not answer: waiting to submit.")
-            said = True
+            self._say_once("The Slurm controller does not answer: waiting to submit.")
             time.sleep(STEP_SECONDS)
-        super().run_job(job)
+        if self.wait:
+            super().run_job(job)
+
+    def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
+        """Submit a job again that Slurm will take later; of another job that it refuses, no further try is made."""
+        if refused := LATER.search(msg):
+            self._say_once(f"Slurm takes no job now ({refused[0]}): waiting to submit.")
+            end = time.monotonic() + STEP_SECONDS
+            while self.wait and time.monotonic() < end:
+                time.sleep(1)
+            if self.wait:
+                self._job_submission_executor.submit(self.run_job, job_info.job)
+                return
+        elif "sbatch failed" in msg:
+            _spend_retries(job_info.job)
+        super()._report_job_error_threadsafe(job_info, msg)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self.said:
+            self.said.add(sentence)
+            self.logger.warning(sentence)
 
     def get_partition_arg(self, job: JobExecutorInterface) -> str:
         """The partition; and for a job on several nodes, that each has the same share of its GPUs."""
@@ -108,35 +144,74 @@ class Executor(SlurmExecutor):
         """Cancel all jobs of this run, by its name: also those whose state is being asked for now."""
         _ask("scancel", f"--name={self.run_uuid}")
 
+    def shutdown(self) -> None:
+        """End also what waits to be submitted."""
+        self.wait = False
+        super().shutdown()
+
     def _states(self, jobs: list[str]) -> dict[str, str] | None:
         """Job id → state, of all jobs of this run; None where Slurm does not answer."""
-        said = _ask("squeue", "--noheader", "--states=all", "--format=%i|%T", f"--name={self.run_uuid}")
-        if said is None:
+        answer = _ask("squeue", "--noheader", "--states=all", "--format=%i|%T|%r", f"--name={self.run_uuid}")
+        if answer is None:
             return None
-        states = dict(line.strip().split("|") for line in said.splitlines())
+        states: dict[str, str] = {}
+        for line in answer.splitlines():
+            job, states[job], reason = line.strip().split("|", 2)
+            if job in jobs and states[job] in WAITING and reason not in USUAL_REASONS:
+                self._say_once(_waits(job, states[job], reason))
         if any(job not in states for job in jobs):
             # ended longer ago than the controller remembers; accounting does, where there is any
-            told = _ask(
-                "sacct",
-                "-X",
-                "-n",
-                "-P",
-                "-o",
-                "JobIDRaw,State",
-                "-S",
-                "now-30days",
-                f"--name={self.run_uuid}",
-            )
+            fields, name = ["-X", "-n", "-P", "-o", "JobIDRaw,State", "-S", "now-30days"], self.run_uuid
+            accounted = _ask("sacct", *fields, f"--name={name}") or ""
             # "CANCELLED by 0" is CANCELLED
-            pairs = (line.split("|") for line in (told or "").splitlines())
-            states = {job: state.split()[0] for job, state in pairs} | states
+            pairs = (line.split("|") for line in accounted.splitlines())
+            unknown = {job: state.split()[0] for job, state in pairs if job not in states}
+            states |= {job: self._known_to_accounting(job, unknown[job]) for job in jobs if job in unknown}
         return states
 
+    def _known_to_accounting(self, job: str, state: str) -> str:
+        """The state of a job that the controller does not know: RUNAWAY where accounting was not told that it ended.
 
-def _killed_for_memory(log: Path) -> bool:
-    """Whether Slurm's daemon says so in the log of a job."""
+        That is decided after ``RUNAWAY_SECONDS``. If the job runs after all, the lock of its cell keeps its successor
+        from computing beside it.
+        """
+        if state == "COMPLETED" or state in FAILED or state in TAKEN_AWAY:
+            return state
+        since = self.unknown_since.setdefault(job, time.monotonic())
+        if time.monotonic() - since >= RUNAWAY_SECONDS:
+            return "RUNAWAY"
+        self._say_once(
+            f"Slurm job {job} is unknown to the controller, but {state} in accounting: if that is so for"
+            f" {RUNAWAY_SECONDS} s, it is submitted again."
+        )
+        return state
+
+
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+
+
+def _waits(job: str, state: str, reason: str) -> str:
+    """Why a job does not start, and what a person can do."""
+    held = "held" in reason.lower() or state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
+    release = f"; 'scontrol release {job}' lets it start" if held else ""
+    return f"Slurm job {job} is waited for, which Slurm holds back ({state}, {reason}){release}."
+
+
+def _spend_retries(job: JobExecutorInterface) -> None:
+    """Let Snakemake not try a job again that would end in the same way."""
+    job.attempt = job.restart_times + 1
+
+
+def _needs_a_person(one: SubmittedJobInfo) -> bool:
+    """Whether polycal says in the log of the rule that no further try can end in another way."""
+    line = re.compile(f"^{re.escape(NO_RETRY.format(one.external_jobid))}$", re.MULTILINE)
+    return any(_matches(line, Path(log)) for log in one.job.log)
+
+
+def _matches(pattern: re.Pattern[str], log: Path) -> bool:
+    """Whether the log of a job contains a line."""
     try:
-        return MEMORY.search(log.read_text(errors="replace")) is not None
+        return pattern.search(log.read_text(errors="replace")) is not None
     except OSError:
         return False
 

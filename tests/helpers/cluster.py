@@ -69,6 +69,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd}
 AccountingStoragePass={here}/run/munge.sock
 AccountingStoreFlags=job_comment
+AccountingStorageEnforce=limits
 {nodes}
 PartitionName=cpu Nodes=c1,c2 Default=YES MaxTime=INFINITE DefMemPerCPU=500 State=UP PriorityTier=10
 PartitionName=gpu Nodes=g1,g2 MaxTime=INFINITE DefMemPerCPU=500 State=UP PriorityTier=10

@@ -102,7 +102,7 @@ def test_a_failing_cell_and_its_neighbour(study, prepared, cluster, together):
     study.start()
     said = study.wait()
     assert study.controller.returncode == 1
-    assert "but the model's window holds" in said
+    assert "but the model's window is" in said
     # the cell ends in a failed result, and its job well
     assert "1 result has failed and would fail again as it is" in said
     assert [state for [state] in runs(study, cluster).values()] == ["COMPLETED"] * (3 - together)

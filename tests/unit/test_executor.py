@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import snakemake_executor_plugin_slurm_patient as patient
+from polycal import vocabulary
 
 
 class Controller:
@@ -49,10 +50,26 @@ class Job(int):
 
     restart_times = 3
     attempt = 1
+    log = ()
 
 
 def job(number, log="log"):
     return SimpleNamespace(job=Job(number), external_jobid=str(number), aux={"slurm_logfile": log})
+
+
+@pytest.fixture
+def executor(monkeypatch):
+    """An executor without Snakemake, with what it said and submitted again."""
+    made = object.__new__(patient.Executor)
+    made.run_uuid, made.wait, made.said, made.unknown_since = "run", True, set(), {}
+    made.sentences, made.again = [], []
+    made.logger = SimpleNamespace(warning=made.sentences.append)
+    made._job_submission_executor = SimpleNamespace(submit=lambda _, job: made.again.append(job))
+    made._main_event_loop = None
+    made.failures = {}
+    made.report_job_error = lambda info, msg: made.failures.update({info.job: msg})
+    monkeypatch.setattr(patient, "STEP_SECONDS", 0)
+    return made
 
 
 def test_two_thousand_queued_jobs_are_one_question_less_and_less_often():
@@ -119,12 +136,11 @@ def test_a_controller_that_does_not_answer_loses_no_job():
     assert not controller.reported
 
 
-def test_jobs_that_the_controller_has_forgotten_are_looked_up_in_accounting(monkeypatch):
-    said = {"squeue": "1|RUNNING\n", "sacct": "1|RUNNING\n2|CANCELLED by 0\n3|COMPLETED\n"}
+def test_jobs_that_the_controller_has_forgotten_are_looked_up_in_accounting(executor, monkeypatch):
+    said = {"squeue": "1|RUNNING|None\n", "sacct": "1|RUNNING\n2|CANCELLED by 0\n3|COMPLETED\n"}
     monkeypatch.setattr(patient, "_ask", lambda name, *_: said[name])
-    executor = SimpleNamespace(run_uuid="run")
-    assert patient.Executor._states(executor, ["1"]) == {"1": "RUNNING"}
-    assert patient.Executor._states(executor, ["1", "2"])["2"] == "CANCELLED"
+    assert executor._states(["1"]) == {"1": "RUNNING"}
+    assert executor._states(["1", "2"])["2"] == "CANCELLED"
 
 
 @pytest.mark.parametrize("command", [("false",), ("no-such-program",)])
@@ -153,3 +169,84 @@ class Resources(dict):
     """Resources of a job, by key and by name."""
 
     __getattr__ = dict.get
+
+
+def test_a_job_that_only_accounting_takes_for_running_is_said_and_in_the_end_submitted_again(
+    executor, monkeypatch
+):
+    answers = {"squeue": "1|RUNNING|None\n", "sacct": "1|RUNNING\n2|RUNNING\n3|COMPLETED\n"}
+    monkeypatch.setattr(patient, "_ask", lambda name, *_: answers[name])
+    now = [1000.0]
+    monkeypatch.setattr(patient.time, "monotonic", lambda: now[0])
+    expected = {"1": "RUNNING", "2": "RUNNING", "3": "COMPLETED"}
+    assert executor._states(["1", "2", "3"]) == expected
+    now[0] += patient.RUNAWAY_SECONDS - 1
+    assert executor._states(["1", "2", "3"]) == expected
+    [said] = executor.sentences
+    assert said.startswith("Slurm job 2 is unknown to the controller, but RUNNING in accounting")
+    now[0] += 1
+    assert executor._states(["1", "2", "3"]) == {**expected, "2": "RUNAWAY"}
+    assert "RUNAWAY" in patient.TAKEN_AWAY
+
+
+def test_a_job_that_slurm_holds_back_is_said_once(executor, monkeypatch):
+    lines = [
+        "1|PENDING|Priority",
+        "2|PENDING|JobHeldUser",
+        "3|REQUEUE_HOLD|launch failed requeued held",
+        "4|PENDING|AssocGrpCpuLimit",
+        "5|PENDING|JobHeldUser",
+    ]
+    monkeypatch.setattr(patient, "_ask", lambda *_: "\n".join(lines))
+    for _ in range(3):
+        executor._states(["1", "2", "3", "4"])
+    held, requeued, limited = executor.sentences
+    assert held == (
+        "Slurm job 2 is waited for, which Slurm holds back (PENDING, JobHeldUser); 'scontrol release 2' lets it start."
+    )
+    assert "scontrol release 3" in requeued
+    assert limited == "Slurm job 4 is waited for, which Slurm holds back (PENDING, AssocGrpCpuLimit)."
+
+
+REFUSED = "SLURM sbatch failed. The error message was 'sbatch: error: {}'."
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "AssocMaxSubmitJobLimit",
+        "QOSMaxSubmitJobPerUserLimit",
+        "AssocGrpSubmitJobsLimit",
+        "Slurm temporarily unable to accept job, sleeping and retrying",
+        "Batch job submission failed: Socket timed out on send/recv operation",
+        "Batch job submission failed: Unable to contact slurm controller (connect failure)",
+    ],
+)
+def test_a_job_that_slurm_will_take_later_is_submitted_again_without_a_retry(executor, words):
+    one = job(1)
+    for _ in range(3):
+        executor._report_job_error_threadsafe(one, REFUSED.format(words))
+    assert executor.again == [1, 1, 1]
+    assert executor.failures == {}
+    assert one.job.attempt == 1
+    [said] = executor.sentences
+    assert said.startswith("Slurm takes no job now (")
+
+
+def test_a_job_that_slurm_will_never_take_is_not_tried_again(executor):
+    one = job(1)
+    executor._report_job_error_threadsafe(one, REFUSED.format("invalid account or partition specified"))
+    assert executor.again == []
+    assert "invalid account" in executor.failures[1]
+    assert one.job.attempt - 1 == one.job.restart_times
+
+
+def test_an_error_that_only_a_person_can_mend_is_not_tried_again(tmp_path):
+    controller, one, other = Controller({"1": "FAILED", "2": "FAILED"}), job(1), job(2)
+    log = tmp_path / "score.log"
+    log.write_text(f"polycal: wrong.\n{vocabulary.NO_RETRY.format(1)}\n")
+    one.job.log = other.job.log = [str(log)]
+    controller.look([one, other])
+    assert one.job.attempt - 1 == one.job.restart_times
+    # the line is of an earlier job of this rule
+    assert other.job.attempt == 1

@@ -15,6 +15,7 @@ from polycal.audit import holes
 from polycal.data import sources
 from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
+from polycal.store.stages import STAGES
 from polycal.study import config_files, grid, identities, paths
 from polycal.study.config_catalogues import Model
 from polycal.study.config_files import ConfigError
@@ -37,9 +38,20 @@ def resolved(raw):
         raise SystemExit(f"polycal: {error}") from None
 
 
+def planned_versions():
+    """The code version of each stage with which this run plans its jobs, with acceptances applied.
+
+    The Snakemake that runs in a job gets them from the main process, because the code may have been edited since.
+    """
+    if workflow.is_main_process or PLANNED not in os.environ:
+        versions = {stage: acceptances.accepted_version(stage)[0] for stage in STAGES}
+        os.environ[PLANNED] = json.dumps(versions)
+    return json.loads(os.environ[PLANNED])
+
+
 def version(stage):
-    """The code version of a stage, with acceptances applied."""
-    return acceptances.accepted_version(stage)[0]
+    """The code version of a stage with which this run plans its jobs."""
+    return VERSIONS[stage]
 
 
 def refuse_the_papers_grid_on_one_machine():
@@ -198,6 +210,9 @@ def score_cells(wildcards, benchmark, languages):
     return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
+# An environment variable, which jobs inherit.
+PLANNED = "POLYCAL_PLANNED_VERSIONS"
+VERSIONS = planned_versions()
 STUDY_CONFIG = resolved(config)
 STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
 PARTIAL_STUDY = paths.PARTIAL_STUDY.format(study=STUDY_CONFIG.study)

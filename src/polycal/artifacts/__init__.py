@@ -1,1 +1,1 @@
-"""The files that stages exchange."""
+"""The files that stages exchange: records, tables, checkpoints and manifests."""

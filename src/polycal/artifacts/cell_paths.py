@@ -1,9 +1,9 @@
-"""The cell that a path names: what is known of a record that cannot be read."""
+"""The cell in a path. It identifies a record even if the record cannot be read."""
 
 from pathlib import Path
 
 
 def cell_in(path: Path) -> dict[str, str]:
-    """The parts ``key=value`` of a path."""
+    """The keys and values of all parts of a path that have the form ``key=value``."""
     pairs = (part.partition("=") for part in path.parts)
     return {key: value for key, sign, value in pairs if sign}

@@ -1,4 +1,8 @@
-"""Manifests: how a result was made. JSON files beside weights and pages, metadata inside Parquet files."""
+"""Manifests: how a result was made.
+
+The manifest of a checkpoint or report is a JSON file beside it. The manifest of a Parquet file is in its
+metadata.
+"""
 
 import json
 from pathlib import Path
@@ -11,11 +15,11 @@ from polycal.errors import PolycalError
 
 
 class Stamp(Protocol):
-    """Gives what every result records: settings, code version, inputs, machine and cost.
+    """Returns the run record of a result: settings, code version, inputs, machine and cost.
 
-    A stage calls its stamp once per result, just before writing, and merges the answer into the result's
-    metadata. Stamps come from ``polycal.store``. Stages do not import it, so that an edit of the bookkeeping
-    changes no code version.
+    A stage calls its stamp once per result, just before it writes the result, and merges the run record into
+    the result's metadata. ``polycal.store`` makes stamps. Stages do not import it, so that an edit of the
+    bookkeeping does not change their code version.
     """
 
     fingerprint: str
@@ -24,20 +28,20 @@ class Stamp(Protocol):
     def __call__(self, **usage: float) -> dict[str, Any]:
         """The run record with its cost.
 
-        ``usage`` replaces measured parts of the cost (gpus, cpu_seconds, peak_memory_bytes) where other
-        processes than this one did the work.
+        ``usage`` replaces measured parts of the cost (gpus, cpu_seconds, peak_memory_bytes) if other
+        processes did the work.
         """
         ...
 
 
 class ManifestError(PolycalError):
-    """A file whose manifest cannot be read; the message names the file and the reason."""
+    """The manifest of a file cannot be read."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The manifest of a record, table or JSON file; empty if polycal did not write the file.
+    """The manifest of a record, table or JSON file. It is empty if polycal did not write the file.
 
-    Raises ManifestError for a file that is missing or broken.
+    Raises ManifestError if the file is missing or broken.
     """
     try:
         if path.suffix == ".parquet":

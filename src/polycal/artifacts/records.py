@@ -1,8 +1,8 @@
-"""The records that pass between stages: conversations, questions, scores, embeddings and next tokens.
+"""The records that stages exchange: conversations, questions, scores, embeddings and next-token scores.
 
-Each is a Parquet file with a fixed schema. Reading checks what later stages rely on, and names the first row
-that breaks it; writing is atomic. The metadata of a file holds one JSON object under the key ``polycal``: the
-manifest of the stage that wrote it, and ``content``, the checksum of the rows.
+Each record is a Parquet file with a fixed schema. Writing is atomic. Reading checks what later stages rely
+on. The metadata of the file contains one JSON object under the key ``polycal``: the manifest of the stage
+that wrote it, and ``content``, the checksum of the rows.
 """
 
 import contextlib
@@ -27,7 +27,10 @@ CONVERSATION = pa.schema(
         ("split", pa.string()),
     ]
 )
-"""Roles are system, user, assistant; ``language`` is null if unknown; splits are train, heldout."""
+"""A row is one conversation.
+
+Its roles are system, user and assistant, its split is train or heldout, and its language is null if unknown.
+"""
 QUESTION = pa.schema(
     [
         ("question_id", pa.string()),
@@ -38,7 +41,10 @@ QUESTION = pa.schema(
         ("split", pa.string()),
     ]
 )
-"""``gold`` is the index of the right option; splits are test, examples (for few-shot prompts)."""
+"""A row is one question. ``gold`` is the index of the right option.
+
+The split is test, or examples for the questions of few-shot prompts.
+"""
 SCORE = pa.schema(
     [
         ("question_id", pa.string()),
@@ -50,9 +56,12 @@ SCORE = pa.schema(
         ("prompt_sha256", pa.string()),
     ]
 )
-"""Per question, lists over its options: log-likelihood in nats, and the length of the option in tokens and
-bytes."""
+"""A row is one question.
+
+The lists contain one value per option: its log-likelihood in nats, and its length in tokens and in bytes.
+"""
 EMBEDDING = pa.schema([("question_id", pa.string()), ("embedding", pa.list_(pa.float32()))])
+"""A row is the embedding of one question's prompt."""
 TOKEN_SCORE = pa.schema(
     [
         ("conversation", pa.int32()),
@@ -65,16 +74,19 @@ TOKEN_SCORE = pa.schema(
         ("sum_squared_prob", pa.float32()),
     ]
 )
-"""Per target token: log-probability of the token and of the most likely one, and entropy, in nats; Σ p² over
-tokens."""
+"""A row is one target token of a conversation.
+
+``logprob`` and ``top_logprob`` are the log-probabilities of the token and of the most likely token, in nats.
+``entropy`` is that of the predicted distribution, in nats. ``sum_squared_prob`` is Σ p² over the vocabulary.
+"""
 UNCONDITIONAL = "option_logprob_unconditional"
-"""Log-likelihoods of the options after a neutral context, for PMI scoring."""
+"""Log-likelihoods of the options after a neutral context, in nats, for PMI scoring."""
 OPTIONAL = {UNCONDITIONAL: pa.list_(pa.float32())}
 """Columns that may follow those of a schema."""
 
 
 class RecordError(PolycalError):
-    """A record or data file with wrong content; the message names file, row and what would be right."""
+    """A record or data file has wrong content."""
 
 
 def write(
@@ -83,10 +95,10 @@ def write(
     schema: pa.Schema,
     metadata: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write ``rows`` to ``path`` atomically and return the checksum of their content.
+    """Write ``rows`` to ``path`` atomically, and return the checksum of the rows.
 
     ``schema`` is CONVERSATION, QUESTION, SCORE (columns of OPTIONAL may follow), EMBEDDING or TOKEN_SCORE.
-    The same rows and metadata give the same bytes.
+    Equal rows and metadata give equal bytes.
     """
     path = Path(path)
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
@@ -95,12 +107,12 @@ def write(
     manifest = json.dumps({**(metadata or {}), "content": content}, sort_keys=True)
     table = table.replace_schema_metadata({b"polycal": manifest.encode()})
     with files.replacing(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
     return content
 
 
 def checksum(table: pa.Table) -> str:
-    """sha256 over the rows as JSON lines; row groups, compression and library version do not matter."""
+    """sha256 over the rows as JSON lines. Row groups, compression and library versions do not change it."""
     digest = hashlib.sha256()
     for batch in table.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
@@ -110,16 +122,16 @@ def checksum(table: pa.Table) -> str:
 
 
 def content(path: str | os.PathLike[str]) -> str:
-    """The checksum of a file's rows, computed anew, to be compared with the one in its metadata.
+    """The checksum of a file's rows, computed from the rows and not read from the metadata.
 
     Raises RecordError if the file is missing or truncated.
     """
     with _read_errors(path):
-        return checksum(pq.ParquetFile(path).read())
+        return checksum(_pages(path))
 
 
 def is_record(path: str | os.PathLike[str]) -> bool:
-    """Whether the file is there and written by polycal, as its Parquet metadata shows."""
+    """Whether the file exists and its Parquet metadata shows that polycal wrote it."""
     try:
         return b"polycal" in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
@@ -127,7 +139,7 @@ def is_record(path: str | os.PathLike[str]) -> bool:
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of a record, with ``content``; reads the footer of the file only.
+    """The manifest of a record, with ``content``. Only the footer of the file is read.
 
     Raises RecordError if the file is missing, truncated or not written by polycal.
     """
@@ -138,34 +150,56 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: not written by polycal (no 'polycal' key in its metadata); a record of polycal is needed."
         )
     try:
-        described = json.loads(manifest)
+        entries = json.loads(manifest)
     except (ValueError, RecursionError) as error:
         raise RecordError(
-            f"{path}: its metadata under 'polycal' is not valid JSON; make it again."
+            f"{path}: its metadata under 'polycal' is not valid JSON; make the record again."
         ) from error
-    if not isinstance(described, dict) or "content" not in described:
-        raise RecordError(f"{path}: its metadata under 'polycal' is no manifest of polycal; make it again.")
-    return described
+    if not isinstance(entries, dict) or "content" not in entries:
+        raise RecordError(
+            f"{path}: its metadata under 'polycal' is not a manifest of polycal; make the record again."
+        )
+    return entries
 
 
 @contextlib.contextmanager
 def _read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the errors of reading a Parquet file into RecordError."""
     try:
         yield
     except FileNotFoundError as error:
         raise RecordError(f"{path}: no such file.") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        if "checksum" in str(error):
+            raise RecordError(
+                f"{path}: altered since it was written, a page does not have its checksum; remove it and start"
+                " again, it is made anew."
+            ) from error
         raise RecordError(
             f"{path}: truncated or not a Parquet file; a record of polycal is needed, which the stage"
             " before this one writes."
         ) from error
 
 
-def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
-    """The columns of ``schema`` and, if present, those of OPTIONAL. Raises RecordError if one is missing."""
+def whole(path: str | os.PathLike[str]) -> pa.Table:
+    """All columns of a file, whatever they are. Raises RecordError if it is missing, truncated or altered."""
     with _read_errors(path):
-        # ParquetFile reads this file only. read_table would add columns from folder names such as beta=0.1.
-        table = pq.ParquetFile(path).read()
+        return _pages(path)
+
+
+def _pages(path: str | os.PathLike[str]) -> pa.Table:
+    """All columns of a file, each page compared with its checksum."""
+    return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
+def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
+    """The columns of ``schema`` and, if present, those of OPTIONAL, in the types of the schema.
+
+    Raises RecordError if a column is missing or cannot be converted.
+    """
+    with _read_errors(path):
+        # ParquetFile reads this file only; read_table would add columns from folder names such as beta=0.1.
+        table = _pages(path)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RecordError(
@@ -173,24 +207,26 @@ def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Tabl
             f" (found {', '.join(table.column_names)})."
         )
     extra = [name for name in table.column_names if name in OPTIONAL]
-    wanted = pa.schema(list(schema) + [pa.field(name, OPTIONAL[name]) for name in extra])
+    full_schema = pa.schema(list(schema) + [pa.field(name, OPTIONAL[name]) for name in extra])
     try:
-        return table.select(wanted.names).cast(wanted)
+        return table.select(full_schema.names).cast(full_schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise RecordError(f"{path}: a column has the wrong type: {error}") from error
 
 
 def read_conversations(path: str | os.PathLike[str], split: str | None = None) -> pa.Table:
-    """Conversations of one file: all of them, or those of one split (train, heldout). Raises RecordError."""
+    """The conversations of a file, all or those of ``split`` (train or heldout), in the schema CONVERSATION.
+
+    Raises RecordError if the file is missing, truncated or of another schema.
+    """
     table = _read(path, CONVERSATION, "conversation")
     return table if split is None else table.filter(pa.compute.equal(table["split"], split))
 
 
 def read_questions(path: str | os.PathLike[str], split: str | None = None) -> list[dict[str, Any]]:
-    """Questions of one file, checked by ``check_questions``: those of ``split`` (test, examples), or all of
-    them.
+    """The questions of a file, all or those of ``split`` (test or examples), with the columns of QUESTION.
 
-    Raises RecordError naming the row.
+    Raises RecordError if the file is missing, truncated or of another schema, and as ``check_questions``.
     """
     rows = _read(path, QUESTION, "question").to_pylist()
     check_questions(rows, path)
@@ -198,9 +234,11 @@ def read_questions(path: str | os.PathLike[str], split: str | None = None) -> li
 
 
 def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Check that questions have at least two options, none empty, gold among them, and unique ids per split.
+    """Check the options, gold option, split and id of each question.
 
-    Raises RecordError for the first row that breaks a rule; ``path`` is for the message.
+    A question needs at least two options, none of them empty, and ``gold`` must be the index of one. The
+    split must be test or examples, and ids must be unique within a split. Raises RecordError for the first
+    row that breaks a rule; the message contains ``path``.
     """
     seen: set[tuple[str, str]] = set()
     for number, row in enumerate(rows):
@@ -210,7 +248,7 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
             raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
         for index, option in enumerate(options):
             if option is None or not option.strip():
-                raise RecordError(f"{where}: option {index} is empty; options must be without gaps.")
+                raise RecordError(f"{where}: option {index} is empty; every option needs a text.")
         if row["gold"] is None or not 0 <= row["gold"] < len(options):
             raise RecordError(f"{where}: gold is {row['gold']}, but must be 0 to {len(options) - 1}.")
         if row["split"] not in ("test", "examples"):
@@ -221,10 +259,12 @@ def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[s
 
 
 def read_scores(path: str | os.PathLike[str]) -> pa.Table:
-    """Scores of one file, checked: no value empty, lists of equal length, gold among the options, log-likelihoods
-    finite. ``group`` and ``prompt_sha256`` may be empty, and ``option_tokens`` where another tool did not say it.
+    """The scores of a file, with the columns of SCORE and possibly of OPTIONAL.
 
-    Raises RecordError.
+    Only ``group``, ``prompt_sha256`` and ``option_tokens`` may be null. ``option_tokens`` is null if another
+    tool made the scores and did not report it. Raises RecordError if the file is missing, truncated or of
+    another schema, if another value is null or a number is not finite, if the lists of a row differ in
+    length, and if ``gold`` is not the index of an option.
     """
     table = _read(path, SCORE, "score")
     lists = ["option_logprob", "option_tokens", "option_bytes"]
@@ -240,43 +280,60 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
         if values.null_count:
             raise RecordError(f"{path}: a value of {name} is empty; every option needs one.")
         if not _all_finite(values):
-            raise RecordError(f"{path}: a value of {name} is not finite.")
-        wrong = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
-        if True in wrong:
-            raise RecordError(f"{path}: row {wrong.index(True)}: {name} and option_logprob differ in length.")
+            raise RecordError(
+                f"{path}: a value of {name} is not finite; every value must be a finite number."
+            )
+        differs = pa.compute.not_equal(lengths, pa.compute.list_value_length(table[name])).to_pylist()
+        if True in differs:
+            raise RecordError(
+                f"{path}: row {differs.index(True)}: {name} and option_logprob differ in length; both need one value"
+                " per option."
+            )
     in_range = pa.compute.and_(
         pa.compute.greater_equal(table["gold"], 0), pa.compute.less(table["gold"], lengths)
     ).to_pylist()
     if False in in_range:
-        raise RecordError(f"{path}: row {in_range.index(False)}: gold is outside the options.")
+        raise RecordError(
+            f"{path}: row {in_range.index(False)}: gold is outside the options; it must be the index of an option."
+        )
     return table
 
 
 def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
-    """Embeddings of one file, checked: at least one, all finite and equally long. Raises RecordError."""
+    """The embeddings of a file, in the schema EMBEDDING.
+
+    Raises RecordError if the file is missing, truncated or of another schema, if it contains no embedding,
+    and if the embeddings differ in length or are not finite.
+    """
     table = _read(path, EMBEDDING, "embedding")
     if not table.num_rows:
-        raise RecordError(f"{path}: holds no embedding.")
+        raise RecordError(f"{path}: contains no embedding; at least one is needed.")
     if len(pa.compute.unique(pa.compute.list_value_length(table["embedding"]))) > 1:
         raise RecordError(f"{path}: embeddings differ in length; all must come from one model.")
-    _finite(path, pa.compute.list_flatten(table["embedding"]), "embedding")
+    _check_finite(path, pa.compute.list_flatten(table["embedding"]), "embedding")
     return table
 
 
 def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
-    """Next-token scores of one file, checked: at least one, all finite. Raises RecordError."""
+    """The next-token scores of a file, in the schema TOKEN_SCORE.
+
+    Raises RecordError if the file is missing, truncated or of another schema, if it contains no token, and if
+    a score is missing or not finite.
+    """
     table = _read(path, TOKEN_SCORE, "next-token")
     if not table.num_rows:
-        raise RecordError(f"{path}: holds no token.")
+        raise RecordError(f"{path}: contains no token; at least one is needed.")
     for name in ("logprob", "top_logprob", "entropy", "sum_squared_prob"):
-        _finite(path, table[name], name)
+        _check_finite(path, table[name], name)
     return table
 
 
 def _all_finite(values: pa.ChunkedArray) -> bool:
+    """Whether no value is NaN or infinite. Nulls do not count."""
     return bool(pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py())
 
 
-def _finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
+def _check_finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
+    """Raise RecordError if a value is null, NaN or infinite."""
     if values.null_count or not _all_finite(values):
         raise RecordError(f"{path}: a value of {name} is missing or not finite; the model overflowed.")

@@ -1,7 +1,8 @@
-"""The weight files of a model folder: all there, whole, and inside the folder. Only their headers are read.
+"""Check that the weight files of a model folder are complete, without loading them.
 
-The format is described at https://huggingface.co/docs/safetensors: eight bytes with the length of a JSON
-header, the header with type, shape and position of each tensor, then the tensors.
+Only the headers of the files are read. The format is described at https://huggingface.co/docs/safetensors:
+eight bytes with the length of a JSON header, then the header with the type, shape and position of each
+tensor, then the tensors.
 """
 
 import json
@@ -17,33 +18,35 @@ from polycal.errors import CellError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 POINTER = b"version https://git-lfs.github.com/spec/"
-"""The first bytes of a file that Git LFS left instead of the content."""
+"""The first bytes of the small text file that Git LFS puts in place of a file that was not downloaded."""
 LENGTH_BYTES = 8
-"""Bytes before the header, which give its length."""
+"""Number of bytes before the header, which contain its length."""
 MAX_HEADER = 100_000_000
-"""Longest header in bytes that the format allows."""
+"""Length in bytes of the longest header that the format allows."""
 FULL_TYPES = ("F64", "F32", "F16", "BF16")
-"""Types of weights that are numbers by themselves; others need a scale or are no weights."""
+"""Types of unquantised weights. A weight of another type needs a scale."""
 ADAPTER = "adapter_config.json"
 LONGEST_NAME = 255
-"""Bytes of the name of a file."""
+"""Length in bytes of the longest file name on common file systems."""
 QUANTISATION_KEYS = ("quantization_config", "compression_config")
 
 
 class WeightsError(CheckpointError, CellError):
-    """Weights that cannot be used, however often they are read; the message names the file."""
+    """The weights of a model cannot be used, however often they are read."""
 
 
 def check(folder: Path) -> None:
-    """Check what can be known of a model without loading it.
+    """Check a model folder without loading the model.
 
-    Raises WeightsError for an adapter, a part that is a pointer of Git LFS, a ``config.json`` that is no JSON
-    object, quantised weights, an index that is no index or names files outside the folder, a missing shard, a file
-    that is cut or no safetensors file, and a tensor that the index names but its file does not hold.
+    Raises WeightsError for an adapter, a file that is only a pointer of Git LFS, a ``config.json`` that is
+    missing or not a JSON object, and quantised weights. Also raises it for weights that are missing,
+    truncated or not in the safetensors format, for an index that is invalid or names files outside the
+    folder, and for a tensor that is not in the file that the index names. Raises CheckpointError for a broken
+    link.
     """
     if (folder / ADAPTER).is_file():
         raise WeightsError(
-            f"{folder / ADAPTER}: an adapter, which is never applied; merge it into the weights of its base"
+            f"{folder / ADAPTER}: an adapter, which polycal does not apply; merge it into the weights of its base"
             " model (merge_and_unload of peft) and remove this file."
         )
     for path in checkpoints.parts(folder):
@@ -58,7 +61,7 @@ def check(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of ``config.json``. Raises WeightsError if it is missing or no JSON object."""
+    """The content of ``config.json``. Raises WeightsError if it is missing or not a JSON object."""
     path = folder / "config.json"
     if not path.is_file():
         raise WeightsError(f"{folder}: config.json is missing; it must be beside the weights.")
@@ -68,7 +71,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def tensor_names(path: Path) -> set[str]:
     """The names of the tensors in a safetensors file.
 
-    Raises WeightsError if it is cut, too long, or no safetensors file, or if a weight is quantised.
+    Raises WeightsError if the file is truncated, too long or not a safetensors file, or if a weight is
+    quantised.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -76,8 +80,8 @@ def tensor_names(path: Path) -> set[str]:
         length = struct.unpack("<Q", start)[0] if len(start) == LENGTH_BYTES else 0
         if not length or length > min(size - LENGTH_BYTES, MAX_HEADER):
             raise WeightsError(
-                f"{path}: cut or not a safetensors file: a header of {length} bytes does not fit in its {size}"
-                " bytes; copy or download it again."
+                f"{path}: truncated or not a safetensors file: a header of {length} bytes does not fit in its"
+                f" {size} bytes; copy or download it again."
             )
         header = file.read(length)
     try:
@@ -92,10 +96,10 @@ def tensor_names(path: Path) -> set[str]:
     needed = LENGTH_BYTES + length + max(ends, default=0)
     if size != needed:
         raise WeightsError(
-            f"{path}: {'cut' if size < needed else 'too long'}: {size} bytes, but its tensors end at byte {needed};"
-            " copy or download it again."
+            f"{path}: {'truncated' if size < needed else 'too long'}: {size} bytes, but its tensors end at byte"
+            f" {needed}; copy or download it again."
         )
-    # masks and positions, which some models save too, are whole numbers and are not named so
+    # Some models also save masks and positions as integers. Their names do not end in "weight".
     for name, kind in types.items():
         if name.endswith("weight") and kind not in FULL_TYPES:
             raise WeightsError(
@@ -109,31 +113,42 @@ def _check_shards(folder: Path) -> None:
     """Check the index of a folder and the files that it names."""
     path = folder / INDEX
     index = _read_object(path)
-    files = index.get("weight_map")
-    if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
+    weight_map = index.get("weight_map")
+    if (
+        not isinstance(weight_map, dict)
+        or not weight_map
+        or not all(isinstance(name, str) for name in weight_map.values())
+    ):
         raise WeightsError(f"{path}: weight_map must be a mapping of tensors to file names.")
     if not isinstance(index.get("metadata"), dict):
-        raise WeightsError(f"{path}: metadata must be there as a mapping; transformers needs it.")
-    for name in sorted(set(files.values())):
+        raise WeightsError(f"{path}: metadata must be a mapping; transformers needs it.")
+    shards = sorted(set(weight_map.values()))
+    for name in shards:
         is_name = Path(name).name == name and len(name.encode("utf-8", "replace")) <= LONGEST_NAME
         if not is_name or name == ".." or not name.endswith(".safetensors"):
             raise WeightsError(f"{path}: {name!r} must be the name of a *.safetensors file beside the index.")
         if not (folder / name).is_file():
-            raise WeightsError(f"{folder / name}: missing; {INDEX} names this file, copy or download it too.")
-    file_of: dict[str, str] = {}
-    for name in sorted(set(files.values())):
-        for tensor in tensor_names(folder / name):
-            if tensor in file_of:
-                raise WeightsError(f"{folder}: {file_of[tensor]} and {name} both hold the tensor {tensor!r}.")
-            file_of[tensor] = name
-    for tensor, name in files.items():
-        if file_of.get(tensor) != name:
             raise WeightsError(
-                f"{folder / name}: the tensor {tensor!r} is missing, which {INDEX} expects here."
+                f"{folder / name}: missing; {INDEX} names this file, so copy or download it too."
+            )
+    shard_of: dict[str, str] = {}
+    for name in shards:
+        for tensor in tensor_names(folder / name):
+            if tensor in shard_of:
+                raise WeightsError(
+                    f"{folder}: {shard_of[tensor]} and {name} both contain the tensor {tensor!r}; only one file may."
+                )
+            shard_of[tensor] = name
+    for tensor, name in weight_map.items():
+        if shard_of.get(tensor) != name:
+            raise WeightsError(
+                f"{folder / name}: the tensor {tensor!r} is missing, but {INDEX} names this file for it;"
+                " copy or download both again."
             )
 
 
 def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises WeightsError if it is not one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -144,6 +159,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _refuse_pointer(path: Path) -> None:
+    """Raise WeightsError if the file is only a pointer of Git LFS."""
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise WeightsError(
@@ -152,17 +168,18 @@ def _refuse_pointer(path: Path) -> None:
 
 
 def _refuse_quantised(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise WeightsError if a configuration describes a quantisation."""
     for key, value in _items(config):
         if key in QUANTISATION_KEYS and value:
             method = value.get("quant_method", "unknown method") if isinstance(value, dict) else value
             raise WeightsError(
-                f"{folder / 'config.json'}: {key} says that the weights are quantised ({method});"
+                f"{folder / 'config.json'}: {key} describes quantised weights ({method});"
                 " choose the model's weights in float32, bfloat16 or float16."
             )
 
 
 def _items(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys and values of a configuration and of the configurations inside it."""
+    """Keys and values of a configuration and of all configurations inside it."""
     for key, value in config.items():
         yield key, value
         if isinstance(value, dict):

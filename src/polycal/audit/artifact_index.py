@@ -80,8 +80,16 @@ class ArtifactIndex:
 
     def _copied_manifests(self, results: Path | None) -> Iterator[Artifact]:
         for path in sorted(results.glob(f"studies/*/provenance/{SOURCES}")) if results else ():
-            for name, manifest in json.loads(path.read_text()).items():
-                yield Artifact(name, manifest, self.base / name, here=False)
+            try:
+                listed = dict(json.loads(path.read_text()))
+            except (OSError, ValueError, TypeError):
+                print(
+                    f"{path}: not the manifests of a study's sources, which are not shown; make the report again."
+                )
+                continue
+            for name, manifest in listed.items():
+                if isinstance(manifest, dict) and "stage" in manifest:
+                    yield Artifact(name, manifest, self.base / name, here=False)
 
     def owner(self, file: Path) -> Artifact:
         """The result that ``file`` is or belongs to. Raises LineageError if no manifest mentions the file."""
@@ -154,7 +162,7 @@ def artifacts_below(folder: Path, base: Path) -> Iterator[Artifact]:
                 manifest = (
                     records.metadata(path) if path.suffix == ".parquet" else json.loads(path.read_text())
                 )
-            except (records.RecordError, json.JSONDecodeError):
+            except (records.RecordError, OSError, ValueError):
                 continue  # not written by polycal, or incomplete: nothing can have read this content
             if isinstance(manifest, dict) and "stage" in manifest and "fingerprint" in manifest:
                 yield Artifact(path.relative_to(base).as_posix(), manifest, path)

@@ -54,15 +54,16 @@ def code_changes(stage: str, made: str, now: str) -> list[str]:
     path = Path(paths.CODE_PARTS) / f"{stage}-{made}.json"
     try:
         old = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+        was_parts = {kind: dict(old.get(kind, {})) for kind in ("modules", "files", "runtime")}
+    except (OSError, ValueError, TypeError, AttributeError):
         return [f"code of {stage}: version {made} → {now} (what version {made} consists of is not recorded)"]
     new, lines = code_versions.parts(stage), []
     for kind, word in (("modules", "module"), ("files", "file")):
-        was, is_now = old.get(kind, {}), new[kind]
+        was, is_now = was_parts[kind], new[kind]
         lines += [f"{word} {n} changed" for n in sorted(was.keys() & is_now.keys()) if was[n] != is_now[n]]
         lines += [f"{word} {n} is new" for n in sorted(is_now.keys() - was.keys())]
         lines += [f"{word} {n} is no longer used" for n in sorted(was.keys() - is_now.keys())]
-    was, is_now = old.get("runtime", {}), new["runtime"]
+    was, is_now = was_parts["runtime"], new["runtime"]
     for name in sorted(was.keys() | is_now.keys()):
         if was.get(name) != is_now.get(name):
             lines.append(f"locked version of {name}: {was.get(name, 'none')} → {is_now.get(name, 'none')}")

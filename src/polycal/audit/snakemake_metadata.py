@@ -22,5 +22,5 @@ def inputs(path: str) -> set[str] | None:
     try:
         known = json.loads(METADATA.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).read_text())
         return None if known.get("incomplete") else set(known["input"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,9 +1,11 @@
 """The application ``polycal``: its commands, and the message that it prints if one fails."""
 
 import gc
+import os
 
 import typer
 
+from polycal import errors
 from polycal.artifacts import files
 from polycal.cli import (
     audit_commands,
@@ -16,6 +18,7 @@ from polycal.cli import (
     study_commands,
 )
 from polycal.errors import PolycalError
+from polycal.vocabulary import NO_RETRY
 
 app = typer.Typer(
     cls=configfile.Commands,
@@ -33,17 +36,8 @@ self_check_command.add_to(app)
 stage_commands.add_to(app, without=standalone.COMMANDS)
 
 
-DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
-"""Words in the errors of safetensors and PyTorch, which write files themselves, if the disk is full."""
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Whether a file could not be written because the disk or the user's quota is full."""
-    if isinstance(error, OSError):
-        return files.is_disk_full(error)
-    return type(error).__name__ in ("RuntimeError", "SafetensorError") and any(
-        words in str(error) for words in DISK_FULL
-    )
+OWNER = "work as the user who owns the folder, or let its group write there."
+"""The remedy for a file that the user may not read or write."""
 
 
 def _is_user_error(error: Exception) -> bool:
@@ -68,13 +62,15 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if _is_disk_full(error):
-            raise SystemExit(
-                "polycal: the disk is full; make room and start again, finished results are kept."
-            ) from None
+        if files.is_disk_full(error):
+            raise SystemExit(f"polycal: {files.disk_full_in_words(error)}") from None
+        if isinstance(error, PermissionError) and error.filename:
+            raise SystemExit(f"polycal: {error.filename}: {error.strerror}; {OWNER}") from None
         if not _is_user_error(error):
             raise
-        raise SystemExit(f"polycal: {error}") from None
+        job = os.environ.get("SLURM_JOB_ID")
+        settled = f"\n{NO_RETRY.format(job)}" if job and errors.needs_a_person(error) else ""
+        raise SystemExit(f"polycal: {error}{settled}") from None
     finally:
         # Close open Parquet streams: one that is left at exit aborts the interpreter (apache/arrow 45214).
         gc.collect()

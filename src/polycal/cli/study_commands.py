@@ -36,11 +36,14 @@ def publish(
     study: Annotated[Path, typer.Option(help="Folder of a finished study.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(paths.REFERENCE),
     readme: Annotated[
-        Path, typer.Option(help="File with the marks between which the table is written.")
+        Path, typer.Option(help="File with the marks between which the short table is written.")
     ] = Path("README.md"),
+    results: Annotated[
+        Path, typer.Option(help="File with the marks between which the findings are written.")
+    ] = Path("docs/results.md"),
 ) -> None:
-    """Copy a study's overview figures and table, with their provenance, to where the README shows them."""
+    """Copy a study's figures and tables, with their provenance, to where readers see them first."""
     from polycal.report import publish as publishing
 
-    for path in publishing.publish(study, out, readme):
+    for path in publishing.publish(study, out, readme, results):
         print(path)

@@ -1,1 +1,1 @@
-"""Read models, instruction data and benchmarks from where they are."""
+"""Get models, instruction data and benchmarks from the hub or from files, in polycal's formats."""

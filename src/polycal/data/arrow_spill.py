@@ -1,4 +1,4 @@
-"""Conversations in a temporary Arrow file, so that a million of them need no more memory than a thousand."""
+"""Conversations in a temporary Arrow file, so that the memory does not grow with their number."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from polycal.artifacts import records
 
 BATCH_ROWS = 1000
-"""Rows per record batch of the file."""
+"""Number of rows in a record batch of the file."""
 GATHERED_ROWS = 4000
-"""Rows in memory at a time when they are read in another order."""
+"""Number of rows that ``gather`` keeps in memory at a time."""
 
 Conversation = dict[str, Any]
 
 
 def write(conversations: Iterator[Conversation], path: Path) -> int:
-    """Write conversations to an Arrow file, a batch at a time; returns how many."""
+    """Write conversations to an Arrow file in batches, and return their number."""
     total = 0
     batch: list[Conversation] = []
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, records.CONVERSATION) as writer:
@@ -34,7 +34,7 @@ def write(conversations: Iterator[Conversation], path: Path) -> int:
 
 
 def read(path: Path) -> Iterator[Conversation]:
-    """The conversations of an Arrow file in its own order."""
+    """The conversations of an Arrow file, in the order of the file."""
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         for number in range(reader.num_record_batches):
@@ -42,17 +42,17 @@ def read(path: Path) -> Iterator[Conversation]:
 
 
 def gather(path: Path, order: NDArray[np.int64], heldout: int) -> Iterator[Conversation]:
-    """The conversations ``order`` [N] of an Arrow file, in that order; the first ``heldout`` of them get that
-    split.
+    """The conversations with the row numbers ``order`` [N] of an Arrow file, in that order.
 
-    ``Table.take`` would copy the whole column first, so rows are taken batch by batch and then put in order.
+    The first ``heldout`` of them get the split heldout, the others get train. ``Table.take`` would copy whole
+    columns, so the rows are taken from each batch and then sorted.
     """
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         for start in range(0, len(order), GATHERED_ROWS):
-            wanted = order[start : start + GATHERED_ROWS]
-            by_row = np.argsort(wanted, kind="stable")
-            ascending = wanted[by_row]
+            rows = order[start : start + GATHERED_ROWS]
+            by_row = np.argsort(rows, kind="stable")
+            ascending = rows[by_row]
             parts = []
             for number in np.unique(ascending // BATCH_ROWS):
                 within = ascending[ascending // BATCH_ROWS == number] - number * BATCH_ROWS

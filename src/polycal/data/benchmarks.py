@@ -1,4 +1,4 @@
-"""Benchmarks as questions: from repositories of the hub's shape, and from a user's own files."""
+"""Benchmarks as records of questions, from repositories in the hub's layout or from a user's own files."""
 
 import hashlib
 from collections import Counter
@@ -25,13 +25,13 @@ Dropped = dict[str, list[dict[str, str]]]
 
 
 def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
-    """Write the questions of one language, test and examples, to ``out``.
+    """Write the questions of one language, with the splits test and examples, to ``out``.
 
-    Settings: ``format``, ``limit`` (number of test questions; None: all). The metadata holds the number of
-    questions by split, the malformed ones that were dropped (id and reason), the numbers of options, the
-    placeholders among options that were left out by split, and the files that were read. Raises SourceError if
-    the benchmark cannot be obtained, and RecordError, naming file and row, if it does not have the shape of its
-    format.
+    The settings are ``format`` and ``limit``, the number of test questions (None: all). The metadata contains
+    the number of questions by split, the malformed questions that were dropped (id and reason), how many
+    questions have how many options, the number of placeholders that were removed by split, and the files that
+    were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, with file and row, if
+    it does not have the columns and values of its format.
     """
     language, settings = cell["language"], cell["settings"]
     left_out: LeftOut = {}
@@ -65,11 +65,11 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
 def _from_own_file(
     split: readers.DatasetSplit, language: str, is_shared: bool, left_out: LeftOut
 ) -> list[Question]:
-    """The questions of one language in a user's file; ``is_shared``: the file holds several languages."""
+    """The questions of one language in a user's file. ``is_shared``: the file contains several languages."""
     if is_shared:
         # Without the column, every language would silently get the same questions.
-        every_row = split.numbered([*question_formats.OWN_COLUMNS, "language"])
-        rows = question_languages.of_language(every_row, language, split.name)
+        all_rows = split.numbered([*question_formats.OWN_COLUMNS, "language"])
+        rows = question_languages.of_language(all_rows, language, split.name)
     else:
         rows = question_languages.checked(split.numbered(question_formats.OWN_COLUMNS), language)
     return list(question_formats.own_questions(rows, left_out))
@@ -79,46 +79,45 @@ def _from_repository(
     root: Path, language: str, format_name: str, left_out: LeftOut
 ) -> tuple[list[Question], list[Path], Dropped]:
     """Questions, files and dropped questions of the configuration ``language`` of a repository."""
-    wanted = question_formats.HUB_FORMATS[format_name].splits
+    role_of_split = question_formats.HUB_FORMATS[format_name].splits
     splits = repositories.read_repository(root, language)
-    if missing := set(wanted) - set(splits):
+    if missing := set(role_of_split) - set(splits):
         raise RecordError(
             f"{root} ({language}): split {min(missing)!r} is missing (found {', '.join(splits) or 'none'})."
         )
     questions: list[Question] = []
     files: list[Path] = []
     dropped: Dropped = {"test": [], "examples": []}
-    for name, role in wanted.items():
+    for name, role in role_of_split.items():
         files += splits[name].files
         questions += question_formats.hub_questions(splits[name], role, format_name, dropped[role], left_out)
     return questions, files, dropped
 
 
 def _language_file(path: Path, language: str) -> Path:
-    """The file of one language: ``{language}`` filled in, a file of the folder, or the path itself."""
+    """The file of one language: the path with ``{language}`` replaced, a file in the folder, or the path itself."""
     if "{language}" in path.name:
         path = path.with_name(path.name.replace("{language}", language))
     if path.is_dir():
         names = [f"{language}{suffix}" for suffix in readers.SUFFIXES]
         present = [path / name for name in names if (path / name).is_file()]
         if len(present) != 1:
-            found = sorted(file.name for file in path.iterdir() if file.suffix in readers.SUFFIXES)
+            data_files = sorted(file.name for file in path.iterdir() if file.suffix in readers.SUFFIXES)
             raise RecordError(
                 f"{path}: {len(present)} files named {language!r}; exactly one of {', '.join(names)}"
-                f" must be there (found {', '.join(found) or 'no data file'})."
+                f" must exist (found {', '.join(data_files) or 'no data file'})."
             )
         path = present[0]
     if not path.is_file():
-        raise RecordError(f"{path}: no such file; it has to hold the questions in {language!r}.")
+        raise RecordError(f"{path}: no such file; it must contain the questions in {language!r}.")
     return path
 
 
 def _sample(questions: list[Question], dropped: Dropped, limit: int | None) -> tuple[list[Question], Dropped]:
-    """``limit`` test questions with all examples; the same ids in every language, in whatever order they
-    come.
+    """A random sample of ``limit`` test questions, and all examples. The ids are the same in every language.
 
-    The chosen ids are those with the smallest checksums, a random sample over all groups. Dropped questions
-    count too.
+    The sample consists of the ids with the smallest checksums, so it does not depend on the order of the
+    questions. Dropped questions count as part of the sample.
     """
     if limit is None:
         return questions, dropped

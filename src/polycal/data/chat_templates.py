@@ -1,7 +1,7 @@
 """Chat templates by name, as text.
 
-A template is Jinja as transformers reads it. ``{% generation %}`` and ``{% endgeneration %}`` enclose the text of
-the assistant, which is what a model is trained on.
+A template is Jinja, as in transformers. ``{% generation %}`` and ``{% endgeneration %}`` enclose the text of
+the assistant, on which a model is trained.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from polycal.data.token_ids import Encoder
 from polycal.errors import CellError
 
 TEMPLATES = {
-    # the format of the Tulu models (arXiv 2311.10702)
+    # The format of the Tulu models (arXiv 2311.10702).
     "tulu": (
         "{% for message in messages %}"
         "{{ '<|' + message['role'] + '|>\\n' }}"
@@ -26,13 +26,13 @@ TEMPLATES = {
 
 
 class ChatError(CellError):
-    """A chat template that does not exist, or a tokenizer that cannot be used for training."""
+    """A chat template does not exist, or a tokenizer cannot be used with it."""
 
 
 def template(name: str, tokenizer: Any) -> str:
-    """The Jinja template ``name`` for a tokenizer, preceded by the beginning-of-sequence token if it adds one.
+    """The Jinja template ``name``, preceded by the beginning-of-sequence token if the tokenizer adds one.
 
-    Raises ChatError for an unknown name.
+    Raises ChatError if the name is unknown.
     """
     if name not in TEMPLATES:
         raise ChatError(f"chat_template {name!r} does not exist; known: {', '.join(sorted(TEMPLATES))}.")

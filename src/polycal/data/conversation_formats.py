@@ -1,8 +1,11 @@
-"""How a row of each instruction data set becomes the messages of a conversation.
+"""Convert rows of instruction data sets into the messages of a conversation.
 
-Formats: ``alpaca`` (tatsu-lab/alpaca: instruction, input, output), ``messages`` (allenai/tulu-3-sft-mixture,
-arazd/tulu_stanford_alpaca and most others: role, content), ``openhermes`` (teknium/OpenHermes-2.5:
-conversations of from, value).
+The formats are:
+
+- ``alpaca`` (tatsu-lab/alpaca): columns instruction, input and output.
+- ``messages`` (allenai/tulu-3-sft-mixture, arazd/tulu_stanford_alpaca and most others): a column of messages
+  with role and content.
+- ``openhermes`` (teknium/OpenHermes-2.5): a column conversations with from and value.
 """
 
 from collections.abc import Callable
@@ -21,20 +24,21 @@ ROLE_NAMES = {
     "chatgpt": "assistant",
     "model": "assistant",
 }
-"""Role by the name that a data set gives it."""
+"""The name of a role in a data set → the role."""
 
 Messages = list[dict[str, str]]
 """Messages of one conversation: ``role`` (system, user, assistant) and ``content``."""
 
 
 class SkippedRow(Exception):
-    """A row that cannot be trained on; the message is the reason under which it is counted."""
+    """A row cannot be trained on. The message is the reason under which it is counted."""
 
 
 class ConversationFormat(NamedTuple):
-    """``messages`` turns a row and its location into messages; ``columns`` are those that it needs.
+    """A function that converts rows, and the columns that it needs.
 
-    ``messages`` raises SkippedRow for a row with an unknown role, and RecordError for values of a wrong type.
+    ``messages`` takes the location of a row, for errors, and the row. It raises SkippedRow for an unknown
+    role, and RecordError for a value of a wrong type.
     """
 
     messages: Callable[[str, Row], Messages]
@@ -42,23 +46,27 @@ class ConversationFormat(NamedTuple):
 
 
 def trimmed(messages: Messages) -> Messages:
-    """Messages up to the last answer, without empty system turns. Raises SkippedRow if there is no answer."""
+    """The messages up to the last answer, without empty system turns.
+
+    Raises SkippedRow if there is no answer.
+    """
     if all(text_content.is_blank(message["content"]) for message in messages):
         raise SkippedRow("empty conversation")
     if not any(map(_is_answer, messages)):
         raise SkippedRow("no assistant turn")
-    # Nothing after the last answer is a target, and an empty answer would teach the model to stop at once.
+    # Messages after the last answer contain no target. An empty answer would train the model to stop at once.
     while not _is_answer(messages[-1]):
         messages = messages[:-1]
     return [m for m in messages if m["role"] != "system" or not text_content.is_blank(m["content"])]
 
 
 def _is_answer(message: dict[str, str]) -> bool:
+    """Whether a message is an assistant turn with text."""
     return message["role"] == "assistant" and not text_content.is_blank(message["content"])
 
 
 def _alpaca(where: str, row: Row) -> Messages:
-    """The user's turn is ``instruction`` and, as a second paragraph, ``input``; the answer is ``output``."""
+    """The user's turn is ``instruction``, with ``input`` as a second paragraph. The answer is ``output``."""
     parts = [_text(row[column], where, column) for column in ("instruction", "input")]
     user = "\n\n".join(part for part in parts if part.strip())
     return [
@@ -88,7 +96,7 @@ FORMATS = {
 
 
 def _turns(where: str, value: Any, column: str, role_key: str, text_key: str) -> Messages:
-    """Messages from a list of turns, or from its JSON text, as csv holds it."""
+    """Messages from a list of turns, or from the JSON text of such a list, as in csv."""
     if isinstance(value, str):
         try:
             value = json_values.parse(value)
@@ -112,6 +120,7 @@ def _turns(where: str, value: Any, column: str, role_key: str, text_key: str) ->
 
 
 def _text(value: Any, where: str, column: str) -> str:
+    """A text in valid Unicode; empty for null. Raises RecordError for other types."""
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -1,7 +1,7 @@
-"""Downloads of models and data sets from the Hugging Face hub, at a pinned commit.
+"""Download models and data sets from the Hugging Face hub at a pinned commit.
 
-Only safetensors weights are downloaded. After a lost connection or a killed job, a new start continues with
-the file that was being downloaded. Every failure becomes one sentence that says what to do.
+Only safetensors weights are downloaded. After a lost connection or a killed job, the next attempt continues
+with the unfinished file. Every failure becomes a SourceError that says what to do.
 """
 
 import re
@@ -13,18 +13,22 @@ from pathlib import Path
 
 from polycal.artifacts import checkpoints, files
 from polycal.data import readers, repositories
-from polycal.errors import PolycalError
+from polycal.errors import PolycalError, TransientError
 
 
 class SourceError(PolycalError):
-    """A model or data set that cannot be obtained; the message says what to do."""
+    """A model or data set cannot be obtained."""
+
+
+class UnreachableError(SourceError, TransientError):
+    """The hub does not answer, or cannot answer at present."""
 
 
 def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, dict[str, str]]:
-    """Download a model to a folder of ``parent`` named by the commit.
+    """Download a model to a folder in ``parent`` with the name of the commit.
 
-    Returns the folder and, by name, the sha256 that the hub gives for the large files. Raises SourceError if
-    the model cannot be obtained, or if a file does not have the size that the hub gives.
+    Returns the folder, and the sha256 of each large file as listed on the hub, by file name. Raises
+    SourceError if the model cannot be obtained, or if a file does not have the size that the hub lists.
     """
     from huggingface_hub import HfApi
 
@@ -38,24 +42,24 @@ def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, 
         present = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
         _check_free_space(parent, sum(listed[name].size or 0 for name in names) - present, repository)
         api.snapshot_download(repository, revision=commit, local_dir=folder, allow_patterns=names)
-    # If the hub becomes unreachable half way, the client returns the files that are present without an error.
+    # If the hub becomes unreachable during the download, the client raises no error and returns the files
+    # that are present.
     for name in names:
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
         if size is None or listed[name].size not in (None, size):
             raise SourceError(
-                f"{repository}: {name} is incomplete after the download; start again, finished files are not"
-                " downloaded again."
+                f"{repository}: {name} is incomplete after the download; start again (complete files are not"
+                " downloaded again)."
             )
-    checksums = {name: listed[name].lfs for name in names}
-    return folder, {name: lfs.sha256 for name, lfs in checksums.items() if lfs}
+    lfs_entries = {name: listed[name].lfs for name in names}
+    return folder, {name: lfs.sha256 for name, lfs in lfs_entries.items() if lfs}
 
 
 def download_data(repository: str, revision: str, config: str | None) -> Path:
-    """Download the files of one configuration of a data set to the hub's own cache (HF_HOME); returns the
-    folder.
+    """Download the files of one configuration of a data set to the hub's cache (HF_HOME), and return the folder.
 
-    All jobs and users share the cache. Raises SourceError if the data set cannot be obtained, and RecordError
-    if its card does not name the configuration.
+    All jobs share the cache. Raises SourceError if the data set cannot be obtained, and RecordError if its
+    card does not list the configuration.
     """
     from huggingface_hub import HfApi, constants
 
@@ -64,14 +68,14 @@ def download_data(repository: str, revision: str, config: str | None) -> Path:
         api = HfApi()
         info = api.dataset_info(repository, revision=commit, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        wanted = ["*"]
+        patterns = ["*"]
         if "README.md" in sizes:
             card = api.hf_hub_download(repository, "README.md", repo_type="dataset", revision=commit)
             splits = repositories.card_splits(Path(card).read_text(encoding="utf-8"), config, repository)
-            wanted = [f"*{suffix}" for suffix in readers.SUFFIXES]
+            patterns = [f"*{suffix}" for suffix in readers.SUFFIXES]
             if splits is not None:
-                wanted = [pattern for patterns in splits.values() for pattern in patterns]
-        names = [name for name in sizes if name == "README.md" or _matches(name, wanted)]
+                patterns = [pattern for of_split in splits.values() for pattern in of_split]
+        names = [name for name in sizes if name == "README.md" or _matches(name, patterns)]
         _check_free_space(Path(constants.HF_HUB_CACHE), sum(sizes[name] for name in names), repository)
         return Path(
             api.snapshot_download(repository, repo_type="dataset", revision=commit, allow_patterns=names)
@@ -79,14 +83,16 @@ def download_data(repository: str, revision: str, config: str | None) -> Path:
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file name matches one of the patterns of a card."""
     return any(fnmatch(name, pattern.replace("**/", "*")) for pattern in patterns)
 
 
 def model_files(names: Iterable[str], repository: str) -> list[str]:
-    """The files of a model to download: configuration, tokenizer, and the safetensors weights once.
+    """The files of a model to download: configuration, tokenizer, and one copy of the safetensors weights.
 
-    Some repositories hold the weights several times (pickled, ``consolidated.safetensors``, ``original/``);
-    the files that ``from_pretrained`` reads are chosen. Raises SourceError if there are no such weights.
+    Some repositories contain several copies of the weights (pickled, ``consolidated.safetensors``,
+    ``original/``). The files that ``from_pretrained`` reads are chosen. Raises SourceError if there are no
+    such weights.
     """
     names = set(names)
     index = "model.safetensors.index.json"
@@ -99,14 +105,14 @@ def model_files(names: Iterable[str], repository: str) -> list[str]:
         weights = ["model.safetensors"]
     if not weights:
         raise SourceError(
-            f"{repository}: holds no safetensors weights, and pickled ones are never loaded; choose a"
-            " revision that has model.safetensors, or convert it and give the folder as path."
+            f"{repository}: contains no safetensors weights, and polycal does not load pickled ones; choose a"
+            " revision with model.safetensors, or convert the weights and give their folder as path."
         )
     return sorted(weights + [name for name in names if name in checkpoints.PARTS])
 
 
 def pinned_commit(repository: str, revision: str) -> str:
-    """``revision`` if it is a full commit; raises SourceError for a branch or tag, which may move."""
+    """``revision`` if it is a full commit. Raises SourceError for a branch or tag, which may move."""
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise SourceError(
             f"{repository}: revision {revision!r} may move; pin a commit (40 hexadecimal digits, listed"
@@ -122,16 +128,16 @@ def _check_free_space(folder: Path, needed: int, repository: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise SourceError(
-            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; make room"
-            " or work on another disk (downloads of data sets go to HF_HOME)."
+            f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free some space"
+            " or use another disk (data sets are downloaded to HF_HOME)."
         )
 
 
 @contextmanager
 def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
-    """Turn errors of the hub's client and of a full disk into a SourceError of one sentence.
+    """Turn errors of the hub's client and of a full disk into a SourceError. Other errors are not changed.
 
-    ``kind`` is models or datasets. Other errors pass unchanged.
+    ``kind`` is models or datasets.
     """
     from huggingface_hub import errors
 
@@ -145,7 +151,7 @@ def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise SourceError(
-            f"{repository}: revision {revision} is not there (any more); pin one that is listed at"
+            f"{repository}: revision {revision} does not exist (any more); pin one that is listed at"
             f" {page}/commits/main."
         ) from error
     except errors.RepositoryNotFoundError as error:
@@ -154,15 +160,15 @@ def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
             " that may read it with `hf auth login` or the variable HF_TOKEN."
         ) from error
     except errors.HfHubHTTPError as error:
-        raise SourceError(f"{repository}: the hub answered: {str(error).strip().splitlines()[0]}") from error
+        raise UnreachableError(f"{repository}: the hub answered: {repositories.first_line(error)}") from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
-        raise SourceError(
-            f"{repository}: the hub cannot be reached; fetch on a machine with a network, with"
-            " HF_HUB_OFFLINE unset; files that arrived are kept."
+        raise UnreachableError(
+            f"{repository}: the hub cannot be reached; fetch on a machine with a network and with"
+            " HF_HUB_OFFLINE unset (complete files are kept)."
         ) from error
     except OSError as error:
         if not files.is_disk_full(error):
             raise
         raise SourceError(
-            f"{repository}: the disk is full; make room and start again, files that arrived are kept."
+            f"{repository}: the disk is full; free some space and start again (complete files are kept)."
         ) from error

@@ -1,6 +1,6 @@
-"""Instruction data sets as conversations: adapted, shuffled, sub-sampled and split, in little memory.
+"""Instruction data sets as records of conversations: converted, shuffled, sampled and split.
 
-All conversations pass through two temporary files on disk (``arrow_spill``).
+The conversations are written to two temporary files (``arrow_spill``), so that they need little memory.
 """
 
 import tempfile
@@ -30,22 +30,28 @@ from polycal.data.language_counts import UNKNOWN_TAG, LanguageCounts
 from polycal.data.readers import DatasetSplit, Row
 
 MAX_TAGS = 50
-"""Tags that name no language, as many as the metadata counts one by one."""
+"""How many of the tags that name no language are listed in the metadata."""
 MAX_TAG_CHARACTERS = 40
+"""How many characters of such a tag are listed."""
 
 
 def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the conversations of a data set to ``out``.
 
-    They are shuffled by ``settings["seed"]``; ``language_mixture`` chooses among them
-    (``row_selection.mixture``); ``rows`` takes the first ones, so that a smaller sample is part of a larger
-    one; the share ``heldout`` of these gets the split of that name. Further settings: ``format``, ``config``,
-    ``language`` (of all rows), ``sources``.
+    The steps, with their settings, are:
 
-    The metadata counts conversations by source, language and split, skipped rows by reason, tags that name
-    no language, answers without text, and conversations that the mixture or ``rows`` leave out. Raises
-    SourceError if the set cannot be obtained or the disk is full, RecordError for missing columns and values
-    of a wrong type.
+    1. Convert the rows by ``format`` (``conversation_formats``), only those of ``sources`` if given.
+    2. Shuffle the conversations with ``seed``.
+    3. Select the ``language_mixture`` (``row_selection.mixture``).
+    4. Take the first ``rows`` conversations, so that a smaller sample is part of a larger one.
+    5. Give the share ``heldout`` of these the split heldout.
+
+    ``config`` is the configuration of the data set, and ``language`` the language of all its rows.
+
+    The metadata contains the number of conversations by source, language and split, of skipped rows by
+    reason, of tags that name no language, of answers without text, and of conversations that the mixture or
+    ``rows`` exclude. Raises SourceError if the data set cannot be obtained or the disk is full, and
+    RecordError for missing columns and for values of a wrong type.
     """
     settings = cell["settings"]
     path = sources.data_path(cell["source"], settings.get("config"))
@@ -63,13 +69,13 @@ def fetch_instructions(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> N
         if not files.is_disk_full(error):
             raise
         raise SourceError(
-            f"{out.parent}: the disk is full; {cell['data']} needs about three times its size while it is"
-            " adapted."
+            f"{out.parent}: the disk is full; free about three times the size of {cell['data']} for the"
+            " conversion."
         ) from error
 
 
 def _training_split(path: Path, config: str | None) -> DatasetSplit:
-    """The split ``train`` of a repository, its only split, or the rows of a file."""
+    """The split ``train`` of a repository or its only split, or the rows of a file."""
     if path.is_file():
         return readers.read_file(path)
     splits = repositories.read_repository(path, config)
@@ -83,7 +89,7 @@ def _training_split(path: Path, config: str | None) -> DatasetSplit:
 def _write_chosen(
     split: DatasetSplit, cell: Mapping[str, Any], adapted: Path, chosen: Path
 ) -> dict[str, Any]:
-    """Write all usable conversations to ``adapted`` and the selected ones to ``chosen``; return counts."""
+    """Write all usable conversations to ``adapted`` and the selected ones to ``chosen``, and return the counts."""
     settings = cell["settings"]
     counts = _RowCounts()
     total = arrow_spill.write(_adapted(split, cell["data"], settings, counts), adapted)
@@ -93,11 +99,11 @@ def _write_chosen(
     if settings.get("language_mixture") in ("english_only", "balanced"):
         with_language = map(LanguageCounts(settings.get("language")).with_language, arrow_spill.read(adapted))
         order = row_selection.mixture(order, [row["language"] for row in with_language], settings)
-    taken = order[: settings.get("rows")]
-    left_out = {"language_mixture": total - len(order), "rows": len(order) - len(taken)}
-    heldout = row_selection.heldout_count(len(taken), settings["heldout"])
+    selected = order[: settings.get("rows")]
+    left_out = {"language_mixture": total - len(order), "rows": len(order) - len(selected)}
+    heldout = row_selection.heldout_count(len(selected), settings["heldout"])
     languages = LanguageCounts(settings.get("language"))
-    arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, taken, heldout)), chosen)
+    arrow_spill.write(map(languages.with_language, arrow_spill.gather(adapted, selected, heldout)), chosen)
     return {
         "rows": sum(counts.by_source.values()),
         "skipped": dict(counts.skipped),
@@ -105,15 +111,18 @@ def _write_chosen(
         "empty_answers": counts.empty_answers,
         "unknown_tags": dict(counts.unknown_tags.most_common(MAX_TAGS)),
         "left_out": left_out,
-        "conversations": len(taken),
+        "conversations": len(selected),
         **languages.metadata(),
     }
 
 
 @dataclass
 class _RowCounts:
-    """Rows: all of them by source, the skipped ones by reason, how many lost turns at the end, and how many have
-    a tag that names no language; answers without text in rows that are used.
+    """Counts of the rows of a data set.
+
+    ``by_source`` counts all rows, ``skipped`` the skipped rows by reason, and ``unknown_tags`` the tags that
+    name no language. ``trimmed`` counts the rows that lost turns after the last answer or empty system turns.
+    ``empty_answers`` counts the answers without text in rows that are used.
     """
 
     by_source: Counter[str] = field(default_factory=Counter)
@@ -123,7 +132,10 @@ class _RowCounts:
     empty_answers: int = 0
 
     def language(self, tag: Any) -> str | None:
-        """The language of a row's tag, None if it has none; UNKNOWN_TAG, counted, if it names no language."""
+        """The language of a row's tag.
+
+        None if the row has no tag; UNKNOWN_TAG, counted, if it names no language.
+        """
         text = "" if tag is None else str(tag).strip()
         if not text:
             return None
@@ -136,13 +148,16 @@ class _RowCounts:
 def _adapted(
     split: DatasetSplit, name: str, settings: Mapping[str, Any], counts: _RowCounts
 ) -> Iterator[dict[str, Any]]:
-    """Conversations in the order of the rows, counted; ``language`` is that of the row's tag, or None."""
-    wanted = settings.get("sources")
+    """Conversations in the order of the rows. Rows are counted in ``counts``.
+
+    ``language`` is that of the row's tag, or None.
+    """
+    used_sources = settings.get("sources")
     to_messages, columns = FORMATS[settings["format"]]
     for where, row in split.numbered(columns):
         source = _row_source(row, name)
         counts.by_source[source] += 1
-        if wanted is not None and source not in wanted:
+        if used_sources is not None and source not in used_sources:
             counts.skipped["other source"] += 1
             continue
         try:
@@ -160,7 +175,7 @@ def _adapted(
 
 
 def _row_source(row: Row, name: str) -> str:
-    """The column ``source`` or ``dataset`` (``unknown`` if empty); without one, the ``name`` of the set."""
+    """The column ``source`` or ``dataset`` (``unknown`` if empty); without either, the ``name`` of the data set."""
     for column in ("source", "dataset"):
         if column in row:
             return text_content.as_unicode(str(row[column])) if row[column] not in (None, "") else "unknown"
@@ -168,6 +183,7 @@ def _row_source(row: Row, name: str) -> str:
 
 
 def _why_nothing_is_left(settings: Mapping[str, Any], counts: _RowCounts) -> str:
+    """The part of an error message that says why no row was used."""
     if counts.skipped and set(counts.skipped) == {"other source"}:
         known = ", ".join(repr(source) for source, _ in counts.by_source.most_common(40))
         return f"no row comes from {settings['sources']}; the sources are {known}."

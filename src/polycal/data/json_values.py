@@ -1,4 +1,7 @@
-"""Values of JSON text, one at a time, refused where Python's parser would silently drop something."""
+"""Values of JSON text, one at a time.
+
+JSON from which Python's parser would silently drop something is refused.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,28 +12,28 @@ from typing import Any, TextIO
 from polycal.artifacts.records import RecordError
 
 PIECE_CHARACTERS = 1 << 20
-"""Characters of a JSON array that are read at a time."""
+"""Number of characters of a JSON array that are read at a time."""
 
 
 class RefusedValueError(ValueError):
-    """JSON that is valid but not read: a key that is there twice with different values, too deep or too long."""
+    """Valid JSON is refused: a key has two different values, nesting is too deep, or a number is too long."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; Python's parser would take the last value of a repeated key."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    """The object with these pairs. Python's parser would keep only the last value of a repeated key."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
         for key, value in pairs:
-            if value != found[key]:
-                raise RefusedValueError(f"the key {key!r} is there twice with different values")
-    return found
+            if value != values[key]:
+                raise RefusedValueError(f"the key {key!r} occurs twice with different values")
+    return values
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text. Raises JSONDecodeError, and RefusedValueError (both are ValueError)."""
+    """The value of a JSON text. Raises JSONDecodeError or RefusedValueError (both are ValueError)."""
     with _refusals():
         return _DECODER.decode(text)
 
@@ -49,14 +52,17 @@ def _refusals() -> Iterator[None]:
 
 
 def lines(path: Path, file: TextIO) -> Iterator[Any]:
-    """The values of a file with one on each line. Raises RecordError that names the line."""
+    """The values of a file with one JSON value per line.
+
+    Raises RecordError with the line if one is broken.
+    """
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
                 value = parse(line)
             except json.JSONDecodeError as error:
                 raise RecordError(
-                    f"{path}: line {number}: not valid JSON: {error}; a file holds one array of objects, or"
+                    f"{path}: line {number}: not valid JSON: {error}; a file must contain one array of objects, or"
                     " one object per line."
                 ) from error
             except RefusedValueError as error:
@@ -65,18 +71,18 @@ def lines(path: Path, file: TextIO) -> Iterator[Any]:
 
 
 def array(path: Path, file: TextIO) -> Iterator[Any]:
-    """The elements of the one JSON array of a file, with one piece of text in memory.
+    """The elements of the JSON array in a file. Only a piece of the text is in memory at a time.
 
-    ``file`` is at the array's opening bracket. Raises RecordError, naming element or line, for broken JSON
-    and for anything after the array.
+    ``file`` must be at the array's opening bracket, or at white space before it. Raises RecordError, with the
+    element or line, for broken JSON and for text after the array.
     """
     text = _Pieces(file)
     text.skip_space()
     text.advance(1)
     number = 0
-    while (mark := text.skip_space()) != "]":
+    while (character := text.skip_space()) != "]":
         if number:
-            if mark != ",":
+            if character != ",":
                 raise _broken(path, number, "',' or ']' is expected", text)
             text.advance(1)
             text.skip_space()
@@ -92,18 +98,19 @@ def array(path: Path, file: TextIO) -> Iterator[Any]:
     if text.skip_space():
         raise RecordError(
             f"{path}: line {text.line()}: there is text after the end of the array of {number} elements; a"
-            " file holds one array of objects, or one object per line."
+            " file must contain one array of objects, or one object per line."
         )
 
 
 def _broken(path: Path, number: int, problem: str, text: "_Pieces") -> RecordError:
+    """The error for an element that is not valid JSON."""
     return RecordError(
         f"{path}: element {number}: truncated or not valid JSON: {problem} (line {text.line()})."
     )
 
 
 class _Pieces:
-    """The text of a file from a position on, of which pieces are read as they are needed."""
+    """The text of a file from a position on. Pieces of it are read when they are needed."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -112,14 +119,15 @@ class _Pieces:
         self._lines_before = 0
 
     def line(self) -> int:
-        """The line of the position, from 1."""
+        """The line number of the position, from 1."""
         return 1 + self._lines_before + self._text.count("\n", 0, self._position)
 
     def advance(self, count: int) -> None:
+        """Move by ``count`` characters."""
         self._position += count
 
     def skip_space(self) -> str:
-        """Move to the next character that is no space and return it; empty at the end of the file."""
+        """Move to the next character that is not white space, and return it; empty at the end of the file."""
         while True:
             while self._position < len(self._text):
                 if not self._text[self._position].isspace():
@@ -129,7 +137,10 @@ class _Pieces:
                 return ""
 
     def value(self) -> Any:
-        """The JSON value at the position, and move behind it. Raises JSONDecodeError and RefusedValueError."""
+        """Return the JSON value at the position, and move behind it.
+
+        Raises JSONDecodeError or RefusedValueError.
+        """
         while True:
             try:
                 with _refusals():
@@ -146,6 +157,7 @@ class _Pieces:
             return value
 
     def _read(self) -> bool:
+        """Append the next piece and drop the text before the position. False at the end of the file."""
         piece = self._file.read(PIECE_CHARACTERS)
         self._lines_before += self._text.count("\n", 0, self._position)
         self._text, self._position = self._text[self._position :] + piece, 0

@@ -1,4 +1,4 @@
-"""The language of each conversation, and how many conversations there are by language, source and split."""
+"""The language of each conversation, and the number of conversations by language, source and split."""
 
 from collections import Counter, defaultdict
 from typing import Any
@@ -10,11 +10,11 @@ UNKNOWN_TAG = ""
 
 
 class LanguageCounts:
-    """Gives each conversation its language and counts what passes.
+    """Determines the language of each conversation, and counts the conversations.
 
-    The language is the ``declared`` one of the whole data set; without it, the tag of the conversation;
-    without a tag, what ``language_id`` identifies in its turns other than those of the system. It is unknown
-    if the tag is UNKNOWN_TAG.
+    The language is the first of these that exists: the language ``declared`` for the whole data set, the tag
+    of the conversation, and the language that ``language_id`` identifies in the turns of user and assistant.
+    It is unknown if the tag is UNKNOWN_TAG or if none is identified.
     """
 
     def __init__(self, declared: str | None) -> None:
@@ -27,7 +27,7 @@ class LanguageCounts:
         self.confidence: defaultdict[str, float] = defaultdict(float)
 
     def with_language(self, conversation: dict[str, Any]) -> dict[str, Any]:
-        """The conversation with its ``language`` (None if unknown), counted."""
+        """Count a conversation, and return it with its ``language`` (None if unknown)."""
         language: str | None
         if self.declared is not None:
             language, how = self.declared, "declared"
@@ -49,7 +49,10 @@ class LanguageCounts:
         return {**conversation, "language": language}
 
     def metadata(self) -> dict[str, Any]:
-        """The counts, and for identified languages the mean share of the text that they cover."""
+        """The counts.
+
+        ``confidence`` of an identified language is the mean share of the text that is in it.
+        """
         return {
             "by_source": dict(self.by_source.most_common()),
             "by_language": dict(self.by_language.most_common()),

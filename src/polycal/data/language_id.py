@@ -1,7 +1,7 @@
-"""Which language a text is in, identified by CLD2.
+"""Identify the language of a text with CLD2 (the package pycld2).
 
-CLD2 (the PyPI package pycld2) contains tables for 165 languages, including those of both benchmarks. It loads
-in negligible time and reads about fifteen million characters per second.
+CLD2 contains tables for 165 languages, including those of both benchmarks. It loads in negligible time and
+reads about fifteen million characters per second.
 """
 
 import importlib.metadata
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from polycal.data import language_tags
 
 MAX_CHARACTERS = 2000
-"""Characters of each text that are read."""
+"""Number of characters of each text that are read."""
 
 
 def identifier() -> str:
@@ -21,8 +21,8 @@ def identifier() -> str:
 def identify(texts: Sequence[str]) -> tuple[str | None, float]:
     """The main language of ``texts`` taken together, and the share of the text that it covers, in [0, 1].
 
-    The first ``MAX_CHARACTERS`` of each text are read. (None, 0) if CLD2 calls its result unreliable, as for
-    short texts, code and numbers.
+    Only the first ``MAX_CHARACTERS`` of each text are read. The result is (None, 0) if CLD2 reports it as
+    unreliable, as for short texts, code and numbers.
     """
     import pycld2
 
@@ -31,8 +31,8 @@ def identify(texts: Sequence[str]) -> tuple[str | None, float]:
         try:
             is_reliable, _, languages = pycld2.detect(joined.encode("utf-8", "ignore"))
         except pycld2.error:
-            # CLD2 refuses control characters and similar ones. Removing them from every text beforehand would
-            # take longer than the identification.
+            # CLD2 refuses control characters and similar ones. To remove them from every text beforehand
+            # would take longer than the identification.
             clean = "".join(c for c in joined if c.isprintable() or c.isspace())
             is_reliable, _, languages = pycld2.detect(clean.encode("utf-8", "ignore"))
     except pycld2.error:

@@ -1,6 +1,7 @@
-"""Language tags of data sets in one spelling: BCP 47, ISO 639-3, FLORES (``deu_Latn``) and English names.
+"""Convert the language tags of data sets to BCP 47.
 
-The tables are those of ``langcodes`` (IANA's registry and CLDR).
+The tags can be BCP 47, ISO 639-3, FLORES (``deu_Latn``) or English names. The tables are those of
+``langcodes`` (IANA's registry and CLDR).
 """
 
 import re
@@ -9,10 +10,13 @@ from functools import lru_cache
 import langcodes
 
 ALIASES = {"no": "nb", "sh": "sr"}
-"""Code that the study uses, for languages of which langcodes keeps another one."""
+"""Code in langcodes → the code that polycal uses instead."""
 UNKNOWN = {"mis", "mul", "nan", "und", "unk", "zxx"}
-"""Tags that name no single language. Some are codes of small languages too (``unk``: Enawené-Nawé, ``nan``:
-Min Nan), but data sets use them for a language that is not known, and ``nan`` is an empty cell of pandas."""
+"""Tags that name no single language.
+
+Some are also codes of small languages (``unk``: Enawené-Nawé, ``nan``: Min Nan). But data sets use them for
+an unknown language, and ``nan`` is an empty cell of pandas.
+"""
 NAMES = {
     name: code
     for code, names in {
@@ -35,15 +39,15 @@ NAMES = {
     }.items()
     for name in names.split()
 }  # fmt: skip
-"""Code by English name, as data sets use it for a tag; the languages of the study and of common corpora."""
+"""English name → code, for the languages of the benchmarks and of common corpora."""
 
 
 @lru_cache(maxsize=10_000)
 def standard_tag(tag: str | None) -> str | None:
-    """The tag in BCP 47's preferred form: ``eng``, ``English`` and ``en_Latn`` give ``en``, ``pt_BR`` ``pt-BR``.
+    """The tag in BCP 47's preferred form. None if the tag is empty or names no single language.
 
-    A code of three letters that is part of a macrolanguage gives that (``cmn``: ``zh``). None if the tag is
-    empty or names no single language.
+    ``eng``, ``English`` and ``en_Latn`` give ``en``, and ``pt_BR`` gives ``pt-BR``. A code of three letters
+    that belongs to a macrolanguage gives the macrolanguage (``cmn`` gives ``zh``).
     """
     word = re.split(r"[.@]", (tag or "").strip().lower().replace("_", "-"))[0]
     word = NAMES.get(word, word)
@@ -63,9 +67,9 @@ def standard_tag(tag: str | None) -> str | None:
 
 
 def language_code(tag: str | None) -> str | None:
-    """The language of a tag without script and region: ``en-US`` gives ``en``, ``zho_Hant`` ``zh``.
+    """The language of a tag, without script and region. None if the tag is empty or names no single language.
 
-    None if the tag is empty or names no single language.
+    ``en-US`` gives ``en``, and ``zho_Hant`` gives ``zh``.
     """
     standard = standard_tag(tag)
     return standard and standard.split("-")[0]

@@ -1,6 +1,6 @@
-"""Loading a causal language model and its tokenizer from a local folder, exactly as saved or not at all.
+"""Load a causal language model and its tokenizer from a local folder, exactly as saved or not at all.
 
-No code of a folder is run and nothing is downloaded.
+No code in the folder is run, and nothing is downloaded.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -12,31 +12,32 @@ from polycal.artifacts import weight_files
 from polycal.data import token_ids
 from polycal.errors import CellError, LanguageError
 
-NAMED = 3
-"""Tensors that an error names; it counts the others."""
+MAX_NAMES = 3
+"""Number of tensors that an error lists by name. The others are only counted."""
 DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
-"""Names of the dropout of attention in configurations."""
+"""Names of the attention dropout in the configurations of transformers."""
 CHUNK = 1000
-"""Texts that are tokenized together."""
+"""Number of texts that are tokenized together."""
 MAX_REASON = 300
-"""Longest part of a message of another library that an error repeats."""
+"""Number of characters of another library's error message that are repeated."""
 MAX_FIRST_LINE = 200
-"""Longest part of its first line."""
+"""Number of characters of the first line of such a message that are repeated."""
 
 
 class ModelError(CellError):
-    """A model that cannot be loaded as it was saved; the message names the tensors or tokens."""
+    """A model cannot be loaded as it was saved."""
 
 
 class TokenIdError(ModelError, LanguageError):
-    """A text with a token for which the model has no embedding."""
+    """A text contains a token for which the model has no embedding."""
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model's folder.
+    """The tokenizer in a model folder.
 
-    Raises CheckpointError if the files of the folder are not whole, so that this is known before any text is
-    tokenized, and ModelError if transformers cannot read the tokenizer.
+    All files of the folder are checked first (``weight_files.check``), so that a broken model is refused
+    before any text is tokenized. Raises CheckpointError if a file is missing or incomplete, and ModelError if
+    transformers cannot load the tokenizer.
     """
     from transformers import AutoTokenizer
 
@@ -56,21 +57,21 @@ def load_model(
     device_map: str | Mapping[str, str | int] | None = None,
     dropout: float | None = None,
 ) -> Any:
-    """The model of a folder, with the weights of its files in ``dtype``.
+    """The model in a folder, with the weights in ``dtype``.
 
-    ``device_map`` is as accelerate takes it; None loads to the CPU, where weights of the same type are the
-    memory-mapped file and nothing is copied. ``dropout`` replaces the saved dropout of attention.
+    ``tokenizer`` must come from ``load_tokenizer``, which checks the files of the folder. ``device_map`` is
+    that of accelerate. With None the model is on the CPU, and weights that are saved in ``dtype`` are
+    memory-mapped and not copied. ``dropout`` replaces the saved attention dropout.
 
-    Raises CheckpointError if the files are not whole (``weight_files.check``), and ModelError for tensors that are
-    missing, of another shape, not part of the model or not finite, for ordinary tokens of ``tokenizer`` without an
-    embedding, and for a model that transformers cannot load or that has no such dropout. What transformers ties or
-    ignores by the model's own rules is neither missing nor unexpected.
+    Raises ModelError if transformers cannot load the model, if tensors are missing, of another shape, not
+    part of the model or not finite, if ordinary tokens of ``tokenizer`` have no embedding, and if ``dropout``
+    is above 0 but the model has no attention dropout. Tensors that transformers ties or ignores by the rules
+    of the model are neither missing nor unexpected.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    weight_files.check(folder)
     try:
         config = None if dropout is None else _config_with_dropout(folder, dropout)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -82,7 +83,7 @@ def load_model(
             trust_remote_code=False,
             use_safetensors=True,
             device_map=device_map,
-            # mismatched tensors are refused below, in one sentence
+            # Tensors of another shape are refused below, with a clearer message.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -96,7 +97,7 @@ def load_model(
 
 
 def _config_with_dropout(folder: Path, dropout: float) -> Any:
-    """The configuration of a model with this dropout of attention, in its text part if it has several parts."""
+    """The configuration of a model with this attention dropout, in its text part if it has several parts."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -110,47 +111,53 @@ def _config_with_dropout(folder: Path, dropout: float) -> Any:
 
 
 def describe(model: Any) -> str:
-    """Family and class of a model, for messages."""
+    """The family and class of a model, for messages."""
     return f"{model.config.model_type} ({type(model).__name__})"
 
 
 def describe_error(error: Exception) -> str:
-    """Kind and first line of an error of another library, for messages."""
+    """The class and the first line of another library's error, for messages."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first[:MAX_FIRST_LINE]}"
 
 
 def are_finite(tensors: Iterable[Any]) -> bool:
-    """Whether all numbers of the tensors are finite."""
+    """Whether no tensor contains NaN or infinity."""
     import torch
 
-    ends = []
+    extremes = []
     for tensor in tensors:
         if tensor.numel() and tensor.is_floating_point():
-            # one pass without a copy; a NaN is passed on to both ends
-            ends += [end.double() for end in torch.aminmax(tensor)]
-    return not ends or bool(torch.isfinite(torch.stack(ends)).all())
+            # This is one pass without a copy. If a value is NaN, minimum and maximum are NaN.
+            extremes += [extreme.double() for extreme in torch.aminmax(tensor)]
+    return not extremes or bool(torch.isfinite(torch.stack(extremes)).all())
 
 
 def embedding_rows(model: Any) -> int:
-    """Number of token ids that a model has an embedding for."""
+    """The number of token ids for which a model has an embedding."""
     return int(model.get_input_embeddings().weight.shape[0])
 
 
 def check_texts(model: Any, tokenizer: Any, texts: Mapping[str, Iterable[str]]) -> None:
-    """Raise ModelError if a text contains a token without an embedding. ``texts`` are by the name of their file."""
-    # Nearly all models have an embedding for each token, and then no text need be read.
+    """Raise TokenIdError if a text contains a token without an embedding.
+
+    ``texts`` maps file names to texts.
+    """
+    # Nearly all models have an embedding for each token. Then no text needs to be read.
     if max(tokenizer.get_vocab().values()) >= embedding_rows(model):
         encode = token_ids.Encoder(tokenizer)
-        for where, of_file in texts.items():
-            remaining = iter(of_file)
+        for where, file_texts in texts.items():
+            remaining = iter(file_texts)
             while chunk := list(islice(remaining, CHUNK)):
                 largest = max(chain.from_iterable(encode(chunk)), default=0)
                 check_token_id(model, tokenizer, largest, where)
 
 
 def check_token_id(model: Any, tokenizer: Any, largest: int, where: str) -> None:
-    """Raise ModelError if the largest token id of some texts has no embedding; ``where`` names the texts."""
+    """Raise TokenIdError if the largest token id in some texts has no embedding.
+
+    ``where`` names the texts.
+    """
     rows = embedding_rows(model)
     if largest >= rows:
         raise TokenIdError(
@@ -160,16 +167,18 @@ def check_token_id(model: Any, tokenizer: Any, largest: int, where: str) -> None
 
 
 def _check_report(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
-    """Raise ModelError for tensors that the model and the files do not share, by transformers' report."""
-    mismatched = {f"{name} {tuple(saved)} for {tuple(own)}" for name, saved, own in report["mismatched_keys"]}
+    """Raise ModelError if transformers reports tensors that differ between the model and the files."""
+    mismatched = {
+        f"{name} {tuple(saved)} for {tuple(expected)}" for name, saved, expected in report["mismatched_keys"]
+    }
     reasons = {
         "are missing from the weights": report["missing_keys"],
-        "have another shape than config.json says": mismatched,
-        "are no part of the model that config.json describes": report["unexpected_keys"],
+        "have another shape than in config.json": mismatched,
+        "are not part of the model that config.json describes": report["unexpected_keys"],
     }
     for reason, names in reasons.items():
         if names:
-            listed = ", ".join(sorted(names)[:NAMED]) + (", …" if len(names) > NAMED else "")
+            listed = ", ".join(sorted(names)[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
             raise ModelError(
                 f"{folder}: tensors {reason} ({len(names)}: {listed}); config.json and weights must be of the"
                 " same model."
@@ -177,16 +186,19 @@ def _check_report(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
 
 
 def _check_finite(folder: Path, model: Any) -> None:
-    """Raise ModelError for weights with NaN or infinity. Weights that accelerate has offloaded are not seen."""
-    seen = set()
+    """Raise ModelError if a weight is NaN or infinite.
+
+    Weights that accelerate has offloaded are not checked.
+    """
+    checked = set()
     for name, tensor in model.state_dict().items():
-        if tensor.is_meta or tensor.data_ptr() in seen:
+        if tensor.is_meta or tensor.data_ptr() in checked:
             continue
-        seen.add(tensor.data_ptr())
+        checked.add(tensor.data_ptr())
         if not are_finite([tensor]):
-            kind = str(tensor.dtype).removeprefix("torch.")
+            dtype = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(
-                f"{folder}: {name} holds values that are not finite in {kind};"
+                f"{folder}: {name} contains values that are not finite in {dtype};"
                 " the weights are broken or need a wider dtype."
             )
 
@@ -194,17 +206,18 @@ def _check_finite(folder: Path, model: Any) -> None:
 def _check_vocabulary(folder: Path, model: Any, tokenizer: Any) -> None:
     """Raise ModelError if ordinary tokens have no embedding.
 
-    Added tokens may be beyond the table: many checkpoints have such a padding token, which no prompt contains.
-    ``check_texts`` and ``check_token_id`` refuse them where a text contains them.
+    Added tokens may have none: in many checkpoints this is the padding token, which no prompt contains.
+    ``check_texts`` and ``check_token_id`` refuse texts that contain such a token.
     """
     rows, added = embedding_rows(model), set(tokenizer.added_tokens_decoder)
-    beyond = [token for token in tokenizer.get_vocab().values() if token >= rows and token not in added]
-    if beyond:
+    missing = [token for token in tokenizer.get_vocab().values() if token >= rows and token not in added]
+    if missing:
         raise ModelError(
-            f"{folder}: {len(beyond)} tokens of the tokenizer have ids up to {max(beyond)}, but the model has"
+            f"{folder}: {len(missing)} tokens of the tokenizer have ids up to {max(missing)}, but the model has"
             f" {rows} embeddings; use the tokenizer that was saved with these weights."
         )
 
 
 def _one_line(error: Exception) -> str:
+    """The message of another library's error in one line, or its class if it has no message."""
     return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__

@@ -1,9 +1,9 @@
-"""How a row of each benchmark becomes a question: MMLU-ProX, Global-MMLU, and a user's own file.
+"""Convert rows of MMLU-ProX, Global-MMLU or a user's own file into questions.
 
-MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in ``option_0`` to ``option_9``,
-null or ``N/A`` if there are fewer. Global-MMLU (CohereLabs/Global-MMLU and its Lite variant) has ``option_a`` to
-``option_d``. In both, the letter in ``answer`` gives the right option; the ``answer_index`` of MMLU-ProX is
-not read.
+MMLU-ProX (li-lab/MMLU-ProX and its Lite variant) has three to ten options in the columns ``option_0`` to
+``option_9``. Columns of missing options are null or ``N/A``. Global-MMLU (CohereLabs/Global-MMLU and its Lite
+variant) has four options in ``option_a`` to ``option_d``. In both, ``answer`` is the letter of the right
+option. ``answer_index`` of MMLU-ProX is not read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ Question = dict[str, Any]
 
 
 class HubFormat(NamedTuple):
-    """Columns of a benchmark on the hub, and the role (test or examples) of each of its splits."""
+    """The columns of a benchmark on the hub, and the role (test or examples) of each of its splits."""
 
     id_column: str
     group_column: str
@@ -47,17 +47,17 @@ HUB_FORMATS = {
     ),
 }
 OWN_COLUMNS = ["question_id", "question", "options"]
-"""Columns that a user's file must have, beside ``answer`` or ``gold``."""
+"""Columns that a user's file must have, together with ``answer`` or ``gold``."""
 
 
 def hub_questions(
     split: DatasetSplit, role: str, name: str, dropped: list[dict[str, str]], left_out: LeftOut
 ) -> Iterator[Question]:
-    """The questions of a split of the benchmark format ``name``.
+    """The questions of a split in the benchmark format ``name``, with the columns of ``records.QUESTION``.
 
-    A question with a gap among its options is appended to ``dropped`` (question_id, reason) instead.
-    Placeholders among the options are left out and counted in ``left_out``. Raises RecordError, naming the
-    row, for values that the format does not allow.
+    A question with an empty option before its last option is malformed. It is not returned, but appended to
+    ``dropped`` (question_id, reason). Placeholders are removed from the options and counted in ``left_out``.
+    Raises RecordError, with the row, for values that the format does not allow.
     """
     id_column, group_column, option_columns, _, has_placeholders = HUB_FORMATS[name]
     seen: dict[str, str] = {}
@@ -66,32 +66,32 @@ def hub_questions(
         options = [_optional_text(row, column, where) for column in option_columns]
         filled = [option for option in options if option is not None]
         last = max((number + 1 for number, option in enumerate(options) if option is not None), default=0)
-        # Global-MMLU always has four options: a null at the end is a gap there, too.
+        # In Global-MMLU an empty option at the end is malformed too, because every question has four options.
         if len(filled) < (len(options) if name == "global-mmlu" else last):
-            gap = option_columns[options.index(None)]
-            dropped.append({"question_id": question_id, "reason": f"{gap} is empty"})
+            empty_column = option_columns[options.index(None)]
+            dropped.append({"question_id": question_id, "reason": f"{empty_column} is empty"})
             continue
-        kept, gold = _at_least_two(filled, where), _gold_from_letter(row["answer"], len(filled), where)
+        real, gold = _at_least_two(filled, where), _gold_from_letter(row["answer"], len(filled), where)
         if has_placeholders:
-            kept, gold = without_placeholders(filled, gold, where)
-            left_out[role, question_id] = len(filled) - len(kept)
+            real, gold = without_placeholders(filled, gold, where)
+            left_out[role, question_id] = len(filled) - len(real)
         yield {
             "question_id": question_id,
             "group": _text(row, group_column, where),
             "question": _text(row, "question", where),
-            "options": _at_least_two(kept, where),
+            "options": _at_least_two(real, where),
             "gold": gold,
             "split": role,
         }
 
 
 def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
-    """The questions of a user's file: columns of ``records.QUESTION``; ``answer`` (a letter) may replace
-    ``gold``.
+    """The questions of a user's file, with the columns of ``records.QUESTION``.
 
-    ``rows`` are numbered ones that have OWN_COLUMNS. ``group`` (default: all) and ``split`` (default: test)
-    may be missing; in csv, ``options`` is a JSON list. Placeholders among the options are left out and counted
-    in ``left_out``. Raises RecordError, naming the row, for values that are not allowed.
+    ``rows`` must have OWN_COLUMNS, and ``gold`` (the index of the right option, from 0) or ``answer`` (its
+    letter). If both are given they must agree. The columns ``group`` (default: all) and ``split`` (default:
+    test) may be missing. In csv, ``options`` is a JSON list. Placeholders are removed from the options and
+    counted in ``left_out``. Raises RecordError, with the row, for values that are not allowed.
     """
     seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
     for where, row in rows:
@@ -100,9 +100,9 @@ def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
         if not isinstance(role, str) or role not in seen:
             raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
         question_id = _question_id(row, "question_id", where, seen[role])
-        written = _options(row["options"], where)
-        options, gold = without_placeholders(written, _own_gold(row, written, where), where)
-        left_out[role, question_id] = len(written) - len(options)
+        all_options = _options(row["options"], where)
+        options, gold = without_placeholders(all_options, _own_gold(row, all_options, where), where)
+        left_out[role, question_id] = len(all_options) - len(options)
         yield {
             "question_id": question_id,
             "group": _text(row, "group", where) if row.get("group") is not None else "all",
@@ -114,8 +114,11 @@ def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
 
 
 def _own_gold(row: Row, options: list[str], where: str) -> int:
-    """The index in ``gold`` or ``answer``. Raises RecordError if both are given and differ."""
-    gold, answer = (_given(row.get(column)) for column in ("gold", "answer"))
+    """The index of the right option.
+
+    Raises RecordError if ``gold`` and ``answer`` are missing or disagree.
+    """
+    gold, answer = (_none_if_empty(row.get(column)) for column in ("gold", "answer"))
     if gold is None and answer is None:
         raise RecordError(f"{where}: neither 'gold' (a number from 0) nor 'answer' (a letter) is given.")
     if gold is None:
@@ -129,13 +132,16 @@ def _own_gold(row: Row, options: list[str], where: str) -> int:
     return index
 
 
-def _given(value: Any) -> Any:
-    """The value of a cell, None if it is empty, as some formats write a missing one."""
+def _none_if_empty(value: Any) -> Any:
+    """The value of a cell, or None if it is an empty text, which some formats write for a missing value."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def _agrees(answer: Any, gold: int, options: list[str]) -> bool:
-    """Whether ``answer`` is the letter of the option ``gold``, or, if it is no letter, its text or number."""
+    """Whether ``answer`` is the letter of the option ``gold``.
+
+    If it is not a letter, it may be its text or index.
+    """
     text = str(answer).strip()
     if len(text) == 1 and text in LETTERS[: len(options)]:
         return LETTERS.index(text) == gold
@@ -143,7 +149,7 @@ def _agrees(answer: Any, gold: int, options: list[str]) -> bool:
 
 
 def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
-    """The id as a text, entered in ``seen`` with its row. Raises RecordError if it is there already."""
+    """The id as a text. It is added to ``seen`` with its row. Raises RecordError if ``seen`` contains it."""
     value = row[column]
     if isinstance(value, bool) or not isinstance(value, (int, str)) or text_content.is_blank(str(value)):
         raise RecordError(f"{where}: {column} is {value!r}; must be a whole number or a text.")
@@ -155,7 +161,7 @@ def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str
 
 
 def _optional_text(row: Mapping[str, Any], column: str, where: str) -> str | None:
-    """A text without surrounding space; None if it is empty or nothing of it can be seen."""
+    """A text without surrounding white space, or None if it contains no visible character."""
     value = row[column]
     if value is None or (isinstance(value, str) and text_content.is_blank(value)):
         return None
@@ -166,11 +172,13 @@ def _optional_text(row: Mapping[str, Any], column: str, where: str) -> str | Non
 
 
 def _require_unicode(text: str, column: str, where: str) -> None:
+    """Raise RecordError if a text cannot be written as UTF-8."""
     if not text_content.is_unicode(text):
         raise RecordError(f"{where}: {column} is {text!r}, with half a surrogate pair; must be Unicode text.")
 
 
 def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    """A text as in ``_optional_text``. Raises RecordError if it is empty."""
     text = _optional_text(row, column, where)
     if text is None:
         raise RecordError(f"{where}: {column} is empty; must be a text.")
@@ -178,6 +186,7 @@ def _text(row: Mapping[str, Any], column: str, where: str) -> str:
 
 
 def _gold_from_letter(answer: Any, options: int, where: str) -> int:
+    """The index of the option with the letter ``answer``. Raises RecordError if there is none."""
     letter = answer.strip() if isinstance(answer, str) else answer
     allowed = LETTERS[:options]
     if not isinstance(letter, str) or len(letter) != 1 or letter not in allowed:
@@ -189,6 +198,7 @@ def _gold_from_letter(answer: Any, options: int, where: str) -> int:
 
 
 def _gold_from_number(value: Any, options: int, where: str) -> int:
+    """``value`` as an integer. Raises RecordError if it is not the index of an option."""
     text = str(value).strip()
     if isinstance(value, bool) or not text.isdecimal() or int(text) >= options:
         raise RecordError(f"{where}: gold is {value!r}; must be a whole number from 0 to {options - 1}.")
@@ -196,6 +206,10 @@ def _gold_from_number(value: Any, options: int, where: str) -> int:
 
 
 def _options(value: Any, where: str) -> list[str]:
+    """The options in a list or JSON list, without surrounding white space.
+
+    Raises RecordError if it is not one.
+    """
     if isinstance(value, str):
         try:
             value = json_values.parse(value)
@@ -211,6 +225,7 @@ def _options(value: Any, where: str) -> list[str]:
 
 
 def _at_least_two(options: list[str], where: str) -> list[str]:
+    """``options``. Raises RecordError if there are fewer than two."""
     if len(options) < 2:
         raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
     return options

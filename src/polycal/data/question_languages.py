@@ -1,4 +1,4 @@
-"""The rows of one language in a user's file of questions, whatever spelling its tags have."""
+"""Select the rows of one language in a user's file of questions, in any spelling of the language's tag."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,48 +9,53 @@ from polycal.data import language_tags
 from polycal.data.readers import Row
 
 NumberedRows = Iterable[tuple[str, Row]]
-"""Rows, each with its location for messages."""
+"""Rows, each with its file and row number for messages."""
 
 
 def spelling(tag: Any) -> str:
-    """One spelling for all spellings of a tag (``FR``, ``fra`` and ``fr`` are ``fr``); lower case if it is none."""
+    """The standard spelling of a tag: ``FR``, ``fra`` and ``fr`` give ``fr``.
+
+    Unknown tags become lower case.
+    """
     text = "" if tag is None else str(tag).strip()
     return language_tags.standard_tag(text) or text.casefold()
 
 
 def of_language(rows: NumberedRows, language: str, name: str) -> NumberedRows:
-    """The rows whose column ``language`` is ``language``; ``name`` is the file's, for messages.
+    """The rows whose column ``language`` is ``language``. ``name`` is the name of the file, for messages.
 
-    Tags are compared in their standard spelling. If none is equal, rows of the same language in one other
-    script or region are taken. Raises RecordError, with what the file holds, if there are none or several, and
-    for a row without a language, which no language would ever take.
+    Tags are compared in their standard spelling. If no tag is equal, but the file contains the language in
+    exactly one other script or region, those rows are used. Raises RecordError if there is none or more than
+    one, and for a row without a language, because no language would select it.
     """
     rows = list(rows)
     tags = Counter(spelling(row["language"]) for _, row in rows)
-    wanted = spelling(language)
-    if wanted not in tags:
-        code = language_tags.language_code(wanted)
+    selected = spelling(language)
+    if selected not in tags:
+        code = language_tags.language_code(selected)
         variants = [tag for tag in tags if code and language_tags.language_code(tag) == code]
         if len(variants) != 1:
             listed = ", ".join(f"{tag!r} ({count} rows)" for tag, count in sorted(tags.items())) or "no rows"
-            problem = "no row is in that language" if not variants else "several variants of it are there"
-            raise RecordError(f"{name}: language {language!r}: {problem}; the file holds {listed}.")
-        wanted = variants[0]
+            problem = "no row is in this language" if not variants else "several variants match"
+            raise RecordError(
+                f"{name}: language {language!r}: {problem}; choose a language of the file, which contains {listed}."
+            )
+        selected = variants[0]
     if "" in tags:
         where = next(where for where, row in rows if not spelling(row["language"]))
         raise RecordError(f"{where}: language is empty; each row of a file with several languages needs one.")
-    return [(where, row) for where, row in rows if spelling(row["language"]) == wanted]
+    return [(where, row) for where, row in rows if spelling(row["language"]) == selected]
 
 
 def checked(rows: NumberedRows, language: str) -> NumberedRows:
-    """The rows of a file of one language. Raises RecordError for a row whose tag is of another language."""
+    """The rows of a file in one language. Raises RecordError for a row with the tag of another language."""
     code = language_tags.language_code(language)
     for where, row in rows:
         tag = row.get("language")
         other = language_tags.language_code(tag) if isinstance(tag, str) else None
         if code is not None and other is not None and other != code:
             raise RecordError(
-                f"{where}: language is {tag!r}, but this file is that of {language!r}; correct the tag, or give"
-                " one file with all languages."
+                f"{where}: language is {tag!r}, but the file is for {language!r}; correct the tag, or give one"
+                " file with all languages."
             )
         yield where, row

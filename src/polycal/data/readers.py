@@ -1,7 +1,7 @@
-"""Rows of data files in Parquet, csv and JSON, one at a time, so that the size of a file does not matter.
+"""Read rows of Parquet, csv and JSON files one at a time, so that large files need little memory.
 
-JSON is not read through ``datasets``: it loads a JSON array into memory as a whole (OpenHermes-2.5 is one
-array of two gigabytes), and infers the types of JSON lines from the first few megabytes.
+JSON is not read with ``datasets``. It would load a whole JSON array into memory (OpenHermes-2.5 is one array
+of two gigabytes), and infer the types of JSON lines from the first few megabytes.
 """
 
 import csv
@@ -19,19 +19,19 @@ from polycal.data import json_values, text_files
 
 SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
 BATCH_ROWS = 1000
-"""Rows of a Parquet file in memory at a time."""
+"""Number of rows of a Parquet file that are in memory at a time."""
 LONGEST_CELL = 1 << 30
-"""Characters in a cell of csv, which may hold a whole conversation; the csv module's default is 128 KiB."""
+"""Largest number of characters in a csv cell, which may contain a whole conversation (Python's default: 131,072)."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class DatasetSplit:
-    """One split of a data set: its files, and its rows, which can be iterated once.
+    """One split of a data set: its files and its rows. The rows can be iterated once.
 
-    ``name`` starts the messages about its rows. ``columns`` is None for JSON, where each row has its own
-    keys.
+    ``name`` is the beginning of messages about its rows. ``columns`` is None for JSON, where each row has its
+    own keys.
     """
 
     name: str
@@ -39,30 +39,34 @@ class DatasetSplit:
     columns: list[str] | None
     rows: Iterator[Row]
 
-    def require(self, wanted: Iterable[str]) -> None:
-        """Raise RecordError if a column of ``wanted`` is missing; JSON rows are checked as they are read."""
-        if self.columns is not None:
-            _require(self.name, self.columns, wanted)
+    def require(self, required: Iterable[str]) -> None:
+        """Raise RecordError if a required column is missing.
 
-    def numbered(self, wanted: Iterable[str]) -> Iterator[tuple[str, Row]]:
-        """Rows, each with its location for messages. Raises RecordError if a column of ``wanted`` is missing."""
-        wanted = list(wanted)
-        self.require(wanted)
+        JSON rows are checked later, when they are read.
+        """
+        if self.columns is not None:
+            _require(self.name, self.columns, required)
+
+    def numbered(self, required: Iterable[str]) -> Iterator[tuple[str, Row]]:
+        """Rows, each with its location for messages. Raises RecordError if a required column is missing."""
+        required = list(required)
+        self.require(required)
         for number, row in enumerate(self.rows):
             where = f"{self.name}: row {number}"
             if self.columns is None:
                 if not isinstance(row, dict):
                     raise RecordError(f"{where}: must be a JSON object, not {type(row).__name__}.")
-                _require(where, row, wanted)
+                _require(where, row, required)
             yield where, row
 
 
-def _require(where: str, columns: Iterable[str], wanted: Iterable[str]) -> None:
+def _require(where: str, columns: Iterable[str], required: Iterable[str]) -> None:
+    """Raise RecordError if a required column is missing."""
     columns = list(columns)
-    for column in wanted:
+    for column in required:
         if column not in columns:
             close = difflib.get_close_matches(column, columns, n=1)
-            hint = f"; is {close[0]!r} meant to be it?" if close else "."
+            hint = f"; is {close[0]!r} meant?" if close else "."
             raise RecordError(
                 f"{where}: column {column!r} is missing"
                 f" (found {', '.join(map(str, columns)) or 'none'}){hint}"
@@ -70,14 +74,17 @@ def _require(where: str, columns: Iterable[str], wanted: Iterable[str]) -> None:
 
 
 def read_file(path: Path) -> DatasetSplit:
-    """The rows of one parquet, csv, jsonl or json file (an array of objects, or one object per line).
+    """The rows of a parquet, csv, jsonl or json file (an array of objects, or one object per line).
 
-    Raises RecordError for a missing file and an unknown format, and while rows are read for a broken file.
+    Raises RecordError if the file is missing or of an unknown format. If it is broken, reading the rows may
+    raise RecordError later.
     """
     if not path.is_file():
         raise RecordError(f"{path}: no such file.")
     if path.suffix not in SUFFIXES:
-        raise RecordError(f"{path}: cannot be read; a data file ends in {', '.join(SUFFIXES)}.")
+        raise RecordError(
+            f"{path}: unknown format; the name of a data file must end in {', '.join(SUFFIXES)}."
+        )
     if path.suffix == ".parquet":
         return DatasetSplit(str(path), [path], parquet_columns(path), _parquet_rows(path))
     if path.suffix == ".csv":
@@ -86,7 +93,7 @@ def read_file(path: Path) -> DatasetSplit:
 
 
 def parquet_columns(path: Path) -> list[str]:
-    """The column names of a Parquet file. Raises RecordError if it is broken or has a column twice."""
+    """The column names of a Parquet file. Raises RecordError if it is broken or two columns have one name."""
     try:
         columns = pq.read_schema(path).names
     except (pa.ArrowInvalid, OSError) as error:
@@ -96,28 +103,29 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def _csv_header(path: Path) -> list[str]:
-    """The column names of a csv file. Raises RecordError if it has a column twice."""
+    """The column names of a csv file. Raises RecordError if two columns have one name."""
     csv.field_size_limit(LONGEST_CELL)
     with text_files.opened(path, newline="") as file:
         try:
             columns = next(csv.reader(file, strict=True), [])
         except csv.Error as error:
             raise RecordError(f"{path}: line 1: not valid csv: {error}.") from error
-    # Spreadsheets write columns without a name after the last one; nothing reads them.
+    # Spreadsheets write columns without a name after the last one. They are not read.
     _refuse_repeated(path, [column for column in columns if column])
     return columns
 
 
 def _refuse_repeated(path: Path, columns: list[str]) -> None:
+    """Raise RecordError if two columns have one name."""
     for column in columns:
         if columns.count(column) > 1:
             raise RecordError(
-                f"{path}: column {column!r} is there {columns.count(column)} times; each column must have a"
-                " name of its own."
+                f"{path}: column {column!r} occurs {columns.count(column)} times; the names of columns must differ."
             )
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
+    """The rows of a Parquet file. Raises RecordError if it is broken."""
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
@@ -127,7 +135,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def rows_of(table: pa.Table | pa.RecordBatch, name: str) -> list[Row]:
-    """The rows of an Arrow table. Raises RecordError for texts that are not UTF-8, which Arrow does not check."""
+    """The rows of an Arrow table. Raises RecordError if a text is not UTF-8, which Arrow does not check."""
     try:
         return table.to_pylist()
     except UnicodeDecodeError as error:
@@ -136,12 +144,13 @@ def rows_of(table: pa.Table | pa.RecordBatch, name: str) -> list[Row]:
                 table.column(column).to_pylist()
             except UnicodeDecodeError:
                 raise RecordError(
-                    f"{name}: a text of column {column!r} is not UTF-8; texts in Parquet must be."
+                    f"{name}: a text of column {column!r} is not UTF-8; texts in Parquet must be UTF-8."
                 ) from error
         raise
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
+    """The rows of a csv file, with None for an empty cell. Raises RecordError if it is broken."""
     with text_files.opened(path, newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
@@ -156,6 +165,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSON file: the elements of an array, or one value per line."""
     with text_files.opened(path) as file:
         start = file.read(1)
         while start.isspace():

@@ -1,7 +1,7 @@
-"""Data set repositories in the shape of the hub's: their cards, configurations and splits.
+"""Read data set repositories in the hub's layout: their cards, configurations and splits.
 
-Parquet goes through ``datasets``, which knows how a repository names its configurations and splits. The other
-formats are read by ``polycal.data.readers``.
+``datasets`` finds the files of each split, and reads Parquet. ``polycal.data.readers`` reads the other
+formats.
 """
 
 import os
@@ -21,11 +21,11 @@ from polycal.data.readers import BATCH_ROWS, DatasetSplit, Row, parquet_columns,
 
 
 def read_repository(folder: Path, config: str | None = None) -> dict[str, DatasetSplit]:
-    """The splits of a repository's folder by name; ``config`` names one of its configurations.
+    """The splits of a repository's folder by name, for the configuration ``config``.
 
-    The files of a split are those that the card's ``configs`` list; without them, ``datasets`` finds them by
-    the usual folder and file names. Code in the repository is never run. Raises RecordError for an unknown
-    configuration and for a folder without data files.
+    The files of a split are those in ``configs`` of the card. Without ``configs``, ``datasets`` finds them by
+    the usual folder and file names. Code in the repository is never run. Raises RecordError if the folder or
+    its data files are missing, and if the configuration is unknown.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder.")
@@ -35,13 +35,13 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
     with _without_torch():
         import datasets
 
-        # Given its files, datasets does not look for those of other configurations, which are not
-        # downloaded; given only a name, it does (5.2).
+        # datasets 5.2, given only a name, looks for the files of all configurations, and those of the others
+        # are not downloaded. Given the files, it does not.
         name = config if patterns is None else None
         path, data_files = str(folder.absolute()), patterns
         if patterns is not None and _misread_names(card):
-            # datasets reads names such as no and 1.0 as other values and fails; given the format and the
-            # files, it does not look at the card.
+            # datasets reads names such as no and 1.0 as other values and fails. Given the format and the
+            # files, it does not read the card.
             path = "parquet"
             data_files = {
                 split: [str(folder.absolute() / pattern) for pattern in names]
@@ -56,8 +56,8 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
             TypeError,
             ValueError,
         ) as error:
-            what = f"configuration {config!r}" if config else "data files"
-            raise RecordError(f"{folder}: {what} cannot be had: {_first_line(error)}") from error
+            subject = f"configuration {config!r}" if config else "the data files"
+            raise RecordError(f"{folder}: {subject} cannot be found: {first_line(error)}") from error
         splits: dict[str, DatasetSplit] = {}
         for split, names in (builder.config.data_files or {}).items():
             files = [Path(name) for name in names]
@@ -72,7 +72,7 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
             else:
                 parts = [read_file(file) for file in files]
                 rows = (row for part in parts for row in part.rows)
-                # Where files have other columns than the first one, each row is checked.
+                # If the files have different columns, the columns of each row are checked.
                 is_uniform = all(part.columns == parts[0].columns for part in parts)
                 splits[str(split)] = DatasetSplit(
                     title, files, parts[0].columns if is_uniform else None, rows
@@ -81,9 +81,9 @@ def read_repository(folder: Path, config: str | None = None) -> dict[str, Datase
 
 
 def card_splits(card: str, config: str | None, repository: str) -> dict[str, list[str]] | None:
-    """Patterns of the data files of ``config`` by split, from the text of a card; None if it lists no files.
+    """Patterns of the data files of ``config`` by split, from the text of a card. None if it lists no files.
 
-    Without ``config``, the configuration ``default`` or the only one is meant. Raises RecordError for a
+    Without ``config``, the configuration ``default`` or the only one is used. Raises RecordError for a
     configuration that the card does not list, for files outside the repository, and for broken YAML.
     """
     configs = _head(card, repository, _TextLoader).get("configs")
@@ -129,7 +129,7 @@ def card_splits(card: str, config: str | None, repository: str) -> dict[str, lis
 
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML whose scalars are texts, but for null; otherwise ``no`` is false and ``1.10`` is 1.1."""
+    """YAML whose scalars are texts, except null. In plain YAML ``no`` is false and ``1.10`` is 1.1."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [pair for pair in resolvers if pair[0].endswith((":null", ":merge"))]
@@ -140,18 +140,18 @@ class _TextLoader(yaml.SafeLoader):
 def _head(card: str, repository: str, loader: type[yaml.SafeLoader]) -> dict[str, Any]:
     """The YAML at the beginning of a card; empty if there is none. Raises RecordError if it is broken.
 
-    Both loaders are safe ones: they make no objects but texts, numbers, lists and mappings.
+    ``loader`` must be a safe one, which makes only texts, numbers, lists and mappings.
     """
     head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", card, re.DOTALL)
     try:
         values = loader(head[1]).get_single_data() if head else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecordError(f"{repository}: the card's YAML is broken: {_first_line(error)}") from error
+        raise RecordError(f"{repository}: the card's YAML is broken: {first_line(error)}") from error
     return values if isinstance(values, dict) else {}
 
 
 def _misread_names(card: str) -> bool:
-    """Whether plain YAML reads the name of a configuration or split in a card as something else than text."""
+    """Whether plain YAML reads the name of a configuration or split in a card as a value other than text."""
     entries = _head(card, "", yaml.SafeLoader).get("configs") or []
     names = [entry.get("config_name") for entry in entries]
     for entry in entries:
@@ -164,7 +164,7 @@ def _misread_names(card: str) -> bool:
 
 @contextmanager
 def _without_torch() -> Iterator[None]:
-    """Keep ``datasets`` from importing torch, which takes two seconds per job when a stream is made."""
+    """Prevent ``datasets`` from importing torch when it makes a stream, which takes two seconds per job."""
     is_first_import = "datasets" not in sys.modules
     progress_bars = os.environ.get("HF_DATASETS_DISABLE_PROGRESS_BARS")
     if is_first_import:
@@ -182,6 +182,7 @@ def _without_torch() -> Iterator[None]:
 
 
 def _arrow_rows(title: str, tables: Iterator[pa.Table]) -> Iterator[Row]:
+    """The rows of Arrow tables. Raises RecordError if the files are broken."""
     import datasets
 
     try:
@@ -190,9 +191,10 @@ def _arrow_rows(title: str, tables: Iterator[pa.Table]) -> Iterator[Row]:
                 yield from rows_of(table, title)
     except (pa.ArrowInvalid, pa.ArrowTypeError, datasets.table.CastError, OSError) as error:
         raise RecordError(
-            f"{title}: the files are broken or not as the card declares: {_first_line(error)}"
+            f"{title}: the files are broken or not as the card declares: {first_line(error)}"
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of another library's error message, or the error's class if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

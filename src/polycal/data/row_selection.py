@@ -1,5 +1,4 @@
-"""Which conversations of a data set are used, in which order: shuffle, mixture of languages, held-out
-share."""
+"""Select and order the conversations of a data set: shuffle, mixture of languages, held-out share."""
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -13,9 +12,10 @@ from polycal.data import language_tags
 
 
 def shuffled(total: int, seed: str) -> NDArray[np.int64]:
-    """A permutation of ``total`` rows, int64 [total], the same for a seed on every machine and release.
+    """A random permutation of ``total`` row numbers, int64 [total].
 
-    Rows are sorted by the raw output of PCG64. NumPy guarantees its stream, but not that of its shuffles.
+    It depends only on ``total`` and ``seed``, not on the machine or the version of NumPy. Rows are sorted by
+    the raw output of PCG64, because NumPy guarantees this stream but not the results of its shuffles.
     """
     keys = np.random.PCG64(int(Decimal(seed))).random_raw(total)
     return np.argsort(keys, kind="stable")
@@ -24,41 +24,42 @@ def shuffled(total: int, seed: str) -> NDArray[np.int64]:
 def mixture(
     order: NDArray[np.int64], languages: Sequence[str | None], settings: Mapping[str, Any]
 ) -> NDArray[np.int64]:
-    """The rows of ``order`` [N] that make the mixture ``settings["language_mixture"]``, in the same order.
+    """The rows of ``order`` [N] that belong to the mixture ``settings["language_mixture"]``, in the same order.
 
-    ``languages`` gives the language of each row. ``english_only`` takes English rows. ``balanced`` takes
-    equally many rows of each of ``settings["languages"]`` (tags; default: all that occur): ``rows`` in all, where
-    the first languages get one more if it does not divide, or as many as the rarest language has. Raises
-    RecordError if a language has too few.
+    ``languages`` [N] contains the language of each row number. ``english_only`` selects ``settings["rows"]``
+    English rows, or all if ``rows`` is None. ``balanced`` selects equally many rows of each of
+    ``settings["languages"]`` (tags; default: all languages in the data set). In total these are ``rows``,
+    where the first languages get one row more if ``rows`` is not divisible. If ``rows`` is None, each
+    language gets as many rows as the rarest one has. Raises RecordError if a language has too few rows.
     """
     mixture_name, total = settings["language_mixture"], settings.get("rows")
     in_order = np.array([language or "" for language in languages], dtype=object)[order]
     if mixture_name == "english_only":
-        wanted = {"en": total or int((in_order == "en").sum()) or 1}
+        count_of = {"en": total or int((in_order == "en").sum()) or 1}
     else:
-        chosen = _codes(settings.get("languages") or []) or sorted(set(in_order) - {""})
-        if not chosen:
+        codes = _codes(settings.get("languages") or []) or sorted(set(in_order) - {""})
+        if not codes:
             raise RecordError(
-                f"language_mixture {mixture_name!r} needs rows whose language is known, but the set has none."
+                f"language_mixture {mixture_name!r} needs rows whose language is known, but the data set has none."
             )
-        total = total or len(chosen) * min(int((in_order == code).sum()) for code in chosen)
-        wanted = {
-            code: total // len(chosen) + (number < total % len(chosen)) for number, code in enumerate(chosen)
+        total = total or len(codes) * min(int((in_order == code).sum()) for code in codes)
+        count_of = {
+            code: total // len(codes) + (number < total % len(codes)) for number, code in enumerate(codes)
         }
     is_chosen = np.zeros(len(order), dtype=bool)
-    for code, count in wanted.items():
+    for code, count in count_of.items():
         available = np.flatnonzero(in_order == code)
         if len(available) < max(count, 1):
             raise RecordError(
-                f"language_mixture {mixture_name!r} asks for {max(count, 1)} rows in {code!r}, but the set"
-                f" holds {len(available)}; lower rows or name other languages."
+                f"language_mixture {mixture_name!r} needs {max(count, 1)} rows in {code!r}, but the data set"
+                f" contains {len(available)}; lower rows or name other languages."
             )
         is_chosen[available[:count]] = True
     return order[is_chosen]
 
 
 def _codes(tags: Sequence[str]) -> list[str]:
-    """The codes of languages that a study names. Raises RecordError if two tags name one language."""
+    """The language codes of the tags in a configuration. Raises RecordError if two tags name one language."""
     codes = [language_tags.language_code(tag) or tag for tag in tags]
     if repeated := [tag for tag, code in zip(tags, codes, strict=True) if codes.count(code) > 1]:
         raise RecordError(
@@ -68,10 +69,10 @@ def _codes(tags: Sequence[str]) -> list[str]:
 
 
 def heldout_count(total: int, share: str) -> int:
-    """How many of ``total`` conversations are held out: ``share`` of them, rounded, and at least one.
+    """The number of held-out conversations among ``total``.
 
-    At least one is left for training. None is held out if ``share`` is 0 or there are fewer than two
-    conversations.
+    It is ``share`` · ``total``, rounded, but at least 1 and at most ``total`` − 1. It is 0 if ``share`` is 0
+    or there are fewer than two conversations.
     """
     if Decimal(share) == 0 or total < 2:
         return 0

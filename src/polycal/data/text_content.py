@@ -1,13 +1,13 @@
-"""What counts as text: characters that a reader can see, in valid Unicode."""
+"""Whether a text has visible characters and is valid Unicode."""
 
 import unicodedata
 
 FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Characters that are drawn as nothing, although Unicode counts them as letters or symbols."""
+"""Characters that are invisible, although Unicode classifies them as letters or symbols."""
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen: only white space, zero-width and control characters, or nothing."""
+    """Whether a text has no visible character: it is empty or only white space, zero-width or control characters."""
     return all(
         character.isspace() or character in FILLERS or unicodedata.category(character) in ("Cc", "Cf")
         for character in text
@@ -15,7 +15,7 @@ def is_blank(text: str) -> bool:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8, which half a surrogate pair cannot."""
+    """Whether a text can be written as UTF-8. Half of a surrogate pair cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -24,5 +24,5 @@ def is_unicode(text: str) -> bool:
 
 
 def as_unicode(text: str) -> str:
-    """The text with a question mark for each half of a surrogate pair, which some scraped sets hold."""
+    """The text with a question mark in place of each single half of a surrogate pair, as in some scraped data."""
     return text.encode("utf-8", "replace").decode()

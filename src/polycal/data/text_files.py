@@ -1,4 +1,4 @@
-"""Text files in UTF-8 or UTF-16, and a sentence for those in another encoding."""
+"""Open text files in UTF-8 or UTF-16, and refuse other encodings with a clear message."""
 
 import codecs
 from collections.abc import Iterator
@@ -16,16 +16,18 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Python's name of the encoding by byte order mark; empty for one that is refused."""
+"""Byte order mark → Python's name of the encoding; empty if the encoding is refused."""
 FIRST_BYTES = 4096
-"""Bytes at the beginning of a file that are searched for zero bytes."""
+"""Number of bytes at the beginning of a file that are searched for zero bytes."""
 PIECE_BYTES = 1 << 20
+"""Number of bytes that are decoded at a time."""
 
 
 def encoding(path: Path) -> str:
-    """Python's name of the encoding of a text file, by its byte order mark; UTF-8 without one.
+    """Python's name of the encoding of a text file, by its byte order mark. Without a mark it is UTF-8.
 
-    Raises RecordError for UTF-32 and for zero bytes in a file without a mark, which is UTF-16 or no text.
+    Raises RecordError for UTF-32, and for a file without a mark but with zero bytes, which is UTF-16 or not
+    text.
     """
     with path.open("rb") as file:
         start = file.read(FIRST_BYTES)
@@ -36,29 +38,29 @@ def encoding(path: Path) -> str:
             return name
     if (position := start.find(b"\0")) >= 0:
         raise RecordError(
-            f"{path}: byte {position} is zero, so this is no text or UTF-16 without a mark; {ACCEPTED}."
+            f"{path}: byte {position} is zero, so this is not text, or UTF-16 without a mark; {ACCEPTED}."
         )
     return "utf-8"
 
 
 @contextmanager
 def opened(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """The text of a file. Raises RecordError, naming line and byte, where it is not in its encoding."""
+    """The open text file. Raises RecordError, with line and byte, if a byte cannot be decoded."""
     name = encoding(path)
     with path.open(encoding=name, newline=newline) as file:
         try:
             yield file
         except UnicodeError as error:
             line, position = _first_wrong_byte(path, name)
-            spelled = "UTF-16" if name == "utf-16" else "UTF-8"
+            title = "UTF-16" if name == "utf-16" else "UTF-8"
             raise RecordError(
-                f"{path}: line {line}, byte {position} is not {spelled} text; {ACCEPTED}, other encodings have"
-                " to be converted."
+                f"{path}: line {line}, byte {position} is not {title} text; {ACCEPTED}, other encodings must be"
+                " converted."
             ) from error
 
 
 def _first_wrong_byte(path: Path, name: str) -> tuple[int, int]:
-    """Line (from 1) and byte (from 0) of the file at which decoding fails."""
+    """The line (from 1) and the byte (from 0) of the file at which decoding fails."""
     with path.open("rb") as file:
         if name == "utf-16":
             name = "utf-16-le" if file.read(2) == codecs.BOM_UTF16_LE else "utf-16-be"

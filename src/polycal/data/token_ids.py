@@ -1,8 +1,8 @@
-"""Texts as token ids that do not depend on habits a tokenizer was saved with.
+"""Encode texts as token ids, without the options that a tokenizer was saved with.
 
-Some saved tokenizers end each text with an end-of-sequence token, cut or fill it to a length, split special
-tokens, leave merges out at random, or report offsets without white space. None of this belongs to a prompt, a
-candidate or a target.
+Some saved tokenizers append an end-of-sequence token to each text, truncate or pad it, split special tokens,
+drop merges at random, or report offsets without white space. None of this is wanted for a prompt, a candidate
+or a target.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,39 +12,42 @@ from typing import Any
 from polycal.errors import CellError
 
 PROBE = "a"
+"""The text with which the added tokens are determined."""
 
 
 class TokenizerError(CellError):
-    """A tokenizer whose own tokens and those that it adds cannot be distinguished."""
+    """A tokenizer cannot read a text, or changes a text when it adds special tokens."""
 
 
 class Encoder:
     """Encodes texts with a tokenizer.
 
-    ``before`` and ``after`` are the ids that the tokenizer adds around each text, such as those of the
-    beginning and the end of a sequence. Raises TokenizerError if it changes a text instead, or cannot read one.
+    ``before`` and ``after`` are the ids that the tokenizer adds around each text, for example those of the
+    beginning and the end of a sequence. Raises TokenizerError if the tokenizer changes a text when it adds
+    special tokens, or cannot read a text.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         _switch_off_dropout(tokenizer)
         bare = self._ids([PROBE], add_special_tokens=False)[0]
-        whole = self._ids([PROBE])[0]
-        places = range(len(whole) - len(bare) + 1)
-        start = next((place for place in places if whole[place : place + len(bare)] == bare), None)
+        with_special = self._ids([PROBE])[0]
+        starts = range(len(with_special) - len(bare) + 1)
+        start = next((start for start in starts if with_special[start : start + len(bare)] == bare), None)
         if start is None:
             raise TokenizerError(
-                f"the tokenizer reads {PROBE!r} as {whole} with special tokens and as {bare} without; special"
+                f"the tokenizer reads {PROBE!r} as {with_special} with special tokens and as {bare} without; special"
                 " tokens must only be added around a text."
             )
-        self.before, self.after = whole[:start], whole[start + len(bare) :]
+        self.before, self.after = with_special[:start], with_special[start + len(bare) :]
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, after ``before`` and without ``after``."""
+        """The token ids of each text, with ``before`` and without ``after``."""
         rows = self._ids(list(texts)) if texts else []  # transformers fails on an empty list
         return [row[: len(row) - len(self.after)] for row in rows] if self.after else rows
 
     def _ids(self, texts: list[str], **options: Any) -> list[list[int]]:
+        """The token ids of each text with all tokens that the tokenizer adds."""
         with _readable():
             ids: list[list[int]] = self.tokenizer(texts, **_plain(self.tokenizer), **options)["input_ids"]
         return ids
@@ -53,9 +56,9 @@ class Encoder:
 def encode_with_offsets(
     tokenizer: Any, texts: Sequence[str]
 ) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-    """Token ids of each text without added tokens, and the characters [start, end) that each token covers.
+    """The token ids of each text without added tokens, and the characters [start, end) that each token covers.
 
-    Needs a fast tokenizer.
+    ``tokenizer`` must be a fast tokenizer. Raises TokenizerError if it cannot read a text.
     """
     _switch_off_dropout(tokenizer)
     with _untrimmed(tokenizer.backend_tokenizer), _readable():
@@ -66,24 +69,25 @@ def encode_with_offsets(
 
 
 def _plain(tokenizer: Any) -> dict[str, Any]:
-    """Options that switch off what a tokenizer was saved with."""
+    """Options that switch off saved padding, truncation and splitting of special tokens."""
     options: dict[str, Any] = {"padding": False, "truncation": False}
     return {**options, "split_special_tokens": False} if tokenizer.is_fast else options
 
 
 def _switch_off_dropout(tokenizer: Any) -> None:
-    """Leave no merge of a byte-pair model out at random, as some were trained with."""
+    """Switch off the random dropping of merges (BPE dropout), with which some tokenizers were saved."""
     if tokenizer.is_fast and getattr(tokenizer.backend_tokenizer.model, "dropout", None):
         tokenizer.backend_tokenizer.model.dropout = None
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn what the tokenizers library says of a text into TokenizerError."""
+    """Turn an error of the tokenizers library into TokenizerError."""
     try:
         yield
     except Exception as error:
-        if type(error) is not Exception:  # all that the library raises itself
+        # The library raises plain Exception. A subclass comes from elsewhere.
+        if type(error) is not Exception:
             raise
         raise TokenizerError(
             f"the tokenizer cannot read a text ({error}); use one that reads every text."
@@ -92,7 +96,7 @@ def _readable() -> Iterator[None]:
 
 @contextmanager
 def _untrimmed(backend: Any) -> Iterator[None]:
-    """Without the post-processor: apart from adding tokens, it only takes white space out of the offsets."""
+    """Switch off the post-processor, which adds tokens and removes white space from the offsets."""
     post_processor = backend.post_processor
     backend.post_processor = None
     try:

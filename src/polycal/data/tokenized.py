@@ -1,7 +1,7 @@
 """Conversations as tokens, and which of the tokens are targets.
 
-Targets are the tokens of assistant turns, including the end-of-sequence token of each turn. An empty assistant
-turn is read but is no target: it would teach the model to stop at once.
+Targets are the tokens of assistant turns, including the end-of-sequence token of each turn. An empty
+assistant turn is part of the context but not a target, because it would train the model to stop at once.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ Message = Mapping[str, str]
 
 ROLES = ("system", "user", "assistant")
 CHUNK = 1000
-"""Conversations that are rendered and tokenized together."""
+"""Number of conversations that are rendered and tokenized together."""
 
 
 @dataclass(frozen=True)
 class TokenizedRows:
-    """N rows end to end: ``tokens`` [T] int32 and ``targets`` [T] bool.
+    """N rows with T tokens in total, concatenated: ``tokens`` [T] int32 and ``targets`` [T] bool.
 
-    Row i extends from ``starts[i]`` to ``starts[i + 1]``; ``starts`` is [N + 1] int64.
+    Row i is ``starts[i]`` … ``starts[i + 1]`` − 1, where ``starts`` is [N + 1] int64.
     """
 
     tokens: np.ndarray
@@ -35,7 +35,7 @@ class TokenizedRows:
 
     @classmethod
     def collect(cls, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> Self:
-        """Join rows that are given as pairs of tokens and targets."""
+        """Concatenate rows, which are pairs of tokens and targets."""
         tokens, targets, starts = [np.zeros(0, np.int32)], [np.zeros(0, bool)], [0]
         for ids, is_target in rows:
             tokens.append(ids)
@@ -56,19 +56,19 @@ class TokenizedRows:
 def tokenize(
     tokenizer: Any, conversations: Iterable[Sequence[Message]], template: str, max_length: int
 ) -> tuple[TokenizedRows, Counter[str]]:
-    """Render conversations with the chat template of that name and tokenize them.
+    """Render conversations with the chat template ``template``, and tokenize them.
 
-    Also returns how many conversations were skipped or cut, by reason, and under ``empty answer`` how many
-    assistant turns are no target because they have no text. A conversation of more than ``max_length`` tokens is
-    cut; it is skipped if no target remains. Raises ChatError if the template is unknown or the tokenizer
-    has no end-of-sequence token or gives no offsets.
+    A conversation of more than ``max_length`` tokens is truncated. It is skipped if no target remains. The
+    second result contains the number of conversations that were truncated or skipped, by reason, and under
+    ``empty answer`` the number of assistant turns without text, which are not targets. Raises ChatError if
+    the template is unknown, and if the tokenizer has no end-of-sequence token or no offsets.
     """
     if tokenizer.eos_token is None:
         raise ChatError(
-            "the tokenizer has no end-of-sequence token, which every assistant turn must end with."
+            "the tokenizer has no end-of-sequence token, but every assistant turn must end with one."
         )
     if not tokenizer.is_fast:
-        raise ChatError("the tokenizer has no tokenizer.json; targets are found by its offsets.")
+        raise ChatError("the tokenizer has no tokenizer.json, which is needed to find the targets.")
     source, counts = chat_templates.template(template, tokenizer), Counter[str]()
     rows = TokenizedRows.collect(_rows(tokenizer, conversations, source, max_length, counts))
     return rows, counts
@@ -81,6 +81,7 @@ def _rows(
     max_length: int,
     counts: Counter[str],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Tokens and targets of each usable conversation. ``source`` is the text of the chat template."""
     from transformers.utils.chat_template_utils import render_jinja_template
 
     special = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
@@ -106,9 +107,9 @@ def _rows(
 
 
 def _targets(offsets: Sequence[tuple[int, int]], turns: Iterable[tuple[int, int]]) -> np.ndarray:
-    """Whether each token is a target, given the characters of each token and of each turn that is one.
+    """Whether each token is a target, from the characters of each token and of each target turn.
 
-    A turn extends from the first to the last token whose characters are all inside it.
+    The tokens of a turn are those from the first to the last token whose characters are all inside the turn.
     """
     starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
     target = np.zeros(len(offsets), dtype=bool)
@@ -116,13 +117,13 @@ def _targets(offsets: Sequence[tuple[int, int]], turns: Iterable[tuple[int, int]
         inside = np.flatnonzero((starts >= first) & (ends <= last) & (ends > starts))
         if len(inside):
             target[inside[0] : inside[-1] + 1] = True
-    # the first token has no context from which it could be predicted
+    # The first token cannot be predicted, because it has no context.
     target[:1] = False
     return target
 
 
 def _is_skipped(conversation: Sequence[Message], counts: Counter[str]) -> bool:
-    """Whether a conversation cannot be trained on; the reason is added to ``counts``."""
+    """Whether a conversation cannot be trained on. If so, the reason is counted in ``counts``."""
     if not conversation:
         reason = "empty"
     elif any(m["role"] not in ROLES for m in conversation):

@@ -1,4 +1,4 @@
-"""The label-smoothed cross-entropy in PyTorch, which can be used without the rest of polycal.
+"""The label-smoothed cross-entropy in PyTorch. It can be used without the rest of polycal.
 
 ``polycal.losses.smoothed_head`` installs it in a model of transformers.
 """

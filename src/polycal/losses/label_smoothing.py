@@ -1,8 +1,9 @@
 """Label-smoothed cross-entropy of a linear output head over a large vocabulary.
 
-The target distribution of a token is (1 − β) on its label plus β/V on each of the V rows of the output weight
-(Szegedy et al. 2016, arXiv 1512.00567, section 7). Logits are z = W h + b, or z = c·tanh((W h + b) / c) under
-a final soft-cap c as in Gemma 2.
+N is the number of tokens, D the size of a hidden state, and V the number of rows of the output weight W. The
+target distribution of a token is (1 − β) on its label plus β/V on each of the V rows (Szegedy et al. 2016,
+arXiv 1512.00567, section 7). The logits are z = W h + b. With a final soft-cap c, as in Gemma 2, they are
+z = c·tanh((W h + b) / c).
 """
 
 from typing import NamedTuple
@@ -14,10 +15,11 @@ from polycal.losses.tiled_loss import TiledSmoothedLoss
 
 
 class TokenStatistics(NamedTuple):
-    """The smoothed loss (scalar), and statistics of N target tokens, without gradient.
+    """The smoothed loss, and statistics of N target tokens.
 
-    ``nll`` [N] is the unsmoothed negative log-likelihood in nats, ``entropy`` [N] that of the predicted
-    distribution in nats, and ``correct`` [N] (bool) says whether the label is a most probable token.
+    ``loss`` is a scalar in nats and differentiable. The statistics have no gradient: ``nll`` [N] is the
+    unsmoothed negative log-likelihood of the label in nats, ``entropy`` [N] is the entropy of the predicted
+    distribution in nats, and ``correct`` [N] (bool) is true if no token is more probable than the label.
     """
 
     loss: Tensor
@@ -37,16 +39,30 @@ def smoothed_cross_entropy(
     num_items: Tensor | float | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Label-smoothed cross-entropy in nats, differentiable in ``hidden``, ``weight`` and ``bias``; a scalar.
+    """Label-smoothed cross-entropy in nats, a scalar.
 
-    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type, ``labels`` [N] are in 0 …
-    V−1 or ``ignore_index``. The loss is the mean over target tokens, or their sum divided by ``num_items``
-    (the number of target tokens of a global batch, for gradient accumulation). Rows labelled ``ignore_index``
-    change neither the loss nor a gradient; if all rows are, the loss is 0. The loss can go backward once.
+    It has gradients in ``hidden``, ``weight`` and ``bias``. ``hidden`` [N, D], ``weight`` [V, D] and ``bias``
+    [V] have any floating type. ``labels`` [N] are integers in 0 … V−1, or ``ignore_index`` for a token that
+    is not a target. Such a token changes neither the loss nor a gradient. The loss is the mean over the
+    target tokens, and 0 if there are none. With ``num_items`` it is their sum divided by ``num_items``: for
+    gradient accumulation, give the number of target tokens in the global batch. ``backward`` can be called
+    once.
 
-    Source: Szegedy et al. 2016, section 7; with a uniform prior the loss is lse(z) − (1 − β) z_label − β
-    mean(z). Raises ValueError for a wrong shape or type, β outside [0, 1), a soft-cap of 0 or less, and a
-    label outside the vocabulary.
+    With a uniform prior the loss of a token is lse(z) − (1 − β) z_label − β mean(z). Source: Szegedy et al.
+    2016, arXiv 1512.00567, section 7. Raises ValueError for a wrong shape or type, β outside [0, 1), a
+    soft-cap of 0 or less, and a label outside the vocabulary.
+
+    Examples:
+        >>> import torch
+        >>> from polycal.losses import smoothed_cross_entropy
+        >>> hidden, weight = torch.eye(2, 3), torch.eye(4, 3, requires_grad=True)
+        >>> loss = smoothed_cross_entropy(hidden, weight, torch.tensor([0, -100]), beta=0.1)
+        >>> loss.backward()
+        >>> round(loss.item(), 4), weight.grad.shape
+        (0.8187, torch.Size([4, 3]))
+        >>> smoothed_cross_entropy(hidden, weight, torch.tensor([0, 4]), beta=0.1)
+        Traceback (most recent call last):
+        ValueError: labels must lie in 0 … 3 or be -100
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     is_target = labels != ignore_index
@@ -69,12 +85,21 @@ def token_statistics(
     softcap: float | None = None,
     num_items: Tensor | float = 1,
 ) -> TokenStatistics:
-    """The smoothed loss, summed over tokens and divided by ``num_items``, and token statistics.
+    """The smoothed loss, summed over the tokens and divided by ``num_items``, and statistics of the tokens.
 
-    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type; the work is done in float32
-    at least, also under autocast. ``labels`` [N] are in 0 … V−1, which is not checked. Under
-    ``torch.no_grad`` no gradient is computed; otherwise the loss can go backward once. Raises ValueError for
-    a wrong shape or type, β outside [0, 1) and a soft-cap of 0 or less.
+    ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type. The computation uses
+    float32, or float64 if ``hidden`` or ``weight`` is float64, also under autocast. ``labels`` [N] are
+    integers in 0 … V−1; this is not checked. Under ``torch.no_grad`` no gradient is computed. Otherwise
+    ``backward`` can be called once. Raises ValueError for a wrong shape or type, β outside [0, 1), and a
+    soft-cap of 0 or less.
+
+    Examples:
+        >>> import torch
+        >>> from polycal.losses import token_statistics
+        >>> with torch.no_grad():
+        ...     tokens = token_statistics(torch.eye(2, 3), torch.eye(4, 3), torch.tensor([0, 2]), beta=0.1, num_items=2)
+        >>> [round(nll, 3) for nll in tokens.nll.tolist()], tokens.correct.tolist()
+        ([0.744, 1.744], [True, False])
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     with torch.autocast(hidden.device.type, enabled=False):

@@ -1,7 +1,7 @@
-"""Logits of a block of tokens, computed tile by tile of the vocabulary.
+"""Logits of a block of tokens, computed in tiles of the vocabulary.
 
-A block is a number of tokens whose logits are worked on together, and a tile is a block's logits for a range
-of the vocabulary, small enough for the cache. Logits are in units of log 2 ("bits"), because 2^x is several
+A block is a number of tokens that are processed together. A tile contains a block's logits for a range of the
+vocabulary, and fits into the processor's cache. Logits are in units of log 2 ("bits"), because 2^x is several
 times faster than e^x.
 """
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 MAX_BLOCK_LOGITS = 2**23
-"""Most logits of a block (32 MB in float32). A block of MIN_BLOCK_TOKENS may have more."""
+"""Largest number of logits in a block (32 MB in float32). A block of MIN_BLOCK_TOKENS may have more."""
 MIN_BLOCK_TOKENS = 128
-"""Smaller blocks spend more time on reading W and its gradient than on the products."""
+"""A smaller block would spend more time on reading W and its gradient than on the matrix products."""
 SMALL_BATCH_TOKENS = 32
-"""Up to this many tokens keep all their logits: 32 MB at a vocabulary of 256,000."""
+"""All logits of a batch of at most this many tokens are stored: 32 MB for a vocabulary of 256,000."""
 TILE_LOGITS = 2**19
 """Approximate number of logits of a tile (2 MB in float32)."""
 MIN_TILE_COLUMNS = 1024
@@ -28,8 +28,9 @@ BITS_PER_NAT = math.log2(math.e)
 class TileSizes:
     """Tokens of a block, columns of a tile, and the number of leading columns whose logits are stored.
 
-    A stored tile keeps its logits until its gradients are taken. The other tiles share one buffer and are
-    computed again, except for the last one, which is still in the buffer.
+    A stored tile keeps its logits until its gradients are computed. The other tiles share one buffer. Their
+    logits are computed a second time for the gradients, except those of the last tile, which are still in the
+    buffer.
     """
 
     block_tokens: int
@@ -38,11 +39,11 @@ class TileSizes:
 
 
 def tile_sizes(tokens: int, vocabulary: int) -> TileSizes:
-    """How [tokens, vocabulary] logits are cut into blocks of nearly equal size, and these into tiles.
+    """Divide [tokens, vocabulary] logits into blocks of nearly equal size, and each block into tiles.
 
-    Several blocks store all their tiles, so that each tile is multiplied by W three times. A single block of
-    more than SMALL_BATCH_TOKENS stores three tiles in four. Computing the others again is cheaper than
-    reading W and its gradient for a second block.
+    If there are several blocks, all tiles but the last are stored, so no logits are computed twice. A single
+    block of more than SMALL_BATCH_TOKENS tokens stores three quarters of these tiles. To compute the others
+    again is cheaper than to read W and its gradient for a second block.
     """
     blocks = max(1, -(-tokens // max(MIN_BLOCK_TOKENS, MAX_BLOCK_LOGITS // vocabulary)))
     block_tokens = max(1, -(-tokens // blocks))
@@ -57,9 +58,9 @@ def tile_sizes(tokens: int, vocabulary: int) -> TileSizes:
 class Tile:
     """Logits of T tokens for the rows ``first`` … ``last`` − 1 of W.
 
-    ``rows_with_ones`` [T + 1, last − first] is the memory of the logits and of one more row, for a row of
-    ones in the products of the gradients. ``recompute``: another tile overwrites the logits before their
-    gradients are taken.
+    ``rows_with_ones`` [T + 1, last − first] is the memory of the logits and of one more row. The gradients
+    need this row for ones. ``recompute`` is true if another tile overwrites the logits before their gradients
+    are computed.
     """
 
     first: int
@@ -69,15 +70,15 @@ class Tile:
 
     @property
     def logits(self) -> Tensor:
-        """[T, last − first]."""
+        """The logits in bits, [T, last − first]."""
         return self.rows_with_ones[:-1]
 
 
 class LogitTiles:
-    """Logits z = W h + b, or c·tanh(z / c) under a soft-cap c, of one block after another in the same memory.
+    """Logits of one block after another in the same memory: z = W h + b, or c·tanh(z / c) with a soft-cap c.
 
-    ``weight`` [V, D], ``bias`` [V] or None; ``tokens`` is their number over all blocks; ``dtype`` that of the
-    logits.
+    ``weight`` is [V, D], and ``bias`` is [V] or None. ``tokens`` is the number of tokens in all blocks.
+    ``dtype`` is the type of the logits.
     """
 
     def __init__(
@@ -91,27 +92,30 @@ class LogitTiles:
         self._scratch = torch.empty(
             2, sizes.block_tokens * sizes.tile_columns, dtype=dtype, device=weight.device
         )
-        # the product is a logit in bits, or the argument of the soft-cap's tanh
+        # The product of a scaled hidden state and a row of W is a logit in bits, or the argument of tanh.
         self._scale = BITS_PER_NAT if softcap is None else 1 / softcap
 
     def tiles(self, tokens: int) -> list[Tile]:
-        """The tiles of a block of ``tokens``, by column. Their logits are not computed yet."""
+        """The tiles of a block of ``tokens`` tokens, in order of their columns.
+
+        Their logits are not computed yet.
+        """
         rows, stored = tokens + 1, self.sizes.stored_columns
         tiles = []
         for first in range(0, self.vocabulary, self.sizes.tile_columns):
             last = min(first + self.sizes.tile_columns, self.vocabulary)
-            # tiles that are not stored share the buffer behind those that are
+            # Tiles that are not stored share the buffer behind the stored tiles.
             offset = min(first, stored)
             memory = self._block[rows * offset : rows * (offset + last - first)].view(rows, -1)
             tiles.append(Tile(first, last, memory, stored <= first and last < self.vocabulary))
         return tiles
 
     def scaled(self, hidden: Tensor) -> Tensor:
-        """``hidden`` [T, D] as ``compute`` takes it."""
+        """``hidden`` [T, D] times the factor that ``compute`` expects."""
         return hidden * self._scale
 
     def compute(self, scaled: Tensor, tile: Tile) -> Tensor:
-        """Write the logits of a tile in bits, [T, last − first], from ``scaled(hidden)``."""
+        """Write the logits of a tile in bits, [T, last − first], from ``scaled(hidden)``, and return them."""
         logits = torch.mm(scaled, self.weight_rows(tile).T, out=tile.logits)
         if self.bias is not None:
             logits += self.bias[tile.first : tile.last].to(self.dtype) * self._scale
@@ -122,5 +126,8 @@ class LogitTiles:
         return self.weight[tile.first : tile.last].to(self.dtype)
 
     def scratch(self, number: int, tile: Tile) -> Tensor:
-        """Memory of the size of the tile's logits, for temporary results; ``number`` is 0 or 1."""
+        """One of two buffers of the shape of the tile's logits, for temporary results.
+
+        ``number`` is 0 or 1.
+        """
         return self._scratch[number, : tile.logits.numel()].view_as(tile.logits)

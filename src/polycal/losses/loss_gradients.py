@@ -13,12 +13,13 @@ from polycal.losses.uniform_term import UniformTerm
 
 @dataclass(frozen=True)
 class BlockPass:
-    """What the first pass over the logits of a block of T tokens leaves for the gradients.
+    """Results of the first pass over the logits of a block of T tokens, as input of the gradients.
 
-    ``rows`` are the block's tokens, ``hidden`` [T, D] and ``scaled`` [T, D] their hidden states,
-    ``label_logit`` [T] the logits of their ``labels`` [T] in bits. ``tile_tops`` contains, for each tile, the
-    maximum [T] over the tiles up to it. A tile contains its logits under a soft-cap, and otherwise 2^(logit −
-    its ``tile_tops``).
+    ``rows`` is the block's range of tokens. ``hidden`` [T, D] contains their hidden states, and ``scaled``
+    [T, D] contains these times the factor of ``LogitTiles``. ``label_logit`` [T] contains the logits of their
+    ``labels`` [T] in bits. ``tile_tops`` contains for each tile the maximum logit [T] of all tiles up to it.
+    ``sums`` covers all tiles. With a soft-cap, a tile's memory contains its logits. Otherwise it contains
+    2^(logit − the tile's maximum in ``tile_tops``).
     """
 
     rows: slice
@@ -32,13 +33,13 @@ class BlockPass:
 
 
 class LossGradients:
-    """Gradients in ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V]; None for those not ``needed``.
+    """Gradients of the loss in ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V]; None if not ``needed``.
 
-    The derivative of a token's loss in its logits is 2^(z − top) / exp_sum − β/V, minus 1 − β at the label,
-    and times 1 − tanh² under a soft-cap. The hidden states are divided by exp_sum in place of the powers:
-    this costs one number per token and not a pass over the block, and is as exact for huge logits. For the
-    same reason the powers keep the maximum of their tile, and factors per token bring them to the last
-    maximum.
+    The derivative of a token's loss in its logits is 2^(z − top) / exp_sum − β/V, minus 1 − β at the label.
+    With a soft-cap it is multiplied by 1 − tanh². The hidden states, not the powers 2^(z − top), are divided
+    by exp_sum. This costs one division per entry of the hidden states instead of a pass over the block, and
+    is as exact for huge logits. For the same reason a tile's powers keep the maximum that was known when they
+    were computed, and a factor per token converts them to the final maximum.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class LossGradients:
         needed: Sequence[bool],
     ) -> None:
         self._tiles, self._uniform, self._beta, self._num_items = logit_tiles, uniform, beta, num_items
-        # the first block of tokens writes the gradient of the weight, the others add to it
+        # The first block of tokens writes the gradient of the weight, and later blocks add to it. So the
+        # memory needs zeros only if there is no block.
         empty = torch.empty if len(hidden) else torch.zeros
         self.hidden, self.weight, self.bias = (
             fill(x.shape, dtype=logit_tiles.dtype, device=hidden.device)
@@ -68,17 +70,20 @@ class LossGradients:
         self.needed = any(needed)
 
     def add_block(self, block: BlockPass) -> None:
-        """Add the gradients of a block. The logits in its tiles are overwritten."""
+        """Add the gradients of a block. This overwrites the logits in its tiles."""
         hidden = block.hidden / self._num_items
         hidden_share = hidden / block.sums.exp_sum[:, None]
-        # from the last tile on, because its logits are still in the buffer that tiles share
+        # Start with the last tile, because its logits are still in the buffer that several tiles share.
         for tile, tile_top in reversed(list(zip(block.tiles, block.tile_tops, strict=True))):
             scale = self._logits_to_derivatives(block, tile, tile_top)
             self._add_tile(block, tile, scale, hidden_share)
         self._add_labels(block, hidden)
 
     def finish(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The gradients of the loss in hidden states, weight and bias, after all blocks."""
+        """The gradients of the loss in hidden states, weight and bias.
+
+        Call it after the last ``add_block``.
+        """
         if self._uniform.linear:
             self._uniform.subtract_gradients(self.hidden, self.bias)
         for grad in (self.hidden, self.bias):
@@ -87,9 +92,10 @@ class LossGradients:
         return self.hidden, self.weight, self.bias
 
     def _logits_to_derivatives(self, block: BlockPass, tile: Tile, tile_top: Tensor) -> Tensor:
-        """Turn the logits of a tile into the derivatives of the loss, up to factors per token.
+        """Replace a tile's logits by the loss's derivatives in them, up to two factors per token.
 
-        The factors are the result, [T, 1], and 1 / exp_sum. Without a soft-cap the uniform part is left out.
+        The first factor is returned, [T, 1]. The second is 1 / exp_sum. The part of the label is not
+        included, and without a soft-cap the uniform part is not included either.
         """
         softcap, top, powers = self._tiles.softcap, block.sums.top, tile.logits
         if tile.recompute:
@@ -107,9 +113,9 @@ class LossGradients:
     def _add_tile(self, block: BlockPass, tile: Tile, scale: Tensor, hidden_share: Tensor) -> None:
         """Add the products of a tile's derivatives with W and with the hidden states.
 
-        In the first block a row of ones is appended to the tile, so that the products also yield the sum of
-        the rows of W and add the uniform part of the gradient of every row. This saves another pass over W
-        and its gradient, the largest arrays in memory.
+        In the first block a row of ones is appended to the tile. Then the products also yield the sum of the
+        rows of W, and add the uniform part of the gradient to every row. This saves another pass over W and
+        its gradient, which are the largest arrays in memory.
         """
         derivatives, tokens = tile.logits, len(block.labels)
         first_block = block.rows.start == 0

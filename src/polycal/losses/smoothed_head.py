@@ -1,4 +1,4 @@
-"""A head for causal language models of transformers that computes the smoothed loss in place of logits."""
+"""An output head for causal language models of transformers that computes the smoothed loss instead of logits."""
 
 from dataclasses import dataclass
 from types import MethodType
@@ -10,7 +10,7 @@ from transformers.utils import ModelOutput
 from polycal.losses.label_smoothing import token_statistics
 
 BACKEND = "tiled PyTorch"
-"""The name of this implementation, for the record of a training."""
+"""The name of this implementation in the manifest of a checkpoint."""
 
 LOGIT_SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Configuration keys of models that scale their logits, which the loss does not support."""
@@ -29,7 +29,8 @@ class SmoothedOutput(ModelOutput):
 class SmoothedHead(nn.Linear):
     """An output head that can also compute the loss.
 
-    It is a module of its own, so that the hooks of ZeRO-3 gather its weight once per forward pass.
+    The loss is computed in this module's forward, so that the hooks of ZeRO-3 gather its weight once per
+    forward pass.
     """
 
     def forward(
@@ -40,7 +41,7 @@ class SmoothedHead(nn.Linear):
         softcap: float | None = None,
         num_items: Tensor | float = 1,
     ) -> Any:
-        """Logits [..., V]; with ``labels`` [N], for ``hidden`` [N, D], the SmoothedOutput."""
+        """Without ``labels`` the logits [..., V]; with ``labels`` [N] and ``hidden`` [N, D] a SmoothedOutput."""
         if labels is None:
             return super().forward(hidden)
         return SmoothedOutput(
@@ -51,13 +52,13 @@ class SmoothedHead(nn.Linear):
 
 
 def install(model: Any, beta: float) -> None:
-    """Let a causal language model of transformers compute the smoothed loss of labelled batches in its head.
+    """Change a causal language model of transformers so that its head computes the smoothed loss of labels.
 
     Afterwards ``model(input_ids, attention_mask, labels=…)`` returns the SmoothedOutput of the target tokens
-    and builds no logits. Labels are shifted here, and −100 marks tokens that are no targets. The loss is
-    summed over the targets and divided by ``num_items_in_batch`` if that is given. Without labels the model
-    is unchanged. Raises ValueError for a model that scales its logits, and for a head that is no linear
-    layer.
+    and does not compute the logits of all of them at once. ``labels`` has the shape of ``input_ids``. The
+    model shifts it by one position, and −100 marks tokens that are not targets. The loss is the sum over the
+    targets, divided by ``num_items_in_batch`` if that is given. Without labels the model works as before.
+    Raises ValueError if the model scales its logits, or if its head is not a linear layer.
     """
     config = model.config.get_text_config()
     scales = [name for name in LOGIT_SCALES if getattr(config, name, None) not in (None, 1, 1.0)]

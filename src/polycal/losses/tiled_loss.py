@@ -1,12 +1,12 @@
-"""The smoothed loss as an autograd function that never holds the logits of all tokens of a large batch.
+"""The smoothed loss as an autograd function that never stores the logits of all tokens of a large batch.
 
-With logits z = W h + b the smoothed loss of a token is
+With logits z the smoothed loss of a token is
 
     lse(z) − (1 − β) z_label − β mean(z).
 
-One pass over the tiles of a block of tokens computes the loss, and a second one the gradients, while the
-logits are still there. So gradients are taken in the forward pass, already divided by the number of target
-tokens. The backward pass goes over the gradient of W again only if the loss is multiplied by something.
+One pass over the tiles of a block of tokens computes the loss. A second pass computes the gradients while the
+logits are still in memory. So the forward pass already computes the gradients, divided by the number of
+target tokens. The backward pass changes them only if the gradient that it gets is not 1.
 """
 
 from typing import Any
@@ -24,8 +24,9 @@ from polycal.losses.uniform_term import UniformTerm
 class TiledSmoothedLoss(torch.autograd.Function):
     """The loss (scalar), and ``nll``, ``entropy`` and ``correct`` of ``TokenStatistics``, each [N].
 
-    ``hidden`` [N, D], ``weight`` [V, D], ``bias`` [V] or None, ``labels`` [N] of 0 … V−1. The loss is summed
-    over tokens and divided by ``num_items``. Arguments are not checked. The work is done in float32 at least.
+    ``hidden`` is [N, D], ``weight`` is [V, D], ``bias`` is [V] or None, and ``labels`` is [N] in 0 … V−1. The
+    loss is summed over the tokens and divided by ``num_items``. Arguments are not checked. The computation
+    uses float32, or float64 if ``hidden`` or ``weight`` is float64.
     """
 
     @staticmethod
@@ -75,10 +76,13 @@ class TiledSmoothedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("the smoothed loss can go backward once: compute it again for a second time")
+            raise RuntimeError(
+                "backward was called twice on a smoothed loss, which allows it once; compute the loss again"
+            )
         gradients, ctx.gradients = ctx.gradients, None
         if float(outer[0]) != 1:
-            # in place: a second gradient of W would be the largest array in memory
+            # Multiply in place, because a second gradient of W would be as large as the largest array in
+            # memory.
             for grad in gradients:
                 if grad is not None:
                     grad *= outer[0]
@@ -97,7 +101,7 @@ def _first_pass(
     hidden: Tensor,
     labels: Tensor,
 ) -> BlockPass:
-    """Sums over the logits of a block: log-sum-exp, logits of the labels and, if needed, the uniform term."""
+    """Compute the logits of a block, their log-sum-exp, the labels' logits, and sums for the uniform term."""
     capped = logit_tiles.softcap is not None
     sum_weight = uniform.linear and rows.start == 0 and gradients.hidden is None
     scaled, tiles = logit_tiles.scaled(hidden), logit_tiles.tiles(len(labels))
@@ -114,7 +118,7 @@ def _first_pass(
         inside = (column >= 0) & (labels < tile.last)
         column = column.clamp(0, tile.last - tile.first - 1)
         label_logit = torch.where(inside, logits[tokens, column], label_logit)
-        # The derivative of the soft-cap needs the logits once more. Without one the powers replace them.
+        # The derivative of a soft-cap needs the logits again. Without a soft-cap the powers replace them.
         powers = logit_tiles.scratch(1, tile) if capped else logits
         sums.add(logits, differences=logit_tiles.scratch(0, tile), powers=powers)
         tile_tops.append(sums.top)

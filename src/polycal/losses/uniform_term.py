@@ -1,8 +1,8 @@
 """The uniform part of the smoothed loss: β times the mean logit of each token, and its gradients.
 
-Without a soft-cap the mean logit is h · (mean row of W) + mean bias, so its sum over tokens needs only the
-sum of the hidden states and the sum of the rows of W. A soft-cap is not linear, and the capped logits are
-summed tile by tile.
+Without a soft-cap the mean logit is h · (mean row of W) + mean bias. So its sum over the tokens needs only
+the sum of the hidden states and the sum of the rows of W. A soft-cap is not linear, so the capped logits of
+each tile are summed.
 """
 
 import torch
@@ -12,11 +12,11 @@ from polycal.losses.logit_tiles import BITS_PER_NAT, LogitTiles, Tile
 
 
 class UniformTerm:
-    """Sum over N tokens of their mean logits, from ``hidden`` [N, D] and the weight and bias of the tiles.
+    """Sum over N tokens of their mean logits, from ``hidden`` [N, D] and the weight and bias of ``logit_tiles``.
 
-    ``share`` is β/V, the target probability of each row of W that is not the label. ``linear``: the term
-    follows from sums of hidden states and of rows of W. ``capped``: it is the sum of soft-capped logits. Both
-    are false for β = 0, where the term is zero.
+    ``share`` is β/V, the target probability of each row of W that is not the label. If ``linear``, the term
+    is computed from the sums of the hidden states and of the rows of W. If ``capped``, it is computed from
+    the soft-capped logits. Both are false for β = 0, because then the term is zero.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class UniformTerm:
         self._weight_sum = torch.zeros(weight.shape[1], dtype=dtype, device=device)
         self._hidden_sum = hidden.sum(0, dtype=dtype)
         self.weight_row_gradient = -self.share * self._hidden_sum[None] / num_items
-        """The constant part of the gradient of each row of W, [1, D]."""
+        """The uniform part of the gradient, [1, D]. It is the same for each row of W."""
 
     def add_capped_logits(self, logits: Tensor) -> None:
         """Add a tile of soft-capped logits, [T, C] in bits."""
         self._capped_sum += logits.sum() / self._tiles.vocabulary
 
     def add_weight_rows(self, tile: Tile) -> None:
-        """Add a tile's rows of W. Each row is added once, here or by ``add_weight_sum``."""
+        """Add a tile's rows of W. Each row must be added once, here or by ``add_weight_sum``."""
         self._weight_sum += self._tiles.weight[tile.first : tile.last].sum(0, dtype=self._tiles.dtype)
 
     def add_weight_sum(self, weight_sum: Tensor) -> None:
@@ -55,7 +55,7 @@ class UniformTerm:
         return BITS_PER_NAT / self._tiles.vocabulary * (product + self._tokens * bias_sum)
 
     def subtract_gradients(self, grad_hidden: Tensor | None, grad_bias: Tensor | None) -> None:
-        """Subtract the term's gradients, before the division by ``num_items``, from [N, D] and [V]."""
+        """Subtract the term's gradients, not yet divided by ``num_items``, from those in [N, D] and in [V]."""
         if grad_hidden is not None:
             grad_hidden -= self.share * self._weight_sum
         if grad_bias is not None:

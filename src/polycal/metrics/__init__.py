@@ -1,6 +1,7 @@
-"""Calibration metrics in NumPy, which can be used without the rest of polycal.
+"""Calibration metrics in NumPy. They can be used without the rest of polycal.
 
-Arguments are arrays as in ``polycal.metrics.arrays``. Bad input raises ValueError.
+The arguments are described in ``polycal.metrics.arrays``. A metric raises ValueError for bad input. The
+helpers ``bin_edges``, ``bin_index``, ``log_ratios`` and ``fit_temperature`` do not check their arrays.
 """
 
 from polycal.metrics.calibration import Bins, bin_edges, bin_index, ece, reliability, rms_calibration_error

@@ -1,9 +1,14 @@
 """Array types of the metrics, and the checks of their arguments.
 
-``confidence`` [N] is the probability of the chosen option, ``correct`` [N] is 0 or 1, ``probabilities`` [N,
-K] holds one distribution per question with zeros beyond the question's own options, ``gold`` [N] is the index
-of the right option, and ``options`` [N] is the number of options of each question. N is the number of
-questions and K the largest number of options. All results are computed in float64.
+N is the number of questions and K the largest number of options of a question.
+
+- ``confidence`` [N]: the probability of the chosen option, in [0, 1].
+- ``correct`` [N]: 1 if the chosen option is the gold one, otherwise 0.
+- ``probabilities`` [N, K]: one distribution per question. Columns beyond a question's last option are zero.
+- ``gold`` [N]: the index of the right option, in 0 … K−1.
+- ``options`` [N]: the number of options of each question.
+
+All results are computed in float64.
 """
 
 import numpy as np
@@ -57,7 +62,7 @@ def checked_distributions(probabilities: ArrayLike, gold: ArrayLike) -> tuple[Ar
     """
     p, g = checked_probabilities(probabilities), np.asarray(gold)
     if g.shape != (len(p),) or not np.issubdtype(g.dtype, np.integer):
-        raise ValueError(f"gold {g.shape} must hold one integer for each of {len(p)} rows")
+        raise ValueError(f"gold {g.shape} must contain one integer for each of {len(p)} rows")
     if g.min() < 0 or g.max() >= p.shape[1]:
         raise ValueError(f"gold must lie in 0 … {p.shape[1] - 1}")
     return p, g.astype(np.int64)
@@ -67,14 +72,16 @@ def checked_options(p: Array, options: ArrayLike | None) -> Integers:
     """The number of options of each row of ``p`` [N, K], as int64, [N]; K if ``options`` is None.
 
     Raises ValueError if ``options`` is not N integers of at most K, and if a row has a positive probability
-    beyond its own options.
+    beyond its last option.
     """
     if options is None:
         return np.full(len(p), p.shape[1])
     count = np.asarray(options)
     if count.shape != (len(p),) or not np.issubdtype(count.dtype, np.integer):
-        raise ValueError(f"options {count.shape} must hold one integer for each of {len(p)} rows")
+        raise ValueError(f"options {count.shape} must contain one integer for each of {len(p)} rows")
     outside = (np.arange(p.shape[1]) >= count[:, None]) & (p > 0)
     if (count > p.shape[1]).any() or outside.any():
-        raise ValueError("options must be at most K, and probabilities zero beyond a row's own options")
+        raise ValueError(
+            f"options must be at most {p.shape[1]}, and probabilities must be zero beyond a row's last option"
+        )
     return count.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Interpolation of a smooth function between Chebyshev nodes of (−1, 1)."""
+"""Interpolation of a smooth function from its values at Chebyshev nodes in (−1, 1)."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ def nodes(count: int) -> Array:
 
 
 def interpolation_weights(x: Array, count: int) -> Array:
-    """Weights [R, count] that interpolate at ``x`` [R] from values at ``nodes(count)``.
+    """Weights [R, count] that turn the values at ``nodes(count)`` into the interpolated values at ``x`` [R].
 
     The interpolant is the polynomial of degree ``count`` − 1 through the values (Trefethen 2013, chapters 3
-    and 5). ``x`` outside [−1, 1] is clipped.
+    and 5). ``x`` is clipped to [−1, 1].
     """
     order = np.arange(count)
     basis = np.cos(order[:, None] * np.arccos(nodes(count)))

@@ -1,8 +1,8 @@
 """How well confidence ranks right answers above wrong ones.
 
-Arguments are those of ``polycal.metrics.arrays``. Every function raises ValueError for empty, unequal,
-non-finite or out-of-range input. Equal confidences count by their mean correctness, so their order does not
-matter.
+The arguments are described in ``polycal.metrics.arrays``. Every function raises ValueError if the input is
+empty, of unequal length, not finite or out of range. Each of several answers with equal confidence counts
+with their mean correctness, so their order does not matter.
 """
 
 import numpy as np
@@ -12,9 +12,14 @@ from polycal.metrics.arrays import Array, checked_confidence
 
 
 def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Probability that a right answer is more confident than a wrong one, in [0, 1] (Mann & Whitney 1947).
+    """Area under the ROC curve: the probability that a right answer is more confident than a wrong one, in [0, 1].
 
-    Ties count half. NaN if all answers are right or all are wrong.
+    Ties count half. The result is NaN if all answers are right or all are wrong. Source: Mann & Whitney 1947.
+
+    Examples:
+        >>> from polycal.metrics import auroc
+        >>> auroc([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
+        0.75
     """
     p, y = checked_confidence(confidence, correct)
     ranked = np.sort(p)
@@ -29,6 +34,11 @@ def selective_accuracy(confidence: ArrayLike, correct: ArrayLike, coverage: floa
     """Accuracy over the ⌊coverage · N⌋ + 1 most confident answers, in [0, 1] (``selective_acc@10`` of HELM).
 
     Also raises ValueError if ``coverage`` is outside [0, 1].
+
+    Examples:
+        >>> from polycal.metrics import selective_accuracy
+        >>> selective_accuracy([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0], coverage=0.25)
+        0.5
     """
     if not 0 <= coverage <= 1:
         raise ValueError(f"coverage is {coverage}, but must lie in [0, 1]")
@@ -40,12 +50,23 @@ def accuracy_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Mean over k = 1 … N of the accuracy of the k most confident answers, in [0, 1].
 
     This is ``selective_cov_acc_area`` of HELM.
+
+    Examples:
+        >>> from polycal.metrics import accuracy_coverage_area
+        >>> round(accuracy_coverage_area([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0]), 3)
+        0.667
     """
     return float(accuracy_by_coverage(confidence, correct).mean())
 
 
 def accuracy_by_coverage(confidence: ArrayLike, correct: ArrayLike) -> Array:
-    """Accuracy of the k most confident answers for k = 1 … N, [N]."""
+    """Accuracy of the k most confident answers for k = 1 … N, [N].
+
+    Examples:
+        >>> from polycal.metrics import accuracy_by_coverage
+        >>> accuracy_by_coverage([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0]).round(3).tolist()
+        [1.0, 0.5, 0.667, 0.5]
+    """
     p, y = checked_confidence(confidence, correct)
     _, group, size = np.unique(-p, return_inverse=True, return_counts=True)
     expected = np.bincount(group, weights=y) / size

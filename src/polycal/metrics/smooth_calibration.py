@@ -1,7 +1,7 @@
-"""Smooth ECE: the calibration error under a Gaussian kernel instead of bins.
+"""Smooth ECE: the calibration error with a Gaussian kernel instead of bins.
 
-The residuals confidence − correct are put on a grid of equal cells over [0, 1] and smoothed by a Fourier
-transform, with reflection at 0 and 1.
+The residuals confidence − correct are distributed on a grid of equal cells over [0, 1]. A Fourier transform
+then smooths them, with reflection at 0 and 1.
 """
 
 import numpy as np
@@ -19,10 +19,15 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Smooth ECE, in [0, 1] (Błasiok & Nakkiran 2023, arXiv 2309.12236; ``smECE`` of relplot).
 
     smECE_σ = ∫ |1/N Σ_i (confidence_i − correct_i) K_σ(t, confidence_i)| dt, with the Gaussian kernel K_σ
-    reflected at 0 and 1. The result is the value at the bandwidth σ with σ = smECE_σ. As in relplot, σ is
-    found by ten bisections of [0, 1] and rounded up to a multiple of 1/1024. Unlike in relplot 1.0.3, an
-    answer of confidence exactly 0 or 1 counts in full. Raises ValueError if the input is empty, of unequal
-    length, not finite or out of range.
+    reflected at 0 and 1. The result is smECE_σ at the bandwidth σ that equals it. As in relplot, σ is found
+    by ten bisections of [0, 1], rounded up to a multiple of 1/1024, and at least 0.001. Unlike in relplot
+    1.0.3, an answer with a confidence of exactly 0 or 1 counts in full. Raises ValueError if the input is
+    empty, of unequal length, not finite or out of range.
+
+    Examples:
+        >>> from polycal.metrics import smooth_ece
+        >>> round(smooth_ece([0.9, 0.8, 0.6], [1, 1, 0]), 3)
+        0.165
     """
     p, y = checked_confidence(confidence, correct)
     low, high, share = linear_binning(p)
@@ -32,7 +37,7 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def linear_binning(confidence: Array, cells: int = GRID_CELLS) -> tuple[Integers, Integers, Array]:
-    """Two neighbouring grid cells per confidence, and the share of its weight in the second; each [N]."""
+    """Two neighbouring grid cells of each confidence, and the share of its weight in the second; each [N]."""
     position = confidence * cells - 0.5  # cell i has its centre at (i + ½) / cells
     low = np.floor(position)
     # Below the first centre and above the last one, the reflected neighbour is the cell itself.
@@ -42,7 +47,10 @@ def linear_binning(confidence: Array, cells: int = GRID_CELLS) -> tuple[Integers
 
 
 def smooth_ece_on_grid(residual: Array) -> Array:
-    """Smooth ECE of R samples, [R], from their mean residuals on a grid of G cells, ``residual`` [R, G]."""
+    """Smooth ECE of R samples, [R].
+
+    ``residual`` [R, G] contains each sample's residuals, summed in each of G grid cells and divided by N.
+    """
     mirrored = np.concatenate([residual, residual[:, ::-1]], axis=1)
     spectrum = np.fft.rfft(mirrored)
     frequency = np.arange(spectrum.shape[1]) * np.pi

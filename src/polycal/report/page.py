@@ -151,6 +151,7 @@ def page(
         figures=[_figure(path) for path in figures],
         data=[_instruction_set(path, scored) for path in conversations if path.exists()],
         origins=settings.get("origins", []),
+        mixtures=provenance_section.mixtures(nodes),
         acceptances=lineage.acceptances_behind(nodes),
         missing=_unnamed(scores, holes),
         first_records=provenance_section.records_of_rows(first_rows, nodes),

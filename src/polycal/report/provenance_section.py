@@ -1,10 +1,12 @@
 """The report's section on provenance: all results behind the tables, and the records behind a number."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polycal.audit import lineage
 from polycal.audit.lineage import LineageNode
+from polycal.store import acceptances
 from polycal.store.stages import STAGES
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
@@ -24,6 +26,21 @@ def stages(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
         title = STAGES[stage].title if stage in STAGES else stage
         groups.append({"stage": stage, "title": title, "rows": rows})
     return groups
+
+
+def mixtures(nodes: Sequence[LineageNode]) -> list[str]:
+    """The stages whose results were made by several code versions that no acceptance joins, in words."""
+    versions: dict[str, Counter[str]] = {}
+    for node in nodes:
+        stage, code = node.artifact.stage, node.artifact.manifest.get("code")
+        if stage in STAGES and code:
+            versions.setdefault(stage, Counter())[acceptances.accepted_version(stage, code)[0]] += 1
+    return [
+        f"{STAGES[stage].title}: "
+        + ", ".join(f"{number} by version {code}" for code, number in of.most_common())
+        for stage, of in versions.items()
+        if len(of) > 1
+    ]
 
 
 def _row(node: LineageNode, anchors: Mapping[str, str]) -> dict[str, Any]:

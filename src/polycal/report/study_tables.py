@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from polycal.artifacts import records
 from polycal.errors import PolycalError
 from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
@@ -197,7 +198,7 @@ def read(folder: Path, languages: Mapping[str, str]) -> StudyTables:
 
     Raises StudyError if one of the required tables is missing; others may be absent.
     """
-    tables = {path.stem: pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
+    tables = {path.stem: records.whole(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
     for name in REQUIRED:
         if name not in tables:
             raise StudyError(f"{folder}: {name}.parquet is missing; run 'polycal measure' first.")

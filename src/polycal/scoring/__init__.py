@@ -1,1 +1,1 @@
-"""What a model predicts: candidate answers, next tokens, prompt embeddings."""
+"""Compute a model's log-likelihoods of candidate answers, its next-token predictions and prompt embeddings."""

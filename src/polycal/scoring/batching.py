@@ -1,12 +1,13 @@
-"""Batches of sequences under a budget of padded tokens."""
+"""Batches of sequences with a limited number of padded tokens."""
 
 from collections.abc import Iterator, Sequence
 
 
 def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
-    """Batches of row numbers, longest rows first.
+    """Batches of row numbers, longest rows first. ``lengths`` contains the length of each row.
 
-    A batch holds as many rows as fit ``token_budget`` when padded to its longest, but at least one.
+    A batch contains as many rows as fit into ``token_budget`` tokens, with all rows padded to the longest
+    one. It contains at least one row.
     """
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):

@@ -1,4 +1,4 @@
-"""Before candidates are scored: a few prompts of the run by the fast path against the model's own forward."""
+"""The self-check of candidate scoring, on a few prompts of the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,39 +23,43 @@ from polycal.scoring.self_check import SelfCheck
 from polycal.scoring.token_trees import NO_PREFIX, Tree
 
 TOKEN_BUDGET = 512
-"""Padded tokens per batch of the check, if the run has none of its own; a batch holds all probes at least."""
+"""Padded tokens per batch of the check if the run sets no budget. All probes must always fit one batch."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt of the check, with the cumulative beginnings of its candidates.
+    """A prompt of the check, with every prefix of each of its candidates.
 
-    Each beginning ends with one more token of a candidate, so that the log-likelihoods of consecutive ones
-    differ by the log-probability of one token. ``own`` are the numbers of tokens of the candidates.
+    ``prefixes`` contains, for each candidate, the candidate cut after its first token, after its second, and
+    so on. The log-likelihoods of consecutive prefixes differ by the log-probability of one token. ``lengths``
+    contains the number of tokens of each candidate, and ``examples`` the few-shot examples of the prompt.
     """
 
-    steps: list[Candidate]
-    own: list[int]
+    prefixes: list[Candidate]
+    lengths: list[int]
     examples: str
 
     def trees(self, branching: bool) -> list[Tree]:
-        """The beginnings as trees of tokens; ordinary sequences without ``branching``."""
-        return [token_trees.build_tree(self.steps)] if branching else token_trees.linear_trees(self.steps)
+        """The prefixes as one tree of tokens, or as ordinary sequences if not ``branching``."""
+        return (
+            [token_trees.build_tree(self.prefixes)] if branching else token_trees.linear_trees(self.prefixes)
+        )
 
     def token_values(self, scores: Mapping[tuple[int, int], float]) -> list[np.ndarray]:
-        """Log-probability of each token of each candidate."""
-        sums = [scores[step.question, step.option] for step in self.steps]
-        return [np.diff(part, prepend=0.0) for part in np.split(sums, np.cumsum(self.own)[:-1])]
+        """The log-probabilities of the tokens of each candidate, from the log-likelihoods of the prefixes."""
+        sums = [scores[prefix.question, prefix.option] for prefix in self.prefixes]
+        return [np.diff(part, prepend=0.0) for part in np.split(sums, np.cumsum(self.lengths)[:-1])]
 
 
 def check(
     model: Any, tokenizer: Any, prompts_of_files: Sequence[Sequence[Prompt]], token_budget: int | None = None
 ) -> SelfCheck:
-    """Which way through the model gives its own numbers for the given prompts of each file.
+    """Choose the path for scoring the candidates of all prompts (``self_check.choose_path``).
 
-    Probes are the shortest and the longest prompt and one that has few-shot examples in common with the
-    longest. They run alone, in one batch, and after their shared prefix. Raises SelfCheckError if the model's
-    own forward pass gives no usable numbers, or ScoringError if no probe fits its window.
+    The probes are the shortest prompt, the longest one, and another one with the few-shot examples of the
+    longest. The fast path processes each of them alone, all in one batch, and all after their shared prefix.
+    Raises SelfCheckError if the model's own forward pass gives no usable numbers, and ScoringError if no
+    probe fits the model's window or can be tokenized.
     """
     if not any(prompts_of_files):
         return self_check.NOTHING
@@ -70,7 +74,7 @@ def check(
     def again() -> np.ndarray:
         scores: dict[tuple[int, int], float] = {}
         for row in rows:
-            # the second row makes it a padded batch
+            # The second row makes this a padded batch.
             shorter = replace(row, tokens=row.tokens[: max(len(row) - 1, 1)], reads=())
             scores |= log_likelihoods.own_log_likelihoods(model, [row, shorter])[0]
         return values(scores)
@@ -89,29 +93,28 @@ def check(
 
 
 def _fast(model: Any, probes: Sequence[Probe], budget: int) -> list[dict[tuple[int, int], float]]:
-    """Scores of the fast path: each probe alone, all in one batch, and after the prefix that they share."""
+    """Scores of the fast path: each probe alone, all in one batch, and all after the prefix that they share."""
     branching = tree_forward.supports_trees(model)
-    trees = [(probe.examples, tree) for probe in probes for tree in probe.trees(branching)]
-    members = [tree for _, tree in trees]
-    runs = [[(NO_PREFIX, [tree]) for tree in members]]
-    if len(members) > 1:
-        runs.append([(NO_PREFIX, members)])
-        shared = list(token_trees.group_by_prefix(trees)) if branching else []
-        if any(len(prefix) for prefix, _ in shared):
-            runs.append(shared)
+    trees_with_examples = [(probe.examples, tree) for probe in probes for tree in probe.trees(branching)]
+    trees = [tree for _, tree in trees_with_examples]
+    runs = [[(NO_PREFIX, [tree]) for tree in trees]]
+    if len(trees) > 1:
+        runs.append([(NO_PREFIX, trees)])
+        groups = list(token_trees.group_by_prefix(trees_with_examples)) if branching else []
+        if any(len(prefix) for prefix, _ in groups):
+            runs.append(groups)
     return [
-        {key: score for prefix, group in run for key, score in _scores(model, prefix, group, budget).items()}
+        {
+            key: score
+            for prefix, group in run
+            for key, score in score_trees(model, prefix, group, budget)[0].items()
+        }
         for run in runs
     ]
 
 
-def _scores(
-    model: Any, prefix: np.ndarray, trees: Sequence[Tree], budget: int
-) -> dict[tuple[int, int], float]:
-    return score_trees(model, prefix, trees, budget)[0]
-
-
 def _probes(tokenizer: Any, prompts_of_files: Sequence[Sequence[Prompt]], window: int) -> list[Probe]:
+    """The probes of the check. Raises ScoringError if none of them can be tokenized."""
     prompts = [prompt for file in prompts_of_files for prompt in file]
     lengths = [len(prompt.prefix.encode()) for prompt in prompts]
     groups = ["".join(prompt.examples) for prompt in prompts]
@@ -120,24 +123,28 @@ def _probes(tokenizer: Any, prompts_of_files: Sequence[Sequence[Prompt]], window
         try:
             (tokenized,) = candidates.tokenize_prompts(tokenizer, [prompts[number]], window)
         except ScoringError:
-            continue  # the run names the question by its number in its file
-        # few candidates of a long prompt, because the reference reads the prompt once for each
-        chosen = tokenized.candidates[: 2 if probes else 4]
-        probes.append(_probe(len(probes), chosen, tokenized.examples))
+            continue  # The run raises this error with the number of the question in its file.
+        # The reference reads the prompt once for each candidate, so only a few candidates are used.
+        few = tokenized.candidates[: 2 if probes else 4]
+        probes.append(_probe(len(probes), few, tokenized.examples))
     if not probes:
+        # Raise the error with the number of the question in its file.
         for file in prompts_of_files:
             list(candidates.tokenize_prompts(tokenizer, file, window))
     return probes
 
 
-def _probe(question: int, chosen: Sequence[Candidate], examples: str) -> Probe:
-    steps = [
+def _probe(question: int, question_candidates: Sequence[Candidate], examples: str) -> Probe:
+    """The probe with every prefix of each candidate of a question."""
+    prefixes = [
         candidate.tokens[:length]
-        for candidate in chosen
+        for candidate in question_candidates
         for length in range(candidate.start + 1, len(candidate.tokens) + 1)
     ]
-    own = [len(candidate.tokens) - candidate.start for candidate in chosen]
-    start = chosen[0].start
+    lengths = [len(candidate.tokens) - candidate.start for candidate in question_candidates]
+    start = question_candidates[0].start
     return Probe(
-        [Candidate(question, option, tokens, start) for option, tokens in enumerate(steps)], own, examples
+        [Candidate(question, option, tokens, start) for option, tokens in enumerate(prefixes)],
+        lengths,
+        examples,
     )

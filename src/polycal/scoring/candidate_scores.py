@@ -1,7 +1,8 @@
 """Log-likelihoods of all candidates of many prompts.
 
-The model reads each prompt once for all its candidates, and shared few-shot examples once for all their
-questions. Batches are sorted by length under a token budget. The batch changes a result by rounding only.
+The model reads a prompt once for all its candidates, and shared few-shot examples once for all their
+questions. Prompts are sorted by length and batched with a limited number of tokens. The batch of a prompt
+changes its results only by rounding.
 """
 
 import resource
@@ -27,10 +28,13 @@ from polycal.scoring.token_trees import Tree
 class CandidateScores:
     """Scores of the candidates of each prompt, in the order of the prompts and of their options.
 
-    ``logprob``: natural log-likelihoods, summed over the candidate's tokens; ``tokens``: their numbers of
-    tokens. ``prompts_cut``: prompts that lost few-shot examples; ``equal_candidates``: prompts with two
-    candidates of the same tokens; ``unknown_candidates``: prompts with a candidate in which the tokenizer has put
-    its unknown token for something that it cannot read. ``timing``: tokens processed, seconds, rates and peak memory.
+    - ``logprob``: the log-likelihood of each candidate in nats, summed over its tokens.
+    - ``tokens``: the number of tokens of each candidate.
+    - ``prompts_cut``: the number of prompts that lost few-shot examples.
+    - ``equal_candidates``: the number of prompts with two candidates of the same tokens.
+    - ``unknown_candidates``: the number of prompts with a candidate that contains the tokenizer's unknown
+      token.
+    - ``timing``: processed tokens, seconds, rates and peak memory.
     """
 
     logprob: list[list[float]]
@@ -51,9 +55,10 @@ def score_candidates(
 ) -> CandidateScores:
     """Score every candidate of every prompt.
 
-    ``token_budget`` is the number of padded tokens per batch; None chooses one. ``name`` starts the progress
-    line; without it none is printed. ``path`` is the way through the model that ``candidate_check`` found to
-    be exact. Raises ScoringError if a prompt does not fit the window or a candidate is empty.
+    ``token_budget`` is the number of padded tokens per batch. None chooses it by the device. ``name`` is the
+    beginning of the progress line; if it is empty, none is printed. ``path`` is the path through the model
+    that ``candidate_check`` chose. Raises ScoringError if a prompt does not fit the window or a candidate is
+    empty.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
     branching = path == FAST and tree_forward.supports_trees(model)
@@ -62,26 +67,25 @@ def score_candidates(
     prompts_cut = equal_candidates = unknown_candidates = 0
     unknown = tokenizer.unk_token_id
     for prompt in candidates.tokenize_prompts(tokenizer, prompts, models.context_window(model)):
-        own = prompt.candidates
+        options = prompt.candidates
         prompts_cut += prompt.was_cut
-        unknown_candidates += any(unknown in candidate.tokens[candidate.start :] for candidate in own)
-        equal_candidates += len({tuple(candidate.tokens) for candidate in own}) < len(own)
-        tokens.append([len(candidate.tokens) - candidate.start for candidate in own])
-        grown = [token_trees.build_tree(own)] if branching else token_trees.linear_trees(own)
-        trees += [(prompt.examples, tree) for tree in grown]
-    # A model without tree masks cannot continue a cached prefix either.
-    alone = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
-    work = list(token_trees.group_by_prefix(trees)) if branching else alone
-    progress = ProgressLine(name, sum(len(prefix) + sum(map(len, members)) for prefix, members in work))
-    budget = token_budget or _default_budget(model, any(len(prefix) for prefix, _ in work))
+        unknown_candidates += any(unknown in candidate.tokens[candidate.start :] for candidate in options)
+        equal_candidates += len({tuple(candidate.tokens) for candidate in options}) < len(options)
+        tokens.append([len(candidate.tokens) - candidate.start for candidate in options])
+        built = [token_trees.build_tree(options)] if branching else token_trees.linear_trees(options)
+        trees += [(prompt.examples, tree) for tree in built]
+    # A model that does not support trees cannot continue a cached prefix either.
+    ungrouped = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
+    groups = list(token_trees.group_by_prefix(trees)) if branching else ungrouped
+    progress = ProgressLine(name, sum(len(prefix) + sum(map(len, members)) for prefix, members in groups))
+    budget = token_budget or _default_budget(model, any(len(prefix) for prefix, _ in groups))
     budget = plain_forward.padded_tokens(path, budget, model)
     logprob: dict[tuple[int, int], float] = {}
     forward_seconds = 0.0
-    for prefix, members in work:
+    for prefix, members in groups:
         scores, seconds, budget = score_trees(model, prefix, members, budget, progress, path)
         logprob |= scores
         forward_seconds += seconds
-    elapsed, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     return CandidateScores(
         [[logprob[number, option] for option in range(len(row))] for number, row in enumerate(tokens)],
         tokens,
@@ -91,15 +95,22 @@ def score_candidates(
         {
             "tokens": progress.total,
             "token_budget": budget,
-            "seconds": round(elapsed, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-            "questions_per_second": round(len(prompts) / elapsed, 3),
-            "tokens_per_second": round(progress.total / elapsed, 1),
-            # share of the time in the model: layers at each token, head where a prediction is read
-            "forward_fraction": round(forward_seconds / elapsed, 4),
+            "cpu_seconds": round(time.process_time() - cpu_start, 3),
+            **_rates(len(prompts), progress.total, forward_seconds, time.perf_counter() - start),
             **_peak_memory(),
         },
     )
+
+
+def _rates(questions: int, tokens: int, forward_seconds: float, seconds: float) -> dict[str, float]:
+    """The seconds of a run, its rates, and the share of the time in the model."""
+    return {
+        "seconds": round(seconds, 3),
+        "questions_per_second": round(questions / seconds, 3),
+        "tokens_per_second": round(tokens / seconds, 1),
+        # The time in the model is that of its layers at each token, and of its head where a prediction is read.
+        "forward_fraction": round(forward_seconds / seconds, 4),
+    }
 
 
 def score_trees(
@@ -110,10 +121,10 @@ def score_trees(
     progress: Callable[[int], None] = lambda tokens: None,
     path: str = FAST,
 ) -> tuple[dict[tuple[int, int], float], float, int]:
-    """Log-likelihoods by (question, option) of trees that follow ``prefix``, int64 [length].
+    """Log-likelihoods in nats, by (question, option), of trees after the tokens ``prefix``, int64 [length].
 
-    Also returns the seconds in the model and the budget, which is halved whenever memory runs out. Raises the
-    out-of-memory error if one tree alone does not fit.
+    The second result is the number of seconds in the model. The third is the token budget, which is halved
+    each time that memory runs out. Raises the out-of-memory error if a single tree does not fit.
     """
     result: dict[tuple[int, int], float] = {}
     remaining = list(trees)
@@ -144,16 +155,17 @@ def score_trees(
 
 
 def _default_budget(model: Any, shares_prefix: bool) -> int:
-    """Padded tokens per batch: on a CPU what stays near its caches, on a GPU a power of two that fits its
-    memory.
+    """The number of padded tokens per batch.
 
-    With a shared prefix twice as many on a CPU: the keys and values of the prefix are then read half as
-    often.
+    On a CPU the activations of a batch should fit the caches. With a shared prefix a batch is twice as large,
+    so that the keys and values of the prefix are read half as often. On a GPU it is the largest power of two,
+    at most 65,536, whose activations fit the free memory.
     """
     if model.device.type != "cuda":
         return 1024 if shares_prefix else 512
     config = model.config.get_text_config()
-    # a token's activations in one layer (attention, gated feed-forward); twice that is reserved
+    # The activations of a token in one layer (attention, gated feed-forward). Twice as much memory is
+    # reserved.
     width = 8 * config.hidden_size + 3 * (
         getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     )
@@ -163,11 +175,12 @@ def _default_budget(model: Any, shares_prefix: bool) -> int:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether the GPU's or the main memory is full."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _peak_memory() -> dict[str, int]:
-    """Peak bytes of this process in main memory and, if there are GPUs, on all of them together."""
+    """The peak memory of this process in bytes: main memory and, if there are GPUs, their total."""
     peak = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     if torch.cuda.is_available():
         devices = range(torch.cuda.device_count())

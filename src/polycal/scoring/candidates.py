@@ -1,4 +1,4 @@
-"""Tokenized candidates: the tokens of prompt and candidate together, and where the candidate begins."""
+"""Tokenize prompts with their candidates, and determine where the candidates begin."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from polycal.scoring.prompts import Prompt
 
 
 class ScoringError(LanguageError):
-    """A candidate that cannot be scored; the message names the question."""
+    """A candidate cannot be scored."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate of a question: tokens of prompt and candidate, and where the candidate starts."""
+    """One candidate of a question: the tokens of prompt and candidate, and the index of the candidate's first one."""
 
     question: int
     option: int
@@ -25,7 +25,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TokenizedPrompt:
-    """The candidates of one prompt, the few-shot examples that fit the window, and whether some did not."""
+    """The candidates of one prompt, the few-shot examples that fit the window, and whether others were dropped."""
 
     candidates: list[Candidate]
     examples: str
@@ -33,10 +33,11 @@ class TokenizedPrompt:
 
 
 def tokenize_prompts(tokenizer: Any, prompts: Iterable[Prompt], window: int) -> Iterator[TokenizedPrompt]:
-    """Tokenize all candidates of each prompt; questions are numbered from 0.
+    """Tokenize all candidates of each prompt. Questions are numbered from 0.
 
-    Whole examples are dropped, the first ones first, until the longest candidate fits ``window`` tokens.
-    Raises ScoringError if a question does not fit without examples, or a candidate has no token of its own.
+    If the prompt with its longest candidate has more than ``window`` tokens, complete examples are dropped,
+    the first one first. Raises ScoringError if a question does not fit even without examples, or if prompt or
+    candidate has no token.
     """
     encode = Encoder(tokenizer)
     for number, prompt in enumerate(prompts):
@@ -49,15 +50,15 @@ def tokenize_prompts(tokenizer: Any, prompts: Iterable[Prompt], window: int) -> 
                 break
             if not examples:
                 raise ScoringError(
-                    f"question {number}: {longest} tokens, but the model's window holds {window};"
-                    " leave it out"
+                    f"question {number}: {longest} tokens, but the model's window is {window} tokens; remove the"
+                    " question."
                 )
             examples.pop(0)
         for option, tokens in enumerate(sequences):
             if start == 0 or start >= len(tokens):
                 raise ScoringError(
-                    f"question {number}, option {option}: nothing to score between prefix and end;"
-                    " both need a token"
+                    f"question {number}, option {option}: the prompt or the candidate has no token; both need at"
+                    " least one."
                 )
         yield TokenizedPrompt(
             [Candidate(number, option, tokens, start) for option, tokens in enumerate(sequences)],
@@ -69,18 +70,21 @@ def tokenize_prompts(tokenizer: Any, prompts: Iterable[Prompt], window: int) -> 
 def tokenize_candidates(
     encode: Encoder, prefix: str, candidates: Sequence[str]
 ) -> tuple[list[list[int]], int]:
-    """Tokens of prefix and candidate as one text, per candidate, and the index where candidates begin.
+    """The tokens of prefix and candidate as one text, for each candidate, and the index where candidates begin.
 
-    If the tokenizer merges characters across the boundary, candidates begin with the merged token. The index
-    is the same for all candidates of a prompt, so that tokens of the prompt count for all of them or for
-    none.
+    If the tokenizer merges characters of prefix and candidate, the candidates begin with the merged token.
+    The index is the same for all candidates of a prompt, so that a token of the prompt counts for all of them
+    or for none.
     """
     before, *sequences = encode([prefix, *(prefix + text for text in candidates)])
     return sequences, min(common_prefix_length(before, tokens) for tokens in sequences)
 
 
 def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Number of leading elements that are equal, by bisection over slice comparisons."""
+    """The number of leading elements that are equal.
+
+    Bisection with slice comparisons is faster than a loop.
+    """
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

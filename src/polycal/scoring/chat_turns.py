@@ -1,4 +1,4 @@
-"""The text that a chat format puts around a prompt."""
+"""The text of a chat format around a prompt."""
 
 import functools
 from typing import Any
@@ -11,13 +11,14 @@ from polycal.scoring.prompts import ChatTurn, PromptError
 
 @functools.cache
 def user_turn(chat_template: str) -> ChatTurn:
-    """The text around one user turn of the named format, up to where the assistant's answer begins.
+    """The text of a chat format around one user turn, up to the beginning of the assistant's answer.
 
-    The tokenizer adds its own beginning-of-sequence token. Raises PromptError for an unknown format.
+    It contains no beginning-of-sequence token, because the tokenizer adds it. Raises PromptError if the
+    format is unknown.
     """
     if chat_template not in TEMPLATES:
         known = ", ".join(sorted(TEMPLATES))
-        raise PromptError(f"chat_template {chat_template!r} does not exist; known: {known}")
+        raise PromptError(f"chat_template {chat_template!r} does not exist; known: {known}.")
     placeholder = "words"
     rendered: Any = render_jinja_template(
         conversations=[[{"role": "user", "content": placeholder}]],

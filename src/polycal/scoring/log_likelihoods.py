@@ -1,4 +1,4 @@
-"""Log-likelihoods of all candidates in a batch of trees, by one forward pass."""
+"""Log-likelihoods of all candidates in a batch of trees, from one forward pass."""
 
 import time
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from polycal.scoring.token_trees import Tree
 def log_likelihoods(
     model: Any, batch: Sequence[Tree], prefix: PrefixCache | None = None
 ) -> tuple[dict[tuple[int, int], float], float]:
-    """Natural log-likelihood by (question, option), summed over the candidate's tokens in float64.
+    """Log-likelihoods in nats, by (question, option), summed over the candidate's tokens in float64.
 
-    The second value is the seconds that the model needed: its layers on all nodes (without the share of
-    padding), and its output head on the nodes that are read.
+    The second result is the number of seconds that the model needed for its layers at all nodes, without the
+    share of padding, and for its output head at the nodes where a prediction is read.
     """
     offsets = np.cumsum([0, *map(len, batch)]).tolist()
     reads = [
@@ -29,7 +29,7 @@ def log_likelihoods(
         for offset, tree in zip(offsets, batch, strict=False)
         for read in tree.reads
     ]
-    # each node that is read, once
+    # A node can be read several times, but has one row of hidden states.
     row_of_node = {node: row for row, node in enumerate(sorted({node for node, _ in reads}))}
     candidates = dict.fromkeys((read.question, read.option) for _, read in reads)
     index_of_candidate = {candidate: index for index, candidate in enumerate(candidates)}
@@ -43,19 +43,19 @@ def log_likelihoods(
     token = torch.tensor([read.token for _, read in reads])
     candidate = torch.tensor([index_of_candidate[read.question, read.option] for _, read in reads])
     sums = torch.zeros(len(index_of_candidate), dtype=torch.float64)
-    # On a CPU more logits at once take no less time.
+    # On a CPU larger chunks of logits are not faster.
     max_logits = MAX_LOGITS if hidden.is_cuda else MAX_LOGITS // 4
     for rows, log_p, head_seconds in log_prob_chunks(model, hidden, max_logits):
         seconds += head_seconds
-        chosen = ((row >= rows.start) & (row < rows.stop)).nonzero()[:, 0]
-        values = log_p[(row[chosen] - rows.start).to(log_p.device), token[chosen].to(log_p.device)]
-        sums.index_add_(0, candidate[chosen], values.double().cpu())
+        in_chunk = ((row >= rows.start) & (row < rows.stop)).nonzero()[:, 0]
+        values = log_p[(row[in_chunk] - rows.start).to(log_p.device), token[in_chunk].to(log_p.device)]
+        sums.index_add_(0, candidate[in_chunk], values.double().cpu())
     return dict(zip(index_of_candidate, sums.tolist(), strict=True)), seconds
 
 
 @torch.inference_mode()
 def own_log_likelihoods(model: Any, batch: Sequence[Tree]) -> tuple[dict[tuple[int, int], float], float]:
-    """The same as ``log_likelihoods`` by the model's own forward pass, for trees without branches."""
+    """The results of ``log_likelihoods`` from the model's own forward pass, for trees without branches."""
     start = time.perf_counter()
     logits = plain_forward.own_logits(model, [tree.tokens for tree in batch])
     seconds = seconds_since(start, logits)

@@ -1,4 +1,4 @@
-"""The comparison of ``self_check`` on a model folder alone, with built-in prompts."""
+"""The self-check of a model folder, with built-in prompts instead of those of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -25,26 +25,27 @@ FORMS: tuple[prompts.Candidates, ...] = ("letters", "texts")
 
 
 def check_model(model: Path, dtype: str, attention: str) -> tuple[str, dict[str, SelfCheck]]:
-    """What was loaded, and the outcome for candidates, embeddings and next tokens.
+    """A description of the loaded model, and the results for candidates, embeddings and next tokens.
 
-    ``model`` is a model folder or its manifest. Raises CheckpointError, SelfCheckError or ScoringError.
+    ``model`` is a model folder or its manifest. Raises CheckpointError, ModelError, SelfCheckError or
+    ScoringError.
     """
     checkpoint = checkpoints.read(model)
     device = models.choose_device(checkpoint.folder, dtype)
     network, tokenizer = models.load(checkpoint.folder, dtype, attention, device)
     window = models.context_window(network)
-    asked = [
+    built_in = [
         prompts.build_prompt(question, examples, form)
         for form in FORMS
         for examples in ((), QUESTIONS[:2])
         for question in QUESTIONS
     ]
-    texts = [prompt.prefix for prompt in asked]
+    texts = [prompt.prefix for prompt in built_in]
     rows = [np.array(row[:window]) for row in Encoder(tokenizer)(texts)]
     targets = [(row, np.arange(len(row)) > 0) for row in rows if len(row) > 1]
     name = f"{model_loading.describe(network)}, {dtype}, {attention}, {network.device.type}"
     return name, {
-        "candidates": candidate_check.check(network, tokenizer, [asked]),
+        "candidates": candidate_check.check(network, tokenizer, [built_in]),
         "embeddings": prompt_embeddings.check(network, tokenizer, texts, window),
         "next tokens": next_token.check(network, targets),
     }

@@ -1,4 +1,4 @@
-"""Loading a causal language model, and what scoring needs to know of it."""
+"""Load a causal language model for scoring, choose its device, and describe its window and attention."""
 
 import math
 import time
@@ -17,12 +17,13 @@ from polycal.data import model_loading
 def choose_device(folder: Path, dtype: str) -> str:
     """``cpu`` without a GPU, ``cuda`` if the weights fit one GPU, else ``auto``.
 
-    The weights fit if they take at most 80% of the free memory; the rest is for activations and logits. Raises
-    CheckpointError if the files of the folder are not whole.
+    The weights fit if they need less than 80% of the free memory. The rest is for activations and logits.
+    Raises CheckpointError if there is a GPU and the files of the folder are incomplete. Without a GPU they
+    are not read.
     """
-    weight_files.check(folder)
     if not torch.cuda.is_available():
         return "cpu"
+    weight_files.check(folder)
     parameters = 0
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as weights:
@@ -33,11 +34,11 @@ def choose_device(folder: Path, dtype: str) -> str:
 
 
 def load(folder: Path, dtype: str, attention: str, device: str | Mapping[str, str | int]) -> tuple[Any, Any]:
-    """Model and tokenizer of a local folder, without remote code and without a network.
+    """The model and the tokenizer in a local folder. No code in the folder is run, and nothing is downloaded.
 
-    ``device`` is one device, ``auto`` to spread the layers over all GPUs and then main memory, or a mapping
-    of modules to devices as accelerate takes it. Raises CheckpointError or ModelError for a model that cannot be
-    loaded as it was saved.
+    ``device`` is one device, or ``auto`` to spread the layers over all GPUs and then main memory, or
+    accelerate's mapping of modules to devices. Raises CheckpointError or ModelError if the model cannot be
+    loaded exactly as it was saved.
     """
     tokenizer = model_loading.load_tokenizer(folder)
     model = model_loading.load_model(
@@ -47,12 +48,12 @@ def load(folder: Path, dtype: str, attention: str, device: str | Mapping[str, st
 
 
 def context_window(model: Any) -> int:
-    """Most tokens that a sequence may have; composite models say it in the configuration of their text part."""
+    """The largest number of tokens of a sequence. In composite models it is that of the text part."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
 
 
 def attention_kinds(config: Any) -> set[str]:
-    """The kinds of attention among a model's layers, such as ``full_attention`` and ``sliding_attention``."""
+    """The kinds of attention of a model's layers, for example ``full_attention`` and ``sliding_attention``."""
     layer_types = getattr(config, "layer_types", None)
     if layer_types is not None:
         return set(layer_types)
@@ -60,7 +61,7 @@ def attention_kinds(config: Any) -> set[str]:
 
 
 def seconds_since(start: float, result: Tensor) -> float:
-    """Wall seconds from ``start`` (``time.perf_counter``) until ``result`` is computed on its device."""
+    """The seconds from ``start`` (``time.perf_counter``) until ``result`` is computed on its device."""
     if result.is_cuda:
         torch.cuda.synchronize(result.device)
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""The stage ``score``: log-likelihoods of all candidates of a benchmark, one Score record per language."""
+"""The stage ``score``: log-likelihoods of all candidates of a benchmark, in one score record per language."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,31 +30,31 @@ def score(
 ) -> None:
     """Score the test questions of each file with one model, which is loaded once.
 
-    ``model`` is a model folder or its manifest. ``cells[i]`` holds the settings for ``questions[i]``, whose
-    record is ``out[i]``; ``done(i)`` is called after it is written. Dtype and attention are those of the
-    first cell. Few-shot examples come from ``examples``, by default from the file of questions itself.
-    ``token_budget`` is the number of padded tokens per batch; None chooses one.
+    ``model`` is a model folder or its manifest. ``cells[i]`` contains the settings for ``questions[i]``.
+    Their record is ``out[i]``, and ``done(i)`` is called after it is written. Dtype and attention are those
+    of the first cell. Few-shot examples come from ``examples``, by default from ``questions[i]``.
+    ``token_budget`` is the number of padded tokens per batch. None chooses it by the device.
 
-    All prompts are built before the model is loaded. Before anything is scored, ``candidate_check`` compares
-    a few prompts with the model's own forward pass and chooses the way through the model; the records hold
-    its outcome as ``self_check``. With the setting ``pmi`` a record also holds ``option_logprob_unconditional``.
-    Raises CheckpointError, ModelError, RecordError, PromptError, ScoringError or SelfCheckError.
+    All prompts are built before the model is loaded. Then ``candidate_check`` compares a few prompts with the
+    model's own forward pass and chooses the path through the model. The records contain its result as
+    ``self_check``. With the setting ``pmi`` they also contain ``option_logprob_unconditional``. Raises
+    CheckpointError, ModelError, RecordError, PromptError, ScoringError or SelfCheckError.
     """
-    checkpoint = checkpoints.read(model)
-    prompted = [
+    checkpoint, settings = checkpoints.read(model), cells[0]["settings"]
+    rows_and_prompts = [
         question_prompts.build_prompts(cell, path, examples)
         for cell, path in zip(cells, questions, strict=True)
     ]
-    settings = cells[0]["settings"]
+    prompts_of_files = [file_prompts for _, file_prompts in rows_and_prompts]
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
-    texts = {str(path): _texts(asked) for path, (_, asked) in zip(questions, prompted, strict=True)}
-    model_loading.check_texts(network, tokenizer, texts)
-    check = candidate_check.check(network, tokenizer, [asked for _, asked in prompted], token_budget)
-    for index, (cell, (rows, asked)) in enumerate(zip(cells, prompted, strict=True)):
+    texts = map(_texts, prompts_of_files)
+    model_loading.check_texts(network, tokenizer, dict(zip(map(str, questions), texts, strict=True)))
+    check = candidate_check.check(network, tokenizer, prompts_of_files, token_budget)
+    for index, (cell, (rows, file_prompts)) in enumerate(zip(cells, rows_and_prompts, strict=True)):
         name = str(cell.get("language", questions[index].stem))
-        scores = score_candidates(network, tokenizer, asked, token_budget, name, check.path)
-        score_rows, schema = _score_rows(rows, asked, scores), records.SCORE
+        scores = score_candidates(network, tokenizer, file_prompts, token_budget, name, check.path)
+        score_rows, schema = _score_rows(rows, file_prompts, scores), records.SCORE
         facts = {
             "cell": dict(cell),
             "device": device,
@@ -70,7 +70,7 @@ def score(
         if cell["settings"].get("pmi"):
             context = prompts.neutral_context(*question_prompts.wording(cell))
             column, facts["unconditional"] = _unconditional(
-                network, tokenizer, asked, context, token_budget, check.path
+                network, tokenizer, file_prompts, context, token_budget, check.path
             )
             for row, values in zip(score_rows, column, strict=True):
                 row[records.UNCONDITIONAL] = values
@@ -79,31 +79,36 @@ def score(
         done(index)
 
 
-def _texts(asked: Sequence[Prompt]) -> Iterator[str]:
-    """All that the model reads: each candidate behind its prompt."""
-    return (prompt.prefix + text for prompt in asked for text in prompt.candidates)
+def _texts(file_prompts: Sequence[Prompt]) -> Iterator[str]:
+    """All texts that the model reads: each prompt with each of its candidates."""
+    return (prompt.prefix + text for prompt in file_prompts for text in prompt.candidates)
 
 
 def _unconditional(
-    model: Any, tokenizer: Any, asked: Sequence[Prompt], context: str, token_budget: int | None, path: str
+    model: Any,
+    tokenizer: Any,
+    file_prompts: Sequence[Prompt],
+    context: str,
+    token_budget: int | None,
+    path: str,
 ) -> tuple[list[list[float]], dict[str, Any]]:
-    """Log-likelihoods of each prompt's candidates after ``context`` instead of the prompt, and facts about
-    the run.
+    """Log-likelihoods in nats of each prompt's candidates after ``context`` instead of the prompt.
 
-    Each distinct candidate is scored once.
+    Each distinct candidate is scored once. The second result contains the number of distinct candidates, of
+    tokens and of seconds.
     """
-    distinct = sorted({text for prompt in asked for text in prompt.candidates})
-    lone = [Prompt((), context, (text,)) for text in distinct]
-    scores = score_candidates(model, tokenizer, lone, token_budget, path=path)
+    distinct = sorted({text for prompt in file_prompts for text in prompt.candidates})
+    context_prompts = [Prompt((), context, (text,)) for text in distinct]
+    scores = score_candidates(model, tokenizer, context_prompts, token_budget, path=path)
     logprob = {text: value for text, (value,) in zip(distinct, scores.logprob, strict=True)}
     facts = {"candidates": len(distinct), **{key: scores.timing[key] for key in ("tokens", "seconds")}}
-    return [[logprob[text] for text in prompt.candidates] for prompt in asked], facts
+    return [[logprob[text] for text in prompt.candidates] for prompt in file_prompts], facts
 
 
 def _score_rows(
-    rows: Sequence[Mapping[str, Any]], asked: Sequence[Prompt], scores: CandidateScores
+    rows: Sequence[Mapping[str, Any]], file_prompts: Sequence[Prompt], scores: CandidateScores
 ) -> list[dict[str, Any]]:
-    """The rows of a Score record, in the order of the questions."""
+    """The rows of a score record, in the order of the questions."""
     return [
         {
             "question_id": row["question_id"],
@@ -111,9 +116,9 @@ def _score_rows(
             "gold": row["gold"],
             "option_logprob": scores.logprob[number],
             "option_tokens": scores.tokens[number],
-            # without the space that separates a candidate from its prefix
+            # The space between prompt and candidate does not count.
             "option_bytes": [len(text.strip().encode()) for text in prompt.candidates],
             "prompt_sha256": hashlib.sha256(prompt.prefix.encode()).hexdigest(),
         }
-        for number, (row, prompt) in enumerate(zip(rows, asked, strict=True))
+        for number, (row, prompt) in enumerate(zip(rows, file_prompts, strict=True))
     ]

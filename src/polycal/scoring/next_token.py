@@ -1,9 +1,9 @@
-"""The stage ``score_next_token``: predictions of one model on held-out conversations, in a TokenScore record.
+"""The stage ``score_next_token``: a model's predictions of held-out conversations, in a next-token record.
 
-There is one row per target token. Targets are, as in training, the tokens of assistant turns with their
-end-of-sequence token. Of each distribution over the vocabulary the record holds what calibration needs: the
-log-probability of the actual token and of the most probable token, whether they are the same, the entropy,
-and the sum of squared probabilities.
+A row is one target token. As in training, the targets are the tokens of assistant turns with their
+end-of-sequence tokens. The record does not contain the distribution over the vocabulary but what calibration
+metrics need: the log-probability of the actual token and of the most probable token, whether they are the
+same, the entropy, and the sum of squared probabilities.
 """
 
 import time
@@ -30,36 +30,37 @@ from polycal.scoring.plain_forward import FAST, PLAIN, SINGLE
 from polycal.scoring.self_check import SelfCheck
 
 COLUMNS = records.TOKEN_SCORE.names[3:]
-"""The columns of a TokenScore record that come from the distribution over the vocabulary."""
+"""The columns of a next-token record that are computed from the distribution over the vocabulary."""
 
 TOKEN_BUDGET = 4096
-"""Padded tokens per batch."""
+"""Largest number of padded tokens in a batch."""
 
 Row = tuple[np.ndarray, np.ndarray]
-"""Tokens (int) and targets (bool) of one conversation, each [length]."""
+"""The tokens (int) of one conversation, and which of them are targets (bool), each [length]."""
 
 
 class NextTokenError(CellError):
-    """Conversations in which nothing can be predicted; the message names the file."""
+    """A file contains no conversation with a target."""
 
 
 def score_next_token(
     cell: Mapping[str, Any], *, model: Path, instructions: Path, out: Path, stamp: Stamp
 ) -> None:
-    """Write the TokenScore record of one model on the held-out conversations of one file.
+    """Write the next-token record of one model and the held-out conversations of one file.
 
-    ``model`` is a model folder or its manifest. ``cell["settings"]``: conversations (how many from the first
-    on, None for all), max_length in tokens, chat_template, dtype, attention. Before anything is scored,
-    ``check`` compares a few conversations with the model's own forward pass; the record holds its outcome as
-    ``self_check``. Raises RecordError, ChatError, CheckpointError, ModelError, SelfCheckError, or
-    NextTokenError if the file has no held-out conversation or none of them has a target.
+    ``model`` is a model folder or its manifest. ``cell["settings"]`` contains conversations (the number of
+    conversations to use, None for all), max_length in tokens, chat_template, dtype and attention. Before
+    anything is scored, ``check`` compares a few conversations with the model's own forward pass. The record
+    contains its result as ``self_check``. Raises NextTokenError if the file has no held-out conversation or
+    none of them has a target. Also raises RecordError, ChatError, CheckpointError, ModelError or
+    SelfCheckError.
     """
     settings, start = cell["settings"], time.perf_counter()
     conversations = records.read_conversations(instructions, "heldout").to_pylist()
     conversations = conversations[: settings["conversations"]]
     if not conversations:
         raise NextTokenError(
-            f"{instructions}: holds no conversation of split 'heldout';"
+            f"{instructions}: contains no conversation of split 'heldout';"
             " give the data set a 'heldout' above 0."
         )
     checkpoint = checkpoints.read(model)
@@ -67,14 +68,16 @@ def score_next_token(
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
     rows, skipped = _tokenize_each(tokenizer, conversations, settings)
     if not rows:
-        raise NextTokenError(f"{instructions}: no held-out conversation has a target; left out: {skipped}.")
+        raise NextTokenError(
+            f"{instructions}: no held-out conversation has a target; at least one is needed (skipped: {skipped})."
+        )
     largest = max(int(tokens.max()) for tokens, _ in rows.values())
     model_loading.check_token_id(network, tokenizer, largest, str(instructions))
     progress = ProgressLine(
         f"{checkpoint.name}, next tokens", sum(len(tokens) for tokens, _ in rows.values())
     )
-    checked = check(network, list(rows.values()))
-    columns = predictions(network, list(rows.values()), progress=progress, path=checked.path)
+    check_result = check(network, list(rows.values()))
+    columns = predictions(network, list(rows.values()), progress=progress, path=check_result.path)
     numbers = np.repeat(list(rows), [int(targets.sum()) for _, targets in rows.values()])
     position = np.concatenate([np.flatnonzero(targets) for _, targets in rows.values()])
     languages = [conversations[number]["language"] for number in numbers]
@@ -87,7 +90,7 @@ def score_next_token(
         "conversations": len(rows),
         "skipped": skipped,
         "device": device,
-        "self_check": checked.facts(),
+        "self_check": check_result.facts(),
         "seconds": round(time.perf_counter() - start, 3),
     }
     table = pa.table(arrays, schema=records.TOKEN_SCORE)
@@ -97,11 +100,12 @@ def score_next_token(
 def _tokenize_each(
     tokenizer: Any, conversations: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> tuple[dict[int, Row], dict[str, int]]:
-    """The conversations with a target, by number, and how many were skipped or cut, by reason."""
+    """The conversations with a target, by number, and how many were skipped or truncated, by reason."""
     rows: dict[int, Row] = {}
     skipped = Counter[str]()
     for number, conversation in enumerate(conversations):
-        # one by one, so that skipping one does not change the numbers of the others
+        # Each conversation is tokenized alone, so that a skipped one does not change the numbers of the
+        # others.
         tokenized, counts = tokenize(
             tokenizer, [conversation["messages"]], settings["chat_template"], settings["max_length"]
         )
@@ -119,46 +123,46 @@ def predictions(
     progress: Callable[[int], None] = lambda amount: None,
     path: str = FAST,
 ) -> dict[str, np.ndarray]:
-    """The columns of TokenScore from ``logprob`` on, for the T targets of all rows in order, each [T].
+    """The columns COLUMNS of the T targets in all rows, in order, each [T].
 
-    A batch has at most ``token_budget`` padded tokens. ``progress`` is called with the number of tokens of
-    each batch. ``path`` is the way through the model.
+    Log-probabilities and entropy are in nats. A batch has at most ``token_budget`` padded tokens.
+    ``progress`` is called with the number of tokens of each batch. ``path`` is the path through the model.
     """
     budget = plain_forward.padded_tokens(path, token_budget, model)
     starts = np.cumsum([0, *(int(targets.sum()) for _, targets in rows)])
     columns = {name: np.zeros(starts[-1], np.float32) for name in COLUMNS}
-    for chosen in batches([len(tokens) for tokens, _ in rows], budget):
-        index = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in chosen])
-        for part, values in _batch_predictions(model, [rows[row] for row in chosen], path):
+    for batch in batches([len(tokens) for tokens, _ in rows], budget):
+        index = np.concatenate([np.arange(starts[row], starts[row + 1]) for row in batch])
+        for part, values in _batch_predictions(model, [rows[row] for row in batch], path):
             for name, value in values.items():
                 columns[name][index[part]] = value.float().cpu().numpy()
-        progress(sum(len(rows[row][0]) for row in chosen))
+        progress(sum(len(rows[row][0]) for row in batch))
     return {**columns, "correct": columns["correct"] > 0}
 
 
 def _batch_predictions(
     model: Any, batch: Sequence[Row], path: str
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-    """The columns for the targets of one batch, in order, a slice of the targets at a time."""
+    """The columns for the targets of one batch, in order. Each result is for one slice of the targets."""
     ids = plain_forward.padded([tokens for tokens, _ in batch])
-    line = torch.from_numpy(np.repeat(np.arange(len(batch)), [int(targets.sum()) for _, targets in batch]))
+    row = torch.from_numpy(np.repeat(np.arange(len(batch)), [int(targets.sum()) for _, targets in batch]))
     position = torch.from_numpy(np.concatenate([np.flatnonzero(targets) for _, targets in batch]))
     chunks: Iterator[tuple[slice, Tensor]]
     if path == FAST:
         hidden = model.model(input_ids=ids.to(model.device), use_cache=False).last_hidden_state
-        chunks = ((part, log_p) for part, log_p, _ in log_prob_chunks(model, hidden[line, position - 1]))
+        chunks = ((part, log_p) for part, log_p, _ in log_prob_chunks(model, hidden[row, position - 1]))
     else:
         logits = plain_forward.own_logits(model, [tokens for tokens, _ in batch])
-        chunks = plain_forward.log_prob_chunks(logits, line, position - 1)
+        chunks = plain_forward.log_prob_chunks(logits, row, position - 1)
     for part, log_p in chunks:
-        actual = ids[line[part], position[part]].to(log_p.device)
-        p, (top, choice) = log_p.exp(), log_p.max(-1)
+        actual = ids[row[part], position[part]].to(log_p.device)
+        p, (top, top_token) = log_p.exp(), log_p.max(-1)
         yield (
             part,
             {
                 "logprob": log_p.gather(1, actual[:, None])[:, 0],
                 "top_logprob": top,
-                "correct": choice == actual,
+                "correct": top_token == actual,
                 "entropy": -(p * log_p.clamp(min=-1e4)).sum(-1),
                 "sum_squared_prob": (p * p).sum(-1),
             },
@@ -166,10 +170,11 @@ def _batch_predictions(
 
 
 def check(model: Any, rows: Sequence[Row]) -> SelfCheck:
-    """Which way through the model gives the columns that its own logits give, for some of the given rows.
+    """Choose the path for predicting the next tokens of ``rows`` (``self_check.choose_path``).
 
-    Compared are the shortest, the longest and a third row. Whether the most probable token is the actual one
-    is not compared, because two tokens may be equally probable.
+    The shortest, the longest and a third row are compared. The column ``correct`` is not compared, because
+    two tokens may be equally probable. Raises SelfCheckError if the model's own forward pass gives no usable
+    numbers.
     """
     probes = [rows[number] for number in self_check.pick([len(row) for row, _ in rows], [""] * len(rows))]
 

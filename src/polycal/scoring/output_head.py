@@ -1,4 +1,4 @@
-"""The output head: from hidden states to log-probabilities over the vocabulary, a chunk at a time."""
+"""Log-probabilities over the vocabulary from hidden states, computed in chunks."""
 
 import time
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from torch import Tensor
 from polycal.scoring.models import seconds_since
 
 MAX_LOGITS = 2**24
-"""Logits in memory at once: rows times vocabulary."""
+"""Largest number of logits in a chunk: rows times vocabulary."""
 
 
 def log_prob_chunks(
     model: Any, hidden: Tensor, max_logits: int = MAX_LOGITS
 ) -> Iterator[tuple[slice, Tensor, float]]:
-    """Log-probabilities for consecutive rows of ``hidden``, [N, width].
+    """Log-probabilities for chunks of consecutive rows of ``hidden`` [N, width].
 
-    Yields (rows, natural log-probabilities float32 [rows, vocabulary], seconds in the head). The log-softmax
-    is taken in float32, after the soft-cap ``c · tanh(x / c)`` if the model has one (Gemma 2, arXiv
-    2408.00118).
+    Yields the rows, their log-probabilities in nats, float32 [rows, vocabulary], and the seconds that the
+    head needed. If the model has a soft-cap c, the logits x become c · tanh(x / c) (Gemma 2, arXiv
+    2408.00118). The log-softmax is computed in float32.
     """
     head, softcap = model.get_output_embeddings(), getattr(model.config, "final_logit_softcapping", None)
     step = max(1, max_logits // head.weight.shape[0])

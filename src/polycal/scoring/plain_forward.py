@@ -1,7 +1,8 @@
-"""The plain path: the model's own forward pass on rows of tokens, and its logits as transformers returns them.
+"""The plain path: the model's own forward pass on rows of tokens, with the logits that transformers returns.
 
-Nothing is assumed about the model except that it predicts each token from those before it. ``self_check``
-compares the fast path with this one, and a run whose model the fast path does not reproduce takes it.
+It assumes nothing about the model except that each token is predicted from the tokens before it.
+``self_check`` compares the fast path with the model's own forward pass. If they differ, the run uses the
+plain path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,46 +16,50 @@ from polycal.data import model_loading
 from polycal.scoring.output_head import MAX_LOGITS
 
 FAST, PLAIN, SINGLE = "fast", "plain", "single"
-"""Ways through a model: polycal's own passes; the model's forward on padded rows; and on one row at a time."""
+"""The paths through a model: polycal's own passes, the model's forward on padded rows, or on one row at a time."""
 
 Row = Sequence[int] | np.ndarray
+"""The token ids of one sequence, [length]."""
 
 
 def padded_tokens(path: str, token_budget: int, model: Any) -> int:
-    """Most padded tokens of a batch, of which ``path`` needs all logits at once; ``single`` takes one row."""
+    """The largest number of padded tokens in a batch.
+
+    ``plain`` needs all logits of a batch at once, so its batches may be smaller. ``single`` uses one row.
+    """
     if path == FAST:
         return token_budget
-    most = max(4 * MAX_LOGITS // model_loading.embedding_rows(model), 1)
-    return min(token_budget, most) if path == PLAIN else 1
+    limit = max(4 * MAX_LOGITS // model_loading.embedding_rows(model), 1)
+    return min(token_budget, limit) if path == PLAIN else 1
 
 
 def own_logits(model: Any, rows: Sequence[Row]) -> Tensor:
-    """Logits [rows, longest, vocabulary] of the model's own forward pass on rows of token ids.
+    """The logits [rows, longest, vocabulary] of the model's own forward pass on rows of token ids.
 
-    Rows are padded on the right under an attention mask; a row alone is passed without a mask.
+    Several rows are padded on the right and have an attention mask. A single row has no mask.
     """
     return model(**_inputs(model, rows)).logits
 
 
 def head_inputs(model: Any, rows: Sequence[Row]) -> Tensor:
-    """What the output head reads in the model's own forward pass, [rows, longest, width].
+    """The inputs of the output head in the model's own forward pass, [rows, longest, width].
 
-    That is the last hidden state, after the final norm. A model whose head is not called as a module gives
-    the last of its ``hidden_states``.
+    They are the last hidden states after the final norm. If the model does not call its head as a module, the
+    last of its ``hidden_states`` are returned.
     """
-    seen: list[Tensor] = []
+    captured: list[Tensor] = []
     head = model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if head else None
+    hook = head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0])) if head else None
     try:
         output = model(**_inputs(model, rows), output_hidden_states=True)
     finally:
         if hook is not None:
             hook.remove()
-    return seen[-1] if seen else output.hidden_states[-1]
+    return captured[-1] if captured else output.hidden_states[-1]
 
 
 def padded(rows: Sequence[Row]) -> Tensor:
-    """Token ids int64 [rows, longest], filled up with zeros on the right."""
+    """The token ids, int64 [rows, longest], padded with zeros on the right."""
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.as_tensor(np.asarray(row, dtype=np.int64))
@@ -62,6 +67,7 @@ def padded(rows: Sequence[Row]) -> Tensor:
 
 
 def _inputs(model: Any, rows: Sequence[Row]) -> dict[str, Any]:
+    """The arguments of the model's forward pass on rows of token ids."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = padded(rows)
     inputs: dict[str, Any] = {"input_ids": ids.to(model.device), "use_cache": False}
@@ -72,15 +78,16 @@ def _inputs(model: Any, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def log_prob_chunks(logits: Tensor, row: Tensor, position: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Natural log-probabilities float32 [chunk, vocabulary] at N places of logits [rows, longest, vocabulary].
+    """Log-probabilities in nats at N positions of ``logits`` [rows, longest, vocabulary], in chunks.
 
-    ``row`` and ``position``, int64 [N], name the places; slices of them come with the values.
+    ``row`` and ``position``, int64 [N], are the indices of the positions. Yields slices of 0 … N−1 with their
+    log-probabilities [chunk, vocabulary], which are float32, or float64 if the logits are.
     """
     step = max(1, MAX_LOGITS // logits.shape[-1])
     for first in range(0, len(row), step):
         part = slice(first, min(first + step, len(row)))
-        chosen = logits[row[part].to(logits.device), position[part].to(logits.device)]
+        chunk = logits[row[part].to(logits.device), position[part].to(logits.device)]
         yield (
             part,
-            chosen.float().log_softmax(-1) if chosen.dtype != torch.float64 else chosen.log_softmax(-1),
+            chunk.float().log_softmax(-1) if chunk.dtype != torch.float64 else chunk.log_softmax(-1),
         )

@@ -1,4 +1,4 @@
-"""Keys and values of a prefix that many sequences share."""
+"""A cache of the keys and values of a prefix that many sequences share."""
 
 from typing import Any
 
@@ -9,10 +9,13 @@ from transformers import DynamicCache
 
 
 class PrefixCache(DynamicCache):
-    """Keys and values of a prefix, computed once. Later passes read them and add nothing."""
+    """The keys and values of a prefix, computed once.
+
+    Later forward passes read them and do not change them.
+    """
 
     def __init__(self, model: Any, tokens: np.ndarray) -> None:
-        """Run ``model`` over ``tokens``, int64 [length]."""
+        """Compute the keys and values of ``tokens``, int64 [length]."""
         super().__init__()
         self.length = len(tokens)
         self.complete = False
@@ -23,7 +26,7 @@ class PrefixCache(DynamicCache):
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the prefix followed by the given ones, [batch, heads, length, head width]."""
+        """The keys and values of the prefix followed by the given ones, each [batch, heads, length, head width]."""
         if not self.complete:
             return super().update(key_states, value_states, layer_idx, *args, **kwargs)
         layer: Any = self.layers[layer_idx]

@@ -1,10 +1,10 @@
-"""The words for "question" and "answer" in each language, which localised prompts put around a question.
+"""The words for "question" and "answer" in each language, for localised prompts.
 
-The table imports nothing, so that the configuration can check languages without loading a model library.
+This module imports nothing, so that the configuration can check languages without loading a model library.
 """
 
 Labels = tuple[str, str]
-"""(word before the question, word before the answer)."""
+"""The word before the question, and the word before the answer."""
 
 ENGLISH: Labels = ("", "Answer")
 """The English wording has no word before the question."""
@@ -40,4 +40,4 @@ LABELS: dict[str, Labels] = {
     "zh": ("问题", "答案"),
     "zu": ("Umbuzo", "Impendulo"),
 }
-"""Labels per language code of MMLU-ProX. No speaker of the languages has reviewed them."""
+"""Language code → labels, for the languages of MMLU-ProX. No speaker of the languages has reviewed them."""

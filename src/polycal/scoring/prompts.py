@@ -1,9 +1,8 @@
-"""How a question becomes a prompt and its candidate answers. A change of any wording here needs a new
-VERSION.
+"""Build the prompt and the candidate answers of a question. A change of any wording here needs a new VERSION.
 
-The English wording is the one of lm-evaluation-harness for Global-MMLU: the question, the options with their
+The English wording is that of lm-evaluation-harness for Global-MMLU: the question, the options with their
 letters, and ``Answer:``. A candidate follows after one space. In a chat format the whole prompt is one user
-turn; the candidate starts the assistant's turn, without a space.
+turn. The candidate is the beginning of the assistant's turn, without a space.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +14,23 @@ from polycal.scoring.prompt_labels import ENGLISH, LABELS, Labels
 from polycal.vocabulary import LETTERS
 
 VERSION = "1"
-"""Of all wording: part of every cell that depends on prompts."""
+"""The version of the wording. It is part of every cell that depends on prompts."""
 
 Candidates = Literal["letters", "texts"]
+"""Whether the candidates are the letters of the options or their texts."""
 Question = Mapping[str, Any]
+"""A row of the schema ``records.QUESTION``."""
 
 
 class PromptError(LanguageError):
-    """A question that cannot be asked with the chosen settings; the message names the setting to change."""
+    """No prompt can be built for a question with the settings of its cell."""
 
 
 class ChatTurn(NamedTuple):
-    """The text of a chat format around the user's words; ``closing`` ends where the assistant begins."""
+    """The text of a chat format before and after the user's text.
+
+    The assistant's answer follows ``closing``.
+    """
 
     opening: str
     closing: str
@@ -34,10 +38,10 @@ class ChatTurn(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """The text that a model reads, and the candidates that may continue it.
+    """The text that a model reads, and the candidates that are scored as its continuation.
 
-    ``examples`` each end in a blank line and come before ``question``. ``opening`` comes before the examples
-    and remains when examples are dropped to fit the model's window.
+    The text is ``opening``, the ``examples`` and ``question``. Each example ends with a blank line. The
+    opening is kept if examples are dropped because the prompt does not fit the model's window.
     """
 
     examples: tuple[str, ...]
@@ -52,32 +56,32 @@ class Prompt:
 
 
 def labels_for(prompt_language: str, language: str) -> Labels:
-    """The words before question and answer.
+    """The words before the question and before the answer.
 
-    ``prompt_language`` is ``english`` or ``local``. Raises PromptError if it is ``local`` and the table has
-    no labels for ``language``.
+    ``prompt_language`` is ``english`` or ``local``. Raises PromptError if it is ``local`` and there are no
+    labels for ``language``.
     """
     if prompt_language == "english":
         return ENGLISH
     if language not in LABELS:
         raise PromptError(
             f"prompt_language 'local' has no labels for language {language!r};"
-            f" known: {', '.join(sorted(LABELS))}"
+            f" known: {', '.join(sorted(LABELS))}."
         )
     return LABELS[language]
 
 
 def question_text(question: Question, candidates: Candidates, labels: Labels = ENGLISH) -> str:
-    """One question up to and including ``Answer:``.
+    """The text of one question up to ``Answer:``.
 
-    Raises PromptError if it has more options than there are letters.
+    Raises PromptError if it has more options than letters exist.
     """
     lines = [(f"{labels[0]}: " if labels[0] else "") + question["question"].strip()]
     if candidates == "letters":
         if len(question["options"]) > len(LETTERS):
             raise PromptError(
                 f"question {question['question_id']!r} has {len(question['options'])} options, but there are"
-                f" {len(LETTERS)} letters; set candidates to texts instead"
+                f" {len(LETTERS)} letters; set candidates to texts instead."
             )
         lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, question["options"], strict=False)]
     return "\n".join([*lines, f"{labels[1]}:"])
@@ -96,38 +100,40 @@ def build_prompt(
     labels: Labels = ENGLISH,
     turn: ChatTurn | None = None,
 ) -> Prompt:
-    """The prompt of a question after its solved ``examples``.
+    """The prompt of a question, with ``examples`` and their right answers before it.
 
-    With a ``turn`` the prompt is in that chat format. Raises PromptError for more options than letters.
+    If ``turn`` is given, the prompt is in this chat format. Raises PromptError if a question has more options
+    than letters exist.
     """
     solved = tuple(
         f"{question_text(e, candidates, labels)}{candidate_texts(e, candidates)[e['gold']]}\n\n"
         for e in examples
     )
-    asked, answers = question_text(question, candidates, labels), candidate_texts(question, candidates)
+    text, answers = question_text(question, candidates, labels), candidate_texts(question, candidates)
     if turn is None:
-        return Prompt(solved, asked, answers)
-    return Prompt(solved, asked + turn.closing, tuple(text.lstrip() for text in answers), turn.opening)
+        return Prompt(solved, text, answers)
+    return Prompt(solved, text + turn.closing, tuple(answer.lstrip() for answer in answers), turn.opening)
 
 
 def neutral_context(labels: Labels = ENGLISH, turn: ChatTurn | None = None) -> str:
-    """A prompt without a question, for the unconditional likelihood of PMI scoring.
+    """A prompt without a question, for the unconditional log-likelihoods of PMI scoring.
 
-    Domain-conditional PMI of Holtzman et al. 2021 (arXiv 2104.08315), with the wording of lighteval.
+    The score is the domain-conditional PMI of Holtzman et al. 2021 (arXiv 2104.08315), with lighteval's
+    wording.
     """
     opening, closing = turn or ("", "")
     return f"{opening}{labels[1]}:{closing}"
 
 
 def fewshot_examples(pool: Sequence[Question], group: str, num_fewshot: int) -> list[Question]:
-    """The first ``num_fewshot`` examples of a group, sorted by question id.
+    """The first ``num_fewshot`` examples of a group, in the order of their ids.
 
-    Raises PromptError if the group has fewer: all questions of a study must see the same number of examples.
+    Raises PromptError if the group has fewer, because all questions must have the same number of examples.
     """
     members = sorted((e for e in pool if e["group"] == group), key=lambda e: str(e["question_id"]))
     if len(members) < num_fewshot:
         raise PromptError(
-            f"group {group!r} has {len(members)} examples, but {num_fewshot} are asked for;"
-            " lower num_fewshot or give more examples"
+            f"group {group!r} has {len(members)} examples, but num_fewshot is {num_fewshot};"
+            " lower num_fewshot or give more examples."
         )
     return members[:num_fewshot]

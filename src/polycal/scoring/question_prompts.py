@@ -1,4 +1,4 @@
-"""The prompts of a file of questions, as the settings of a cell ask for them."""
+"""Build the prompts of a file of questions with the settings of a cell."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,11 @@ Cell = Mapping[str, Any]
 def build_prompts(
     cell: Cell, questions: Path, examples: Path | None = None, first: int | None = None
 ) -> tuple[list[dict[str, Any]], list[prompts.Prompt]]:
-    """The first test questions of a file (None: all), and one prompt for each.
+    """The first ``first`` test questions of a file (None: all), and one prompt for each.
 
-    Settings used: candidates, num_fewshot, prompt_language, chat_template. Few-shot examples come from the
-    examples split of ``examples``, by default that of ``questions``. Raises RecordError or PromptError.
+    The settings are candidates, num_fewshot, prompt_language and chat_template. Few-shot examples come from
+    the split examples of the file ``examples``, by default of ``questions``. Raises RecordError or
+    PromptError.
     """
     settings = cell["settings"]
     labels, turn = wording(cell)
@@ -31,9 +32,9 @@ def build_prompts(
 
 
 def wording(cell: Cell) -> tuple[prompts.Labels, prompts.ChatTurn | None]:
-    """Labels and chat turn of a cell.
+    """The labels and the chat turn of a cell.
 
-    Raises PromptError for an unknown chat format, or a language without labels.
+    Raises PromptError if the chat format is unknown or the language has no labels.
     """
     settings = cell["settings"]
     labels = prompts.labels_for(settings.get("prompt_language", "english"), str(cell.get("language")))

@@ -1,13 +1,14 @@
-"""The check of every run against the model itself: which way through the model gives the model's own numbers.
+"""The self-check of every scoring run: which path through the model gives the numbers of the model itself.
 
-A few probes of the run go through the fast path and through the model's own forward pass, one row at a time,
-which is the reference. If their log-probabilities differ by more than rounding, the run takes the model's own
-forward on padded rows, and if padding changes the numbers too, one row at a time. There is no list of models.
+A few inputs of the run, the probes, are processed by the fast path. The reference is the model's own forward
+pass on one row at a time. If the log-probabilities differ by more than rounding, the run uses the model's own
+forward on padded rows. If these differ too, the run uses it on one row at a time. So no list of supported
+models is needed.
 
-On a CPU in float32 the difference of a token's log-probability x may be ``1e-4 + 1e-5 |x|``: between two
-batchings of the same model it is about 1e-5, and a scale or cap that is left out changes it by more than 1e-2.
-In other types and on other devices it may be twice the difference that the model shows between two batchings of
-the probe, but not less than two rounding errors of ``1 + |x|``.
+The tolerance for a log-probability x, on a CPU in float32 or float64, is ``1e-4 + 1e-5 |x|``. Two batches of
+the same model differ by about 1e-5, and an omitted scale or cap changes a log-probability by more than 1e-2.
+In other types and on other devices the tolerance is twice the largest difference between two batches of the
+probes. It is at least two rounding errors of ``1 + |x|``, and at least 1e-4.
 """
 
 import time
@@ -25,21 +26,23 @@ from polycal.scoring.plain_forward import FAST, SINGLE, Row
 
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 ROUNDINGS = 2
-"""Rounding errors of a coarse type, relative to 1 + |x|, that are allowed without a look at the model."""
+"""Number of rounding errors of a coarse type, relative to 1 + |x|, that are always allowed."""
 
 
 class SelfCheckError(CellError):
-    """A model whose own forward pass gives no usable numbers; the message says why."""
+    """A model's own forward pass gives no usable numbers."""
 
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """The outcome of a check.
+    """The result of a check.
 
-    ``path``: the way that the run takes (``fast``, ``plain`` or ``single``). ``max_difference`` and
-    ``tolerance``: of the value that is nearest to its tolerance, or beyond it by most, on that path.
-    ``prompts``: number of probes; ``values``: number of values compared. ``because``: what was wrong with the
-    paths before it, by path.
+    - ``path``: the path that the run uses (``fast``, ``plain`` or ``single``).
+    - ``max_difference`` and ``tolerance``: those of the value with the largest difference relative to its
+      tolerance, on this path. On ``single``, which is the reference, they are 0 and the smallest tolerance.
+    - ``prompts``: the number of probes.
+    - ``values``: the number of compared values.
+    - ``because``: for each path that was rejected, the reason.
     """
 
     path: str
@@ -56,18 +59,18 @@ class SelfCheck:
 
 
 NOTHING = SelfCheck(FAST, 0.0, 0.0, 0, 0, 0.0, {})
-"""The outcome for a run without prompts."""
+"""The result for a run without prompts."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Values of the model's own forward on single rows, float64 [N], and the difference allowed to each."""
+    """The values of the model's own forward on single rows, float64 [N], and the tolerance of each, float64 [N]."""
 
     values: np.ndarray
     allowed: np.ndarray
 
     def compare(self, values: np.ndarray) -> tuple[float, float]:
-        """Difference and tolerance at the value whose difference is largest relative to its tolerance."""
+        """The difference and the tolerance of the value with the largest difference relative to its tolerance."""
         difference = np.abs(np.where(values == self.values, 0.0, values - self.values))
         difference = np.where(np.isnan(difference), np.inf, difference)
         worst = int(np.argmax(difference / self.allowed))
@@ -82,18 +85,17 @@ def choose_path(
     causal_row: Row,
     prompts: int,
 ) -> SelfCheck:
-    """The first of ``paths`` of which all values agree with the reference, else ``single``.
+    """Choose the first of ``paths`` whose values all agree with the reference, else ``single``.
 
-    ``alone`` gives the reference, ``again`` the same values of the model's own forward under another batching, which
-    is needed for coarse types only. Each of ``paths`` gives the values once for every batching that is tried.
-    ``causal_row`` is a row of
-    tokens on which the model is asked whether it reads ahead. Raises SelfCheckError if it does, or if the
-    reference fails or is not a number.
+    ``alone`` computes the reference. ``again`` computes the same values by the model's own forward in other
+    batches; it is called for coarse types only. Each of ``paths`` computes the values once for each kind of
+    batches. ``causal_row`` is a row of tokens for the test that no prediction depends on later tokens. Raises
+    SelfCheckError if one does, and if the reference fails or is NaN.
     """
     start, because = time.perf_counter(), dict[str, str]()
     try:
         expected = _reference(model, alone, again)
-        ahead = _reads_ahead(model, causal_row)
+        is_causal = _is_causal(model, causal_row)
     except Exception as error:
         raise SelfCheckError(
             f"{describe(model)}: the model's own forward pass fails ({describe_error(error)});"
@@ -102,20 +104,20 @@ def choose_path(
     if np.isnan(expected.values).any():
         raise SelfCheckError(
             f"{describe(model)}: the model's own log-probabilities are not a number for {prompts} prompts that"
-            " were tried; its weights or its data type must be wrong."
+            " were tried; other weights or another data type are needed."
         )
-    if ahead:
+    if not is_causal:
         raise SelfCheckError(
-            f"{describe(model)}: what the model predicts after a token depends on the tokens behind it; a causal"
-            " language model is needed (config.json: is_decoder must be true where the model has it)."
+            f"{describe(model)}: the model's prediction after a token depends on later tokens; a causal language"
+            " model is needed (is_decoder in config.json must be true if the model has this key)."
         )
     for path, run in paths.items():
         try:
-            found = [expected.compare(values) for values in run()]
+            comparisons = [expected.compare(values) for values in run()]
         except Exception as error:
             because[path] = describe_error(error)
             continue
-        difference, tolerance = max(found, key=lambda pair: pair[0] / pair[1])
+        difference, tolerance = max(comparisons, key=lambda pair: pair[0] / pair[1])
         if difference <= tolerance:
             break
         because[path] = f"differs by {difference:.3g}, tolerance {tolerance:.3g}"
@@ -126,17 +128,21 @@ def choose_path(
 
 
 def _reference(model: Any, alone: Callable[[], np.ndarray], again: Callable[[], np.ndarray]) -> Reference:
+    """The reference, with the tolerances of its values."""
     values = alone()
     return Reference(values, allowed_differences(model, values, None if is_exact_type(model) else again()))
 
 
 def is_exact_type(model: Any) -> bool:
-    """Whether the fixed tolerance holds: on a CPU, in float32 or float64."""
+    """Whether the fixed tolerance applies: on a CPU, in float32 or float64."""
     return model.device.type == "cpu" and model.dtype in (torch.float32, torch.float64)
 
 
 def allowed_differences(model: Any, values: np.ndarray, again: np.ndarray | None) -> np.ndarray:
-    """Tolerance of each of the ``values``, given the same values under another batching (None: not needed)."""
+    """The tolerance of each of ``values`` [N]. ``again`` [N] contains the same values from other batches.
+
+    If ``again`` is None, the fixed tolerance applies.
+    """
     if again is None:
         return ABSOLUTE + RELATIVE * np.abs(values)
     floor = ROUNDINGS * torch.finfo(model.dtype).eps * (1 + np.abs(values))
@@ -144,23 +150,24 @@ def allowed_differences(model: Any, values: np.ndarray, again: np.ndarray | None
 
 
 def pick(lengths: Sequence[int], groups: Sequence[str]) -> list[int]:
-    """Numbers of the probes: the shortest, the longest, and one of the longest one's group, if there is one.
+    """Choose the probes: the indices of the shortest text, the longest, and another one of the longest one's group.
 
-    Items of a group begin with the same text.
+    Texts of a group begin with the same few-shot examples. The third probe is omitted if there is none.
     """
     order = sorted(range(len(lengths)), key=lambda number: (lengths[number], number))
     shortest, longest = order[0], order[-1]
-    fellows = [n for n in order if groups[n] == groups[longest] and n not in (shortest, longest)]
-    return list(dict.fromkeys([shortest, longest, *fellows[:1]]))
+    others = [n for n in order if groups[n] == groups[longest] and n not in (shortest, longest)]
+    return list(dict.fromkeys([shortest, longest, *others[:1]]))
 
 
-def _reads_ahead(model: Any, row: Row) -> bool:
-    """Whether the logits in the middle of ``row`` change when the rest of it is cut off."""
+def _is_causal(model: Any, row: Row) -> bool:
+    """Whether the log-probabilities in the middle of ``row`` stay the same if the tokens after it are removed."""
     middle = len(row) // 2
     with torch.inference_mode():
-        whole, cut = (
+        with_rest, without_rest = (
             plain_forward.own_logits(model, [tokens])[0, middle].double().log_softmax(-1).cpu().numpy()
             for tokens in (row, row[: middle + 1])
         )
-    roundings = RELATIVE if is_exact_type(model) else ROUNDINGS * torch.finfo(model.dtype).eps
-    return bool((np.abs(whole - cut) > 10 * (ABSOLUTE + roundings * (1 + np.abs(cut)))).any())
+    rounding = RELATIVE if is_exact_type(model) else ROUNDINGS * torch.finfo(model.dtype).eps
+    tolerance = 10 * (ABSOLUTE + rounding * (1 + np.abs(without_rest)))
+    return not bool((np.abs(with_rest - without_rest) > tolerance).any())

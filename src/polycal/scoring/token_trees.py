@@ -1,9 +1,8 @@
-"""Candidates as trees of tokens: a prefix that several candidates share is one path of nodes.
+"""Candidates as trees of tokens, in which a prefix that several candidates share is one path of nodes.
 
-The candidates of a question start with the same prompt, and often with the same tokens after it. Each token
-is a node. Its position is its depth, and it attends to its ancestors and itself: exactly what it would see in
-a sequence of its own. Nodes are stored in preorder, so that node ``a`` is an ancestor of ``b`` if ``a < b <
-end[a]``.
+The candidates of a question follow the same prompt, and often begin with the same tokens. Each token is a
+node. Its position is its depth, and it attends to its ancestors and itself, as in a sequence of its own.
+Nodes are stored in preorder, so node a is an ancestor of node b if a < b < ``end[a]``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +14,15 @@ import numpy as np
 from polycal.scoring.candidates import Candidate, common_prefix_length
 
 MIN_SHARED_PREFIX = 32
-"""In tokens. Computing a shorter prefix again is cheaper than caching it."""
+"""Number of tokens. To compute a shorter prefix again is cheaper than to cache it."""
 
 NO_PREFIX = np.empty(0, dtype=np.int64)
+"""The tokens of an empty prefix."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """One prediction to read: that of ``token`` after ``node``, for an option of a question."""
+    """A prediction to read: the log-probability of ``token`` after ``node``, for an option of a question."""
 
     node: int
     token: int
@@ -32,10 +32,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes in preorder and the predictions to read at them.
+    """Nodes in preorder, and the predictions to read at them.
 
-    ``tokens``, ``depth`` and ``end`` are int64 [nodes]. ``depth`` counts from the start of the sequence;
-    ``end`` is one past a node's last descendant.
+    ``tokens``, ``depth`` and ``end`` are int64 [nodes]. ``depth`` is the position in the sequence, from 0.
+    ``end`` is the index after a node's last descendant.
     """
 
     tokens: np.ndarray
@@ -48,24 +48,27 @@ class Tree:
 
     @property
     def unbranched(self) -> bool:
-        """True if every node attends to all nodes before it."""
+        """Whether every node attends to all nodes before it."""
         return bool((self.end == len(self)).all())
 
     @property
     def is_sequence(self) -> bool:
-        """True if the tree is an ordinary sequence: it has no branch and its first node has depth 0."""
+        """Whether the tree is an ordinary sequence: it has no branch, and its first node has depth 0."""
         return bool(self.depth[0] == 0) and self.unbranched
 
     def drop_prefix(self, length: int) -> "Tree":
-        """The tree without its first ``length`` nodes, at which nothing branches and nothing is read."""
+        """The tree without its first ``length`` nodes.
+
+        These must have no branch and no prediction to read.
+        """
         reads = tuple(Read(r.node - length, r.token, r.question, r.option) for r in self.reads)
         return Tree(self.tokens[length:], self.depth[length:], self.end[length:] - length, reads)
 
 
 def build_tree(candidates: Iterable[Candidate]) -> Tree:
-    """One tree in which every token of every candidate is predicted.
+    """One tree with all candidates, in which every token of each candidate is predicted.
 
-    The last token of a candidate is predicted but is no node of its own.
+    The last token of a candidate is predicted but does not need a node.
     """
     tokens: list[int] = []
     depth: list[int] = []
@@ -73,7 +76,7 @@ def build_tree(candidates: Iterable[Candidate]) -> Tree:
     path: list[int] = []
     previous: Sequence[int] = []
     reads = []
-    # In sorted order, no earlier candidate shares a longer prefix than the previous one.
+    # In sorted order, no earlier candidate shares a longer prefix with a candidate than the previous one.
     for candidate in sorted(candidates, key=lambda c: (list(c.tokens), c.option)):
         inputs = candidate.tokens[:-1]
         shared = common_prefix_length(previous, inputs)
@@ -95,9 +98,9 @@ def build_tree(candidates: Iterable[Candidate]) -> Tree:
 
 
 def linear_trees(candidates: Iterable[Candidate]) -> list[Tree]:
-    """Trees without branches, for models that take only ordinary sequences; as few as possible.
+    """Trees without branches, as few as possible, for models that support only ordinary sequences.
 
-    A candidate whose input is a prefix of another's input is read on the other's tree.
+    If the input of a candidate is a prefix of another one's input, both share a tree.
     """
     groups: list[tuple[Sequence[int], list[Candidate]]] = []
     for candidate in sorted(candidates, key=lambda c: (-len(c.tokens), c.option)):
@@ -112,7 +115,7 @@ def linear_trees(candidates: Iterable[Candidate]) -> list[Tree]:
 
 
 def shared_prefix_length(trees: Sequence[Tree]) -> int:
-    """Number of leading nodes that all trees share, and at which nothing branches and nothing is read."""
+    """The number of leading nodes that all trees share and that have no branch and no prediction to read."""
     first = trees[0]
     length = min(min(r.node for r in tree.reads) for tree in trees)
     for tree in trees:
@@ -124,10 +127,11 @@ def shared_prefix_length(trees: Sequence[Tree]) -> int:
 
 
 def group_by_prefix(trees: Sequence[tuple[str, Tree]]) -> Iterator[tuple[np.ndarray, list[Tree]]]:
-    """Pairs (tokens of a shared prefix, trees without it), from pairs (few-shot examples, tree).
+    """Group trees by their shared prefix. Yields the tokens of a prefix and its trees without the prefix.
 
-    Trees after the same examples share their prefix if it is at least ``MIN_SHARED_PREFIX`` long. All others
-    come first, together, with ``NO_PREFIX``.
+    ``trees`` are pairs of few-shot examples and a tree. Trees with the same examples are grouped if their
+    shared prefix has at least ``MIN_SHARED_PREFIX`` tokens. All other trees are the first group, with
+    ``NO_PREFIX``.
     """
     single: list[Tree] = []
     shared: list[tuple[np.ndarray, list[Tree]]] = []

@@ -1,10 +1,10 @@
 """CPU attention over trees of tokens that are packed into one row without padding.
 
-All other operations of a layer work on single tokens, so only attention needs the limits of the trees. If the
-trees follow a cached prefix, attention to the prefix is computed once for all nodes, and attention within
-each tree separately. Each part returns the log of its sum of exponentials, from which the two are combined
-into the result of one softmax over both (Hydragen, Juravsky et al. 2024, arXiv 2402.05099, section 3.1). The
-keys of the prefix are neither copied nor computed twice.
+All other operations of a layer work on single tokens, so only attention needs the boundaries of the trees. If
+the trees follow a cached prefix, attention to the prefix is computed for all nodes at once, and attention
+within each tree separately. Each part also returns the log of its sum of exponentials. With it the two are
+combined into the result of one softmax over both (Hydragen, Juravsky et al. 2024, arXiv 2402.05099, section
+3.1). The keys of the prefix are neither copied nor computed twice.
 """
 
 import contextlib
@@ -17,17 +17,19 @@ from torch import Tensor
 from transformers import AttentionInterface, DynamicCache
 
 NAME = "trees"
-"""Of this attention in transformers' registry."""
+"""The name of this attention in the registry of transformers."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the nodes of each tree are in the packed row.
+    """The positions of the nodes of each tree in the packed row.
 
-    ``slots``, int64 [trees, longest]: index in the row of each node of a tree, padded with that of its last
-    node. ``nodes``, int64 [nodes]: index of each node of the row in the flattened ``slots``. ``mask``,
-    [trees, 1, longest, longest]: added to the attention scores; None if every node attends to all nodes
-    before it in its tree. ``prefix``: keys and values that every node attends to.
+    - ``slots``, int64 [trees, longest]: the index in the row of each node of a tree, padded with that of its
+      last node.
+    - ``nodes``, int64 [nodes]: the index of each node of the row in the flattened ``slots``.
+    - ``mask`` [trees, 1, longest, longest]: added to the attention scores. None if every node attends to all
+      nodes before it in its tree.
+    - ``prefix``: keys and values to which every node attends, or None.
     """
 
     slots: Tensor
@@ -47,12 +49,12 @@ def tree_attention(
     layout: Layout,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attention with the interface of transformers: states [1, heads, nodes, width] give [1, nodes, heads,
-    width].
+    """Attention with the interface of transformers: [1, heads, nodes, width] gives [1, nodes, heads, width].
 
-    Exact for layers with full attention, or with a sliding window longer than every path of a tree.
+    It is exact for layers with full attention, and with a sliding window that is longer than every path of a
+    tree.
     """
-    # The operation behind scaled_dot_product_attention, which does not return the log of its sums.
+    # This is the operation inside scaled_dot_product_attention, which does not return the log of its sums.
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     per_tree = (_per_tree(states, layout.slots) for states in (query, key, value))
     output, log_sum = flash(*per_tree, 0.0, layout.mask is None, attn_mask=layout.mask, scale=scaling)
@@ -67,7 +69,7 @@ def tree_attention(
 
 
 def _per_tree(states: Tensor, slots: Tensor) -> Tensor:
-    """[1, heads, nodes, width] as [trees, heads, longest, width]; whole rows are copied, which is fast."""
+    """Rearrange [1, heads, nodes, width] to [trees, heads, longest, width]. Copying complete rows is fast."""
     return (
         states[0].transpose(0, 1).index_select(0, slots.flatten()).unflatten(0, slots.shape).transpose(1, 2)
     )
@@ -78,18 +80,21 @@ AttentionInterface.register(NAME, tree_attention)
 
 @contextlib.contextmanager
 def use_tree_attention(model: Any) -> Iterator[None]:
-    """Within the block, the model's layers use ``tree_attention``, and each call needs a ``layout``."""
-    usual = model.config._attn_implementation
+    """A context in which the model's layers use ``tree_attention``.
+
+    Each call of the model needs a ``layout``.
+    """
+    original = model.config._attn_implementation
     model.config._attn_implementation = NAME
     try:
         yield
     finally:
-        model.config._attn_implementation = usual
+        model.config._attn_implementation = original
 
 
 @contextlib.contextmanager
 def run_only_at(nodes: Tensor, count: int, module: Any) -> Iterator[None]:
-    """Within the block, ``module`` computes its output at ``nodes`` only and returns 0 elsewhere.
+    """A context in which ``module`` computes its output only at ``nodes``, and returns 0 elsewhere.
 
     ``module`` must work on single tokens, with inputs and outputs [1, count, width].
     """

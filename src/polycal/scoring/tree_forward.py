@@ -1,8 +1,8 @@
 """One forward pass of the model's layers over a batch of trees.
 
-On a CPU the trees are packed into one row, and only attention knows their limits (``tree_attention``).
-Elsewhere, and if attention has a soft-cap or a window shorter than a path, each tree is a padded row with a
-mask: each node sees its ancestors, within the window if the layer has one. So sliding and alternating
+On a CPU the trees are packed into one row, and only attention uses their boundaries (``tree_attention``). On
+a GPU, and if attention has a soft-cap or a window shorter than a path, each tree is a padded row with a mask.
+A node then attends to its ancestors, within the window if the layer has one. So sliding and alternating
 attention are as exact as full attention.
 """
 
@@ -19,7 +19,7 @@ from polycal.scoring.token_trees import Tree
 
 
 def supports_trees(model: Any) -> bool:
-    """True if the model has rotary positions, full or sliding layers, and an attention that takes masks."""
+    """Whether the model has rotary positions, full or sliding layers, and an attention that accepts masks."""
     return (
         model.config._attn_implementation in ("eager", "sdpa")
         and getattr(model.config, "rope_parameters", None) is not None
@@ -28,7 +28,7 @@ def supports_trees(model: Any) -> bool:
 
 
 def prefers_packed(model: Any, batch: Sequence[Tree]) -> bool:
-    """True if ``packed_forward`` is exact for the batch; it is then the faster way, by measurement."""
+    """Whether ``packed_forward`` is exact for the batch. It is then also faster, as measured."""
     config = model.config
     window = config.sliding_window if "sliding_attention" in attention_kinds(config) else None
     return (
@@ -41,16 +41,16 @@ def prefers_packed(model: Any, batch: Sequence[Tree]) -> bool:
 
 
 def packed_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None, nodes: Tensor) -> Tensor:
-    """Last hidden states [N, width] at ``nodes``, int64 [N]: indices into the nodes of all trees in order."""
+    """The last hidden states [N, width] at ``nodes``, int64 [N], which index the nodes of all trees in order."""
     ids, depth, end, is_node = pad_trees(batch)
-    # padding repeats the index of a tree's last node
+    # The padding repeats the index of a tree's last node.
     slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
     mask = None
     if not all(tree.unbranched for tree in batch):
         visible = ancestors(depth, end)[:, None]
         mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
     layout = tree_attention.Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix)
-    # The last layer's feed-forward is needed only where something is read.
+    # The last layer's feed-forward is needed only at nodes with a prediction to read.
     last = tree_attention.run_only_at(nodes, len(layout.nodes), model.model.layers[-1].mlp)
     row = {"input_ids": ids[is_node][None], "position_ids": depth[is_node][None]}
     with tree_attention.use_tree_attention(model), last:
@@ -59,11 +59,11 @@ def packed_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None
 
 
 def padded_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None, nodes: Tensor) -> Tensor:
-    """The same as ``packed_forward``, with each tree in a padded row of its own under a mask."""
+    """The results of ``packed_forward``, computed with each tree in its own padded row with a mask."""
     *tensors, is_node = pad_trees(batch)
     ids, depth, end = (values.to(model.device) for values in tensors)
     inputs: dict[str, Any] = {}
-    # Ordinary sequences need no mask, which lets attention use its fastest kernel.
+    # Ordinary sequences need no mask. Without one attention can use its fastest kernel.
     if prefix is not None or not all(tree.is_sequence for tree in batch):
         mask = masks(model, depth, end, prefix.length if prefix else 0)
         inputs = {"position_ids": depth, "attention_mask": mask, "past_key_values": prefix}
@@ -72,9 +72,9 @@ def padded_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None
 
 
 def pad_trees(batch: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tokens, depth and end of each tree's nodes, and which entries are nodes, each [trees, longest].
+    """The tokens, depth and end of each tree's nodes, and which entries are nodes, each [trees, longest].
 
-    Padding is on the right. It sees itself only, and no node sees it.
+    The padding is on the right. It attends only to itself, and no node attends to it.
     """
     length = max(map(len, batch))
     ids, depth = (torch.zeros(len(batch), length, dtype=torch.long) for _ in range(2))
@@ -87,16 +87,17 @@ def pad_trees(batch: Sequence[Tree]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def ancestors(depth: Tensor, end: Tensor) -> Tensor:
-    """bool [trees, nodes, nodes]: True at (i, j) if node j is i or an ancestor of i."""
+    """Whether node j is node i or an ancestor of it, at (i, j) of bool [trees, nodes, nodes]."""
     index = torch.arange(depth.shape[1], device=depth.device)
     return (index[None, :] <= index[:, None]) & (index[None, :, None] < end[:, None, :])
 
 
 def masks(model: Any, depth: Tensor, end: Tensor, prefix_length: int) -> Any:
-    """Attention masks [trees, 1, nodes, prefix + nodes], in the form that the model's layers take.
+    """The attention mask [trees, 1, nodes, prefix + nodes], in the form that the model's layers expect.
 
-    ``depth`` and ``end`` are [trees, nodes]; every node sees the ``prefix_length`` positions of the prefix. A
-    model with several kinds of attention gets one mask per kind, in a dict.
+    ``depth`` and ``end`` are [trees, nodes]. Every node attends to the ``prefix_length`` positions of the
+    prefix, within the window if the layer has one. For a model with several kinds of attention the result is
+    a dict with one mask per kind.
     """
     to_nodes = ancestors(depth, end)
     prefix = torch.arange(prefix_length, device=depth.device)

@@ -33,6 +33,8 @@ def acceptances(stage: str | None = None) -> list[dict[str, Any]]:
         return []
     except yaml.YAMLError as error:
         raise AcceptanceError(f"{ACCEPTED}: not valid YAML: {' '.join(str(error).split())}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AcceptanceError(f"{ACCEPTED}: cannot be read ({error}); restore it from git.") from None
     seen: set[tuple[str, str]] = set()
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
         where = f"{ACCEPTED}: entry {number}"

@@ -6,13 +6,14 @@ all declared outputs, as hard links where the file system has them. A job whose 
 cached result; a changed setting, code version or input changes the fingerprint.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,37 @@ def restore_entry(cache: Path, key: str, outputs: Mapping[str, Path], folder: Pa
     entry = entry_dir(cache, key)
     try:
         checksums = json.loads((entry / COMPLETE).read_text())
-    except (OSError, json.JSONDecodeError):
+        named = {str(name): str(sha256) for name, sha256 in checksums.items()}
+    except FileNotFoundError:
         return False
-    if not set(outputs) <= set(checksums):
+    except (OSError, ValueError, AttributeError):
+        files.set_aside(entry / COMPLETE, "not the checksums of a cached result, which is not used")
         return False
-    for name, sha256 in checksums.items():
-        if not (entry / name).is_file() or files.sha256(entry / name) != sha256:
+    if not set(outputs) <= set(named):
+        return False
+    for name, sha256 in named.items():
+        try:
+            intact = files.sha256(entry / name) == sha256
+        except OSError:
+            intact = False
+        if not intact:
+            print(f"{entry / name}: missing or altered; the cached result is not used.", flush=True)
             return False
-    for name in checksums:
+    for name in named:
         _link(entry / name, outputs.get(name, folder / name))
     return True
 
 
 def store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
-    """Cache ``outputs`` (name → file) under ``key``, replacing what is there; ``complete.json`` is written last."""
+    """Cache ``outputs`` (name → file) under ``key``, replacing what is there; ``complete.json`` is written last.
+
+    Where the cache cannot be written, the result is there and is not cached, which is said. A full disk is raised.
+    """
+    with _not_in_the_way(f"{entry_dir(cache, key)}: the result is not cached"):
+        _store(cache, key, outputs)
+
+
+def _store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
     entry = entry_dir(cache, key)
     entry.mkdir(parents=True, exist_ok=True)
     (entry / COMPLETE).unlink(missing_ok=True)
@@ -90,6 +108,17 @@ def store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
         # Both names are the same file: an edit in place would change the cached result too.
         os.chmod(entry / name, 0o444)
     files.write_json(entry / COMPLETE, {name: files.sha256(entry / name) for name in outputs})
+
+
+@contextlib.contextmanager
+def _not_in_the_way(what: str) -> Iterator[None]:
+    """Say ``what`` where the block cannot write, and go on; a full disk, which stops the results too, is raised."""
+    try:
+        yield
+    except OSError as error:
+        if files.is_disk_full(error):
+            raise
+        print(f"{what}: {error.filename or ''} cannot be written ({error.strerror}).", flush=True)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -112,12 +141,15 @@ def log_event(cache: Path, event: str, stage: str, cell: Mapping[str, Any], key:
     at = time.time_ns()
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
     job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **facts}
-    files.write_json(cache.parent / ".events" / f"{at}-{key[:12]}.json", {**entry, **job})
+    path = cache.parent / ".events" / f"{at}-{key[:12]}.json"
+    with _not_in_the_way(f"{event} is not logged"):
+        files.write_json(path, {**entry, **job}, durable=False)
     record_code_parts(cache.parent, stage)
 
 
 def record_code_parts(results: Path, stage: str) -> None:
     """Write to ``.versions`` what a stage's present version consists of, so that ``status`` can name a change."""
     path = results / ".versions" / f"{stage}-{code_versions.code_version(stage)}.json"
-    if not path.exists():
-        files.write_json(path, code_versions.parts(stage))
+    with _not_in_the_way(f"the version of {stage} is not recorded"):
+        if not path.exists() or not path.stat().st_size:
+            files.write_json(path, code_versions.parts(stage))

@@ -11,6 +11,7 @@ Moving a module therefore changes no version, and importing a name from another 
 import ast
 import functools
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,6 +48,46 @@ def parts(stage: str) -> dict[str, dict[str, str]]:
         "files": _data_files(declared),
         "runtime": _pins(declared, LOCK),
     }
+
+
+def check_loaded(stage: str) -> None:
+    """Import all code of a stage and read its files anew: its version must be the one that was read first.
+
+    A job may wait for hours between the first look at its code and its imports. Raises VersionError if a file has
+    changed since, or was written while it was imported, even if its text is the same afterwards.
+    """
+    version = code_version(stage)
+    modules = sorted(import_closure(_declared(stage).modules))
+    before = _times(modules)
+    forget()
+    edited = (
+        f"{stage}: the code was edited after this job began, at version {version}; start the workflow again."
+    )
+    try:
+        now = code_version(stage)
+    except (SyntaxError, VersionError):
+        now = ""
+    if now != version:
+        raise VersionError(edited)
+    try:
+        for name in modules:
+            importlib.import_module(f"polycal.{name}")
+    finally:
+        if _times(modules) != before:
+            raise VersionError(edited)
+
+
+def _times(modules: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """What changes with every edit of a module's file; empty where there is none."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name in modules:
+        try:
+            status = _file(name).stat()
+        except FileNotFoundError:
+            found[name] = ()
+        else:
+            found[name] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+    return found
 
 
 def import_closure(modules: Iterable[str]) -> set[str]:
@@ -287,7 +328,7 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def forget() -> None:
-    """Forget all that was read: for tests that edit source files while they run."""
+    """Forget all that was read, because source files may have been edited since."""
     for cached in (_version, _own_hash, _source, _code, _imports, _defined, locked):
         cached.cache_clear()
     _DEEP.clear()

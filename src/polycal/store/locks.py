@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from polycal.errors import PolycalError
+from polycal.artifacts import files
+from polycal.errors import TransientError
 from polycal.store import slurm
 from polycal.vocabulary import TRY_AGAIN
 
@@ -31,21 +32,26 @@ POLL_SECONDS = float(os.environ.get("POLYCAL_LOCK_POLL_SECONDS", "5"))
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it."""
+    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it.
+
+    ``ticks`` is the start of the process in clock ticks since boot, which no change of the node's time moves.
+    ``job_name`` is the name of the Slurm job: Slurm may give the number of a job that ended to a stranger's.
+    """
 
     token: str
     stage: str
     host: str
     pid: int
-    started: float
+    ticks: int
     job: str | None
+    job_name: str | None
 
     def __str__(self) -> str:
         where = f"process {self.pid} on {self.host.split()[0]}"
         return f"Slurm job {self.job} ({where})" if self.job else where
 
 
-class LockError(PolycalError):
+class LockError(TransientError):
     """Another holds the lock, and lives; the message says who."""
 
 
@@ -64,9 +70,17 @@ def acquire(stage: str, *outputs: Path, wait: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold(path: Path, stage: str, wait: bool = True) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     mine = _myself(stage)
-    _wait_for(path, mine, wait)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _wait_for(path, mine, wait)
+    except OSError as error:
+        if files.is_disk_full(error):
+            raise
+        raise LockError(
+            f"{path}: the lock cannot be written ({error.strerror}); the user who runs this must be able to write"
+            " there."
+        ) from error
     stop = threading.Event()
     heartbeat = threading.Thread(target=_heartbeat, args=(path, mine, stop), daemon=True)
     heartbeat.start()
@@ -144,11 +158,12 @@ def _read(path: Path) -> tuple[Holder | None, str]:
     """The holder, None where the file does not say; and what changes with every heartbeat, empty without a lock."""
     try:
         time_ns = path.stat().st_mtime_ns
-        text = path.read_text()
     except FileNotFoundError:
         return None, ""
     try:
-        holder = Holder(**json.loads(text))
+        holder = Holder(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None, ""
     except (ValueError, TypeError):
         return None, f"unreadable {time_ns}"
     return holder, f"{holder.token} {time_ns}"
@@ -164,7 +179,9 @@ def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
     if holder is not None and holder.host == mine.host:
         return "" if _lives(holder) else "its process is gone"
     if holder is not None and holder.job and holder.job != mine.job:
-        state = slurm.job_state(holder.job)
+        state, name = slurm.job_state(holder.job)
+        if state and holder.job_name and name != holder.job_name:
+            return f"Slurm's job {holder.job} is another one by now"
         if state in slurm.ENDED:
             return f"Slurm says {state}"
         if state in slurm.ALIVE:
@@ -173,11 +190,23 @@ def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
 
 
 def _lives(holder: Holder) -> bool:
+    return _start_ticks(holder.pid) == holder.ticks
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where it does not exist or has ended (a zombie)."""
+    if not Path("/proc/self/stat").exists():
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time())
+        except psutil.NoSuchProcess:
+            return None
     try:
-        process = psutil.Process(holder.pid)
-        return process.create_time() == holder.started and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        # the name in field 2 may contain blanks and brackets
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _myself(stage: str) -> Holder:
@@ -187,9 +216,10 @@ def _myself(stage: str) -> Holder:
     host = [node]
     host += [boot.read_text().strip()] if boot.exists() else []
     host += [str(os.stat(space).st_ino)] if space.exists() else []
-    me = psutil.Process()
-    job = os.environ.get("SLURM_JOB_ID")
-    return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), me.pid, me.create_time(), job)
+    pid, ticks = os.getpid(), _start_ticks(os.getpid())
+    assert ticks is not None  # this process runs
+    job, name = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NAME")
+    return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), pid, ticks, job, name)
 
 
 def _heartbeat(path: Path, mine: Holder, stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from polycal import errors
 from polycal.artifacts import checkpoints, failures, records
 from polycal.artifacts.failures import Failure
 from polycal.errors import LanguageError
-from polycal.store import acceptances, cache, failed_results, locks, provenance
+from polycal.store import acceptances, cache, code_versions, failed_results, locks, provenance
 from polycal.store.attempts import Attempt
 from polycal.store.code_versions import VersionError
 from polycal.store.stages import Stage, load
@@ -107,6 +107,17 @@ def content(kind: str, path: Path) -> str:
     return checkpoints.read(path).content if kind == "checkpoint" else str(records.metadata(path)["content"])
 
 
+def _check_before_computing(job: Job) -> None:
+    """Import the code that was planned, and check that the weights that will be read are those of their manifest.
+
+    Raises VersionError or CheckpointError. Reading a record checks it page by page, without this.
+    """
+    code_versions.check_loaded(job.stage.name)
+    for declared in job.stage.inputs:
+        if declared.kind == "checkpoint" and not declared.many:
+            checkpoints.check(job.inputs[declared.name])
+
+
 def _fail(job: Job, number: int, key: str, inputs: Mapping[str, str], failure: Failure) -> None:
     """Write the failed result of one cell, which nothing was computed for."""
     record = provenance.run_record(job.stage.name, job.cells[number], key, inputs)
@@ -134,6 +145,7 @@ def _restored_or_computed(
 
 def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[str, Path]) -> None:
     cell, name, began = job.cells[0], job.stage.name, time.monotonic()
+    _check_before_computing(job)
     key = cache.fingerprint(cell, code, inputs)
     for path in outputs.values():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +192,7 @@ def _run_per_language(job: Job, code: str) -> None:
             )
         ]
         if todo:
+            _check_before_computing(job)
             _compute_per_language(job, code, checksums, todo)
 
 

@@ -25,9 +25,14 @@ def _ask(command: Sequence[str], timeout: float) -> str:
     return ran.stdout.strip() if ran.returncode == 0 else ""
 
 
-def job_state(job: str) -> str:
-    """The state of a job, such as RUNNING; empty where Slurm does not know it or does not answer."""
-    return _ask(["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"], 60)
+def job_state(job: str) -> tuple[str, str]:
+    """The state of a job, such as RUNNING, and its name; both empty where Slurm does not know it or does not answer.
+
+    Asked is the controller alone. Accounting shows a job as RUNNING for ever whose end it was not told.
+    """
+    answer = _ask(["squeue", "--noheader", "--states=all", "--format=%T|%j", f"--jobs={job}"], 60)
+    state, _, name = answer.partition("|")
+    return state, name
 
 
 def accounted_seconds(job: str) -> tuple[float, float] | None:

@@ -281,6 +281,7 @@ _ALL = (
         schema.ModelManifest,
         checksums="data.sources:input_checksums",
         output="manifest.json",
+        whole="artifacts.checkpoints:is_whole",
         runtime=("huggingface_hub",),
         one_cell=True,
     ),

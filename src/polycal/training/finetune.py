@@ -9,12 +9,12 @@ from typing import Any
 
 from polycal.artifacts import files
 from polycal.artifacts.manifests import Stamp
-from polycal.errors import CellError, PolycalError
+from polycal.errors import CellError, TransientError
 from polycal.training import batches, launcher, rank
 from polycal.training.divergence import DivergenceError
 
 
-class RankError(PolycalError):
+class RankError(TransientError):
     """Ranks that ended without a result; the message is that of rank 0, if it wrote one."""
 
 

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files
-from polycal.errors import PolycalError
+from polycal.errors import TransientError
 from polycal.vocabulary import TRY_AGAIN
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-class LaunchError(PolycalError):
+class LaunchError(TransientError):
     """Ranks that cannot be started; the message says why."""
 
 

@@ -39,7 +39,12 @@ def main() -> None:
     facts_file = arguments.pop("facts")
     try:
         facts = training_run.train(**arguments)
-    except PolycalError as error:
+    except Exception as error:
+        if files.is_disk_full(error):
+            # rank 0 could not write it to the facts
+            raise SystemExit(f"polycal: {files.disk_full_in_words(error)}") from None
+        if not isinstance(error, PolycalError):
+            raise
         if os.environ["RANK"] != "0":
             # the launcher kills all ranks once one has failed, and that would be before rank 0 has written
             end = time.monotonic() + PATIENCE

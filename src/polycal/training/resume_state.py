@@ -1,18 +1,22 @@
 """Training state from which a run resumes, written so that it is complete or does not exist.
 
-A state is a folder ``step-N`` with a file ``complete.json``: fingerprint, step, and the name and size of every
+A state is a folder ``step-N`` with a file ``complete.json``: fingerprint, step, and the name, size and sha256 of every
 file. It is written to a temporary folder, flushed to disk, and renamed last, so a kill at any moment leaves the
-previous state intact. The Trainer itself resumes from its newest folder without checking it, and continues with
+previous state intact. Checksums are computed anew before a run resumes, because a disk can alter a file without a
+change of its size. The Trainer itself resumes from its newest folder without checking it, and continues with
 wrong values and no message if a file is missing.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from polycal.artifacts import files
 
 COMPLETE = "complete.json"
 
@@ -43,12 +47,40 @@ def read(folder: Path) -> State | None:
         step = int(note["step"])
         if not isinstance(note["fingerprint"], str):
             return None
-        for name, size in note["files"].items():
-            if (folder / name).stat().st_size != size:
+        for name, file in note["files"].items():
+            if not isinstance(file["sha256"], str) or (folder / name).stat().st_size != file["bytes"]:
                 return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return State(folder, step, note)
+
+
+def altered(state: State) -> str | None:
+    """The first file of ``state`` whose content is not the one that was saved; None if all are intact."""
+    listed = state.note["files"]
+    try:
+        present = _checksums(state.folder / name for name in listed)
+    except OSError as error:
+        return str(error.filename)
+    return next(
+        (name for (name, file), now in zip(listed.items(), present, strict=True) if file["sha256"] != now),
+        None,
+    )
+
+
+def newest_intact(states: Iterable[State]) -> State | None:
+    """The last of ``states`` whose files are unaltered; says in one sentence why a later one is passed over."""
+    for state in reversed(list(states)):
+        if (name := altered(state)) is None:
+            return state
+        print(f"{state.folder / name}: altered since it was saved; this state is not resumed.", flush=True)
+    return None
+
+
+def _checksums(paths: Iterable[Path]) -> list[str]:
+    """The sha256 of each file; hashing releases the interpreter's lock, so files are read by as many threads as cores."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(files.sha256, paths))
 
 
 def begin(folder: Path, step: int) -> Path:
@@ -64,20 +96,23 @@ def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
 
     ``note`` is recorded with the state. All files are flushed to disk before the rename.
     """
-    files = sorted(path for path in temporary.rglob("*") if path.is_file())
-    sizes = {path.relative_to(temporary).as_posix(): path.stat().st_size for path in files}
-    content = {**note, "fingerprint": fingerprint, "step": step, "files": sizes}
-    for path in files:
-        _flush(path)
+    paths = sorted(path for path in temporary.rglob("*") if path.is_file())
+    sealed = {
+        path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256}
+        for path, sha256 in zip(paths, _checksums(paths), strict=True)
+    }
+    content = {**note, "fingerprint": fingerprint, "step": step, "files": sealed}
+    for path in paths:
+        files.flush(path)
     (temporary / COMPLETE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     folders = [path for path in temporary.rglob("*") if path.is_dir()]
     for path in (temporary / COMPLETE, *folders, temporary):
-        _flush(path)
+        files.flush(path)
     target = temporary.parent / f"step-{step}"
     # an existing folder of this step is broken, or was written by another number of ranks
     shutil.rmtree(target, ignore_errors=True)
     os.rename(temporary, target)
-    _flush(target.parent)
+    files.flush(target.parent)
     return State(target, step, content)
 
 
@@ -87,11 +122,3 @@ def prune(folder: Path, fingerprint: str, keep: list[State]) -> None:
         state = read(entry)
         if state is None or (state.note["fingerprint"] == fingerprint and state not in keep):
             shutil.rmtree(entry, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

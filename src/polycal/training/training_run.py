@@ -91,7 +91,7 @@ def train(
     saving = SaveOnSignal(60 * save_minutes)
     try:
         run = _prepare(cell, model, instructions, folder, fingerprint, zero_stage, saving)
-        run.trainer.started = started - (run.resumed.note["seconds"] if run.resumed else 0)
+        run.trainer.started = started - (float(run.resumed.note.get("seconds", 0)) if run.resumed else 0)
         run.trainer.train(resume_from_checkpoint=str(run.resumed.folder) if run.resumed else None)
     finally:
         saving.release()
@@ -170,9 +170,11 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
         shutil.rmtree(trainer.state_folder.parent / "weights", ignore_errors=True)
         layout = trainer.layout()
         matching = [state for state in states if layout.items() <= state.note.items()]
-        if matching:
-            chosen = matching[-1]
+        chosen = resume_state.newest_intact(matching)
+        if chosen is not None:
             print(f"resumes from step {chosen.step}", flush=True)
+        elif matching:
+            print("no saved state is intact: the cell starts again", flush=True)
         elif states:
             note = states[-1].note
             print(
@@ -199,6 +201,9 @@ def _write(
     trainer.save_model(str(weights))
     # the Trainer's arguments, a pickle that polycal never reads
     (weights / "training_args.bin").unlink(missing_ok=True)
+    if trainer.is_world_process_zero():
+        for path in checkpoints.parts(weights):
+            files.flush(path)
     usage = _usage(trainer)
     if not trainer.is_world_process_zero():
         return None

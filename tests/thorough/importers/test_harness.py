@@ -1,6 +1,6 @@
-"""Import of logs that the real lm-evaluation-harness writes, against its own scoring of the same tiny model.
+"""Import of logs that the real lm-evaluation-harness writes, against its own results for the same tiny models.
 
-``make test-thorough`` installs the harness of ``benchmarks/scoring.txt`` and runs this.
+``make test-thorough`` installs the harness of ``benchmarks/scoring.txt`` and runs these tests.
 """
 
 import json
@@ -24,7 +24,8 @@ from polycal.data.importers.score_records import Names, import_logs
 
 HARNESS = Path(__file__).parents[3] / ".cache/bench/scoring"
 pytestmark = pytest.mark.skipif(
-    not (HARNESS / "lm_eval").is_dir(), reason="the harness is not there: make test-thorough installs it"
+    not (HARNESS / "lm_eval").is_dir(),
+    reason="lm-evaluation-harness is not installed; make test-thorough installs it",
 )
 
 WORDS = ("tree", "house", "riverbank", "stone", "cloud", "дерево", "水")
@@ -53,7 +54,7 @@ from pathlib import Path
 import lm_eval
 from lm_eval.loggers import EvaluationTracker
 model, out, shots, tasks = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-found = lm_eval.simple_evaluate(
+results = lm_eval.simple_evaluate(
     model="hf",
     model_args={"pretrained": model, "dtype": "float32"},
     tasks=[yaml.safe_load(Path(task).read_text()) for task in tasks],
@@ -62,51 +63,51 @@ found = lm_eval.simple_evaluate(
 tracker = EvaluationTracker(output_path=out)
 tracker.general_config_tracker.model_name = model
 tracker.general_config_tracker.model_name_sanitized = Path(model).name
-samples = found.pop("samples")
-own = {
-    task: [[answer[0][0] for answer in one["resps"]] for one in sorted(lines, key=lambda one: one["doc_id"])]
+samples = results.pop("samples")
+logprob = {
+    task: [[answer[0][0] for answer in line["resps"]] for line in sorted(lines, key=lambda line: line["doc_id"])]
     for task, lines in samples.items()
 }
-tracker.save_results_aggregated(results=found, samples=samples)
+tracker.save_results_aggregated(results=results, samples=samples)
 for task, lines in samples.items():
     tracker.save_results_samples(task_name=task, samples=lines)
-Path(out, "own.txt").write_text(json.dumps({"logprob": own, "results": found["results"]}))
+Path(out, "returned.txt").write_text(json.dumps({"logprob": logprob, "results": results["results"]}))
 """
 
 
 def questions(count: int) -> list[dict[str, Any]]:
-    """Questions with three to five options, in every form that a task here asks for."""
-    draw, made = random.Random(3), []
+    """Questions with three to five options, with the columns of all tasks."""
+    rng, rows = random.Random(3), []
     for number in range(count):
         size = 3 + number % 3
-        gold = draw.randrange(size)
-        options = draw.sample(WORDS, size)
-        made.append(
+        gold = rng.randrange(size)
+        options = rng.sample(WORDS, size)
+        rows.append(
             {
-                "question": f"What is {draw.randrange(1000)}?",
+                "question": f"What is {rng.randrange(1000)}?",
                 "options": options,
                 "letters": list("ABCDE"[:size]),
-                "numbers": [str(1 + (number + place) % size) for place in range(size)],
+                "numbers": [str(1 + (number + index) % size) for index in range(size)],
                 "gold": gold,
                 "answer": "ABCDE"[gold],
                 "right": options[gold],
             }
         )
-    return made
+    return rows
 
 
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the logs of two models, and beside them what the harness itself returned."""
+    """A folder with the logs of two models, and the results that the harness returned."""
     folder = tmp_path_factory.mktemp("harness")
     data = folder / "questions.jsonl"
     data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in questions(40)))
     tasks = []
     for task, (options, target, metrics) in TASKS.items():
         listed = ", ".join(f"{{metric: {name}}}" for name in metrics)
-        words = {"task": task, "data": data, "kind": "multiple_choice", "options": options, "target": target}
+        values = {"task": task, "data": data, "kind": "multiple_choice", "options": options, "target": target}
         tasks.append(folder / f"{task}.yaml")
-        tasks[-1].write_text(TASK.format(**words, metrics=listed))
+        tasks[-1].write_text(TASK.format(**values, metrics=listed))
     generated = folder / "generated.yaml"
     generated.write_text(
         TASK.format(
@@ -127,12 +128,12 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(model: Path, out: Path, shots: int, tasks: list[Path]) -> None:
-    """One run of the harness, in a process that has it and its own libraries."""
+    """Run the harness in a process with its own libraries."""
     out.mkdir(parents=True)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(out), "PYTHONPATH": str(HARNESS)}
-    words = [sys.executable, "-c", RUN, str(model), str(out), str(shots), *map(str, tasks)]
-    ran = subprocess.run(words, capture_output=True, text=True, env=environment)
-    assert ran.returncode == 0, ran.stderr[-3000:]
+    command = [sys.executable, "-c", RUN, str(model), str(out), str(shots), *map(str, tasks)]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert process.returncode == 0, process.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -145,19 +146,21 @@ def imported(harness: Path) -> dict[tuple[str, str], Path]:
 
 @pytest.mark.parametrize("model", ["llama", "mistral"])
 @pytest.mark.parametrize("task", TASKS)
-def test_every_value_is_that_of_the_harness(
+def test_every_log_likelihood_is_that_of_the_harness(
     harness: Path, imported: dict[tuple[str, str], Path], model: str, task: str
 ) -> None:
-    own = json.loads((harness / "logs" / model / "own.txt").read_text())
+    returned = json.loads((harness / "logs" / model / "returned.txt").read_text())
     path = imported[model, task.split("_")[0]]
     rows = records.read_scores(path).to_pylist()
-    logged = own["logprob"][task]
-    assert len(rows) == len(logged) == 40
-    pmi = "acc_mutual_info" in TASKS[task][2]
-    assert [row["option_logprob"] + (row[records.UNCONDITIONAL] if pmi else []) for row in rows] == logged
+    logprob = returned["logprob"][task]
+    assert len(rows) == len(logprob) == 40
+    has_pmi = "acc_mutual_info" in TASKS[task][2]
+    assert [
+        row["option_logprob"] + (row[records.UNCONDITIONAL] if has_pmi else []) for row in rows
+    ] == logprob
     assert [row["gold"] for row in rows] == [row["gold"] for row in questions(40)]
-    scored, results = score_arrays.read(path), own["results"][task]
-    # the harness divides bytes of the option without delimiter, as the record does
+    scored, results = score_arrays.read(path), returned["results"][task]
+    # Harness and record count the bytes of an option without the delimiter.
     for metric, normalise in (("acc", "sum"), ("acc_bytes", "byte"), ("acc_mutual_info", "pmi")):
         if metric in TASKS[task][2]:
             right = scored.log_probabilities(normalise).argmax(1) == scored.gold
@@ -188,14 +191,14 @@ def test_a_task_that_generates_text_is_refused(harness: Path) -> None:
     assert not (harness / "none").exists()
 
 
-def test_names_of_the_harness_are_recognised_and_none_is_taken_for_another() -> None:
+def test_names_of_the_harness_are_recognised_and_differ_from_each_other() -> None:
     names = {
         name.strip("\"'")
         for path in (HARNESS / "lm_eval/tasks").rglob("*.yaml")
         for name in re.findall(r"^task: +(\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    found = {name: task_names.recognise(name) for name in names}
-    known = [name for name in found.values() if name is not None]
+    recognised = {name: task_names.recognise(name) for name in names}
+    known = [name for name in recognised.values() if name is not None]
     assert len(set(known)) == len(known)
     languages: dict[str, set[str]] = {name.benchmark: set() for name in known}
     for name in known:

@@ -1,7 +1,7 @@
 """Families of causal language models: polycal's log-likelihoods against each model's own logits.
 
-The models are tiny and random, built from the family's configuration class. A family whose tiny model cannot be
-built is skipped with the reason, which pytest counts and prints.
+The models are tiny and random, and built from the configuration class of the family. If a tiny model cannot
+be built, the test is skipped with the reason.
 """
 
 import pytest
@@ -27,12 +27,13 @@ olmo olmo2 olmoe stablelm starcoder2 smollm3
 """
 FAMILIES = NAMES.split()
 LEAST = 60
-"""Families that must be compared; others may be missing from a version of transformers."""
+"""The number of families that must be compared. A version of transformers may lack the others."""
 compared: dict[str, str] = {}
+"""Family → path that the self-check chose."""
 
 
-def largest_difference(found, expected):
-    return max(abs(a - b) for x, y in zip(found, expected, strict=True) for a, b in zip(x, y, strict=True))
+def largest_difference(actual, expected):
+    return max(abs(a - b) for x, y in zip(actual, expected, strict=True) for a, b in zip(x, y, strict=True))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -43,8 +44,8 @@ def test_log_likelihoods_are_those_of_the_models_own_logits(name, capsys):
         pytest.skip(f"{name}: no tiny model: {reason}")
     tokenizer = tiny.tokenizer()
     check = candidate_check.check(model, tokenizer, [PROMPTS])
-    found = score_candidates(model, tokenizer, PROMPTS, path=check.path).logprob
-    difference = largest_difference(found, own_log_likelihoods(model, tokenizer))
+    logprob = score_candidates(model, tokenizer, PROMPTS, path=check.path).logprob
+    difference = largest_difference(logprob, own_log_likelihoods(model, tokenizer))
     compared[name] = check.path
     with capsys.disabled():
         print(f"{name}: {check.path}, largest difference {difference:.1e}", flush=True)
@@ -62,7 +63,7 @@ SMALL = (
     *("llama", "gemma2", "granite", "gpt2", "qwen3_moe", "phi3", "cohere", "bloom"),
     *("gemma3", "stablelm", "opt", "gpt_neox", "olmoe", "falcon_mamba", "jamba", "deepseek_v3"),
 )
-"""Dense models, mixtures of experts, state-space and composite models that take a second to build."""
+"""Dense models, mixtures of experts, state-space models and composite models that can be built within a second."""
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(
     lambda text: text.strip() == text
 )
@@ -85,15 +86,15 @@ def test_random_models_tokenizers_and_questions(name, seed, bos, fallback, quest
         {"question_id": str(number), "question": text, "options": options, "gold": 0}
         for number, (text, options) in enumerate(questions)
     ]
-    asked = [prompts.build_prompt(row, rows[:shots], form) for row in rows]
-    # the reference reads the first token of a candidate where the prompt ends
-    for prompt in asked:
-        before, *whole = tokenizer([prompt.prefix, *(prompt.prefix + text for text in prompt.candidates)])[
-            "input_ids"
-        ]
-        if len(before) == 0 or any(ids[: len(before)] != before or len(ids) > 256 for ids in whole):
+    built = [prompts.build_prompt(row, rows[:shots], form) for row in rows]
+    # In the reference, a candidate begins where the prompt alone ends. So other prompts are skipped.
+    for prompt in built:
+        before, *sequences = tokenizer(
+            [prompt.prefix, *(prompt.prefix + text for text in prompt.candidates)]
+        )["input_ids"]
+        if len(before) == 0 or any(ids[: len(before)] != before or len(ids) > 256 for ids in sequences):
             return
-    check = candidate_check.check(model, tokenizer, [asked])
-    found = score_candidates(model, tokenizer, asked, path=check.path).logprob
+    check = candidate_check.check(model, tokenizer, [built])
+    logprob = score_candidates(model, tokenizer, built, path=check.path).logprob
     with torch.inference_mode():
-        assert largest_difference(found, own_log_likelihoods(model, tokenizer, asked)) < 1e-3
+        assert largest_difference(logprob, own_log_likelihoods(model, tokenizer, built)) < 1e-3

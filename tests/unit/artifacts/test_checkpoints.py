@@ -1,11 +1,11 @@
-"""What a checkpoint folder is."""
+"""Checkpoints are read from folders and manifests, and refused if a file is missing or broken."""
 
 import pytest
 
 from polycal.artifacts import checkpoints, files
 
 
-def test_a_checkpoint_is_its_parts_and_needs_weights(tmp_path):
+def test_a_checkpoint_needs_weights_and_its_checksum_covers_only_its_parts(tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match=r"config\.json is missing"):
         checkpoints.read(tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -45,14 +45,14 @@ def test_a_checkpoint_is_whole_if_each_file_has_its_size(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\xff\xfe weights", "not a manifest, which is text; give the model's folder"),
-        (b"[]", "not a manifest, which is a JSON object"),
-        (b"{broken", "not a manifest, the JSON is broken"),
-        (b"[" * 100_000, "not a manifest, the JSON is broken"),
+        (b"\xff\xfe weights", "not a manifest, because it is not text; give the model's folder"),
+        (b"[]", "not a manifest, because it is not a JSON object"),
+        (b"{broken", "not a manifest, because it is not valid JSON"),
+        (b"[" * 100_000, "not a manifest, because it is not valid JSON"),
         (b'{"a": 1}', "not a checkpoint's manifest: 'content' is missing"),
     ],
 )
-def test_a_file_that_is_no_manifest_is_named(tmp_path, content, words):
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, content, words):
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(checkpoints.CheckpointError, match=rf"model\.safetensors: {words}"):
         checkpoints.read(tmp_path / "model.safetensors")

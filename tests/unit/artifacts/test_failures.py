@@ -1,4 +1,4 @@
-"""Failed results are read back as what they are, and never taken for a result."""
+"""Failed results are read as failures, and never mistaken for a result."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_a_failed_result_is_read_back(tmp_path, name):
     assert failures.read(path) == FAILURE
 
 
-def test_a_result_is_no_failure(tmp_path):
+def test_a_result_is_not_a_failure(tmp_path):
     files.write_json(tmp_path / "manifest.json", {"stage": "finetune"})
     records.write(tmp_path / "a.parquet", [], records.SCORE, {"stage": "score"})
     assert failures.read(tmp_path / "manifest.json") is None

@@ -9,7 +9,7 @@ import pytest
 from polycal.artifacts import files
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
     path = tmp_path / "new/folder/x.txt"
     files.write_text(path, "old ü")
 

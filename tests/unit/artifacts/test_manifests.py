@@ -24,7 +24,7 @@ def test_other_files_have_an_empty_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.parquet"])
-def test_missing_and_broken_files_are_named(tmp_path, name):
+def test_missing_and_broken_files_are_refused(tmp_path, name):
     with pytest.raises(manifests.ManifestError, match=f"{name}: no such file"):
         manifests.read(tmp_path / name)
     (tmp_path / name).write_text("{broken")

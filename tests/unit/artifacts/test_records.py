@@ -1,4 +1,4 @@
-"""Records: their schemas, checks and bytes."""
+"""Records: their schemas, checks, manifests and bytes."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -25,13 +25,13 @@ QUESTION = {
         ({"question_id": "1"}, r"row 1 .*occurs twice"),
     ],
 )
-def test_a_broken_question_is_named(tmp_path, change, words):
+def test_a_broken_question_is_refused(tmp_path, change, words):
     records.write(tmp_path / "q", [QUESTION, {**QUESTION, "question_id": "2", **change}], records.QUESTION)
     with pytest.raises(records.RecordError, match=words):
         records.read_questions(tmp_path / "q")
 
 
-def test_a_truncated_record_is_named_and_equal_rows_have_equal_bytes(tmp_path):
+def test_a_truncated_record_is_refused_and_equal_rows_have_equal_bytes(tmp_path):
     first = records.write(tmp_path / "a", [QUESTION], records.QUESTION, {"x": 1})
     assert first == records.write(tmp_path / "b", [QUESTION], records.QUESTION, {"x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -62,9 +62,9 @@ def test_only_files_of_polycal_are_records(tmp_path):
 
 @pytest.mark.parametrize(
     ("manifest", "words"),
-    [("{broken", "is not valid JSON"), ("[1]", "is no manifest of polycal"), ("{}", "is no manifest")],
+    [("{broken", "is not valid JSON"), ("[1]", "is not a manifest of polycal"), ("{}", "is not a manifest")],
 )
-def test_metadata_that_is_no_manifest_is_named(tmp_path, manifest, words):
+def test_metadata_that_is_not_a_manifest_is_refused(tmp_path, manifest, words):
     path = tmp_path / "q.parquet"
     records.write(path, [QUESTION], records.QUESTION)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"polycal": manifest}), path)
@@ -83,7 +83,7 @@ def test_a_record_of_another_kind_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "holds no embedding"),
+        ([], "contains no embedding"),
         ([[1.0], [1.0, 2.0]], "differ in length"),
         ([[1.0], [float("nan")]], "missing or not finite"),
     ],

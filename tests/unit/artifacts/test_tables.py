@@ -7,8 +7,8 @@ import pytest
 from polycal.artifacts import records, tables
 
 
-def test_a_table_holds_its_metadata_and_the_checksum_of_its_rows(tmp_path):
-    path = tmp_path / "below" / "t.parquet"
+def test_a_table_contains_its_metadata_and_the_checksum_of_its_rows(tmp_path):
+    path = tmp_path / "new folder" / "t.parquet"
     table = pd.DataFrame({"name": ["a", "b"], "value": [0.1, None]})
     tables.write(table, path, {"table": "t"})
     metadata = json.loads(pq.read_schema(path).metadata[b"polycal"])
@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_table(tmp_path, monkeypatch):
     path = tmp_path / "t.parquet"
     tables.write(pd.DataFrame({"value": [1]}), path, {})
 
-    def fail(rows, part, **how):
+    def fail(rows, part, **options):
         part.write_bytes(b"half")
         raise OSError("disk full")
 

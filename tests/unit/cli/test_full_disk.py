@@ -1,15 +1,17 @@
 """A disk that is really full: each fetching stage says so in a sentence and leaves nothing half-made."""
 
+import errno
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from polycal.cli import app
+from polycal.artifacts import files
 
 HERE = Path(__file__).parent
 QUESTIONS = HERE.parents[1] / "real/questions.jsonl"
@@ -62,15 +64,30 @@ def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
 def test_a_full_disk_is_told_from_the_words_of_pytorch(numbers):
     with pytest.raises(RuntimeError) as found:
         torch.save({"weights": torch.zeros(numbers)}, "/dev/full")
-    assert app._is_disk_full(found.value)
+    assert files.is_disk_full(found.value)
 
 
 def test_a_full_disk_is_told_from_the_words_of_safetensors(disk):
     with pytest.raises(safetensors.SafetensorError) as found:
         safetensors.torch.save_file({"weights": torch.zeros(100_000)}, disk / "weights")
-    assert app._is_disk_full(found.value)
+    assert files.is_disk_full(found.value)
 
 
 def test_another_failure_is_no_full_disk():
-    assert not app._is_disk_full(RuntimeError("the device is lost"))
-    assert not app._is_disk_full(FileNotFoundError(2, "No such file or directory"))
+    assert not files.is_disk_full(RuntimeError("the device is lost"))
+    assert not files.is_disk_full(FileNotFoundError(2, "No such file or directory"))
+
+
+def test_the_sentence_names_the_place_and_the_machine(disk, monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "c1")
+    with pytest.raises(OSError, match="No space left") as found:
+        files.write_text(disk / "made", "x" * 100_000)
+    assert files.is_disk_full(found.value)
+    monkeypatch.setenv("TMPDIR", str(disk))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    sentence = files.disk_full_in_words(RuntimeError("iostream error"))
+    assert sentence == (
+        f"the disk is full; make room and start again, finished results are kept ({disk} on c1)."
+    )
+    full = OSError(errno.ENOSPC, "No space left on device", "/somewhere/file")
+    assert "(/somewhere/file on c1)" in files.disk_full_in_words(full)

@@ -54,7 +54,7 @@ def test_mmlu_prox_becomes_questions(tmp_path: Path) -> None:
     first = by_id["test", "3290"]
     assert first["options"] == ["数字4", "数字5", "数字6", "数字7", "数字8"]
     assert (first["group"], first["question"], first["gold"]) == ("economics", "2加3等于多少?", 1)
-    # answer_index says 1 here, answer says A.
+    # answer_index is 1 here, but answer is A.
     assert by_id["test", "3293"]["gold"] == 0
     assert by_id["test", "3294"]["question"] == by_id["test", "3294"]["question"].strip()
     assert {len(q["options"]) for q in questions} == set(range(3, 11))
@@ -86,15 +86,15 @@ def test_global_mmlu_becomes_questions(tmp_path: Path) -> None:
     assert metadata["options"] == {"4": 30}
 
 
-def test_a_null_at_the_end_is_a_gap_in_global_mmlu(tmp_path: Path) -> None:
+def test_global_mmlu_questions_with_an_empty_last_option_are_dropped(tmp_path: Path) -> None:
     folder = hub_copy(tmp_path, "Global-MMLU", "fr", row=(3, {"option_d": None}))
     _, metadata = fetch(folder, "fr", tmp_path / "fr.parquet", "global-mmlu")
-    lost = [{"question_id": "elementary_mathematics/test/3", "reason": "option_d is empty"}]
-    assert metadata["dropped"]["test"] == lost
+    dropped = [{"question_id": "elementary_mathematics/test/3", "reason": "option_d is empty"}]
+    assert metadata["dropped"]["test"] == dropped
     assert metadata["questions"]["test"] == 23
 
 
-def test_placeholders_of_mmlu_prox_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_placeholders_of_mmlu_prox_are_removed_and_counted(tmp_path: Path) -> None:
     # Row 0 has five options, of which the second is right.
     values = {"option_0": "N/A", "option_3": "N/A"}
     folder = hub_copy(tmp_path, "MMLU-ProX", "en", row=(0, values))
@@ -105,7 +105,7 @@ def test_placeholders_of_mmlu_prox_are_left_out_and_counted(tmp_path: Path) -> N
     assert questions[1:] == before[1:]
     assert metadata["placeholders"] == {"test": 2, "examples": 0}
     folder = hub_copy(tmp_path, "MMLU-ProX", "en", row=(0, {"option_1": "N/A"}))
-    with pytest.raises(RecordError, match="row 0: the right option is 'N/A', which marks an option"):
+    with pytest.raises(RecordError, match="row 0: the right option is 'N/A', which marks a missing option"):
         fetch(folder, "en", tmp_path / "out", "mmlu-prox")
 
 
@@ -166,7 +166,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_repository_that_is_not_as_its_card_says_is_refused(
+def test_a_repository_with_wrong_columns_or_values_is_refused(
     tmp_path: Path, name: str, changes: dict[str, Any], sentence: str
 ) -> None:
     folder = hub_copy(tmp_path, name, "en", **changes)
@@ -176,7 +176,7 @@ def test_a_repository_that_is_not_as_its_card_says_is_refused(
     assert not out.exists()
 
 
-def test_a_language_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_language_or_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no configuration 'xx'; the data set has en, sw, zh"):
         fetch(HUB / "MMLU-ProX", "xx", tmp_path / "out", "mmlu-prox")
     folder = hub_copy(tmp_path, "Global-MMLU", "en")
@@ -187,7 +187,7 @@ def test_a_language_or_split_that_is_not_there_is_named(tmp_path: Path) -> None:
         fetch(folder, "en", tmp_path / "out", "global-mmlu")
 
 
-def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> None:
+def test_a_limit_selects_the_same_questions_in_every_language(tmp_path: Path) -> None:
     chosen = {}
     for language in ("en", "sw", "zh"):
         questions, metadata = fetch(HUB / "MMLU-ProX", language, tmp_path / language, "mmlu-prox", limit=20)
@@ -196,5 +196,5 @@ def test_a_limit_takes_the_same_questions_in_every_language(tmp_path: Path) -> N
         assert len(chosen[language]) == 20
         assert metadata["questions"]["examples"] == 6
     assert chosen["en"] == chosen["sw"] == chosen["zh"]
-    found = parallel.compare_ids([tmp_path / language for language in chosen])
-    assert found["shared"] == 20 - len(found["dropped"].get("zh", {}).get("test", []))
+    comparison = parallel.compare_ids([tmp_path / language for language in chosen])
+    assert comparison["shared"] == 20 - len(comparison["dropped"].get("zh", {}).get("test", []))

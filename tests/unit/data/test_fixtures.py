@@ -1,4 +1,4 @@
-"""The fixtures of the hub and their builder agree."""
+"""The fixtures of the hub are those that their builder writes."""
 
 import importlib.util
 from pathlib import Path
@@ -14,10 +14,10 @@ def test_fixtures_are_what_their_builder_writes(tmp_path: Path) -> None:
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
     build.build(tmp_path)
-    made = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
-    kept = sorted(p.relative_to(home) for p in home.glob("*/**/*") if p.is_file() and p.suffix != ".pyc")
-    assert made == kept
-    for name in made:
+    built = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    stored = sorted(p.relative_to(home) for p in home.glob("*/**/*") if p.is_file() and p.suffix != ".pyc")
+    assert built == stored
+    for name in built:
         if name.suffix == ".parquet":
             assert pq.read_table(tmp_path / name).equals(pq.read_table(home / name)), name
         else:

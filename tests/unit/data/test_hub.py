@@ -1,4 +1,4 @@
-"""Downloads from the hub: what is chosen, what a failure leaves behind, and what is said about it."""
+"""Downloads from the hub: which files are chosen, what remains after a failure, and error messages."""
 
 import errno
 import hashlib
@@ -23,7 +23,7 @@ def cell(**source: str) -> dict[str, object]:
     return {"stage": "fetch_model", "model": "m", "source": source}
 
 
-def test_a_hub_model_arrives_once_as_safetensors_without_code(hub: Hub, tmp_path: Path) -> None:
+def test_a_hub_model_is_downloaded_as_safetensors_without_code(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "models" / "m" / "manifest.json"
     sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp(stage="fetch_model"))
@@ -31,18 +31,17 @@ def test_a_hub_model_arrives_once_as_safetensors_without_code(hub: Hub, tmp_path
     assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert manifest["revision"] == COMMIT
     assert manifest["stage"] == "fetch_model"
-    arrived = {p.name for p in (out.parent / manifest["folder"]).iterdir() if p.is_file()}
-    assert arrived == set(manifest["files"])
+    downloaded = {p.name for p in (out.parent / manifest["folder"]).iterdir() if p.is_file()}
+    assert downloaded == set(manifest["files"])
     weights = manifest["files"]["model.safetensors"]
     assert weights == {
         "bytes": len(MODEL["model.safetensors"]),
         "sha256": hashlib.sha256(MODEL["model.safetensors"]).hexdigest(),
     }
-    found = checkpoints.read(out)
-    assert found.content == manifest["content"]
+    assert checkpoints.read(out).content == manifest["content"]
 
 
-def test_a_broken_connection_goes_on_where_it_broke(
+def test_a_download_continues_after_a_broken_connection(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)
@@ -59,28 +58,28 @@ def test_a_broken_connection_goes_on_where_it_broke(
     )
 
 
-def test_files_that_arrived_before_a_failure_are_kept(
+def test_files_that_were_complete_before_a_failure_are_kept(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index = json.dumps({"metadata": {}, "weight_map": {"one": shards[0], "two": shards[1]}}).encode()
-    whole = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index}
-    parts = {shards[0]: safetensors("one", size=1000), shards[1]: safetensors("two", size=1000)}
-    hub.repositories["a/m"] = {**whole, **parts}
+    other_files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index}
+    weights = {shards[0]: safetensors("one", size=1000), shards[1]: safetensors("two", size=1000)}
+    hub.repositories["a/m"] = {**other_files, **weights}
     hub.cuts[shards[1]] = [0] * 6
     out = tmp_path / "manifest.json"
-    with pytest.raises(SourceError, match=r"the hub cannot be reached.*files that arrived are kept"):
+    with pytest.raises(SourceError, match=r"the hub cannot be reached.*complete files are kept"):
         sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert not out.exists()
-    arrived = {p.name for p in (tmp_path / COMMIT[:12]).iterdir() if p.is_file()}
+    downloaded = {p.name for p in (tmp_path / COMMIT[:12]).iterdir() if p.is_file()}
     hub.asked.clear()
     sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
-    again = {
+    downloaded_again = {
         path.rpartition("/")[2] for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path
     }
-    assert shards[1] in again
-    assert not again & arrived
+    assert shards[1] in downloaded_again
+    assert not downloaded_again & downloaded
     assert sorted(json.loads(out.read_text())["files"]) == sorted(hub.repositories["a/m"])
 
 
@@ -115,13 +114,13 @@ def test_weights_that_differ_from_the_hubs_checksum_are_refused(hub: Hub, tmp_pa
             COMMIT,
             r"access is restricted; accept the licence at https://huggingface.co/a/gated,.*HF_TOKEN",
         ),
-        ("a/m", GONE, rf"revision {GONE} is not there \(any more\); pin one"),
+        ("a/m", GONE, rf"revision {GONE} does not exist \(any more\); pin one"),
         ("a/nothing", COMMIT, "no such repository"),
         ("a/m", "main", "revision 'main' may move; pin a commit"),
-        ("a/pickled", COMMIT, "holds no safetensors weights"),
+        ("a/pickled", COMMIT, "contains no safetensors weights"),
     ],
 )
-def test_what_the_hub_refuses_is_said_in_one_sentence(
+def test_a_model_that_the_hub_refuses_is_reported_in_one_sentence(
     hub: Hub, tmp_path: Path, name: str, revision: str, sentence: str
 ) -> None:
     hub.repositories |= {
@@ -141,16 +140,16 @@ def test_what_the_hub_refuses_is_said_in_one_sentence(
     ("name", "revision", "sentence"),
     [
         ("a/gated", COMMIT, r"accept the licence at https://huggingface.co/datasets/a/gated,.*HF_TOKEN"),
-        ("a/d", GONE, rf"revision {GONE} is not there.*huggingface.co/datasets/a/d/commits/main"),
+        ("a/d", GONE, rf"revision {GONE} does not exist.*huggingface.co/datasets/a/d/commits/main"),
         ("a/nothing", COMMIT, "no such repository at https://huggingface.co/datasets/a/nothing"),
         ("a/d", "main", "revision 'main' may move; pin a commit"),
     ],
 )
-def test_what_the_hub_refuses_of_a_data_set(
+def test_a_data_set_that_the_hub_refuses_is_reported_in_one_sentence(
     hub: Hub, tmp_path: Path, name: str, revision: str, sentence: str
 ) -> None:
-    shape = files(Path(__file__).parents[2] / "fixtures/hub/tulu-3-sft-mixture")
-    hub.repositories |= {"a/d": shape, "a/gated": shape}
+    data_set = files(Path(__file__).parents[2] / "fixtures/hub/tulu-3-sft-mixture")
+    hub.repositories |= {"a/d": data_set, "a/gated": data_set}
     hub.gated.add("a/gated")
     cell = {
         "data": "d",
@@ -164,7 +163,7 @@ def test_what_the_hub_refuses_of_a_data_set(
     assert not out.exists()
 
 
-def test_without_a_network_it_says_so(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_network_is_reported(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SourceError, match="the hub cannot be reached"):
         sources.fetch_model(
@@ -172,14 +171,14 @@ def test_without_a_network_it_says_so(hub: Hub, tmp_path: Path, monkeypatch: pyt
         )
 
 
-def test_a_full_disk_is_seen_before_and_during_the_download(
+def test_a_full_disk_is_reported_before_and_during_the_download(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repositories["a/m"] = MODEL
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-        with pytest.raises(SourceError, match=r"needs 0\.0 GB, but .* has 0\.0 GB free; make room"):
+        with pytest.raises(SourceError, match=r"needs 0\.0 GB, but .* has 0\.0 GB free; free some space"):
             sources.fetch_model(
                 cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
             )
@@ -189,12 +188,12 @@ def test_a_full_disk_is_seen_before_and_during_the_download(
         raise OSError(errno.EACCES, "denied")
 
 
-def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_path: Path) -> None:
+def test_only_one_configuration_of_a_hub_data_set_is_downloaded(hub: Hub, tmp_path: Path) -> None:
     root = Path(__file__).parents[2] / "fixtures/hub/Global-MMLU"
     hub.repositories["a/d"] = files(root)
     folder = sources.data_path({"hub": "a/d", "revision": COMMIT}, "yo")
-    arrived = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    assert arrived == {"README.md", "yo/test-00000-of-00001.parquet", "yo/dev-00000-of-00001.parquet"}
+    downloaded = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert downloaded == {"README.md", "yo/test-00000-of-00001.parquet", "yo/dev-00000-of-00001.parquet"}
     cell = {
         "benchmark": "b",
         "language": "yo",
@@ -209,7 +208,7 @@ def test_of_a_hub_data_set_only_one_configuration_is_downloaded(hub: Hub, tmp_pa
         sources.data_path({"hub": "a/d", "revision": COMMIT}, "xx")
 
 
-def test_model_files_takes_the_weights_once() -> None:
+def test_model_files_contain_one_copy_of_the_weights() -> None:
     sharded = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     names = [
         *sharded,
@@ -220,5 +219,5 @@ def test_model_files_takes_the_weights_once() -> None:
     ]
     expected = sorted([*sharded, "model.safetensors.index.json", "config.json", "vocab.json"])
     assert model_files(names, "a/m") == expected
-    with pytest.raises(SourceError, match="holds no safetensors"):
+    with pytest.raises(SourceError, match="contains no safetensors"):
         model_files(["adapter_model.safetensors", "config.json"], "a/m")

@@ -18,20 +18,26 @@ HUB = Path(__file__).parents[2] / "fixtures/hub"
 
 
 def fetch(path: Path, kind: str, out: Path, **settings: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    given = {"format": kind, "rows": None, "seed": "0", "heldout": "0.1", "sources": None, **settings}
-    cell = {"stage": "fetch_instructions", "data": "d", "source": {"path": str(path)}, "settings": given}
+    all_settings = {"format": kind, "rows": None, "seed": "0", "heldout": "0.1", "sources": None, **settings}
+    cell = {
+        "stage": "fetch_instructions",
+        "data": "d",
+        "source": {"path": str(path)},
+        "settings": all_settings,
+    }
     instructions.fetch_instructions(cell, out=out, stamp=FixedStamp(stage="fetch_instructions"))
     return records.read_conversations(out).to_pylist(), records.metadata(out)
 
 
-def asked(rows: list[dict[str, Any]], start: str) -> dict[str, Any]:
+def starting_with(rows: list[dict[str, Any]], start: str) -> dict[str, Any]:
+    """The first conversation with a message that starts with ``start``."""
     return next(row for row in rows if any(m["content"].startswith(start) for m in row["messages"]))
 
 
 def test_alpaca_with_and_without_input(tmp_path: Path) -> None:
     rows, metadata = fetch(HUB / "alpaca", "alpaca", tmp_path / "out.parquet")
-    assert asked(rows, "Add the two")["messages"][0]["content"].startswith("Add the two numbers.\n\n")
-    assert asked(rows, "Write the number 3 in")["messages"] == [
+    assert starting_with(rows, "Add the two")["messages"][0]["content"].startswith("Add the two numbers.\n\n")
+    assert starting_with(rows, "Write the number 3 in")["messages"] == [
         {"role": "user", "content": "Write the number 3 in words."},
         {"role": "assistant", "content": "This is number 3, written out."},
     ]
@@ -48,10 +54,10 @@ def test_tulu_with_its_languages_sources_and_odd_turns(tmp_path: Path) -> None:
     rows, metadata = fetch(HUB / "tulu-3-sft-mixture", "messages", tmp_path / "out.parquet")
     assert metadata["skipped"] == {"no assistant turn": 2, "empty conversation": 1}
     assert metadata["trimmed"] == 1
-    danke = asked(rows, "Bitte erzähle")
+    danke = starting_with(rows, "Bitte erzähle")
     assert [m["role"] for m in danke["messages"]] == ["user", "assistant"]
-    assert [m["role"] for m in asked(rows, "请告诉我")["messages"]] == ["user", "assistant"] * 2
-    assert asked(rows, "Answer with a number")["messages"][0]["role"] == "system"
+    assert [m["role"] for m in starting_with(rows, "请告诉我")["messages"]] == ["user", "assistant"] * 2
+    assert starting_with(rows, "Answer with a number")["messages"][0]["role"] == "system"
     by_language = metadata["by_language"]
     assert {code: by_language[code] for code in ("sw", "yo", "ig", "zh", "de")} == dict.fromkeys(
         ("sw", "yo", "ig", "zh", "de"), 1
@@ -71,16 +77,16 @@ def test_the_reformatted_alpaca_is_json_lines(tmp_path: Path) -> None:
     assert metadata["by_source"] == {"stanford_alpaca": 6}
 
 
-def test_openhermes_is_one_array_with_keys_that_come_and_go(tmp_path: Path) -> None:
+def test_openhermes_is_one_array_whose_rows_have_different_keys(tmp_path: Path) -> None:
     rows, metadata = fetch(HUB / "OpenHermes-2.5", "openhermes", tmp_path / "out.parquet")
-    first = asked(rows, "Which of the two")
+    first = starting_with(rows, "Which of the two")
     assert [m["role"] for m in first["messages"]] == ["system", "user", "assistant"]
     assert first["source"] == "airoboros2.2"
-    tagged = asked(rows, "Hello!")
-    # The column system_prompt leads where the conversation has no system turn of its own.
+    tagged = starting_with(rows, "Hello!")
+    # system_prompt becomes the first turn if the conversation has no system turn.
     assert tagged["messages"][0] == {"role": "system", "content": "You are a friendly helper."}
     assert tagged["language"] == "en"
-    # Half an emoji cannot be written.
+    # Half of a surrogate pair cannot be written as UTF-8.
     assert tagged["messages"][2]["content"] == "I am a helper ?"
     assert metadata["skipped"] == {"no assistant turn": 1, "empty conversation": 1}
     assert metadata["language_from"] == {"tagged": 1, "identified": 21}
@@ -88,11 +94,11 @@ def test_openhermes_is_one_array_with_keys_that_come_and_go(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
-def test_a_file_of_ones_own(tmp_path: Path, suffix: str) -> None:
-    talks = [
+def test_a_users_own_file(tmp_path: Path, suffix: str) -> None:
+    conversations = [
         [{"role": "user", "content": f"Q {n}"}, {"role": "assistant", "content": f"A, {n}"}] for n in range(5)
     ]
-    rows = [{"messages": talk, "language": "yo"} for talk in talks]
+    rows = [{"messages": messages, "language": "yo"} for messages in conversations]
     path = tmp_path / f"own.{suffix}"
     if suffix == "parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
@@ -106,8 +112,8 @@ def test_a_file_of_ones_own(tmp_path: Path, suffix: str) -> None:
     else:
         lines = [json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) if suffix == "jsonl" else f"[{','.join(lines)}]")
-    found, metadata = fetch(path, "messages", tmp_path / "out.parquet")
-    assert sorted(row["messages"][1]["content"] for row in found) == [f"A, {n}" for n in range(5)]
+    fetched, metadata = fetch(path, "messages", tmp_path / "out.parquet")
+    assert sorted(row["messages"][1]["content"] for row in fetched) == [f"A, {n}" for n in range(5)]
     assert metadata["by_language"] == {"yo": 5}
     assert list(metadata["files"]) == [path.name]
 
@@ -119,17 +125,17 @@ def test_a_declared_language_is_not_identified(tmp_path: Path) -> None:
     assert metadata["identifier"] is None
 
 
-def test_the_seed_decides_the_order_and_a_sample_grows_into_a_larger_one(tmp_path: Path) -> None:
+def test_the_seed_determines_the_order_and_a_smaller_sample_is_part_of_a_larger_one(tmp_path: Path) -> None:
     def texts(**settings: Any) -> list[str]:
         rows, _ = fetch(HUB / "alpaca", "alpaca", tmp_path / "out.parquet", **settings)
         return [row["messages"][-1]["content"] for row in rows]
 
-    everything = texts()
-    assert everything == texts()
-    assert everything != texts(seed="1")
-    assert sorted(everything) == sorted(texts(seed="1"))
-    assert texts(rows=5) == everything[:5]
-    assert texts(rows=10) == everything[:10]
+    all_texts = texts()
+    assert all_texts == texts()
+    assert all_texts != texts(seed="1")
+    assert sorted(all_texts) == sorted(texts(seed="1"))
+    assert texts(rows=5) == all_texts[:5]
+    assert texts(rows=10) == all_texts[:10]
     assert len(texts(rows=1000)) == 23
 
 
@@ -140,7 +146,7 @@ def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_only_the_sources_asked_for(tmp_path: Path) -> None:
+def test_only_the_selected_sources_are_used(tmp_path: Path) -> None:
     out = tmp_path / "out.parquet"
     rows, metadata = fetch(HUB / "OpenHermes-2.5", "openhermes", out, sources=["metamath", "platypus"])
     assert {row["source"] for row in rows} == {"metamath"}
@@ -164,10 +170,10 @@ def test_only_the_sources_asked_for(tmp_path: Path) -> None:
             {"messages": [{"role": "user", "content": 3}]},
             r"messages\[0\].content is 3 \(int\); must be a text",
         ),
-        ({"message": []}, "column 'messages' is missing .found message.; is 'message' meant"),
+        ({"message": []}, "column 'messages' is missing .found message.; is 'message' meant.$"),
     ],
 )
-def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
+def test_a_bad_row_is_refused(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
     path = tmp_path / "own.jsonl"
     good = {"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]}
     path.write_text(json.dumps(good) + "\n" + json.dumps(row) + "\n")
@@ -186,16 +192,16 @@ def test_a_repository_of_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_rows_with_other_roles_are_counted(tmp_path: Path) -> None:
-    talk = [
+    messages = [
         {"role": "user", "content": "Q"},
         {"role": "tool", "content": "{}"},
         {"role": "assistant", "content": "A"},
     ]
     path = tmp_path / "own.jsonl"
-    path.write_text(json.dumps({"messages": talk}) + "\n" + json.dumps({"messages": talk[::2]}))
+    path.write_text(json.dumps({"messages": messages}) + "\n" + json.dumps({"messages": messages[::2]}))
     _, metadata = fetch(path, "messages", tmp_path / "out")
     assert metadata["skipped"] == {"role 'tool'": 1}
-    path.write_text(json.dumps({"messages": talk}))
+    path.write_text(json.dumps({"messages": messages}))
     with pytest.raises(RecordError, match=r"no conversation is left \(role 'tool': 1\)"):
         fetch(path, "messages", tmp_path / "out")
 
@@ -206,8 +212,8 @@ TAGS = [*["eng", "deu_Latn", "en"] * 4, "unk", "nan", "mul", "no", "", None, ["e
 def tagged(path: Path, tags: list[Any]) -> Path:
     """A file of conversations with these tags, all of them in English."""
     text = "This is an English sentence about rivers, hills and lakes."
-    talk = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
-    path.write_text("".join(json.dumps({"messages": talk, "language": tag}) + "\n" for tag in tags))
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+    path.write_text("".join(json.dumps({"messages": messages, "language": tag}) + "\n" for tag in tags))
     return path
 
 
@@ -220,7 +226,7 @@ def test_tags_are_normalised_and_unknown_ones_counted(tmp_path: Path) -> None:
     assert metadata["left_out"] == {"language_mixture": 0, "rows": 0}
 
 
-def test_mixtures_go_by_the_normalised_tag(tmp_path: Path) -> None:
+def test_mixtures_use_the_normalised_tag(tmp_path: Path) -> None:
     path = tagged(tmp_path / "own.jsonl", TAGS[:16])
     rows, metadata = fetch(path, "messages", tmp_path / "out", language_mixture="english_only")
     assert {row["language"] for row in rows} == {"en"}
@@ -236,7 +242,7 @@ def test_mixtures_go_by_the_normalised_tag(tmp_path: Path) -> None:
     assert metadata["by_language"] == {"en": 16}
     tagged(path, ["unk", "mul"])
     with pytest.raises(
-        RecordError, match="'balanced' needs rows whose language is known, but the set has none"
+        RecordError, match="'balanced' needs rows whose language is known, but the data set has none"
     ):
         fetch(path, "messages", tmp_path / "out", language_mixture="balanced")
 
@@ -257,7 +263,7 @@ def test_answers_without_text_are_counted(tmp_path: Path, blank: str | None) -> 
     assert (metadata["empty_answers"], metadata["trimmed"]) == (1, 1)
 
 
-def test_half_a_surrogate_pair_is_replaced_wherever_it_is(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_replaced_in_every_column(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     turns = [{"from": "human", "value": "Q\ud800"}, {"from": "gpt", "value": "\udc00A"}]
     row = {"conversations": turns, "system_prompt": "S\ud800", "source": "web\udfff", "language": "\ud800"}

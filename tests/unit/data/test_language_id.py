@@ -2,7 +2,8 @@ import pytest
 
 from polycal.data import language_id
 
-# A sentence of this project's own in some of the benchmarks' languages, low-resource ones above all.
+# One sentence in each of some languages of the benchmarks, mainly low-resource ones. They were written for
+# this test.
 SENTENCES = {
     "am": "እባክዎን ስለ ኢትዮጵያ ሕዝብ ታሪክ እና ቋንቋቸው ይንገሩኝ።",
     "ar": "من فضلك أخبرني عن تاريخ الناس ولغتهم.",
@@ -29,13 +30,13 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("code", SENTENCES)
-def test_a_sentence_is_enough(code: str) -> None:
-    found, share = language_id.identify([SENTENCES[code]])
-    assert found == code
+def test_one_sentence_is_enough(code: str) -> None:
+    identified, share = language_id.identify([SENTENCES[code]])
+    assert identified == code
     assert share > 0.8
 
 
-def test_what_is_no_language_stays_unknown() -> None:
+def test_a_text_that_is_not_in_a_language_is_unknown() -> None:
     for text in ("", "42", "def f(x):\n    return x**2 + 1\nprint(f(3))", "\x00\x01", "😀" * 20):
         assert language_id.identify([text]) == (None, 0.0)
     assert language_id.identify([SENTENCES["yo"] + "\x00\ufffe", "\ud83d"])[0] == "yo"

@@ -1,4 +1,4 @@
-"""Language tags of data sets."""
+"""Language tags of data sets are converted to BCP 47."""
 
 import pytest
 
@@ -77,12 +77,12 @@ def test_tags_of_every_standard_give_one_code(tag: str, code: str) -> None:
         *("Klingon", "unknown", "other", "none", "null", "N/A", "n/a", "42", "-", "python", "en, de", "e"),
     ],
 )
-def test_what_names_no_single_language_is_unknown(tag: str | None) -> None:
+def test_a_tag_that_names_no_single_language_is_unknown(tag: str | None) -> None:
     assert language_tags.language_code(tag) is None
     assert language_tags.standard_tag(tag) is None
 
 
-def test_standard_tags_hold_script_and_region() -> None:
+def test_standard_tags_contain_script_and_region() -> None:
     assert [language_tags.standard_tag(tag) for tag in ("zho_Hant", "pt_br", "ENG_latn", "sr-Latn")] == [
         "zh-Hant",
         "pt-BR",

@@ -1,4 +1,4 @@
-"""A model is loaded exactly as it was saved, or refused in one sentence."""
+"""A model is loaded exactly as it was saved, or refused with a message of one sentence."""
 
 import json
 import shutil
@@ -74,14 +74,14 @@ def test_tensors_of_another_shape_are_refused(folder: Path) -> None:
 
 def test_tensors_that_the_model_does_not_have_are_refused(folder: Path) -> None:
     change_weights(folder, lambda weights: weights.update({f"score.{n}": torch.zeros(2) for n in range(5)}))
-    refused(folder, r"are no part of the model .* \(5: score\.0, score\.1, score\.2, …\)")
+    refused(folder, r"are not part of the model .* \(5: score\.0, score\.1, score\.2, …\)")
 
 
-def test_what_transformers_ties_or_ignores_is_no_error(folder: Path) -> None:
+def test_tensors_that_transformers_ties_or_ignores_are_accepted(folder: Path) -> None:
     change_config(folder, tie_word_embeddings=True)
     change_weights(folder, lambda weights: weights.pop("lm_head.weight"))
-    old = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": torch.ones(4) for layer in range(2)}
-    change_weights(folder, lambda weights: weights.update(old))
+    ignored = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq": torch.ones(4) for layer in range(2)}
+    change_weights(folder, lambda weights: weights.update(ignored))
     model = load(folder)
     assert model.lm_head.weight is model.model.embed_tokens.weight
     change_config(folder, tie_word_embeddings=False)
@@ -90,34 +90,34 @@ def test_what_transformers_ties_or_ignores_is_no_error(folder: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
-    def put(weights: Weights) -> None:
+    def set_value(weights: Weights) -> None:
         weights[MLP][3, 5] = value
 
-    change_weights(folder, put)
+    change_weights(folder, set_value)
     for dtype in ("float32", "bfloat16"):
-        refused(folder, rf"up_proj\.weight holds values that are not finite in {dtype}", dtype=dtype)
+        refused(folder, rf"up_proj\.weight contains values that are not finite in {dtype}", dtype=dtype)
 
 
 def test_weights_beyond_the_range_of_the_loaded_type_are_refused(folder: Path) -> None:
-    def put(weights: Weights) -> None:
+    def set_value(weights: Weights) -> None:
         weights[MLP][3, 5] = 1e6
 
-    change_weights(folder, put)
+    change_weights(folder, set_value)
     assert load(folder).get_parameter(MLP)[3, 5] == 1e6
     refused(folder, "not finite in float16", dtype="float16")
 
 
 def test_a_vocabulary_without_embeddings_is_refused(folder: Path) -> None:
-    def cut(weights: Weights) -> None:
+    def shorten(weights: Weights) -> None:
         for name in ("model.embed_tokens.weight", "lm_head.weight"):
             weights[name] = weights[name][:200].clone()
 
-    change_weights(folder, cut)
+    change_weights(folder, shorten)
     change_config(folder, vocab_size=200)
     refused(folder, "59 tokens of the tokenizer have ids up to 258, but the model has 200 embeddings")
 
 
-def test_an_added_token_without_an_embedding_is_refused_where_a_text_contains_it(folder: Path) -> None:
+def test_an_added_token_without_an_embedding_is_refused_if_a_text_contains_it(folder: Path) -> None:
     tokenizer = tiny.tokenizer()
     tokenizer.add_tokens([AddedToken("[PAD]", special=True)])
     tokenizer.save_pretrained(folder)
@@ -130,29 +130,29 @@ def test_an_added_token_without_an_embedding_is_refused_where_a_text_contains_it
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_files_that_are_not_whole_are_refused_before_anything_is_loaded(folder: Path, name: str) -> None:
+def test_incomplete_files_are_refused_before_anything_is_loaded(folder: Path, name: str) -> None:
     path = folder / name
     path.write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(CheckpointError, match="only the pointer of Git LFS"):
         model_loading.load_tokenizer(folder)
 
 
-def test_a_model_that_transformers_cannot_load_is_one_sentence(folder: Path) -> None:
-    change_config(folder, model_type="unheard")
-    refused(folder, "cannot be loaded|cannot load the model: .*unheard")
+def test_a_model_that_transformers_cannot_load_is_refused_in_one_sentence(folder: Path) -> None:
+    change_config(folder, model_type="unknown-type")
+    refused(folder, "cannot be loaded|cannot load the model: .*unknown-type")
     (folder / "tokenizer.json").write_text("{}")
     refused(folder, "the tokenizer cannot be loaded: ")
 
 
 def dropouts(model: Any) -> set[float]:
-    """The dropout of each attention of a model, however it is kept."""
+    """The dropout of each attention layer of a model, which is an attribute or a module of its own."""
     modules = dict(model.named_modules())
-    plain = {
+    attributes = {
         m.attention_dropout
         for m in modules.values()
         if isinstance(getattr(m, "attention_dropout", None), float)
     }
-    return plain | {
+    return attributes | {
         m.p for name, m in modules.items() if name.endswith(("attn_dropout", "attention_dropout"))
     }
 
@@ -180,7 +180,7 @@ def test_the_dropout_of_attention_is_set_in_every_kind_of_configuration(tmp_path
         assert dropouts(text) == {dropout}
 
 
-def test_a_model_without_dropout_of_attention_takes_none(tmp_path: Path) -> None:
+def test_a_model_without_attention_dropout_accepts_only_zero(tmp_path: Path) -> None:
     config = AutoConfig.for_model("mamba", vocab_size=259, hidden_size=32, num_hidden_layers=1, state_size=4)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tiny.tokenizer().save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""Questions in a user's own files, fetched as a benchmark or given to the command line."""
+"""Questions in a user's own files, fetched as a benchmark or read by the command line."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def fetch(path: Path, language: str, out: Path) -> tuple[list[dict[str, Any]], d
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl", "json"])
-def test_a_file_of_ones_own_in_every_format(tmp_path: Path, suffix: str) -> None:
+def test_a_users_own_file_in_every_format(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"en.{suffix}"
     write_questions(path, QUESTIONS)
     questions, metadata = fetch(path, "en", tmp_path / "out.parquet")
@@ -39,13 +39,13 @@ def test_a_file_of_ones_own_in_every_format(tmp_path: Path, suffix: str) -> None
     assert list(metadata["files"]) == [f"en.{suffix}"]
 
 
-def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
+def test_a_users_own_files_by_language(tmp_path: Path) -> None:
     write_questions(tmp_path / "q-en.jsonl", QUESTIONS[:1])
     write_questions(tmp_path / "q-yo.jsonl", QUESTIONS[1:2])
     pattern = tmp_path / "q-{language}.jsonl"
     assert fetch(pattern, "en", tmp_path / "out")[0][0]["question_id"] == "1"
     assert fetch(pattern, "yo", tmp_path / "out")[0][0]["question_id"] == "2"
-    with pytest.raises(RecordError, match=r"q-fr.jsonl: no such file; it has to hold the questions in 'fr'"):
+    with pytest.raises(RecordError, match=r"q-fr.jsonl: no such file; it must contain the questions in 'fr'"):
         fetch(pattern, "fr", tmp_path / "out")
     folder = tmp_path / "own"
     folder.mkdir()
@@ -95,7 +95,7 @@ def test_files_of_ones_own_by_language(tmp_path: Path) -> None:
         ({"gold": 10**30}, "row 1: gold is 10+; must be a whole number"),
     ],
 )
-def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
+def test_a_bad_row_of_a_users_own_file_is_refused(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:
     path = tmp_path / "en.jsonl"
     good = {"question_id": "2", "question": "2 + 3?", "options": ["4", "5"], "gold": 1}
     write_questions(path, [QUESTIONS[0], {**good, **row}])
@@ -103,7 +103,7 @@ def test_a_bad_row_of_ones_own_is_named(tmp_path: Path, row: dict[str, Any], sen
         fetch(path, "en", tmp_path / "out")
 
 
-def test_broken_files_are_named(tmp_path: Path) -> None:
+def test_broken_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "en.jsonl"
     path.write_text(json.dumps(QUESTIONS[0]) + "\n{broken\n")
     with pytest.raises(RecordError, match="line 2: not valid JSON"):
@@ -120,7 +120,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         fetch(path, "en", tmp_path / "out")
     path = tmp_path / "en.xlsx"
     path.write_text("")
-    with pytest.raises(RecordError, match=r"ends in .parquet, .csv, .jsonl, .json"):
+    with pytest.raises(RecordError, match=r"must end in .parquet, .csv, .jsonl, .json"):
         fetch(path, "en", tmp_path / "out")
 
 
@@ -137,21 +137,23 @@ def test_every_format_gives_the_rows_and_checksum_of_the_fetched_record(tmp_path
     assert own_questions.content(path) != metadata["content"]
 
 
-def test_a_file_given_by_hand_holds_questions_of_one_language(tmp_path: Path) -> None:
+def test_a_file_that_is_read_directly_contains_one_language(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     write_questions(path, [{**QUESTIONS[0], "language": "en"}, {**QUESTIONS[1], "language": "yo"}])
-    with pytest.raises(RecordError, match=r"own\.jsonl: holds questions in en, yo; must hold one language"):
+    with pytest.raises(
+        RecordError, match=r"own\.jsonl: contains questions in en, yo; must contain one language"
+    ):
         own_questions.read(path)
     write_questions(path, [{**question, "language": "en"} for question in QUESTIONS])
     assert len(own_questions.read(path)) == 3
     write_questions(path, QUESTIONS[2:])
     assert [question["split"] for question in own_questions.read(path)] == ["examples"]
     write_questions(path, [])
-    with pytest.raises(RecordError, match="holds no question"):
+    with pytest.raises(RecordError, match="contains no question"):
         own_questions.read(path)
 
 
-def test_a_file_given_by_hand_is_checked(tmp_path: Path) -> None:
+def test_a_file_that_is_read_directly_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     write_questions(path, [QUESTIONS[0], {**QUESTIONS[1], "gold": 3}])
     with pytest.raises(RecordError, match=r"own\.parquet: row 1: gold is 3; must be a whole number"):
@@ -194,17 +196,17 @@ def test_rows_of_a_language_are_found_in_every_spelling(
         (
             ["FR", "fr ", "DE"],
             "es",
-            r"no row is in that language; the file holds 'de' \(1 rows\), 'fr' \(2 rows\)",
+            r"no row is in this language; choose .* contains 'de' \(1 rows\), 'fr' \(2 rows\)",
         ),
         (
             ["zh-Hans", "zh-Hant"],
             "zh",
-            "several variants of it are there; the file holds 'zh-Hans' .*'zh-Hant'",
+            "several variants match; choose .* contains 'zh-Hans' .*'zh-Hant'",
         ),
-        ([None, "unk"], "fr", r"no row is in that language; the file holds '' \(1 rows\), 'unk'"),
+        ([None, "unk"], "fr", r"no row is in this language; choose .* contains '' \(1 rows\), 'unk'"),
     ],
 )
-def test_a_language_that_is_not_there_is_answered_with_those_that_are(
+def test_the_error_for_a_missing_language_lists_those_in_the_file(
     tmp_path: Path, tags: list[str | None], language: str, sentence: str
 ) -> None:
     path = tmp_path / "all.jsonl"
@@ -224,16 +226,14 @@ def test_a_row_without_a_language_among_several_is_refused(tmp_path: Path) -> No
         RecordError, match=r"all\.jsonl: row 2: language is empty; each row of a file with sev"
     ):
         fetch(path, "fr", tmp_path / "out")
-    with pytest.raises(RecordError, match="holds questions in '', en, fr; must hold one language"):
+    with pytest.raises(RecordError, match="contains questions in '', en, fr; must contain one language"):
         own_questions.read(path)
 
 
-def test_a_file_of_one_language_holds_no_other(tmp_path: Path) -> None:
+def test_a_row_of_another_language_is_refused_in_a_file_of_one_language(tmp_path: Path) -> None:
     path = tmp_path / "fr.jsonl"
     write_questions(path, [{**QUESTIONS[0], "language": "fra"}, {**QUESTIONS[1], "language": "en"}])
-    with pytest.raises(
-        RecordError, match=r"fr\.jsonl: row 1: language is 'en', but this file is that of 'fr'"
-    ):
+    with pytest.raises(RecordError, match=r"fr\.jsonl: row 1: language is 'en', but the file is for 'fr'"):
         fetch(path, "fr", tmp_path / "out")
     write_questions(path, [{**QUESTIONS[0], "language": "fra"}, {**QUESTIONS[1], "language": "FR"}])
     assert len(fetch(path, "fr", tmp_path / "out")[0]) == len(own_questions.read(path)) == 2
@@ -256,7 +256,9 @@ def test_answer_and_gold_must_agree(tmp_path: Path, suffix: str) -> None:
     ("answer", "agrees"),
     [("b", True), ("", True), (" ", True), ("1", True), (" B ", True), ("c", False), ("x", False)],
 )
-def test_an_answer_that_is_no_letter_may_repeat_the_option(tmp_path: Path, answer: str, agrees: bool) -> None:
+def test_an_answer_that_is_not_a_letter_may_be_the_text_or_index_of_the_option(
+    tmp_path: Path, answer: str, agrees: bool
+) -> None:
     path = tmp_path / "en.jsonl"
     row = {"question_id": "1", "question": "Q?", "options": ["a", "b", "c"], "answer": answer, "gold": 1}
     write_questions(path, [row])
@@ -267,7 +269,7 @@ def test_an_answer_that_is_no_letter_may_repeat_the_option(tmp_path: Path, answe
             own_questions.read(path)
 
 
-def test_placeholders_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_placeholders_are_removed_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "en.jsonl"
     row = {"question_id": "1", "question": "Q?", "options": ["N/A", "a", " n/a ", "b"], "gold": 3}
     write_questions(
@@ -281,9 +283,7 @@ def test_placeholders_are_left_out_and_counted(tmp_path: Path) -> None:
     ]
     assert metadata["placeholders"] == {"test": 2, "examples": 2}
     write_questions(path, [{**row, "gold": 2}])
-    with pytest.raises(
-        RecordError, match=r"row 0: the right option is 'n/a', which marks an option that is not"
-    ):
+    with pytest.raises(RecordError, match=r"row 0: the right option is 'n/a', which marks a missing option"):
         fetch(path, "en", tmp_path / "out")
     write_questions(path, [{**row, "options": ["N/A", "N/A", "a"], "gold": 2}])
     with pytest.raises(RecordError, match=r"row 0: 1 option\(s\); a question needs at least two"):

@@ -1,4 +1,4 @@
-"""Whether the languages of a benchmark ask the same questions."""
+"""The check that all languages of a benchmark ask the same questions."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def check(questions: list[Path], out: Path) -> dict[str, object]:
     return json.loads(out.read_text())
 
 
-def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
+def test_parallel_languages_pass_and_others_are_refused(tmp_path: Path) -> None:
     files = []
     for language in ("en", "sw", "zh"):
         files.append(tmp_path / f"{language}.parquet")
@@ -46,3 +46,15 @@ def test_parallel_languages_pass_and_others_are_named(tmp_path: Path) -> None:
         with pytest.raises(RecordError, match=r"sw: test question '3294' is missing \(2 differ\)"):
             check(order, out)
     assert not out.exists()
+
+
+def test_no_question_is_shared_if_each_is_dropped_by_a_language(tmp_path: Path) -> None:
+    question = {"group": "g", "question": "?", "options": ["a", "b"], "gold": 0}
+    example = {**question, "question_id": "e", "split": "examples"}
+    files = []
+    for language, present, dropped in (("en", "1", "2"), ("sw", "2", "1")):
+        files.append(tmp_path / f"{language}.parquet")
+        rows = [{**question, "question_id": present, "split": "test"}, example]
+        metadata = {"language": language, "dropped": {"test": [{"question_id": dropped, "reason": "r"}]}}
+        records.write(files[-1], rows, records.QUESTION, metadata)
+    assert parallel.compare_ids(files)["shared"] == 0

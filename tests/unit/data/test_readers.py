@@ -1,4 +1,4 @@
-"""Rows of Parquet, csv and JSON files."""
+"""Rows of Parquet, csv and JSON files, and which broken files are refused."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from polycal.data import json_values, readers
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_json_array_is_read_across_pieces(tmp_path: Path, indent: int | None) -> None:
-    # Objects of all sizes, the largest over two pieces of a megabyte; escapes and multi-byte text at the
-    # seams.
+    # The objects have many sizes, and the largest spans two pieces of a megabyte. So escapes and multi-byte
+    # characters occur where the pieces meet.
     written = [{"n": n, "text": 'é"\\ \n文' * (n * n % 977)} for n in range(700)] + [
         {"text": "x" * 2_500_000}
     ]
@@ -25,7 +25,7 @@ def test_a_json_array_is_read_across_pieces(tmp_path: Path, indent: int | None) 
     assert list(readers.read_file(path).rows) == []
 
 
-def test_json_lines_may_have_a_mark_and_empty_lines(tmp_path: Path) -> None:
+def test_json_lines_may_have_a_byte_order_mark_and_empty_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('\ufeff{"a": 1}\n\n{"a": null, "b": [1]}', encoding="utf-8")
     assert list(readers.read_file(path).rows) == [{"a": 1}, {"a": None, "b": [1]}]
@@ -34,7 +34,7 @@ def test_json_lines_may_have_a_mark_and_empty_lines(tmp_path: Path) -> None:
         list(readers.read_file(path).rows)
 
 
-def test_csv_cells_may_hold_lines_quotes_and_long_texts(tmp_path: Path) -> None:
+def test_csv_cells_may_contain_line_breaks_quotes_and_long_texts(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text('a,b\n"one\ntwo","say ""hi"""\n,' + "x" * 200_000 + "\n")
     assert list(readers.read_file(path).rows) == [
@@ -43,11 +43,11 @@ def test_csv_cells_may_hold_lines_quotes_and_long_texts(tmp_path: Path) -> None:
     ]
 
 
-def test_missing_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_column_suggests_a_similar_name(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("id,quesion\n1,2\n")
     with pytest.raises(
-        RecordError, match=r"'question' is missing \(found id, quesion\); is 'quesion' meant to be it\?"
+        RecordError, match=r"'question' is missing \(found id, quesion\); is 'quesion' meant\?"
     ):
         list(readers.read_file(path).numbered(["question"]))
     with pytest.raises(RecordError, match="no such file"):
@@ -81,8 +81,8 @@ def read(path: Path, content: bytes | str) -> list[dict[str, object]]:
         ('{"a": 1}\n[{"a": 2}]', "row 1: must be a JSON object, not list"),
         ('{\n"rows": [{"a": 1}]\n}', "line 1: not valid JSON.*one array of objects, or one object per line"),
         ('{"a": 1}\nthe end', "line 2: not valid JSON"),
-        ('{"a": "A", "b": 1, "a": "B"}', "line 1: the key 'a' is there twice with different values"),
-        ('[{"c": {"a": "A", "a": "B"}}]', "element 0: the key 'a' is there twice with different values"),
+        ('{"a": "A", "b": 1, "a": "B"}', "line 1: the key 'a' occurs twice with different values"),
+        ('[{"c": {"a": "A", "a": "B"}}]', "element 0: the key 'a' occurs twice with different values"),
         ('{"a": 1}\n' + "[" * 100_000, "line 2: lists or objects are nested too deeply"),
         ('[{"a": 1}, ' + '{"b":' * 100_000, "element 1: lists or objects are nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "line 1: a whole number has too many digits"),
@@ -90,12 +90,12 @@ def read(path: Path, content: bytes | str) -> list[dict[str, object]]:
     ],
 )
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
-def test_no_json_value_is_passed_over(tmp_path: Path, content: str, sentence: str, suffix: str) -> None:
+def test_broken_json_is_refused(tmp_path: Path, content: str, sentence: str, suffix: str) -> None:
     with pytest.raises(RecordError, match=sentence):
         read(tmp_path / f"rows.{suffix}", content)
 
 
-def test_a_number_at_the_end_of_a_piece_is_read_whole(
+def test_a_number_that_spans_two_pieces_is_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_values, "PIECE_CHARACTERS", 3)
@@ -105,18 +105,18 @@ def test_a_number_at_the_end_of_a_piece_is_read_whole(
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_two_columns_with_one_name_are_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows.{suffix}"
     if suffix == "csv":
         path.write_text("id,answer,question,answer\n1,A,?,B\n")
     else:
         columns = [pa.array(["1"]), pa.array(["A"]), pa.array(["B"])]
         pq.write_table(pa.Table.from_arrays(columns, names=["id", "answer", "answer"]), path)
-    with pytest.raises(RecordError, match=rf"rows\.{suffix}: column 'answer' is there 2 times; each column"):
+    with pytest.raises(RecordError, match=rf"rows\.{suffix}: column 'answer' occurs 2 times; the names"):
         readers.read_file(path)
 
 
-def test_columns_without_a_name_may_follow(tmp_path: Path) -> None:
+def test_columns_without_a_name_may_follow_the_last_one(tmp_path: Path) -> None:
     rows = read(tmp_path / "rows.csv", "id,answer,,\n1,A,,\n")
     assert [(row["id"], row["answer"]) for _, row in rows] == [("1", "A")]
 
@@ -142,13 +142,15 @@ def test_unicode_files_are_read(tmp_path: Path, name: str) -> None:
     [
         (TEXT.split("2,")[0].encode("cp1252"), "line 2, byte 15 is not UTF-8 text; UTF-8, with or without"),
         ("é,b\n1,2\n".encode("latin-1"), "line 1, byte 0 is not UTF-8 text"),
-        (TEXT.encode("utf-16-le"), "byte 1 is zero, so this is no text or UTF-16 without a mark; UTF-8"),
+        (TEXT.encode("utf-16-le"), "byte 1 is zero, so this is not text, or UTF-16 without a mark; UTF-8"),
         (TEXT.encode("utf-32"), "is UTF-32 text; UTF-8, with or without"),
         ((TEXT + "3,x").encode("utf-16")[:-1], "line 4, byte 9. is not UTF-16 text"),
         (b"id,question\n" + b"1,x\n" * 400_000 + b"2,\x93x\x94\n", "line 400002, byte 1600014 is not UTF-8"),
     ],
 )
-def test_another_encoding_is_named_by_line_and_byte(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_another_encoding_is_refused_with_line_and_byte(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
     with pytest.raises(RecordError, match=rf"rows\.csv: {sentence}"):
         read(tmp_path / "rows.csv", content)
 

@@ -33,13 +33,13 @@ from polycal.data import repositories
         ("license: mit\n", None, None),
     ],
 )
-def test_a_card_says_which_files_a_configuration_has(
+def test_the_files_of_a_configuration_are_read_from_the_card(
     head: str, config: str | None, splits: dict[str, list[str]] | None
 ) -> None:
     assert repositories.card_splits(f"---\n{head}---\n# Card\n", config, "a/d") == splits
 
 
-def test_a_card_that_says_nothing_or_nonsense() -> None:
+def test_a_card_without_or_with_broken_yaml() -> None:
     assert repositories.card_splits("# Only words\n", None, "a/d") is None
     with pytest.raises(RecordError, match="a/d: the card's YAML is broken"):
         repositories.card_splits("---\n{a: [\n---\n", None, "a/d")
@@ -53,7 +53,7 @@ def test_a_card_that_says_nothing_or_nonsense() -> None:
 def test_a_repository_needs_data_files(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such folder"):
         repositories.read_repository(tmp_path / "none")
-    with pytest.raises(RecordError, match="data files cannot be had"):
+    with pytest.raises(RecordError, match="the data files cannot be found"):
         repositories.read_repository(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_names_of_configurations_and_splits_are_texts(tmp_path: Path, name: str)
         ),
     ],
 )
-def test_configurations_that_cannot_be_told_apart(configs: str, sentence: str) -> None:
+def test_ambiguous_configurations_are_refused(configs: str, sentence: str) -> None:
     with pytest.raises(RecordError, match=f"a/d: .*{sentence}"):
         repositories.card_splits(f"---\n{configs}\n---\n", "en", "a/d")
 
@@ -108,7 +108,7 @@ def test_configurations_that_cannot_be_told_apart(configs: str, sentence: str) -
 @pytest.mark.parametrize(
     "form", ['"{}"', '["en/a", "{}"]', '{{test: "{}"}}', '[{{split: test, path: "{}"}}]']
 )
-def test_a_card_names_no_files_outside_its_repository(path: str, form: str) -> None:
+def test_a_card_with_files_outside_its_repository_is_refused(path: str, form: str) -> None:
     card = f"---\nconfigs:\n- config_name: en\n  data_files: {form.format(path)}\n---\n"
     with pytest.raises(RecordError, match=r"a/d: the data_files of 'en' name .*; each must be a path inside"):
         repositories.card_splits(card, "en", "a/d")
@@ -117,13 +117,13 @@ def test_a_card_names_no_files_outside_its_repository(path: str, form: str) -> N
 @pytest.mark.parametrize(
     "data_files", ["{test: null}", "{test: {a: b}}", "[{split: test, path: null}]", "[[a]]"]
 )
-def test_a_card_whose_files_are_no_paths_is_refused(data_files: str) -> None:
+def test_a_card_whose_files_are_not_paths_is_refused(data_files: str) -> None:
     card = f"---\nconfigs:\n- config_name: en\n  data_files: {data_files}\n---\n"
     with pytest.raises(RecordError, match=r"a/d: .*data_files of 'en'"):
         repositories.card_splits(card, "en", "a/d")
 
 
-def test_files_of_one_split_with_other_columns_are_named(tmp_path: Path) -> None:
+def test_a_missing_column_in_one_file_of_a_split_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train-0.csv").write_text("a,b\n1,2\n")
     (tmp_path / "train-1.csv").write_text("a,c\n3,4\n")
     split = repositories.read_repository(tmp_path)["train"]

@@ -1,4 +1,4 @@
-"""Local models and data: what is accepted, and which files a fingerprint covers."""
+"""Local models and data: which are accepted, and which files a fingerprint covers."""
 
 import json
 import re
@@ -26,32 +26,32 @@ def folder_of(tmp_path: Path, **changes: bytes | None) -> Path:
     return folder
 
 
-def test_a_local_model_is_referred_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_model_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for given, place in (("model", "../../model"), (str(folder), str(folder))):
+    for path, expected in (("model", "../../model"), (str(folder), str(folder))):
         out = tmp_path / "resources" / "m" / "manifest.json"
-        sources.fetch_model(cell(path=given), out=out, stamp=FixedStamp())
+        sources.fetch_model(cell(path=path), out=out, stamp=FixedStamp())
         manifest = json.loads(out.read_text())
-        assert manifest["folder"] == place
+        assert manifest["folder"] == expected
         assert manifest["revision"] is None
         assert checkpoints.read(out).folder == folder
     assert sources.input_checksums(cell(path="model")) == {"model": manifest["content"]}
 
 
-def test_a_miniature_model_lies_in_the_miniature_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_miniature_model_is_in_the_miniature_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    place = Path("resources/miniature/models/llama/base_seed=0")
-    with pytest.raises(SourceError, match="the miniature hub has to be built first"):
-        sources.fetch_model(cell(miniature=str(place)), out=Path("m/manifest.json"), stamp=FixedStamp())
-    place.parent.mkdir(parents=True)
-    folder_of(tmp_path).rename(place)
+    folder = Path("resources/miniature/models/llama/base_seed=0")
+    with pytest.raises(SourceError, match="the miniature hub must be built first"):
+        sources.fetch_model(cell(miniature=str(folder)), out=Path("m/manifest.json"), stamp=FixedStamp())
+    folder.parent.mkdir(parents=True)
+    folder_of(tmp_path).rename(folder)
     sources.fetch_model(
-        cell(miniature=str(place)),
+        cell(miniature=str(folder)),
         out=Path("resources/models/llama/base_seed=0/manifest.json"),
         stamp=FixedStamp(),
     )
-    assert checkpoints.read("resources/models/llama/base_seed=0/manifest.json").folder == place.resolve()
+    assert checkpoints.read("resources/models/llama/base_seed=0/manifest.json").folder == folder.resolve()
 
 
 def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
         sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": {"AutoModel": "x.Y"}}))
-    with pytest.raises(SourceError, match="'own' needs code of its own"):
+    with pytest.raises(SourceError, match="'own' needs its own code"):
         sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "model.safetensors").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="no weights"):
@@ -71,15 +71,15 @@ def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_a_fingerprint_reads_the_files_of_its_own_language() -> None:
+def test_a_fingerprint_covers_the_files_of_its_own_language_only() -> None:
     root = Path(__file__).parents[2] / "fixtures/hub/MMLU-ProX"
-    read = sources.input_checksums({"benchmark": "b", "language": "zh", "source": {"path": str(root)}})
-    assert sorted(read) == [
+    checksums = sources.input_checksums({"benchmark": "b", "language": "zh", "source": {"path": str(root)}})
+    assert sorted(checksums) == [
         "README.md",
         "zh/test-00000-of-00001.parquet",
         "zh/validation-00000-of-00001.parquet",
     ]
-    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in read.values())
+    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in checksums.values())
     alpaca = root.with_name("alpaca")
     assert len(sources.input_checksums({"data": "d", "source": {"path": str(alpaca)}})) == 2
     assert sources.input_checksums({"data": "d", "source": {"hub": "a/d", "revision": COMMIT}}) == {}

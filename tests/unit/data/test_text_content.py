@@ -1,4 +1,4 @@
-"""What a reader can see of a text."""
+"""Whether a text has visible characters and is valid Unicode."""
 
 import pytest
 
@@ -8,16 +8,16 @@ from polycal.data import text_content
 @pytest.mark.parametrize(
     "text", ["", " \n\t", "\u200b", "\ufeff", "\u00a0\u2060", "\u200f", "\x00", "\u3164"]
 )
-def test_texts_of_which_nothing_is_seen_are_blank(text: str) -> None:
+def test_texts_without_visible_characters_are_blank(text: str) -> None:
     assert text_content.is_blank(text)
 
 
 @pytest.mark.parametrize("text", ["a", "0", "。", " \u200ba", "\u0301", "क्‍ष", "\U0001f30d"])
-def test_texts_with_one_character_that_is_seen_are_not(text: str) -> None:
+def test_texts_with_a_visible_character_are_not_blank(text: str) -> None:
     assert not text_content.is_blank(text)
 
 
-def test_half_a_surrogate_pair_is_no_unicode() -> None:
+def test_half_a_surrogate_pair_is_not_unicode() -> None:
     assert text_content.is_unicode("\U0001f30d")
     assert not text_content.is_unicode("a\ud83c")
     assert text_content.as_unicode("a\ud83c \U0001f30d") == "a? \U0001f30d"

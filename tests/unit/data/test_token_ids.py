@@ -1,4 +1,4 @@
-"""What a tokenizer was saved with changes neither prompts and candidates nor targets."""
+"""The options that a tokenizer was saved with change neither prompts, nor candidates, nor targets."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,17 +26,17 @@ CONVERSATIONS = [
         {"role": "assistant", "content": "\n\n\t a"},
     ],
 ]
-HABITS = [
+SAVED_OPTIONS = [
     pytest.param(start, processor, id=f"{start or 'no bos'}, {name}")
     for start, processors in (("<s> ", kinds.WITH_BOS), ("", kinds.WITHOUT_BOS))
     for name, processor in processors.items()
 ]
 every_family = pytest.mark.parametrize("family", kinds.FAMILIES)
-every_habit = pytest.mark.parametrize(("start", "processor"), HABITS)
+every_option = pytest.mark.parametrize(("start", "processor"), SAVED_OPTIONS)
 
 
 def plain(family: str, start: str) -> Any:
-    """The tokenizer of a family that adds nothing but the beginning of a sequence."""
+    """The tokenizer of a family that adds only the token ``start`` at the beginning, if given."""
     return kinds.fast(kinds.FAMILIES[family](kinds.template("<s> $A") if start else None))
 
 
@@ -48,8 +48,8 @@ def rows_of(
 
 
 @every_family
-@every_habit
-def test_texts_and_targets_are_those_without_the_habit(
+@every_option
+def test_texts_and_targets_are_those_without_the_saved_options(
     family: str, start: str, processor: Callable[[], Any]
 ) -> None:
     expected, tokenizer = plain(family, start), kinds.fast(kinds.FAMILIES[family](processor()))
@@ -59,7 +59,7 @@ def test_texts_and_targets_are_those_without_the_habit(
 
 @every_family
 @pytest.mark.parametrize("start", ["<s> ", ""])
-def test_truncation_padding_and_splitting_left_on_change_nothing(
+def test_saved_truncation_padding_and_splitting_change_nothing(
     family: str, start: str, tmp_path: Path
 ) -> None:
     expected = plain(family, start)
@@ -71,7 +71,7 @@ def test_truncation_padding_and_splitting_left_on_change_nothing(
 
 
 @pytest.mark.parametrize("bos", [True, False])
-def test_a_tokenizer_without_habits_gives_its_own_tokens(bos: bool) -> None:
+def test_a_tokenizer_without_saved_options_gives_its_own_tokens(bos: bool) -> None:
     for tokenizer in (tiny.tokenizer(bos), tiny.tokenizer(bos, TEXTS, 300), tiny.fallback(bos)):
         encode = Encoder(tokenizer)
         assert encode(TEXTS) == tokenizer(TEXTS)["input_ids"]
@@ -81,7 +81,7 @@ def test_a_tokenizer_without_habits_gives_its_own_tokens(bos: bool) -> None:
         assert (ids, offsets) == (encoded["input_ids"], encoded["offset_mapping"])
 
 
-def test_the_post_processor_is_as_before_after_offsets_are_read() -> None:
+def test_the_post_processor_is_restored_after_offsets_are_read() -> None:
     tokenizer = kinds.fast(kinds.byte_level(kinds.trimming("<s> $A </s>")))
     before = tokenizer.backend_tokenizer.to_str()
     token_ids.encode_with_offsets(tokenizer, TEXTS)
@@ -102,14 +102,14 @@ def test_every_token_of_an_answer_is_a_target(trimmed: bool) -> None:
 
 @every_family
 def test_the_targets_read_as_the_answers(family: str) -> None:
-    """Also behind white space that belongs to the user's turn, and around special tokens in the text."""
+    """Also after white space of the user's turn, and around special tokens in the text."""
     tokenizer = plain(family, "<s> ")
     for (ids, targets), conversation in zip(rows_of(tokenizer), CONVERSATIONS, strict=True):
         answers = [m["content"].strip() for m in conversation if m["role"] == "assistant"]
         text = tokenizer.decode(np.array(ids)[targets]).replace("▁", " ")
-        squeezed = "".join(f"{answer}</s>" for answer in answers)
+        expected = "".join(f"{answer}</s>" for answer in answers)
         if family.startswith(("byte", "prefix")):
-            assert "".join(text.split()) == "".join(squeezed.split())
+            assert "".join(text.split()) == "".join(expected.split())
         changes = np.flatnonzero(np.diff([False, *targets, False]))
         assert len(changes) == 2 * len(answers)
         assert [ids[end - 1] for end in changes[1::2]] == [tokenizer.eos_token_id] * len(answers)
@@ -138,7 +138,7 @@ def test_a_tokenizer_that_changes_a_text_with_special_tokens_is_refused() -> Non
         Encoder(Reversing())
 
 
-def test_merges_are_not_left_out_at_random() -> None:
+def test_merges_are_not_dropped_at_random() -> None:
     made = kinds.byte_level()
     expected = Encoder(kinds.fast(kinds.byte_level()))(["The river lake Answer"] * 20)
     made.model.dropout = 0.9
@@ -149,7 +149,7 @@ def test_merges_are_not_left_out_at_random() -> None:
     assert rows == expected
 
 
-def test_a_tokenizer_that_cannot_read_a_text_is_one_sentence() -> None:
+def test_a_tokenizer_that_cannot_read_a_text_is_refused_in_one_sentence() -> None:
     words = Tokenizer(WordLevel({"a": 0, "</s>": 1}))
     with pytest.raises(
         TokenizerError, match=r"the tokenizer cannot read a text .*; use one that reads every text"

@@ -15,7 +15,7 @@ CONVERSATION = [
 ]
 
 
-def test_targets_are_the_assistants_tokens_and_its_end():
+def test_targets_are_the_tokens_of_the_assistant_and_the_end_of_its_turns():
     tokenizer = models.tokenizer()
     rows, counts = tokenized.tokenize(tokenizer, [CONVERSATION, [], CONVERSATION[:2]], "tulu", 999)
     assert dict(counts) == {"empty": 1, "no assistant turn": 1}
@@ -28,7 +28,7 @@ def test_targets_are_the_assistants_tokens_and_its_end():
         tokenized.tokenize(tokenizer, [CONVERSATION], "tuulu", 9)
 
 
-def test_a_conversation_is_cut_at_max_length_and_skipped_if_no_target_remains():
+def test_a_conversation_is_truncated_to_max_length_and_skipped_if_no_target_remains():
     tokenizer = models.tokenizer()
     whole, _ = tokenized.tokenize(tokenizer, [CONVERSATION], "tulu", 999)
     first = int(whole.targets.argmax())
@@ -40,7 +40,7 @@ def test_a_conversation_is_cut_at_max_length_and_skipped_if_no_target_remains():
 
 
 @pytest.mark.parametrize("content", ["", None, " \n", "\u200b"])
-def test_an_empty_answer_before_the_last_one_is_no_target_and_is_counted(content):
+def test_an_empty_answer_before_the_last_one_is_not_a_target_and_is_counted(content):
     conversation = [
         {"role": "user", "content": "Hi?"},
         {"role": "assistant", "content": content},
@@ -58,9 +58,9 @@ def test_an_empty_answer_before_the_last_one_is_no_target_and_is_counted(content
 
 
 def test_a_conversation_without_an_answer_or_with_a_turn_that_is_null_is_skipped():
-    asked, answered = {"role": "user", "content": None}, {"role": "assistant", "content": "lake"}
-    empty = {"role": "assistant", "content": None}
+    null_question, answer = {"role": "user", "content": None}, {"role": "assistant", "content": "lake"}
+    null_answer = {"role": "assistant", "content": None}
     _, counts = tokenized.tokenize(
-        models.tokenizer(), [[asked, answered], [asked, empty], [empty]], "tulu", 99
+        models.tokenizer(), [[null_question, answer], [null_question, null_answer], [null_answer]], "tulu", 99
     )
     assert dict(counts) == {"message without content": 1, "no assistant turn": 2}

@@ -1,4 +1,7 @@
-"""The traps of docs/footguns.md: each is shown in other code, and then that the loss here avoids it."""
+"""The traps of docs/footguns.md.
+
+For each, one test shows it in other code and another that our loss avoids it.
+"""
 
 import importlib.metadata
 import math
@@ -21,13 +24,13 @@ def batch(n=24, d=8, v=61, seed=0):
     return hidden, weight, torch.randint(0, v, (n,), generator=generator)
 
 
-# Inflation by gradient accumulation: four micro-batches of one global batch, of unequal length
+# Gradient accumulation inflates the gradient: one global batch of 24 tokens in four unequal micro-batches
 
 PARTS = [slice(0, 3), slice(3, 4), slice(4, 14), slice(14, 24)]
 
 
 def accumulated(loss_of_part):
-    """Norm of the gradient of W that the micro-batches add up to."""
+    """Norm of the gradient of W, summed over the micro-batches."""
     hidden, weight, labels = batch()
     weight.requires_grad_()
     for part in PARTS:
@@ -36,6 +39,7 @@ def accumulated(loss_of_part):
 
 
 def whole():
+    """Norm of the gradient of W for the global batch at once."""
     hidden, weight, labels = batch()
     weight.requires_grad_()
     torch.nn.functional.cross_entropy(hidden @ weight.T, labels, label_smoothing=BETA).backward()
@@ -44,27 +48,27 @@ def whole():
 
 def test_a_mean_over_each_micro_batch_inflates_the_gradient_by_about_their_number():
     # LabelSmoother called as transformers called it before 5.15, without the global batch's count of targets
-    found = accumulated(lambda h, w, y: LabelSmoother(BETA)({"logits": h @ w.T}, y))
-    assert found > 0.7 * len(PARTS) * whole()
+    norm = accumulated(lambda h, w, y: LabelSmoother(BETA)({"logits": h @ w.T}, y))
+    assert norm > 0.7 * len(PARTS) * whole()
 
 
 def test_the_installed_label_smoother_takes_the_count_of_the_global_batch():
     assert Version(importlib.metadata.version("transformers")) >= Version("5.15")
-    found = accumulated(lambda h, w, y: LabelSmoother(BETA)({"logits": h @ w.T}, y, num_items_in_batch=24))
-    assert found == pytest.approx(whole(), rel=1e-5)
+    norm = accumulated(lambda h, w, y: LabelSmoother(BETA)({"logits": h @ w.T}, y, num_items_in_batch=24))
+    assert norm == pytest.approx(whole(), rel=1e-5)
 
 
 def test_our_micro_batches_add_up_to_the_global_batch():
-    found = accumulated(lambda h, w, y: smoothed_cross_entropy(h, w, y, BETA, num_items=24))
-    assert found == pytest.approx(whole(), rel=1e-5)
+    norm = accumulated(lambda h, w, y: smoothed_cross_entropy(h, w, y, BETA, num_items=24))
+    assert norm == pytest.approx(whole(), rel=1e-5)
 
 
-# The filtered uniform gradient: a confident model, and V far above 1 / the threshold of the filter
+# A filter of small gradients drops the uniform part: a confident model, and β/V below the filter's threshold
 
 THRESHOLD = torch.finfo(torch.bfloat16).eps / 32
 
 
-def sure(n=32, d=32, v=32768):
+def confident(n=32, d=32, v=32768):
     """Hidden states [N, D] along their label's row of W, W [V, D], labels [N], gradients in logits [N, V]."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.functional.normalize(torch.randn(v, d, generator=generator), dim=1)
@@ -76,28 +80,28 @@ def sure(n=32, d=32, v=32768):
 
 
 def filtered(slope, block=32):
-    """The gradient in the logits without blocks that are all below the threshold, as in the kernel."""
+    """The gradient in the logits, with zeros in each block that is entirely below the threshold."""
     n, v = slope.shape
     blocks = slope.view(n // block, block, v // block, block)
-    kept = (blocks.abs() >= THRESHOLD).any(dim=3, keepdim=True).any(dim=1, keepdim=True)
-    return (blocks * kept).view(n, v)
+    is_kept = (blocks.abs() >= THRESHOLD).any(dim=3, keepdim=True).any(dim=1, keepdim=True)
+    return (blocks * is_kept).view(n, v)
 
 
 def test_a_filter_of_small_gradients_drops_the_uniform_part():
-    hidden, _, labels, slope = sure()
+    hidden, _, labels, slope = confident()
     v = slope.shape[1]
     assert BETA / v < THRESHOLD
     others = torch.ones(v, dtype=torch.bool)
     others[labels] = False
     exact = (slope.T @ hidden.double())[others]
-    left = (filtered(slope).T @ hidden.double())[others]
-    assert left.norm() < 0.25 * exact.norm()
-    assert (left == 0).all(1).double().mean() > 0.95
+    remaining = (filtered(slope).T @ hidden.double())[others]
+    assert remaining.norm() < 0.25 * exact.norm()
+    assert (remaining == 0).all(1).double().mean() > 0.95
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_our_uniform_gradient_reaches_every_row(dtype):
-    hidden, weight, labels, _ = sure()
+    hidden, weight, labels, _ = confident()
     hidden, weight = hidden.to(dtype), weight.to(dtype).requires_grad_()
     slope = torch.softmax(hidden.double() @ weight.detach().double().T, 1) - BETA / len(weight)
     slope[torch.arange(len(labels)), labels] -= 1 - BETA
@@ -112,22 +116,25 @@ def test_our_uniform_gradient_reaches_every_row(dtype):
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
 def test_the_gradient_of_all_logits_sums_to_zero(softcap):
-    """Both distributions sum to one. A dropped uniform part leaves β of it, one with the wrong sign 2β."""
-    hidden, weight, labels, _ = sure()
+    """The gradient is a difference of two distributions, so its sum is zero.
+
+    Without the uniform part the sum would be β, and with its sign reversed 2β.
+    """
+    hidden, weight, labels, _ = confident()
     bias = torch.zeros(len(weight), requires_grad=True)
     if softcap is None:
         (grad,) = torch.autograd.grad(smoothed_cross_entropy(hidden, weight, labels, BETA, bias=bias), bias)
         assert abs(float(grad.double().sum())) < 1e-6
         assert float(grad[grad < 0].double().sum()) < -BETA / 2
     else:
-        # under a cap the same holds for the capped logits: with W h far below the cap its slope is 1
+        # With a cap this is true for the capped logits. Far below the cap they equal the logits.
         (grad,) = torch.autograd.grad(
             smoothed_cross_entropy(hidden / 1e4, weight, labels, BETA, bias=bias, softcap=softcap), bias
         )
         assert abs(float(grad.double().sum())) < 1e-6
 
 
-# The vocabulary resize: V is the number of rows of the output weight, padding rows included
+# Resizing the vocabulary changes the loss: V is the number of rows of the output weight, with padding rows
 
 
 def small_model():
@@ -145,23 +152,22 @@ def test_adding_a_padding_token_changes_the_target_of_every_token():
     resized.resize_token_embeddings(62, pad_to_multiple_of=64, mean_resizing=False)
     smoothed_head.install(resized, BETA)
     after = resized(input_ids=ids, labels=ids)
-    # three rows that stand for nothing now have their share of β, and of the probability
+    # Three rows of no token now have a share of β and of the probability.
     assert resized.get_output_embeddings().out_features == 64
     z = resized(input_ids=ids).logits[:, :-1].flatten(0, 1).double()
-    own, extra = z[:, :61], z[:, 61:]
     lse, labels = z.logsumexp(1), ids[:, 1:].flatten()
     at_label = z.gather(1, labels[:, None])[:, 0]
-    mean = (own.sum(1) + extra.sum(1)) / 64
+    mean = (z[:, :61].sum(1) + z[:, 61:].sum(1)) / 64
     assert after.loss.item() == pytest.approx(
         float((lse - (1 - BETA) * at_label - BETA * mean).sum()), rel=1e-5
     )
-    ordinary = after.nll.sum() - before.nll.sum()
-    assert float(ordinary) > 0
+    nll_increase = after.nll.sum() - before.nll.sum()
+    assert float(nll_increase) > 0
     assert not math.isclose(after.loss.item(), before.loss.item(), rel_tol=1e-3)
 
 
 def test_installing_the_loss_keeps_the_vocabulary():
     model = small_model()
-    shapes = {name: tuple(one.shape) for name, one in model.named_parameters()}
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     smoothed_head.install(model, BETA)
-    assert {name: tuple(one.shape) for name, one in model.named_parameters()} == shapes
+    assert {name: tuple(parameter.shape) for name, parameter in model.named_parameters()} == shapes

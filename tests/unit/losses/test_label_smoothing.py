@@ -11,10 +11,10 @@ from polycal.losses.logit_tiles import TileSizes, tile_sizes
 BETAS = [0.0, 0.05, 0.1, 0.5, 0.999]
 
 
-def assert_close(found, wanted):
-    """Loss and gradients agree within 1e-5."""
-    for actual, expected in zip(found, wanted, strict=True):
-        assert relative_error(actual, expected) <= 1e-5
+def assert_close(actual, expected):
+    """Loss and gradients agree within 1e-5, relatively."""
+    for actual_tensor, expected_tensor in zip(actual, expected, strict=True):
+        assert relative_error(actual_tensor, expected_tensor) <= 1e-5
 
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
@@ -26,7 +26,7 @@ def test_float32_against_float64(beta, softcap):
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize("beta", BETAS)
-def test_cut_over_tokens_and_vocabulary_it_is_as_exact(beta, softcap, small_tiles):
+def test_blocks_and_tiles_do_not_change_the_result(beta, softcap, small_tiles):
     given = inputs(v=2503)
     assert tile_sizes(16, 2503) == TileSizes(4, 700, 2100)
     assert_close(from_tiles(*given, beta, softcap), from_full_logits(*given, beta, softcap))
@@ -34,7 +34,7 @@ def test_cut_over_tokens_and_vocabulary_it_is_as_exact(beta, softcap, small_tile
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize("v", [699, 1400, 1401, 4903])
-def test_tiles_that_are_computed_again_are_as_exact(v, softcap, monkeypatch):
+def test_recomputed_tiles_do_not_change_the_result(v, softcap, monkeypatch):
     for name, value in {"SMALL_BATCH_TOKENS": 2, "TILE_LOGITS": 1, "MIN_TILE_COLUMNS": 700}.items():
         monkeypatch.setattr(logit_tiles, name, value)
     assert tile_sizes(16, v) == TileSizes(16, min(v, 700), {699: 0, 1400: 0, 1401: 700, 4903: 3500}[v])
@@ -44,13 +44,13 @@ def test_tiles_that_are_computed_again_are_as_exact(v, softcap, monkeypatch):
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize(("n", "v"), [(140, 70001), (48, 70001)])
-def test_a_large_vocabulary_is_as_exact(n, v, softcap):
+def test_a_large_vocabulary_against_float64(n, v, softcap):
     given = inputs(n=n, d=4, v=v)
     assert_close(from_tiles(*given, 0.1, softcap), from_full_logits(*given, 0.1, softcap))
 
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
-def test_one_token_alone(softcap):
+def test_a_single_token(softcap):
     hidden, weight, labels = inputs()
     given = hidden[1:2], weight, labels[1:2]
     assert_close(from_tiles(*given, 0.1, softcap), from_full_logits(*given, 0.1, softcap))
@@ -80,12 +80,12 @@ def test_float64_stays_float64(softcap, small_tiles):
         assert relative_error(actual, expected) <= 1e-13
 
 
-def test_autocast_does_not_make_it_coarser():
+def test_autocast_does_not_lower_the_precision():
     hidden, weight, labels = inputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = from_tiles(hidden, weight, labels, 0.1)
+        actual = from_tiles(hidden, weight, labels, 0.1)
         mixed = from_tiles(hidden.bfloat16(), weight, labels, 0.1)
-    assert_close(found, from_full_logits(hidden, weight, labels, 0.1))
+    assert_close(actual, from_full_logits(hidden, weight, labels, 0.1))
     assert [grad.dtype for grad in mixed[1:]] == [torch.bfloat16, torch.float32]
 
 
@@ -93,12 +93,13 @@ def test_autocast_does_not_make_it_coarser():
 @pytest.mark.parametrize("beta", BETAS)
 def test_bfloat16_is_no_worse_than_the_plain_implementation(beta, softcap):
     given = inputs(dtype=torch.bfloat16)
-    wanted = from_full_logits(*given, beta, softcap)
-    ours = from_tiles(*given, beta, softcap)
-    theirs = from_full_logits(*given, beta, softcap, dtype=torch.bfloat16)
-    for mine, other, exact in zip(ours, theirs, wanted, strict=True):
-        # half a unit in the last place of bfloat16 is the rounding of the result itself
-        assert relative_error(mine, exact) <= max(relative_error(other, exact), 2**-8)
+    exact = from_full_logits(*given, beta, softcap)
+    tiled = from_tiles(*given, beta, softcap)
+    plain = from_full_logits(*given, beta, softcap, dtype=torch.bfloat16)
+    for tiled_tensor, plain_tensor, exact_tensor in zip(tiled, plain, exact, strict=True):
+        # 2⁻⁸ is the error of rounding the exact result to bfloat16
+        limit = max(relative_error(plain_tensor, exact_tensor), 2**-8)
+        assert relative_error(tiled_tensor, exact_tensor) <= limit
 
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
@@ -111,7 +112,7 @@ def test_huge_hidden_states_do_not_overflow(softcap):
         assert relative_error(actual, expected) <= (1e-5 if softcap is None else 1e-4)
 
 
-def test_masked_rows_change_nothing():
+def test_ignored_tokens_change_nothing():
     hidden, weight, labels = inputs()
     more = torch.cat([hidden, torch.full((5, hidden.shape[1]), 7.0)])
     masked = torch.cat([labels, torch.full((5,), -100)])
@@ -125,7 +126,7 @@ def test_masked_rows_change_nothing():
 
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize("beta", BETAS)
-def test_no_target_at_all_is_zero(beta, softcap):
+def test_the_loss_without_targets_is_zero(beta, softcap):
     hidden, weight, labels = inputs()
     loss, *grads = from_tiles(hidden, weight, torch.full_like(labels, -100), beta, softcap)
     assert loss == 0
@@ -143,35 +144,36 @@ def test_parts_of_a_global_batch_add_up_to_its_mean():
 
 
 @pytest.mark.parametrize("count", [7, 7.0, torch.tensor(7)])
-def test_gradients_are_divided_by_the_count_and_scaled_as_the_loss_is(count, small_tiles):
+def test_gradients_are_divided_by_the_count_and_multiplied_like_the_loss(count, small_tiles):
     hidden, weight, labels = inputs(v=1501)
     bias = torch.linspace(-1, 1, len(weight))
     given = [t.double().requires_grad_() for t in (hidden, weight, bias)]
     z = given[0] @ given[1].T + given[2]
     reference = torch.nn.functional.cross_entropy(z, labels, label_smoothing=0.2, reduction="sum")
     exact = torch.autograd.grad(3 * reference / 7, given)
-    h, w, b = learned = [t.requires_grad_() for t in (hidden, weight, bias)]
+    h, w, b = parameters = [t.requires_grad_() for t in (hidden, weight, bias)]
     loss = 3 * smoothed_cross_entropy(h, w, labels, 0.2, bias=b, num_items=count)
     assert relative_error(loss, 3 * reference / 7) <= 1e-6
-    for grad, wanted in zip(torch.autograd.grad(loss, learned), exact, strict=True):
-        assert relative_error(grad, wanted) <= 1e-5
+    for grad, expected in zip(torch.autograd.grad(loss, parameters), exact, strict=True):
+        assert relative_error(grad, expected) <= 1e-5
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_bias_and_statistics(softcap, small_tiles):
     hidden, weight, labels = inputs(v=1501)
-    wanted = labels != -100
+    is_target = labels != -100
+    targets = labels[is_target]
     bias = torch.linspace(-1, 1, len(weight), requires_grad=True)
-    found = token_statistics(hidden[wanted], weight, labels[wanted], 0.2, bias=bias, softcap=softcap)
-    z = hidden[wanted].double() @ weight.T.double() + bias.double()
+    statistics = token_statistics(hidden[is_target], weight, targets, 0.2, bias=bias, softcap=softcap)
+    z = hidden[is_target].double() @ weight.T.double() + bias.double()
     z = z if softcap is None else softcap * torch.tanh(z / softcap)
     logp = z.log_softmax(-1)
-    reference = torch.nn.functional.cross_entropy(z, labels[wanted], label_smoothing=0.2, reduction="sum")
-    assert relative_error(found.loss, reference) <= 1e-6
-    assert relative_error(found.nll, -logp.gather(1, labels[wanted, None])[:, 0]) <= 1e-6
-    assert relative_error(found.entropy, -(logp.exp() * logp).sum(1)) <= 1e-5
-    assert torch.equal(found.correct, z.argmax(1) == labels[wanted])
-    (grad,) = torch.autograd.grad(found.loss, bias)
+    reference = torch.nn.functional.cross_entropy(z, targets, label_smoothing=0.2, reduction="sum")
+    assert relative_error(statistics.loss, reference) <= 1e-6
+    assert relative_error(statistics.nll, -logp.gather(1, targets[:, None])[:, 0]) <= 1e-6
+    assert relative_error(statistics.entropy, -(logp.exp() * logp).sum(1)) <= 1e-5
+    assert torch.equal(statistics.correct, z.argmax(1) == targets)
+    (grad,) = torch.autograd.grad(statistics.loss, bias)
     (exact,) = torch.autograd.grad(reference, bias)
     assert relative_error(grad, exact) <= 1e-5
 

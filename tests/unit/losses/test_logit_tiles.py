@@ -39,8 +39,8 @@ def test_tiles_are_the_logits_in_bits(biased, softcap, small_tiles):
     parts = tiles.tiles(4)
     assert [(tile.first, tile.last) for tile in parts] == [(0, 700), (700, 1400), (1400, 1501)]
     for tile in parts:
-        found = tiles.compute(tiles.scaled(hidden), tile) / BITS_PER_NAT
-        assert torch.allclose(found, expected[:, tile.first : tile.last], rtol=1e-12, atol=1e-12)
+        logits = tiles.compute(tiles.scaled(hidden), tile) / BITS_PER_NAT
+        assert torch.allclose(logits, expected[:, tile.first : tile.last], rtol=1e-12, atol=1e-12)
 
 
 def test_only_tiles_that_are_overwritten_are_computed_again(monkeypatch):

@@ -6,6 +6,7 @@ from polycal.losses.running_log_sum_exp import RunningLogSumExp
 
 
 def added(logits, width, in_place):
+    """Sums over ``logits`` [T, V] in nats, added in tiles of ``width`` columns."""
     sums = RunningLogSumExp(len(logits), dtype=logits.dtype, device=logits.device)
     for tile in (logits * BITS_PER_NAT).split(width, dim=1):
         powers = tile if in_place else torch.empty_like(tile)
@@ -33,7 +34,7 @@ def test_the_order_of_huge_and_small_logits_does_not_matter(rising):
     assert sums.entropy().tolist() == [0.0]
 
 
-def test_the_powers_of_a_tile_are_left_in_its_memory():
+def test_add_can_replace_the_logits_of_a_tile_by_their_powers():
     logits = torch.tensor([[1.0, 2.0, 0.0]])
     sums = RunningLogSumExp(1, dtype=logits.dtype, device=logits.device)
     sums.add(logits, differences=torch.empty_like(logits), powers=logits)

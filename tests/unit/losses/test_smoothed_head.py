@@ -33,10 +33,10 @@ def test_installed_in_a_model_it_gives_the_gradients_of_full_logits(make):
     )
     exact = torch.autograd.grad(reference, list(model.parameters()))
     smoothed_head.install(model, 0.1)
-    found = model(input_ids=ids, labels=labels)
-    assert relative_error(found.loss, reference) <= 1e-5
-    for grad, wanted in zip(torch.autograd.grad(found.loss, list(model.parameters())), exact, strict=True):
-        assert torch.allclose(grad, wanted, rtol=1e-3, atol=1e-5)
+    output = model(input_ids=ids, labels=labels)
+    assert relative_error(output.loss, reference) <= 1e-5
+    for grad, expected in zip(torch.autograd.grad(output.loss, list(model.parameters())), exact, strict=True):
+        assert torch.allclose(grad, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_model_that_scales_its_logits_is_refused():

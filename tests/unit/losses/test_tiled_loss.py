@@ -1,4 +1,4 @@
-"""What the tiled loss holds in memory, what it computes, and how often it goes backward."""
+"""The memory of the tiled loss, which gradients it computes, and how often ``backward`` can be called."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from polycal.losses.logit_tiles import tile_sizes
 
 
 class Watched(TorchDispatchMode):
-    """The operations that ran, and the most numbers in any one tensor that they returned."""
+    """Records the operations that run, and the size of the largest tensor that they return."""
 
     def __init__(self):
         super().__init__()
@@ -28,8 +28,8 @@ class Watched(TorchDispatchMode):
 @pytest.mark.parametrize("softcap", [None, 30.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("n", "v"), [(400, 70001), (128, 20011), (48, 70001)])
-def test_logits_of_all_tokens_are_never_held(n, v, dtype, softcap):
-    hidden, weight, labels = inputs(n=n + 1, d=4, v=v, dtype=dtype)  # one of them is no target
+def test_logits_of_all_tokens_are_never_stored(n, v, dtype, softcap):
+    hidden, weight, labels = inputs(n=n + 1, d=4, v=v, dtype=dtype)  # one token is not a target
     sizes = tile_sizes(n, v)
     assert sizes.tile_columns < v / 2
     with Watched() as watched:
@@ -42,12 +42,12 @@ def test_without_autograd_no_gradient_is_computed(small_tiles):
     hidden, weight, labels = inputs()
     given = hidden[4:], weight.requires_grad_(), labels[4:], 0.1
     products = {"addmm", "addmm_"}
-    with Watched() as learning:
+    with Watched() as with_gradient:
         token_statistics(*given)
-    with torch.no_grad(), Watched() as looking:
+    with torch.no_grad(), Watched() as without_gradient:
         statistics = token_statistics(*given)
-    assert learning.operations & products
-    assert not looking.operations & products
+    assert with_gradient.operations & products
+    assert not without_gradient.operations & products
     assert not statistics.loss.requires_grad
 
 
@@ -63,7 +63,7 @@ def test_a_frozen_input_gets_no_gradient_and_changes_no_other(frozen):
     assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
 
 
-def test_going_backward_twice_is_refused():
+def test_a_second_backward_is_refused():
     hidden, weight, labels = inputs()
     loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
     loss.backward(retain_graph=True)

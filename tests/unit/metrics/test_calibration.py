@@ -18,7 +18,7 @@ def test_ece_and_rms_of_two_bins_by_hand():
     )
 
 
-def test_bins_are_right_closed_and_hold_both_ends():
+def test_bins_contain_their_upper_edge_and_the_first_contains_zero():
     index = calibration.bin_index(np.array([0.0, 0.1, 0.1 + 1e-12, 0.5, 1.0]), 10)
     assert index.tolist() == [0, 0, 1, 4, 9]
 
@@ -36,16 +36,14 @@ def test_extremes_are_defined(binning, value):
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60), st.integers(1, 40))
-def test_bounds_and_order(pairs, bins):
+def test_ece_is_between_the_gap_of_the_means_and_the_rms_error(pairs, bins):
     confidence, correct = [p for p, _ in pairs], [float(y) for _, y in pairs]
-    first, second = (
-        calibration.ece(confidence, correct, bins=bins),
-        calibration.rms_calibration_error(confidence, correct, bins=bins),
-    )
+    ece = calibration.ece(confidence, correct, bins=bins)
+    rms = calibration.rms_calibration_error(confidence, correct, bins=bins)
     gap = abs(np.mean(confidence) - np.mean(correct))
-    assert gap - 1e-12 <= first <= second + 1e-12 <= 1 + 1e-9
-    shown = calibration.reliability(confidence, correct, bins=bins)
-    assert shown.count.sum() == len(pairs)
+    assert gap - 1e-12 <= ece <= rms + 1e-12 <= 1 + 1e-9
+    diagram = calibration.reliability(confidence, correct, bins=bins)
+    assert diagram.count.sum() == len(pairs)
 
 
 def test_one_bin_is_the_gap():
@@ -73,7 +71,7 @@ def test_bad_input_is_named(call, words):
         call()
 
 
-# Published values, with their sources.
+# Published values; each case names its source.
 TORCHMETRICS_MULTICLASS = ([0.55, 0.55, 0.6, 0.9], [0, 0, 1, 1], 3)
 TORCHMETRICS_BINARY = ([0.25, 0.25, 0.55, 0.75, 0.75], [0, 0, 1, 1, 1], 2)
 
@@ -172,7 +170,7 @@ def test_all_wrong_and_all_correct(correct):
         )
 
 
-def test_edges_that_float64_can_say_belong_to_the_lower_bin():
+def test_a_confidence_on_an_edge_is_in_the_lower_bin():
     for bins in range(1, 60):
         edges = np.array([k / bins for k in range(1, bins + 1)])
         assert calibration.bin_index(edges, bins).tolist() == list(range(bins))

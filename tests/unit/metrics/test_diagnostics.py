@@ -26,29 +26,29 @@ def test_maximum_of_torchmetrics(confidence, correct, bins, value):
 
 
 @given(pairs)
-def test_maximum_bounds_the_rms(found):
-    confidence, correct = zip(*found, strict=True)
-    most = diagnostics.maximum_calibration_error(confidence, correct)
-    assert calibration.rms_calibration_error(confidence, correct) <= most + 1e-12 <= 1 + 1e-9
+def test_maximum_bounds_the_rms(answers):
+    confidence, correct = zip(*answers, strict=True)
+    maximum = diagnostics.maximum_calibration_error(confidence, correct)
+    assert calibration.rms_calibration_error(confidence, correct) <= maximum + 1e-12 <= 1 + 1e-9
 
 
 TWO_ADAPTIVE_BINS = np.repeat([0.5, 0.9], [100, 150]), np.repeat([1.0, 0.0], [100, 150])
 
 
 def test_adaptive_bins_by_hand():
-    # two bins: 100 answers off by .5 and, with the remainder, 150 off by .9
+    # Two bins: 100 answers with a gap of .5 and, with the remainder, 150 with a gap of .9.
     l2 = math.sqrt((100 * 0.25 + 150 * 0.81) / 250)
     assert diagnostics.adaptive_calibration_error(*TWO_ADAPTIVE_BINS) == pytest.approx(l2, abs=1e-14)
     for norm, value in (("l1", (100 * 0.5 + 150 * 0.9) / 250), ("max", 0.9)):
-        found = diagnostics.adaptive_calibration_error(*TWO_ADAPTIVE_BINS, norm=norm)
-        assert found == pytest.approx(value, abs=1e-14)
+        error = diagnostics.adaptive_calibration_error(*TWO_ADAPTIVE_BINS, norm=norm)
+        assert error == pytest.approx(value, abs=1e-14)
 
 
 def adaptive_error_by_loop(confidence, correct, size, drop_last):
     """The published loop: sort, cut every ``size`` answers, extend the last bin to the end.
 
-    ``drop_last``: as the code behind many published numbers does, leave the last and most confident bin out
-    of the sum, but not out of N.
+    ``drop_last`` leaves the last bin out of the sum but not out of N. The code behind many published numbers
+    does this, so it ignores the most confident answers.
     """
     order = np.argsort(confidence, kind="stable")
     p, y = confidence[order], correct[order]
@@ -61,7 +61,7 @@ def adaptive_error_by_loop(confidence, correct, size, drop_last):
 
 
 def adaptive_rms_last_dropped(confidence, correct, size=100, norm="l2"):
-    """The adaptive error with the same fault, without a loop."""
+    """The adaptive error without the last bin, computed without a loop."""
     order = np.argsort(confidence, kind="stable")
     starts = np.arange(max(len(confidence) // size, 1)) * size
     count = np.diff(np.append(starts, len(confidence)))[:-1]
@@ -103,25 +103,25 @@ def test_debiased_values_of_other_code():
 
 def test_debiased_ece_against_sampling():
     confidence, correct = formula_answers(400, 0.9)
-    found = calibration.reliability(confidence, correct)
+    diagram = calibration.reliability(confidence, correct)
     rng = np.random.default_rng(0)
-    deviation = np.sqrt(found.accuracy * (1 - found.accuracy) / found.count)
-    sampled = rng.normal(found.accuracy, deviation, (200_000, len(deviation)))
-    mean = np.abs(sampled - found.confidence).mean(0) @ found.count / 400
+    deviation = np.sqrt(diagram.accuracy * (1 - diagram.accuracy) / diagram.count)
+    sampled = rng.normal(diagram.accuracy, deviation, (200_000, len(deviation)))
+    mean = np.abs(sampled - diagram.confidence).mean(0) @ diagram.count / 400
     expected = 2 * calibration.ece(confidence, correct) - mean
     assert diagnostics.debiased_ece(confidence, correct) == pytest.approx(expected, abs=3e-4)
 
 
-def test_debiasing_removes_the_noise_floor():
+def test_debiasing_lowers_the_noise_floor():
     rng = np.random.default_rng(1)
-    plain, less = [], []
+    plain, debiased = [], []
     for _ in range(60):
         confidence = rng.uniform(0.3, 1, 200)
         correct = rng.random(200) < confidence
         plain.append(calibration.ece(confidence, correct))
-        less.append(diagnostics.debiased_ece(confidence, correct))
+        debiased.append(diagnostics.debiased_ece(confidence, correct))
     assert np.mean(plain) > 0.07
-    assert np.mean(less) < 0.7 * np.mean(plain)
+    assert np.mean(debiased) < 0.7 * np.mean(plain)
 
 
 def test_debiased_of_one_question_is_defined():
@@ -131,7 +131,7 @@ def test_debiased_of_one_question_is_defined():
 
 def test_classwise_of_two_options_by_hand():
     p, gold = np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1])
-    # each option: .8 (.2) said, half right
+    # Each option has probability .8 (.2) and is gold half of the time.
     assert diagnostics.classwise_ece(p, gold) == pytest.approx(0.3, abs=1e-15)
 
 
@@ -150,14 +150,14 @@ def test_classwise_of_a_certain_model():
 
 
 @given(pairs, st.integers(1, 20))
-def test_decomposition_is_exact(found, bins):
-    p, y = (np.array(side, float) for side in zip(*found, strict=True))
+def test_decomposition_is_exact(answers, bins):
+    p, y = (np.array(column, float) for column in zip(*answers, strict=True))
     parts = diagnostics.brier_decomposition(p, y, bins=bins)
     total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
     assert total == pytest.approx(np.mean((p - y) ** 2), abs=1e-12)
 
 
-def test_decomposition_without_spread_in_a_bin_is_murphys():
+def test_decomposition_of_equal_confidences_in_each_bin_is_murphys():
     p, y = np.repeat([0.2, 0.8], 10), np.array([1, *[0] * 9, *[1] * 7, *[0] * 3], float)
     parts = diagnostics.brier_decomposition(p, y)
     assert parts.reliability == pytest.approx(0.5 * 0.1**2 + 0.5 * 0.1**2)

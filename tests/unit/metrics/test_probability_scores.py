@@ -22,7 +22,7 @@ def test_certain_and_wrong():
     assert probability_scores.nll(p, np.array([1])) == math.inf
 
 
-def test_options_of_different_number_and_normalisation():
+def test_questions_with_different_numbers_of_options_and_normalisations():
     logprob, tokens, size = [[-1.0, -4.0], [-3.0, -3.0, -6.0]], [[1, 4], [1, 3, 2]], [[2, 8], [3, 6, 6]]
     summed = probability_scores.option_probabilities(logprob)
     assert summed[0, 2] == 0.0
@@ -49,7 +49,7 @@ def test_one_class():
     assert probability_scores.nll(p, gold) == 0.0
 
 
-def test_normalised_entropy_knows_the_options():
+def test_normalised_entropy_uses_the_numbers_of_options():
     p = np.array([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
     assert probability_scores.entropy(p, normalised=True) == pytest.approx(1.0, abs=1e-15)
     assert probability_scores.entropy(p, normalised=True, options=[4, 4]) == pytest.approx(0.75, abs=1e-15)
@@ -64,11 +64,11 @@ def test_normalised_entropy_knows_the_options():
         (lambda: probability_scores.nll([[math.nan, 0.5]], [0]), "finite"),
         (lambda: probability_scores.accuracy([[0.5, 0.5]], [0.0]), "integer"),
         (lambda: probability_scores.option_probabilities([[-1.0]], "token"), "needs option_tokens"),
-        (lambda: probability_scores.option_probabilities([[-math.inf, 0.0]]), "not finite"),
+        (lambda: probability_scores.option_probabilities([[-math.inf, 0.0]]), "only finite"),
         (lambda: probability_scores.option_probabilities([]), "at least one"),
         (
             lambda: probability_scores.option_probabilities([[-1.0, -2.0]], "token", option_tokens=[[1]]),
-            "differ in their numbers",
+            "same number of options",
         ),
         (
             lambda: probability_scores.option_probabilities([[-1.0, -2.0]], "byte", option_bytes=[[0, 3]]),
@@ -76,7 +76,7 @@ def test_normalised_entropy_knows_the_options():
         ),
         (
             lambda: probability_scores.entropy([[0.5, 0.5]], normalised=True, options=[1]),
-            "zero beyond a row's own options",
+            "zero beyond a row's last option",
         ),
         (lambda: probability_scores.entropy([[1.0]], normalised=True, options=[1]), "at least 2"),
         (lambda: probability_scores.accuracy([[0.5, 0.5]], [-1]), "lie in 0"),

@@ -9,7 +9,7 @@ from polycal.metrics import calibration, recalibration
 
 
 def answers(n=400, options=4, sharpness=2.0, seed=0):
-    """Log-probabilities that are ``sharpness`` times too sharp for their gold answers."""
+    """Log-probabilities [n, options] and gold options [n]; the fitting temperature is about ``sharpness``."""
     rng = np.random.default_rng(seed)
     score = rng.normal(0, 2, (n, options))
     gold = (score / sharpness + rng.gumbel(size=score.shape)).argmax(1)
@@ -17,18 +17,18 @@ def answers(n=400, options=4, sharpness=2.0, seed=0):
 
 
 def loss(log_p, gold, temperature):
+    """Mean negative log-likelihood in nats."""
     score = log_p / temperature
     return float(np.mean(np.log(np.exp(score).sum(1)) - score[np.arange(len(gold)), gold]))
 
 
-def test_temperature_is_the_least_loss():
+def test_temperature_minimises_the_loss():
     log_p, gold = answers()
-    found = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
+    log_ratio = recalibration.log_ratios(log_p)
+    fitted = recalibration.fit_temperature(log_ratio, gold)
     best = minimize_scalar(lambda t: loss(log_p, gold, t), bounds=(0.3, 8), method="bounded")
-    assert found == pytest.approx(best.x, rel=1e-4)
-    assert recalibration.nll_slope(recalibration.log_ratios(log_p), gold, 1 / found).sum() == pytest.approx(
-        0, abs=1e-8
-    )
+    assert fitted == pytest.approx(best.x, rel=1e-4)
+    assert recalibration.nll_slope(log_ratio, gold, 1 / fitted).sum() == pytest.approx(0, abs=1e-8)
 
 
 def test_temperature_recovers_the_sharpness():
@@ -38,45 +38,42 @@ def test_temperature_recovers_the_sharpness():
     )
 
 
-def test_temperature_does_not_see_a_scale_of_its_own():
+def test_temperature_is_proportional_to_the_scale_of_the_scores():
     log_p, gold = answers()
-    one = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
-    two = recalibration.fit_temperature(recalibration.log_ratios(3 * log_p), gold)
-    assert two == pytest.approx(3 * one, rel=1e-9)
+    fitted = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
+    scaled = recalibration.fit_temperature(recalibration.log_ratios(3 * log_p), gold)
+    assert scaled == pytest.approx(3 * fitted, rel=1e-9)
 
 
-def test_all_right_is_cold_and_all_wrong_is_hot():
+def test_temperature_is_the_smallest_if_all_are_right_and_the_largest_if_all_chose_worst():
     log_p, _ = answers()
+    log_ratio = recalibration.log_ratios(log_p)
     best, worst = log_p.argmax(1), log_p.argmin(1)
-    assert (
-        recalibration.fit_temperature(recalibration.log_ratios(log_p), best) == recalibration.MIN_TEMPERATURE
-    )
-    assert (
-        recalibration.fit_temperature(recalibration.log_ratios(log_p), worst) == recalibration.MAX_TEMPERATURE
-    )
+    assert recalibration.fit_temperature(log_ratio, best) == recalibration.MIN_TEMPERATURE
+    assert recalibration.fit_temperature(log_ratio, worst) == recalibration.MAX_TEMPERATURE
 
 
-def test_options_that_are_not_there_do_not_count():
+def test_missing_options_do_not_change_the_temperature():
     log_p, gold = answers()
-    wide = np.pad(log_p, ((0, 0), (0, 3)), constant_values=-np.inf)
-    one = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
-    assert recalibration.fit_temperature(recalibration.log_ratios(wide), gold) == pytest.approx(
-        one, rel=1e-12
+    padded = np.pad(log_p, ((0, 0), (0, 3)), constant_values=-np.inf)
+    fitted = recalibration.fit_temperature(recalibration.log_ratios(log_p), gold)
+    assert recalibration.fit_temperature(recalibration.log_ratios(padded), gold) == pytest.approx(
+        fitted, rel=1e-12
     )
 
 
 @pytest.mark.parametrize("n", [60, 800])
-def test_refits_are_those_of_the_repeated_questions(n):
+def test_refits_equal_fits_to_the_resampled_questions(n):
     log_p, gold = answers(n)
-    below = recalibration.log_ratios(log_p)
-    first = recalibration.fit_temperature(below, gold)
+    log_ratio = recalibration.log_ratios(log_p)
+    fitted = recalibration.fit_temperature(log_ratio, gold)
     rng = np.random.default_rng(3)
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(30)])
-    table = recalibration.tabulate_slopes(below, gold, recalibration.slope_nodes(first))
-    found = recalibration.refit_temperatures(counts @ table, first)
-    for value, count in zip(found, counts, strict=True):
-        exact = recalibration.fit_temperature(np.repeat(below, count, 0), np.repeat(gold, count))
-        assert value == pytest.approx(exact, rel=1e-5)
+    slopes = recalibration.tabulate_slopes(log_ratio, gold, recalibration.slope_nodes(fitted))
+    refits = recalibration.refit_temperatures(counts @ slopes, fitted)
+    for refit, count in zip(refits, counts, strict=True):
+        exact = recalibration.fit_temperature(np.repeat(log_ratio, count, 0), np.repeat(gold, count))
+        assert refit == pytest.approx(exact, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +92,7 @@ def test_platt_values_of_helm(n, top, coefficient, intercept, after):
     assert recalibration.platt_ece(*pair) == pytest.approx(after, abs=5e-5)
 
 
-def test_platt_is_the_least_loss():
+def test_platt_minimises_the_loss():
     p, y = formula_answers(300, 0.9)
     a, b = recalibration.fit_platt(p, y)
     z = np.log(p / (1 - p))
@@ -105,7 +102,7 @@ def test_platt_is_the_least_loss():
 
 
 @pytest.mark.parametrize("correct", [0, 1])
-def test_platt_of_one_kind_of_answer(correct):
+def test_platt_of_answers_that_are_all_right_or_all_wrong(correct):
     assert recalibration.platt_ece([0.3, 0.9], [correct, correct]) == 0.0
     with pytest.raises(ValueError, match="right and wrong"):
         recalibration.fit_platt([0.3, 0.9], [correct, correct])
@@ -119,6 +116,7 @@ def test_platt_of_certain_and_separable_answers_is_finite():
 
 
 def saturated(name):
+    """Confidences [N] that are mostly near 0 or 1, and correctness [N]; a number is the scale of the log-odds."""
     rng = np.random.default_rng(7)
     if name == "all certain":
         p = np.ones(300)
@@ -142,7 +140,7 @@ SATURATED += ["one doubt", "2", "5", "10", "20", "40", "100"]
 
 
 @pytest.mark.parametrize("name", SATURATED)
-def test_platt_of_saturated_confidences_is_the_least_loss(name):
+def test_platt_of_saturated_confidences_minimises_the_loss(name):
     p, y = saturated(name)
     x = np.log(np.clip(p, 1e-12, 1 - 1e-12) / (1 - np.clip(p, 1e-12, 1 - 1e-12)))
     z = (x - x.mean()) / (x.std() if x.std() > 1e-6 else 1.0)
@@ -157,7 +155,7 @@ def test_platt_of_saturated_confidences_is_the_least_loss(name):
     assert np.logaddexp(0, slope * x + intercept).sum() - (slope * x + intercept) @ y == pytest.approx(
         best.fun
     )
-    # The mean is that of the answers, so one bin has no error.
+    # The mean fitted confidence is the accuracy, so an ECE with one bin is zero.
     assert fitted.mean() == pytest.approx(y.mean(), abs=1e-6)
     expected = calibration.ece(1 / (1 + np.exp(-(best.x[0] * z + best.x[1]))), y, bins=10, binning="mass")
     if len(np.unique(p)) < 3:

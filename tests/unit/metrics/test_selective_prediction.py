@@ -11,8 +11,8 @@ pairs = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size
 
 
 @given(pairs)
-def test_auroc_against_all_pairs(found):
-    p, y = (np.array(side, float) for side in zip(*found, strict=True))
+def test_auroc_against_all_pairs(answers):
+    p, y = (np.array(column, float) for column in zip(*answers, strict=True))
     right, wrong = p[y == 1], p[y == 0]
     value = selective_prediction.auroc(p, y)
     if not len(right) or not len(wrong):

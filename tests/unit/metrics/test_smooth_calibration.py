@@ -17,12 +17,12 @@ from polycal.metrics import smooth_calibration
     ],
 )
 def test_values_of_relplot(n, top, smooth):
-    # relplot sums over a mesh of 200 points
+    # relplot integrates on a mesh of 200 points, hence the tolerance.
     assert smooth_calibration.smooth_ece(*formula_answers(n, top)) == pytest.approx(smooth, abs=1e-3)
 
 
 def kernel_integral(confidence, correct, sigma, points=1001):
-    """smECE at one bandwidth from its definition: images of each point, trapezoid rule."""
+    """smECE at one bandwidth from its definition, with reflected images of each point and the trapezoid rule."""
     t = np.linspace(0, 1, points)[:, None]
     images = np.concatenate([2 * k + s * confidence for k in range(-2, 3) for s in (1, -1)])
     weight = np.tile(confidence - correct, 10) / len(confidence)
@@ -32,7 +32,7 @@ def kernel_integral(confidence, correct, sigma, points=1001):
 
 def test_smooth_ece_is_the_fixed_point_of_its_definition():
     confidence, correct = formula_answers(120, 0.95)
-    found = smooth_calibration.smooth_ece(confidence, correct)
+    smooth = smooth_calibration.smooth_ece(confidence, correct)
     low, high = 0.0, 1.0
     while high - low > 1 / 1024 + 1e-12:
         middle = (low + high) / 2
@@ -40,23 +40,22 @@ def test_smooth_ece_is_the_fixed_point_of_its_definition():
             low = middle
         else:
             high = middle
-    assert found == pytest.approx(kernel_integral(confidence, correct, high), abs=2e-5)
-    assert high - 1 / 1024 <= found <= high
+    assert smooth == pytest.approx(kernel_integral(confidence, correct, high), abs=2e-5)
+    assert high - 1 / 1024 <= smooth <= high
 
 
 def test_smooth_ece_counts_confidences_at_the_ends_in_full():
-    # Half of the answers are certain and all wrong, half are calibrated: the error is that of the first half.
+    # Half of the answers are certain and wrong, the other half is calibrated: only the first half is in
+    # error.
     confidence = np.repeat([1.0, 0.5], 50)
     correct = np.concatenate([np.zeros(50), np.tile([1.0, 0.0], 25)])
-    ours, relplot = (
-        smooth_calibration.smooth_ece(confidence, correct),
-        0.3344387440739929,
-    )  # smECE of relplot 1.0.3
-    assert ours == pytest.approx(0.5, abs=1e-3)
-    # a hair inside the interval relplot agrees
-    inside, theirs = np.where(confidence == 1, 0.999, confidence), 0.4983133341687572
-    assert smooth_calibration.smooth_ece(inside, correct) == pytest.approx(theirs, abs=2e-3)
-    assert abs(relplot - ours) > 0.1
+    smooth = smooth_calibration.smooth_ece(confidence, correct)
+    relplot_at_one, relplot_below_one = 0.3344387440739929, 0.4983133341687572  # smECE of relplot 1.0.3
+    assert smooth == pytest.approx(0.5, abs=1e-3)
+    assert abs(relplot_at_one - smooth) > 0.1
+    # relplot agrees if the confidence is slightly below 1
+    below_one = np.where(confidence == 1, 0.999, confidence)
+    assert smooth_calibration.smooth_ece(below_one, correct) == pytest.approx(relplot_below_one, abs=2e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -14,6 +14,6 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def questions(tmp_path):
-    """A file with the questions of ``helpers.multiple_choice``."""
+    """A file with the questions in ``helpers.multiple_choice``."""
     records.write(tmp_path / "questions.parquet", ROWS, records.QUESTION)
     return tmp_path / "questions.parquet"

@@ -1,7 +1,7 @@
 from polycal.scoring.batching import batches
 
 
-def test_batches_hold_every_row_once_under_the_budget():
+def test_batches_contain_every_row_once_within_the_budget():
     lengths = [2 + n % 7 for n in range(40)]
     made = list(batches(lengths, 20))
     assert sorted(row for batch in made for row in batch) == list(range(40))

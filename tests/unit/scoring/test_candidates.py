@@ -19,7 +19,7 @@ def longest(prefix, texts):
     return max(len(tiny.tokenizer()(prefix + text)["input_ids"]) for text in texts)
 
 
-def test_examples_are_dropped_whole_until_the_prompt_fits():
+def test_complete_examples_are_dropped_until_the_prompt_fits():
     prompt = prompts.build_prompt(TESTS[0], EXAMPLES[:2], "texts")
     window = longest(prompt.examples[1] + prompt.question, prompt.candidates)
     tokenized = tokenize(prompt, window)
@@ -27,11 +27,11 @@ def test_examples_are_dropped_whole_until_the_prompt_fits():
     text = tiny.tokenizer().decode(list(tokenized.candidates[0].tokens[1:]))
     assert text == prompt.examples[1] + prompt.question + prompt.candidates[0]
     assert not tokenize(prompt, 10**6).was_cut
-    with pytest.raises(candidates.ScoringError, match="window holds 10"):
+    with pytest.raises(candidates.ScoringError, match="window is 10"):
         tokenize(prompt, 10)
 
 
-def test_the_opening_of_a_chat_turn_remains_when_examples_are_dropped():
+def test_the_opening_of_a_chat_turn_is_kept_when_examples_are_dropped():
     prompt = prompts.build_prompt(TESTS[0], EXAMPLES[:1], "letters", turn=user_turn("tulu"))
     tokenized = tokenize(prompt, longest(prompt.prefix, prompt.candidates) - 1)
     assert (tokenized.examples, tokenized.was_cut) == ("", True)
@@ -40,7 +40,7 @@ def test_the_opening_of_a_chat_turn_remains_when_examples_are_dropped():
 
 
 def test_an_empty_candidate_is_refused():
-    with pytest.raises(candidates.ScoringError, match="option 1: nothing to score"):
+    with pytest.raises(candidates.ScoringError, match="option 1: the prompt or the candidate has no token"):
         tokenize(prompts.Prompt((), "Why?", (" a", "")), 99)
 
 
@@ -52,15 +52,15 @@ def test_a_tokenizer_without_bos_scores_the_same_tokens():
 
 @pytest.mark.parametrize("family", kinds.FAMILIES)
 @pytest.mark.parametrize("form", ["letters", "texts"])
-def test_candidates_do_not_depend_on_what_a_tokenizer_adds_after_a_text(family, form):
-    asked = [prompts.build_prompt(test, EXAMPLES[:1], form, turn=turn) for test in TESTS for turn in TURNS]
+def test_candidates_do_not_depend_on_the_tokens_that_a_tokenizer_adds_after_a_text(family, form):
+    built = [prompts.build_prompt(test, EXAMPLES[:1], form, turn=turn) for test in TESTS for turn in TURNS]
     build = kinds.FAMILIES[family]
-    for start, habits in (("<s> $A", kinds.WITH_BOS), ("$A", kinds.WITHOUT_BOS)):
-        expected = list(candidates.tokenize_prompts(kinds.fast(build(kinds.template(start))), asked, 10**6))
+    for start, post_processors in (("<s> $A", kinds.WITH_BOS), ("$A", kinds.WITHOUT_BOS)):
+        expected = list(candidates.tokenize_prompts(kinds.fast(build(kinds.template(start))), built, 10**6))
         assert all(1 not in c.tokens for prompt in expected for c in prompt.candidates)
-        for habit in habits.values():
-            tokenizer = kinds.fast(build(habit()))
-            assert list(candidates.tokenize_prompts(tokenizer, asked, 10**6)) == expected
+        for post_processor in post_processors.values():
+            tokenizer = kinds.fast(build(post_processor()))
+            assert list(candidates.tokenize_prompts(tokenizer, built, 10**6)) == expected
 
 
 def test_candidates_of_a_slow_tokenizer_are_those_of_its_bytes():

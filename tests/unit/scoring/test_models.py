@@ -5,7 +5,7 @@ from helpers import families
 from polycal.scoring import models
 
 
-def test_a_model_too_large_for_one_gpu_is_spread(folders, monkeypatch):
+def test_a_model_too_large_for_one_gpu_is_spread_over_several(folders, monkeypatch):
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert models.choose_device(folders["llama"], "float32") == expected
     size = (folders["llama"] / "model.safetensors").stat().st_size

@@ -1,4 +1,4 @@
-"""Score records of tiny models against float64, one sequence per candidate."""
+"""Score records of tiny models, against float64 with one sequence per candidate."""
 
 import pytest
 from helpers import models as tiny
@@ -26,7 +26,7 @@ def test_log_likelihoods_against_float64(folders, questions, tmp_path, architect
             assert row["option_logprob"] == pytest.approx(reference(folder, prompt), abs=1e-4)
 
 
-def test_the_record_holds_sizes_settings_and_timing(folders, questions, tmp_path):
+def test_the_record_contains_sizes_settings_and_timing(folders, questions, tmp_path):
     rows = score(folders["llama"], questions, tmp_path / "s", "texts", 0, 4096)
     facts = records.metadata(tmp_path / "s")
     assert rows[0]["option_tokens"] == [5, 19, 3]
@@ -81,10 +81,10 @@ def test_each_record_has_its_own_cell_and_stamp(folders, questions, tmp_path):
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
 def test_a_model_spread_over_devices_scores_the_same(folders, questions, tmp_path, monkeypatch, architecture):
-    whole = score(folders[architecture], questions, tmp_path / "a", "texts", 5, 300)
-    rest = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
-    parts = {"model.layers.1": "disk", **dict.fromkeys(rest, "cpu")}
-    monkeypatch.setattr(models, "choose_device", lambda folder, dtype: parts)
-    split = score(folders[architecture], questions, tmp_path / "b", "texts", 5, 300)
-    for a, b in zip(whole, split, strict=True):
+    expected = score(folders[architecture], questions, tmp_path / "a", "texts", 5, 300)
+    others = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
+    device_map = {"model.layers.1": "disk", **dict.fromkeys(others, "cpu")}
+    monkeypatch.setattr(models, "choose_device", lambda folder, dtype: device_map)
+    spread = score(folders[architecture], questions, tmp_path / "b", "texts", 5, 300)
+    for a, b in zip(expected, spread, strict=True):
         assert a["option_logprob"] == pytest.approx(b["option_logprob"], abs=1e-5)

@@ -1,4 +1,4 @@
-"""Next-token scores of tiny models against the whole softmax of a plain forward pass."""
+"""Next-token scores of tiny models, against the full softmax of a plain forward pass."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def score(folder, instructions, out, **settings):
     return records.read_tokens(out).to_pandas()
 
 
-def test_predictions_are_those_of_the_whole_softmax(folder, tmp_path):
+def test_predictions_are_those_of_the_full_softmax(folder, tmp_path):
     scores = score(folder, write_conversations(tmp_path / "c.parquet"), tmp_path / "tokens.parquet")
     assert scores.groupby("conversation").language.first().tolist() == ["en", "de", "en"]
     model, tokenizer = models.load(folder, "float32", "eager", "cpu")
@@ -51,15 +51,15 @@ def test_predictions_are_those_of_the_whole_softmax(folder, tmp_path):
     first = scores[scores.conversation == 0]
     assert len(first) == len("a reply") + 1
     for row in first.itertuples():
-        at = log_p[row.position - 1]
-        assert row.logprob == pytest.approx(float(at[ids[row.position]]), abs=1e-4)
-        assert row.top_logprob == pytest.approx(float(at.max()), abs=1e-4)
-        assert row.correct == (int(at.argmax()) == ids[row.position])
-        assert row.entropy == pytest.approx(float(-(at.exp() * at).sum()), abs=1e-4)
-        assert row.sum_squared_prob == pytest.approx(float((at.exp() ** 2).sum()), abs=1e-4)
+        predicted = log_p[row.position - 1]
+        assert row.logprob == pytest.approx(float(predicted[ids[row.position]]), abs=1e-4)
+        assert row.top_logprob == pytest.approx(float(predicted.max()), abs=1e-4)
+        assert row.correct == (int(predicted.argmax()) == ids[row.position])
+        assert row.entropy == pytest.approx(float(-(predicted.exp() * predicted).sum()), abs=1e-4)
+        assert row.sum_squared_prob == pytest.approx(float((predicted.exp() ** 2).sum()), abs=1e-4)
 
 
-def test_a_skipped_conversation_leaves_the_numbers_of_the_others(folder, tmp_path):
+def test_a_skipped_conversation_does_not_change_the_numbers_of_the_others(folder, tmp_path):
     instructions = write_conversations(tmp_path / "c.parquet", middle="  ")
     scores = score(folder, instructions, tmp_path / "t.parquet")
     assert scores.conversation.unique().tolist() == [0, 2]
@@ -69,8 +69,8 @@ def test_a_skipped_conversation_leaves_the_numbers_of_the_others(folder, tmp_pat
         score(folder, instructions, tmp_path / "u.parquet", max_length=5)
 
 
-def test_a_set_without_heldout_conversations_is_an_error(folder, tmp_path):
+def test_a_data_set_without_heldout_conversations_is_refused(folder, tmp_path):
     path = write_conversations(tmp_path / "c.parquet", "train")
-    with pytest.raises(next_token.NextTokenError, match="holds no conversation of split 'heldout'"):
+    with pytest.raises(next_token.NextTokenError, match="contains no conversation of split 'heldout'"):
         score(folder, path, tmp_path / "t.parquet")
     assert not (tmp_path / "t.parquet").exists()

@@ -1,4 +1,4 @@
-"""Prompt embeddings of tiny models against plain forward passes, and the records that hold them."""
+"""Prompt embeddings of tiny models, against plain forward passes, and their records."""
 
 import pytest
 import torch
@@ -62,9 +62,9 @@ def test_one_record_per_file_with_the_first_questions(folder, tmp_path):
     assert table["embedding"].to_pylist()[1] == pytest.approx(expected[0], abs=1e-4)
 
 
-def test_a_prompt_beyond_the_window_is_named(tmp_path):
+def test_a_prompt_longer_than_the_window_is_refused(tmp_path):
     folder = tiny.save("mistral", tmp_path / "model", window=8)
-    with pytest.raises(prompt_embeddings.EmbeddingError, match=r"q0' has \d+ tokens.*window holds 8"):
+    with pytest.raises(prompt_embeddings.EmbeddingError, match=r"q0' has \d+ tokens.*window is 8"):
         prompt_embeddings.embed(
             [{"language": "en", "settings": SETTINGS}],
             model=folder,

@@ -31,7 +31,7 @@ def test_the_wording_of_a_prompt_is_fixed():
     )
 
 
-def test_a_localised_prompt_has_the_labels_of_its_language():
+def test_a_localised_prompt_contains_the_labels_of_its_language():
     prompt = prompts.build_prompt(QUESTION, [QUESTION], "letters", prompts.labels_for("local", "de"))
     assert prompt.question == "Frage: Was?\nA. ja\nB. nein\nAntwort:"
     assert prompt.examples == (f"{prompt.question} A\n\n",)
@@ -45,7 +45,7 @@ def test_every_language_of_mmlu_prox_has_labels_and_others_are_refused():
         prompts.labels_for("local", "xx")
 
 
-def test_a_chat_format_puts_the_whole_prompt_into_one_turn():
+def test_in_a_chat_format_the_whole_prompt_is_one_turn():
     prompt = prompts.build_prompt(TREE, SUMS[:1], "letters", turn=user_turn("tulu"))
     assert prompt.prefix == (
         "<|user|>\nOne and one?\nA. two\nB. three\nAnswer: A\n\nWhat is it?\nA. tree\nB. a tree in the yard\n"
@@ -56,14 +56,14 @@ def test_a_chat_format_puts_the_whole_prompt_into_one_turn():
         user_turn("tolu")
 
 
-def test_the_neutral_context_asks_for_an_answer_only():
+def test_the_neutral_context_contains_only_the_label_of_the_answer():
     assert prompts.neutral_context() == "Answer:"
     assert prompts.neutral_context(turn=user_turn("tulu")) == "<|user|>\nAnswer:\n<|assistant|>\n"
     assert prompts.neutral_context(prompts.labels_for("local", "de")) == "Antwort:"
 
 
-def test_too_few_examples_and_too_many_options_are_named():
-    with pytest.raises(prompts.PromptError, match="has 2 examples, but 5"):
+def test_too_few_examples_and_too_many_options_are_refused():
+    with pytest.raises(prompts.PromptError, match="has 2 examples, but num_fewshot is 5"):
         prompts.fewshot_examples(SUMS, "g", 5)
     many = {**TREE, "options": [str(n) for n in range(11)]}
     with pytest.raises(prompts.PromptError, match="11 options"):

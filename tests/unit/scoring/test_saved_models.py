@@ -1,4 +1,7 @@
-"""Records of all three scoring stages do not depend on how a model's folder was saved, or there is no record."""
+"""The records of all three scoring stages do not depend on how a model was saved.
+
+A broken model has no record.
+"""
 
 import json
 import shutil
@@ -22,28 +25,33 @@ STAGES = ("score", "embed", "score_next_token")
 
 
 def run(stage, folder, tmp_path, word="river"):
-    """The rows of the record that a stage writes to ``tmp_path/out``; ``word`` is in one question and talk."""
-    questions, talks, out = tmp_path / "q.parquet", tmp_path / "c.parquet", tmp_path / "out"
+    """The rows of the record that a stage writes to ``tmp_path/out``.
+
+    ``word`` is in the questions and the conversation.
+    """
+    questions, conversations, out = tmp_path / "q.parquet", tmp_path / "c.parquet", tmp_path / "out"
     rows = [{**row, "question": f"{row['question']} {word}"} for row in ROWS]
     records.write(questions, rows, records.QUESTION)
     turns = [("user", f"Name a {word}."), ("assistant", "The Ucayali\n\n  flows there."), ("user", "a")]
     turns += [("assistant", ""), ("user", "Well?"), ("assistant", "A lake")]
     messages = [{"role": role, "content": text} for role, text in turns]
-    talk = {"messages": messages, "source": "s", "language": "en", "split": "heldout"}
-    records.write(talks, [talk], records.CONVERSATION)
+    conversation = {"messages": messages, "source": "s", "language": "en", "split": "heldout"}
+    records.write(conversations, [conversation], records.CONVERSATION)
     settings = {**cell("texts", 1)["settings"], "pooling": "last", "questions": None}
     settings |= {"conversations": None, "max_length": 200, "chat_template": "tulu", "pmi": True}
-    described = {"model": "m", "language": "en", "settings": settings}
+    stage_cell = {"model": "m", "language": "en", "settings": settings}
     if stage == "score_next_token":
-        next_token.score_next_token(described, model=folder, instructions=talks, out=out, stamp=FixedStamp())
+        next_token.score_next_token(
+            stage_cell, model=folder, instructions=conversations, out=out, stamp=FixedStamp()
+        )
         return records.read_tokens(out).to_pylist()
     if stage == "score":
         multiple_choice.score(
-            [described], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()]
+            [stage_cell], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()]
         )
         return records.read_scores(out).to_pylist()
     prompt_embeddings.embed(
-        [described], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()]
+        [stage_cell], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()]
     )
     return records.read_embeddings(out).to_pylist()
 
@@ -54,19 +62,19 @@ def folder(folders, tmp_path):
 
 
 def save_tokenizer(folder, processor):
-    """The tokenizer of the tiny models with another post-processor, and truncation and padding left on."""
+    """Save the tokenizer of the tiny models with another post-processor, and with truncation and padding."""
     tokenizer = tiny.tokenizer()
     tokenizer.backend_tokenizer.post_processor = processor
     kinds.saved(tokenizer.backend_tokenizer, folder)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_tokenizer_saved_with_habits_changes_no_record(stage, folder, tmp_path):
+def test_the_saved_options_of_a_tokenizer_change_no_record(stage, folder, tmp_path):
     expected = run(stage, folder, tmp_path)
     template = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[BOS, EOS])
-    habits = [processors.Sequence([processors.ByteLevel(trim_offsets=True), template])]
-    habits += [template, processors.RobertaProcessing(EOS, BOS)]
-    for processor in habits:
+    post_processors = [processors.Sequence([processors.ByteLevel(trim_offsets=True), template])]
+    post_processors += [template, processors.RobertaProcessing(EOS, BOS)]
+    for processor in post_processors:
         save_tokenizer(folder, processor)
         assert run(stage, folder, tmp_path) == expected
 
@@ -77,7 +85,7 @@ def test_the_record_counts_answers_without_text(folder, tmp_path):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_token_without_an_embedding_is_named_and_leaves_no_record(stage, folder, tmp_path):
+def test_a_token_without_an_embedding_is_refused_without_a_record(stage, folder, tmp_path):
     tokenizer = tiny.tokenizer()
     tokenizer.add_tokens([AddedToken("[PAD]", special=True)])
     tokenizer.save_pretrained(folder)
@@ -97,7 +105,7 @@ def broken_values(folder, weights):
     save_file(weights, folder / "model.safetensors")
 
 
-def cut_file(folder, weights):
+def truncated_file(folder, weights):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:9999])
 
@@ -109,7 +117,7 @@ def quantised(folder, weights):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("damage", [missing_tensors, broken_values, cut_file, quantised])
+@pytest.mark.parametrize("damage", [missing_tensors, broken_values, truncated_file, quantised])
 def test_broken_weights_leave_no_record(stage, damage, folder, tmp_path):
     damage(folder, {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()})
     with pytest.raises((ModelError, CheckpointError)):

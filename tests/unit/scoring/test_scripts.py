@@ -1,4 +1,4 @@
-"""Where a candidate begins and its log-likelihood, in every script and with each kind of tokenizer."""
+"""Where a candidate begins, and its log-likelihood, in many scripts and with each kind of tokenizer."""
 
 import unicodedata
 
@@ -33,10 +33,10 @@ TEXTS = {
         ("búlúù", unicodedata.normalize("NFD", "àwọ̀ ewé")),
     ),
 }
-LEARNED = [f"{text} {' '.join(options)}" for text, options in TEXTS.values()] * 3
+TRAINING_TEXTS = [f"{text} {' '.join(options)}" for text, options in TEXTS.values()] * 3
 TOKENIZERS = {
     "bytes": lambda bos: tiny.tokenizer(bos),
-    "merged": lambda bos: tiny.tokenizer(bos, LEARNED, VOCABULARY),
+    "merged": lambda bos: tiny.tokenizer(bos, TRAINING_TEXTS, VOCABULARY),
     "fallback": tiny.fallback,
 }
 
@@ -48,84 +48,91 @@ def model(tmp_path_factory):
 
 
 def plain(model, tokenizer, prefix, candidates):
-    """One candidate, one sequence; all begin where the first of them leaves the prefix's own tokens."""
+    """Log-likelihoods and lengths of candidates, with one sequence for each.
+
+    All candidates begin at the first token in which one of them differs from the prefix.
+    """
     before = tokenizer(prefix)["input_ids"]
-    whole = [tokenizer(prefix + text)["input_ids"] for text in candidates]
+    sequences = [tokenizer(prefix + text)["input_ids"] for text in candidates]
     start = min(
-        next((n for n, (a, b) in enumerate(zip(before, one, strict=False)) if a != b), len(before))
-        for one in whole
+        next((n for n, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+        for ids in sequences
     )
     values = []
-    for one in whole:
+    for ids in sequences:
         with torch.no_grad():
-            logp = model(input_ids=torch.tensor([one])).logits[0].log_softmax(-1)
-        values.append(sum(float(logp[place - 1, one[place]]) for place in range(start, len(one))))
-    return values, [len(one) - start for one in whole]
+            logp = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        values.append(sum(float(logp[index - 1, ids[index]]) for index in range(start, len(ids))))
+    return values, [len(ids) - start for ids in sequences]
 
 
 @pytest.mark.parametrize("bos", [True, False])
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_every_script_is_scored_as_one_string(model, kind, bos):
     tokenizer = TOKENIZERS[kind](bos)
-    asked = [
+    built = [
         prompts.build_prompt({"question": text, "options": options, "gold": 0}, [], "texts")
         for text, options in TEXTS.values()
     ]
-    found = score_candidates(model, tokenizer, asked)
-    for one, logprob, tokens in zip(asked, found.logprob, found.tokens, strict=True):
-        values, lengths = plain(model, tokenizer, one.prefix, one.candidates)
+    scores = score_candidates(model, tokenizer, built)
+    for prompt, logprob, tokens in zip(built, scores.logprob, scores.tokens, strict=True):
+        values, lengths = plain(model, tokenizer, prompt.prefix, prompt.candidates)
         assert logprob == pytest.approx(values, abs=1e-4)
         assert tokens == lengths
-        whole, start = candidates.tokenize_candidates(Encoder(tokenizer), one.prefix, one.candidates)
-        assert whole[0][:1] == [1] if bos else whole[0][:1] != [1]
-        for text, row in zip(one.candidates, whole, strict=True):
-            # nothing of a script is lost: what is scored reads as the candidate again
+        sequences, start = candidates.tokenize_candidates(
+            Encoder(tokenizer), prompt.prefix, prompt.candidates
+        )
+        assert sequences[0][:1] == [1] if bos else sequences[0][:1] != [1]
+        for text, row in zip(prompt.candidates, sequences, strict=True):
+            # No character is lost: the scored tokens decode to the candidate.
             assert tokenizer.decode(row[start:]).strip() == text.strip()
 
 
 def test_byte_fallback_gives_an_unknown_character_the_tokens_of_its_bytes(model):
-    found = score_candidates(model, tiny.fallback(), [prompts.Prompt((), "a", (" 色", " er"))])
-    assert found.tokens == [[4, 2]]
+    scores = score_candidates(model, tiny.fallback(), [prompts.Prompt((), "a", (" 色", " er"))])
+    assert scores.tokens == [[4, 2]]
 
 
-def test_composed_and_decomposed_tone_marks_are_other_tokens(model):
+def test_composed_and_decomposed_tone_marks_have_different_tokens(model):
     tokenizer = TOKENIZERS["merged"](True)
-    composed, apart = (TEXTS[name][1][1] for name in ("yo-NFC", "yo-NFD"))
-    assert composed != apart
-    found = score_candidates(model, tokenizer, [prompts.Prompt((), "Q:", (f" {composed}", f" {apart}"))])
-    assert found.logprob[0][0] != pytest.approx(found.logprob[0][1], abs=1e-3)
+    composed, decomposed = (TEXTS[name][1][1] for name in ("yo-NFC", "yo-NFD"))
+    assert composed != decomposed
+    scores = score_candidates(
+        model, tokenizer, [prompts.Prompt((), "Q:", (f" {composed}", f" {decomposed}"))]
+    )
+    assert scores.logprob[0][0] != pytest.approx(scores.logprob[0][1], abs=1e-3)
 
 
 def test_a_token_across_the_boundary_counts_for_all_candidates(model):
     tokenizer = tiny.tokenizer(True, ["天空", "天空"] * 5, VOCABULARY)
-    asked = prompts.Prompt((), "看天", ("空", "气"))
-    found = score_candidates(model, tokenizer, [asked])
-    values, lengths = plain(model, tokenizer, asked.prefix, asked.candidates)
-    assert found.logprob[0] == pytest.approx(values, abs=1e-4)
-    # 天空 is one token, so 天 counts on both sides, as three bytes with 气
-    assert found.tokens == [lengths] == [[1, lengths[1]]]
+    prompt = prompts.Prompt((), "看天", ("空", "气"))
+    scores = score_candidates(model, tokenizer, [prompt])
+    values, lengths = plain(model, tokenizer, prompt.prefix, prompt.candidates)
+    assert scores.logprob[0] == pytest.approx(values, abs=1e-4)
+    # 天空 is one token, so 天 is scored for both candidates; before 气 it has three tokens.
+    assert scores.tokens == [lengths] == [[1, lengths[1]]]
 
 
 @pytest.mark.parametrize("budget", [1, None])
-def test_a_candidate_that_begins_another_and_equal_ones(model, budget):
-    asked = prompts.Prompt((), "Why?", (" tree", " tree house", " tree", " t"))
-    found = score_candidates(model, tiny.tokenizer(), [asked], budget)
-    values, lengths = plain(model, tiny.tokenizer(), asked.prefix, asked.candidates)
-    assert found.logprob[0] == pytest.approx(values, abs=1e-4)
-    assert found.logprob[0][0] == found.logprob[0][2]
-    assert (found.tokens, found.equal_candidates) == ([lengths], 1)
+def test_equal_candidates_and_candidates_that_are_a_prefix_of_another(model, budget):
+    prompt = prompts.Prompt((), "Why?", (" tree", " tree house", " tree", " t"))
+    scores = score_candidates(model, tiny.tokenizer(), [prompt], budget)
+    values, lengths = plain(model, tiny.tokenizer(), prompt.prefix, prompt.candidates)
+    assert scores.logprob[0] == pytest.approx(values, abs=1e-4)
+    assert scores.logprob[0][0] == scores.logprob[0][2]
+    assert (scores.tokens, scores.equal_candidates) == ([lengths], 1)
 
 
-def test_candidates_of_the_same_tokens_are_equal_whatever_their_texts(model):
+def test_candidates_of_the_same_tokens_are_equal_even_if_their_texts_differ(model):
     tokenizer = tiny.tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
     composed, decomposed = (
         prompts.Prompt((), "Où?", (" né", " ne\u0301")),
         prompts.Prompt((), "Où?", (" a", " b")),
     )
-    found = score_candidates(model, tokenizer, [composed, decomposed])
-    assert found.logprob[0][0] == found.logprob[0][1]
-    assert found.equal_candidates == 1
+    scores = score_candidates(model, tokenizer, [composed, decomposed])
+    assert scores.logprob[0][0] == scores.logprob[0][1]
+    assert scores.equal_candidates == 1
     assert score_candidates(model, tiny.tokenizer(), [composed]).equal_candidates == 0
 
 
@@ -134,13 +141,13 @@ def test_candidates_that_a_tokenizer_cannot_read_are_counted(model):
     words = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
-    asked = [
+    built = [
         prompts.Prompt((), "Why", texts)
         for texts in ((" tree", " tree tree"), (" tree", " 树"), (" a", " b"))
     ]
-    found = score_candidates(model, tokenizer, asked)
-    assert (found.unknown_candidates, found.equal_candidates) == (2, 1)
-    assert score_candidates(model, tiny.tokenizer(), asked).unknown_candidates == 0
+    scores = score_candidates(model, tokenizer, built)
+    assert (scores.unknown_candidates, scores.equal_candidates) == (2, 1)
+    assert score_candidates(model, tiny.tokenizer(), built).unknown_candidates == 0
 
 
 def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path):
@@ -160,10 +167,13 @@ def test_examples_beyond_the_window_are_cut_and_the_record_counts_them(tmp_path)
         out=[tmp_path / "s"],
         stamps=[FixedStamp()],
     )
-    said, (short, long) = records.metadata(tmp_path / "s"), records.read_scores(tmp_path / "s").to_pylist()
-    assert said["prompts_cut"] == 2
+    metadata, (short, long) = (
+        records.metadata(tmp_path / "s"),
+        records.read_scores(tmp_path / "s").to_pylist(),
+    )
+    assert metadata["prompts_cut"] == 2
     model, tokenizer = models.load(folder, "float32", "eager", "cpu")
     example = "Is it?\nAnswer: aye\n\n"
-    for found, prefix in ((short, 2 * example + "Is?\nAnswer:"), (long, rows[-1]["question"] + "\nAnswer:")):
+    for row, prefix in ((short, 2 * example + "Is?\nAnswer:"), (long, rows[-1]["question"] + "\nAnswer:")):
         values, _ = plain(model, tokenizer, prefix, (" aye", " no"))
-        assert found["option_logprob"] == pytest.approx(values, abs=1e-4)
+        assert row["option_logprob"] == pytest.approx(values, abs=1e-4)

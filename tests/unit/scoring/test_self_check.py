@@ -1,4 +1,4 @@
-"""Which way through a model a run takes, and that its numbers are then the model's own."""
+"""The self-check chooses a path through the model that gives the model's own numbers."""
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ from polycal.scoring import candidate_check, model_check, models, next_token, pr
 from polycal.scoring.candidate_scores import score_candidates
 from polycal.scoring.question_prompts import build_prompts
 
-# granite scales its logits, gpt2 keeps its layers elsewhere, stablelm has an attention of its own, and gemma3
-# nests its configuration
+# granite scales its logits, gpt2 has other names for its layers, stablelm has its own attention, and gemma3
+# has a nested configuration.
 FAMILIES = {"granite": "plain", "gpt2": "plain", "stablelm": "plain", "gemma3": "fast", "llama": "fast"}
 
 
 def assert_own(model, path=None):
-    """Scores are those of the model's own logits, on the expected path."""
+    """Check that the self-check chooses ``path``, if given, and that the scores are those of the model's own logits."""
     tokenizer = tiny.tokenizer()
     check = candidate_check.check(model, tokenizer, [PROMPTS])
     assert path in (None, check.path), check
-    found = score_candidates(model, tokenizer, PROMPTS, path=check.path).logprob
-    for row, expected in zip(found, own_log_likelihoods(model, tokenizer), strict=True):
+    logprob = score_candidates(model, tokenizer, PROMPTS, path=check.path).logprob
+    for row, expected in zip(logprob, own_log_likelihoods(model, tokenizer), strict=True):
         assert row == pytest.approx(expected, abs=1e-3)
     return check
 
@@ -36,13 +36,13 @@ def test_each_kind_of_family_is_scored_with_its_own_logits(name):
     assert set(check.because) == (set() if check.path == "fast" else {"fast"})
 
 
-def test_what_a_model_does_behind_its_head_is_found_by_comparing():
-    """No name in a configuration says so: the forward pass itself is changed."""
+def test_a_change_of_the_logits_after_the_head_is_detected():
+    """The forward pass itself is changed, and the configuration does not show it."""
     model = families.build("llama")
-    own = model.forward
+    original = model.forward
 
     def capped(*args, **kwargs):
-        output = own(*args, **kwargs)
+        output = original(*args, **kwargs)
         output.logits = torch.tanh(output.logits / 3) * 3
         return output
 
@@ -52,18 +52,18 @@ def test_what_a_model_does_behind_its_head_is_found_by_comparing():
 
 def test_a_model_that_depends_on_its_batch_is_run_one_row_at_a_time():
     model = families.build("llama")
-    own = model.forward
+    original = model.forward
 
-    def crowded(*args, **kwargs):
-        output = own(*args, **kwargs)
+    def batch_dependent(*args, **kwargs):
+        output = original(*args, **kwargs)
         output.logits = output.logits * (0.5 / len(output.logits))
         return output
 
-    model.forward = crowded
+    model.forward = batch_dependent
     assert set(assert_own(model, "single").because) == {"fast", "plain"}
 
 
-def test_rope_that_changes_with_the_longest_row_of_a_batch_is_noticed():
+def test_rope_that_depends_on_the_longest_row_of_a_batch_is_detected():
     half = 8
     rope = {
         "rope_type": "longrope",
@@ -79,22 +79,22 @@ def test_rope_that_changes_with_the_longest_row_of_a_batch_is_noticed():
 @pytest.mark.parametrize("path", ["fast", "plain", "single"])
 def test_every_path_gives_the_same_numbers(folders, questions, path):
     model, tokenizer = models.load(folders["llama"], "float32", "sdpa", "cpu")
-    _, asked = build_prompts(cell("texts", 2), questions)
-    values = score_candidates(model, tokenizer, asked, path=path).logprob
-    fast = score_candidates(model, tokenizer, asked).logprob
+    _, prompts = build_prompts(cell("texts", 2), questions)
+    values = score_candidates(model, tokenizer, prompts, path=path).logprob
+    fast = score_candidates(model, tokenizer, prompts).logprob
     for row, expected in zip(values, fast, strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_model_that_reads_ahead_is_refused():
+def test_a_model_whose_predictions_depend_on_later_tokens_is_refused():
     model = families.build("bert", is_decoder=False)
     with pytest.raises(
-        self_check.SelfCheckError, match=r"^bert \(BertLMHeadModel\): what the model predicts"
+        self_check.SelfCheckError, match=r"^bert \(BertLMHeadModel\): the model's prediction after"
     ):
         candidate_check.check(model, tiny.tokenizer(), [PROMPTS])
 
 
-def test_numbers_that_are_none_and_forwards_that_fail_are_one_sentence():
+def test_nan_and_a_failing_forward_are_refused_in_one_sentence():
     model = families.build("llama")
     model.lm_head.weight.data[5] = float("nan")
     with pytest.raises(self_check.SelfCheckError, match=r"log-probabilities are not a number"):
@@ -104,17 +104,17 @@ def test_numbers_that_are_none_and_forwards_that_fail_are_one_sentence():
         candidate_check.check(model, tiny.tokenizer(), [PROMPTS])
 
 
-def test_the_check_changes_no_bit_of_a_run_and_is_in_its_record(folders, questions, tmp_path, monkeypatch):
+def test_the_check_changes_no_score_and_is_in_the_record(folders, questions, tmp_path, monkeypatch):
     checked = score(folders["llama"], questions, tmp_path / "a", "texts", 2, attention="sdpa")
-    said = records.metadata(tmp_path / "a")["self_check"]
-    assert said["path"] == "fast"
-    assert 0 <= said["max_difference"] <= said["tolerance"]
-    assert (said["prompts"], said["because"]) == (3, {})
-    monkeypatch.setattr(candidate_check, "check", lambda *words: self_check.NOTHING)
+    self_check_entry = records.metadata(tmp_path / "a")["self_check"]
+    assert self_check_entry["path"] == "fast"
+    assert 0 <= self_check_entry["max_difference"] <= self_check_entry["tolerance"]
+    assert (self_check_entry["prompts"], self_check_entry["because"]) == (3, {})
+    monkeypatch.setattr(candidate_check, "check", lambda *args: self_check.NOTHING)
     assert score(folders["llama"], questions, tmp_path / "b", "texts", 2, attention="sdpa") == checked
 
 
-def test_coarse_types_get_twice_the_models_own_difference(folders):
+def test_the_tolerance_of_coarse_types_is_twice_the_models_own_difference(folders):
     model = families.build("llama").bfloat16()
     values = np.array([-1.0, -20.0])
     allowed = self_check.allowed_differences(model, values, values + np.array([0.0, 0.3]))
@@ -124,7 +124,7 @@ def test_coarse_types_get_twice_the_models_own_difference(folders):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "granite", "llama"])
-def test_embeddings_are_what_the_models_own_head_reads(name):
+def test_embeddings_are_the_inputs_of_the_models_own_head(name):
     model, tokenizer = families.build(name), tiny.tokenizer()
     texts = ["short", "a longer prompt than that", "中文"]
     check = prompt_embeddings.check(model, tokenizer, texts, 256)
@@ -152,13 +152,13 @@ def test_next_tokens_are_those_of_the_models_own_logits(name):
     for tokens, targets in rows:
         with torch.inference_mode():
             log_p = model(torch.tensor([tokens])).logits[0].log_softmax(-1)
-        expected += [float(log_p[at - 1, tokens[at]]) for at in np.flatnonzero(targets)]
+        expected += [float(log_p[index - 1, tokens[index]]) for index in np.flatnonzero(targets)]
     assert columns["logprob"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_model_folder_alone(folders):
-    name, outcomes = model_check.check_model(folders["llama"], "float32", "sdpa")
+def test_a_model_folder_is_checked_with_built_in_prompts(folders):
+    name, results = model_check.check_model(folders["llama"], "float32", "sdpa")
     assert name == "llama (LlamaForCausalLM), float32, sdpa, cpu"
-    assert {what: outcome.path for what, outcome in outcomes.items()} == dict.fromkeys(
+    assert {kind: result.path for kind, result in results.items()} == dict.fromkeys(
         ("candidates", "embeddings", "next tokens"), "fast"
     )

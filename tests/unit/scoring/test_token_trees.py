@@ -3,6 +3,7 @@ from polycal.scoring.candidates import Candidate
 
 
 def tree(*texts, start=1):
+    """The tree of candidates with the tokens ``texts``, which begin at ``start``."""
     return token_trees.build_tree([Candidate(0, n, list(t), start) for n, t in enumerate(texts)])
 
 
@@ -11,8 +12,8 @@ def test_a_shared_prefix_is_one_path_of_the_tree():
     assert built.tokens.tolist() == [1, 2, 7, 8, 3]
     assert built.depth.tolist() == [0, 1, 2, 2, 3]
     assert built.end.tolist() == [5, 5, 3, 5, 5]
-    read = sorted((r.option, r.node, r.token) for r in built.reads)
-    assert read == [(0, 1, 7), (1, 1, 8), (2, 1, 7), (2, 2, 9), (3, 1, 8), (3, 3, 3), (3, 4, 4)]
+    reads = sorted((r.option, r.node, r.token) for r in built.reads)
+    assert reads == [(0, 1, 7), (1, 1, 8), (2, 1, 7), (2, 2, 9), (3, 1, 8), (3, 3, 3), (3, 4, 4)]
     assert not built.is_sequence
     assert tree((1, 2, 7), (1, 2, 8), start=2).is_sequence
 
@@ -25,7 +26,7 @@ def test_linear_trees_never_branch_and_read_every_candidate_once():
     assert sorted(r.option for linear in trees for r in linear.reads) == [0, 1, 2, 2, 3, 3, 3]
 
 
-def test_a_shared_prefix_ends_at_a_branch_a_difference_or_a_read():
+def test_a_shared_prefix_ends_at_a_branch_a_difference_or_a_prediction():
     length, long = token_trees.shared_prefix_length, tuple(range(40))
     assert length([tree((*long, 50, 60), start=41), tree((*long, 51, 60), start=41)]) == 40
     assert length([tree((*long, 50), start=30), tree((*long, 51), start=40)]) == 29

@@ -29,6 +29,7 @@ def stage(monkeypatch):
     )
     monkeypatch.setattr(code_versions, "code_version", lambda stage: VERSION[0])
     monkeypatch.setattr(code_versions, "parts", lambda stage: {})
+    monkeypatch.setattr(code_versions, "check_loaded", lambda stage: None)
     VERSION[0] = "v1"
     CALLS.clear()
     return made

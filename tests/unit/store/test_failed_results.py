@@ -11,7 +11,7 @@ from polycal.artifacts import checkpoints, failures, files, records
 from polycal.artifacts.failures import Failure
 from polycal.data.model_loading import ModelError
 from polycal.scoring.prompts import PromptError
-from polycal.store import acceptances, cache, manifest_checks, run
+from polycal.store import acceptances, cache, code_versions, manifest_checks, run
 from polycal.store.run import Job
 from polycal.store.stages import STAGES
 from polycal.training.divergence import DivergenceError
@@ -27,6 +27,7 @@ def entries(monkeypatch):
     found = {}
     real = run.load
     monkeypatch.setattr(run, "load", lambda name: found.get(name) or real(name))
+    monkeypatch.setattr(code_versions, "check_loaded", lambda stage: None)
     return lambda stage, entry: found.update({STAGES[stage].entry: entry})
 
 

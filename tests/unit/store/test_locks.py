@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 
+import psutil
 import pytest
 
 from polycal.store import locks
@@ -150,3 +152,46 @@ def test_one_that_would_rather_leave_does_so_where_the_holder_lives(tmp_path, ho
     process.kill()
     with locks.acquire("next", tmp_path / "out", wait=False):
         pass
+
+
+def test_a_step_of_the_clock_gives_no_lock_of_a_living_process_away(tmp_path, holder, monkeypatch):
+    """Where a node's clock is set, all processes seem to have started at another time."""
+    started = psutil.Process.create_time
+    process = holder(60)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: started(self) + 1)
+    with pytest.raises(locks.LockError, match=f"process {process.pid} on .* works here"):
+        locks.acquire("next", tmp_path / "out", wait=False).__enter__()
+
+
+def test_a_process_number_that_another_process_got_is_no_holder(tmp_path, capsys):
+    mine = locks._myself("gone")
+    gone = {**asdict(mine), "pid": os.getppid(), "ticks": mine.ticks}
+    (tmp_path / ".out.lock").write_text(json.dumps(gone))
+    with locks.acquire("next", tmp_path / "out"):
+        assert "its process is gone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "gone"), [("theirs", True), ("ours", False), ("o|urs", False)])
+def test_a_job_number_that_slurm_gave_to_another_job_is_no_holder(tmp_path, monkeypatch, name, gone):
+    squeue = tmp_path / "bin/squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\necho 'RUNNING|{name}'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+    mine = locks._myself("next")
+    holder = replace(mine, host="another node", job="7", job_name="ours" if name == "theirs" else name)
+    assert bool(locks._gone(holder, mine, 10**6)) is gone
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")]
+)
+def test_a_lock_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(locks, "_claim", refuse)
+    held = locks.acquire("score", tmp_path / "out")
+    with pytest.raises(locks.LockError, match=r"\.out\.lock: the lock cannot be written") as caught:
+        held.__enter__()
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Training state is whole or does not exist."""
 
+import hashlib
 import json
 
 import pytest
@@ -23,7 +24,10 @@ def test_what_was_sealed_is_found_oldest_first_with_its_note(tmp_path):
     found = resume_state.complete_states(tmp_path, MINE)
     assert [one.step for one in found] == [3, 20]
     assert found[0].note["seconds"] == 1.5
-    assert found[0].note["files"] == {"part/optimizer.pt": 100, "rng_state.pth": 1}
+    assert found[0].note["files"] == {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in {"part/optimizer.pt": b"x" * 100, "rng_state.pth": b"y"}.items()
+    }
     assert resume_state.complete_states(tmp_path / "none", MINE) == []
 
 
@@ -63,3 +67,18 @@ def test_sealing_over_a_broken_state_of_the_same_step_replaces_it(tmp_path):
     assert save(tmp_path, 5).folder == tmp_path / "step-5"
     assert json.loads((tmp_path / "step-5/complete.json").read_text())["step"] == 5
     assert [one.step for one in resume_state.complete_states(tmp_path, MINE)] == [5]
+
+
+def test_a_state_altered_without_a_change_of_size_is_not_resumed_and_named(tmp_path, capsys):
+    states = [save(tmp_path, step) for step in (1, 2)]
+    assert resume_state.newest_intact(states) == states[1]
+    assert capsys.readouterr().out == ""
+    path = states[1].folder / "part/optimizer.pt"
+    path.write_bytes(b"x" * 18 + b"z" * 64 + b"x" * 18)
+    assert resume_state.complete_states(tmp_path, MINE) == states
+    assert resume_state.newest_intact(states) == states[0]
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert f"{path}: altered since it was saved" in said
+    (states[0].folder / "rng_state.pth").write_bytes(b"z")
+    assert resume_state.newest_intact(states) is None

@@ -1,1 +1,1 @@
-"""Score records from logs of other harnesses: one module per tool, and what they share."""
+"""Make score records from logs of other evaluation harnesses: one module per tool, and the shared parts."""

@@ -1,7 +1,8 @@
-"""Logs of lighteval: ``details/MODEL/TIME/details_TASK_TIME.parquet``, which ``--save-details`` writes.
+"""Read logs of lighteval: ``details/MODEL/TIME/details_TASK_TIME.parquet``, written with ``--save-details``.
 
-Since version 0.11 a row has the columns doc, metric and model_response. Before, columns are flat, and up to 0.6
-each value is the text of a Python value. TASK holds the number of examples: ``SUITE|NAME:SUBJECT|SHOTS``.
+Since version 0.11 a row has the nested columns doc, metric and model_response. Before, the columns were flat.
+Up to 0.6 each value is the text of a Python value. TASK contains the number of few-shot examples:
+``SUITE|NAME:SUBJECT|SHOTS``.
 """
 
 import ast
@@ -34,13 +35,14 @@ NESTED = [
 ]  # fmt: skip
 FLAT = ["example", "full_prompt", "choices", "gold_index", "predictions", "cont_tokens", "metrics"]
 BATCH_ROWS = 1000
-GENERATED = (
-    "the task generates text, so its log holds no log-likelihoods of options; must be a multiple-choice task"
-)
+GENERATED = "the task generates text, so its log contains no log-likelihoods of options; must be a multiple-choice task"
 
 
 class Row(NamedTuple):
-    """One question in either form of the log; ``keys`` are the log's names of options, right one and values."""
+    """The log of one question, nested or flat.
+
+    ``keys`` are the log's names of ``choices``, ``gold`` and ``values``, for messages.
+    """
 
     number: Any
     context: Any
@@ -53,22 +55,24 @@ class Row(NamedTuple):
 
 
 def logs(folder: Path, tasks: str = "*") -> Iterator[LogFile]:
-    """The logs of matching tasks below ``folder``, in the order of their paths.
+    """The logs below ``folder`` whose tasks match the pattern ``tasks``, in the order of their paths.
 
-    Raises ImportLogError for a folder without logs. Reading a log raises it if the log is broken or holds no
+    Raises ImportLogError if there are no logs. Reading a log raises it if the log is broken or contains no
     log-likelihoods of options.
     """
     for path in in_folder(folder, "details_*.parquet", HELP):
         match = DETAILS.fullmatch(path.name)
         if match is None:
-            raise ImportLogError(f"{path}: is no log of lighteval; one is named details_TASK_TIME.parquet.")
+            raise ImportLogError(
+                f"{path}: not a log of lighteval; its name must be details_TASK_TIME.parquet."
+            )
         name, shots = _task(match["task"])
         if fnmatch.fnmatchcase(name, tasks):
             yield LogFile(path, partial(_log, path, name, shots, match["time"]))
 
 
 def _task(text: str) -> tuple[str, int | None]:
-    """Name and number of examples in ``SUITE|NAME|SHOTS|…``; the suite is left out."""
+    """The name and the number of examples in ``SUITE|NAME|SHOTS|…``."""
     pieces = text.split("|")
     numbers = [piece for piece in pieces if piece.isdecimal()]
     names = [piece for piece in pieces if not piece.isdecimal()]
@@ -76,6 +80,7 @@ def _task(text: str) -> tuple[str, int | None]:
 
 
 def _log(path: Path, task: str, shots: int | None, time: str) -> Log:
+    """Read a log. If the number of tokens is missing for some questions, it is removed for all."""
     questions, complete = LoggedQuestions(), True
     for position, row in enumerate(_rows(path)):
         question = _question(row, f"{path}: row {position}", position)
@@ -86,6 +91,7 @@ def _log(path: Path, task: str, shots: int | None, time: str) -> Log:
 
 
 def _rows(path: Path) -> Iterator[Row]:
+    """The rows of a log. Raises ImportLogError if the file is broken or has other columns."""
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -94,7 +100,7 @@ def _rows(path: Path) -> Iterator[Row]:
             nested = {"doc", "metric", "model_response"} <= structs
             if not nested and not {"choices", "gold_index", "predictions"} <= names:
                 raise ImportLogError(
-                    f"{path}: is no log of lighteval (columns {', '.join(sorted(names))}); must have doc, metric and"
+                    f"{path}: not a log of lighteval (columns {', '.join(sorted(names))}); must have doc, metric and"
                     " model_response, or choices, gold_index and predictions."
                 )
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=NESTED if nested else FLAT):
@@ -104,6 +110,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _nested(row: Mapping[str, Any]) -> Row:
+    """A row of version 0.11 or later."""
     doc, answer = row["doc"] or {}, row["model_response"] or {}
     keys = ("doc.choices", "doc.gold_index", "model_response.logprobs")
     context = answer.get("input")
@@ -120,11 +127,16 @@ def _nested(row: Mapping[str, Any]) -> Row:
 
 
 def _flat(row: Mapping[str, Any]) -> Row:
+    """A row of a version before 0.11."""
     parsed = {key: _value(row.get(key)) for key in FLAT[2:]}
     predictions = parsed["predictions"]
     if isinstance(predictions, (list, tuple)):
-        # an option of several tokens has a pair of log-likelihood and "is the most likely one"
-        predictions = [one[0] if isinstance(one, (list, tuple)) and one else one for one in predictions]
+        # An option of several tokens has a pair: its log-likelihood, and whether it is the greedy
+        # continuation.
+        predictions = [
+            prediction[0] if isinstance(prediction, (list, tuple)) and prediction else prediction
+            for prediction in predictions
+        ]
     return Row(
         number=None,
         context=row.get("full_prompt") or row.get("example"),
@@ -138,7 +150,7 @@ def _flat(row: Mapping[str, Any]) -> Row:
 
 
 def _value(value: Any) -> Any:
-    """The Python value of a text; the text itself where it is none, such as that of a tensor."""
+    """The Python value of a text, or the text itself if it is not a literal, for example a tensor."""
     if not isinstance(value, str):
         return value
     try:
@@ -148,29 +160,29 @@ def _value(value: Any) -> Any:
 
 
 def _question(row: Row, where: str, position: int) -> LoggedQuestion:
+    """The question of a row. Raises ImportLogError, with the key, if a value is not allowed."""
     choices, values = row.choices, row.values
-    of_choices, of_gold, of_values = row.keys
+    choices_key, gold_key, values_key = row.keys
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise ImportLogError(f"{where}: {of_choices} is {choices!r}; must be a list of texts.")
-    numbers = isinstance(values, list) and values and not any(isinstance(one, str) for one in values)
-    if not numbers:
-        raise ImportLogError(f"{where}: {of_values} holds no numbers: {GENERATED}.")
+        raise ImportLogError(f"{where}: {choices_key} is {choices!r}; must be a list of texts.")
+    if not isinstance(values, list) or not values or any(isinstance(value, str) for value in values):
+        raise ImportLogError(f"{where}: {values_key} contains no numbers: {GENERATED}.")
     if len(values) not in (len(choices), 2 * len(choices)):
         raise ImportLogError(
-            f"{where}: {of_values} has {len(values)} values for {len(choices)} options; must be one for each."
+            f"{where}: {values_key} has {len(values)} values for {len(choices)} options; must be one for each."
         )
     if row.gold is None or isinstance(row.gold, str):
-        raise ImportLogError(f"{where}: {of_gold} is {row.gold!r}; must be the number of an option.")
-    known = str(row.number) if row.number is not None else ""
+        raise ImportLogError(f"{where}: {gold_key} is {row.gold!r}; must be the number of an option.")
+    number = str(row.number) if row.number is not None else ""
     accuracy = row.metrics.get("acc") if isinstance(row.metrics, dict) else None
     return LoggedQuestion(
         where=where,
-        number=int(known) if known.isascii() and known.isdecimal() else position,
-        own_id=None,
+        number=int(number) if number.isascii() and number.isdecimal() else position,
+        data_set_id=None,
         group="",
         context=str(row.context or ""),
         options=choices,
-        logprob=log_likelihoods(values[: len(choices)], where, of_values),
+        logprob=log_likelihoods(values[: len(choices)], where, values_key),
         target=row.gold,
         accuracy=accuracy,
         tokens=_counts(row.tokens, len(choices)),
@@ -178,26 +190,27 @@ def _question(row: Row, where: str, position: int) -> LoggedQuestion:
 
 
 def _counts(tokens: Any, options: int) -> list[int] | None:
-    """The number of tokens of each option, without the padding of −1; None where the log does not hold all.
+    """The number of tokens of each option, without the padding of −1.
 
-    With several options that are shorter than there are options, some versions keep the tokens of a few only.
+    None if the log does not contain all tokens. Some versions write the tokens of only a few options if the
+    options have fewer tokens than there are options.
     """
     if not isinstance(tokens, list) or len(tokens) != options:
         return None
-    if not all(isinstance(one, list) and all(isinstance(token, int) for token in one) for one in tokens):
+    if not all(isinstance(ids, list) and all(isinstance(token, int) for token in ids) for ids in tokens):
         return None
-    counts = [sum(token >= 0 for token in one) for one in tokens]
+    counts = [sum(token >= 0 for token in ids) for ids in tokens]
     return counts if min(counts) > 0 else None
 
 
 def _run(path: Path, task: str, shots: int | None, time: str) -> Run:
-    """What the folders of a log and the results of its run say."""
+    """The run of a log, from the names of the folders and from the results file of the run."""
     parts = path.resolve().parts
-    place = len(parts) - 1 - parts[::-1].index("details") if "details" in parts[:-1] else None
-    model = "/".join(parts[place + 1 : -2]) if place is not None else ""
+    details_index = len(parts) - 1 - parts[::-1].index("details") if "details" in parts[:-1] else None
+    model = "/".join(parts[details_index + 1 : -2]) if details_index is not None else ""
     general: Mapping[str, Any] = {}
-    if place is not None:
-        results = Path(*parts[:place], "results", model, f"results_{time}.json")
+    if details_index is not None:
+        results = Path(*parts[:details_index], "results", model, f"results_{time}.json")
         if results.is_file():
             general = _general(results)
     sha = general.get("lighteval_sha")
@@ -212,12 +225,13 @@ def _run(path: Path, task: str, shots: int | None, time: str) -> Run:
 
 
 def _general(path: Path) -> Mapping[str, Any]:
+    """The general configuration in the results of a run. Raises ImportLogError if it is missing."""
     try:
         general = json.loads(path.read_bytes()).get("config_general")
     except (ValueError, AttributeError):
         general = None
     if not isinstance(general, dict):
         raise ImportLogError(
-            f"{path}: broken or cut off; must hold the results of a run with config_general."
+            f"{path}: broken or truncated; must contain the results of a run with config_general."
         )
     return general

@@ -1,8 +1,8 @@
-"""Logs of lm-evaluation-harness: ``samples_TASK_TIME.jsonl`` beside ``results_TIME.json``.
+"""Read logs of lm-evaluation-harness: ``samples_TASK_TIME.jsonl`` beside ``results_TIME.json``.
 
-``lm_eval --log_samples --output_path FOLDER`` writes them. Since version 0.4.3 each line is one question with
-its numbers as texts. Before, ``MODEL_TASK.jsonl`` beside ``results.json`` holds one array, with plain numbers.
-No version logs the number of tokens of an option.
+``lm_eval --log_samples --output_path FOLDER`` writes them. Since version 0.4.3 each line is one question,
+with numbers as texts. Before, ``MODEL_TASK.jsonl`` beside ``results.json`` contained one array with plain
+numbers. No version logs the number of tokens of an option.
 """
 
 import fnmatch
@@ -23,14 +23,14 @@ from polycal.data.importers.logs import Log, LogFile, Run, in_folder
 TOOL = "lm-evaluation-harness"
 SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl")
 OBJECTS = ("config", "configs", "n-shot", "n-samples", "versions")
-"""Keys of the results that are read and hold objects."""
+"""Keys of the results file that are read and must be objects."""
 HELP = "lm_eval writes it with --log_samples and --output_path"
 
 
 def logs(folder: Path, tasks: str = "*") -> Iterator[LogFile]:
-    """The logs of matching tasks below ``folder``, in the order of their paths.
+    """The logs below ``folder`` whose tasks match the pattern ``tasks``, in the order of their paths.
 
-    Raises ImportLogError for a folder without logs. Reading a log raises it if the log is broken or holds no
+    Raises ImportLogError if there are no logs. Reading a log raises it if the log is broken or contains no
     log-likelihoods of options.
     """
     for path in in_folder(folder, "*.jsonl", HELP):
@@ -45,8 +45,9 @@ def logs(folder: Path, tasks: str = "*") -> Iterator[LogFile]:
 
 
 def _of_lines(path: Path, task: str, time: str) -> Log:
-    beside = sorted(path.parent.glob(f"*_{time}.json"))
-    results = _read_results(beside[0]) if beside else {}
+    """Read a log with one question per line. The results of its run are in a file with the same time."""
+    result_files = sorted(path.parent.glob(f"*_{time}.json"))
+    results = _read_results(result_files[0]) if result_files else {}
     digest = hashlib.sha256()
     questions, in_doubt = lm_eval_samples.read(_lines(path, digest))
     run = _run(path, task, results)
@@ -55,14 +56,14 @@ def _of_lines(path: Path, task: str, time: str) -> Log:
     count = counts.get("effective") if isinstance(counts, dict) else None
     if count not in (None, log.table.num_rows):
         raise ImportLogError(
-            f"{path}: holds {log.table.num_rows} questions, but {beside[0].name} counts {count}; the log is cut or"
-            " holds another run."
+            f"{path}: contains {log.table.num_rows} questions, but {result_files[0].name} counts {count}; both must"
+            " be complete and from one run."
         )
     return log
 
 
 def _lines(path: Path, digest: Any) -> Iterator[tuple[str, Any]]:
-    """Every line's value with its location; the bytes are added to ``digest`` as they pass."""
+    """The value and the location of each line. The bytes that are read are added to ``digest``."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             digest.update(line)
@@ -73,42 +74,50 @@ def _lines(path: Path, digest: Any) -> Iterator[tuple[str, Any]]:
             except ValueError as error:
                 reason = getattr(error, "msg", "not UTF-8")
                 raise ImportLogError(
-                    f"{path}: line {number}: not valid JSON ({reason}); a line must hold one whole question, so the"
-                    " log is cut or damaged."
+                    f"{path}: line {number}: not valid JSON ({reason}), so the log is truncated or damaged; each line"
+                    " must contain one complete question."
                 ) from None
 
 
 def _old_task(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The task of a log of the older form, and the results of its run."""
-    beside = path.with_name("results.json")
-    results = _read_results(beside) if beside.is_file() else {}
+    """The task of a log in the old form, and the results of its run.
+
+    Raises ImportLogError if there is none.
+    """
+    results_file = path.with_name("results.json")
+    results = _read_results(results_file) if results_file.is_file() else {}
     tasks = [task for task in results.get("configs") or {} if path.stem.endswith(f"_{task}")]
     if not tasks:
         raise ImportLogError(
-            f"{path}: is no log of lm-eval; one is named samples_TASK_TIME.jsonl, or MODEL_TASK.jsonl beside the"
+            f"{path}: not a log of lm-eval; its name must be samples_TASK_TIME.jsonl, or MODEL_TASK.jsonl beside the"
             " results.json of its run."
         )
     return max(tasks, key=len), results
 
 
 def _of_array(path: Path, task: str, results: Mapping[str, Any]) -> Log:
+    """Read a log in the old form, which is one array of questions."""
     questions, in_doubt = lm_eval_samples.read(_elements(path))
     return Log.of(path, files.sha256(path), _run(path, task, results), questions, in_doubt)
 
 
 def _elements(path: Path) -> Iterator[tuple[str, Any]]:
+    """The location and the value of each element of an array."""
     with text_files.opened(path) as file:
         for number, value in enumerate(json_values.array(path, file)):
             yield f"{path}: element {number}", value
 
 
 def _read_results(path: Path) -> Mapping[str, Any]:
+    """The results of a run. Raises ImportLogError if the file is broken."""
     try:
         results = json.loads(path.read_bytes())
     except ValueError:
         results = None
     if not isinstance(results, dict):
-        raise ImportLogError(f"{path}: broken or cut off; must hold the results of a run as one JSON object.")
+        raise ImportLogError(
+            f"{path}: broken or truncated; must contain the results of a run as one JSON object."
+        )
     for key in OBJECTS:
         if not isinstance(results.get(key) or {}, dict):
             raise ImportLogError(f"{path}: {key} is {results[key]!r}; must be an object.")
@@ -116,7 +125,7 @@ def _read_results(path: Path) -> Mapping[str, Any]:
 
 
 def _run(path: Path, task: str, results: Mapping[str, Any]) -> Run:
-    """What the results beside a log say of its run; the model's name is at least that of the folder."""
+    """The run of a log, from its results file. If this does not name the model, the folder's name is used."""
     config = results.get("config") or {}
     arguments = config.get("model_args") or ""
     if isinstance(arguments, str):

@@ -1,7 +1,8 @@
-"""The questions in a log of lm-evaluation-harness, one object each.
+"""Convert the entries in a log of lm-evaluation-harness into questions.
 
-Each option is one request: its context, and the option behind the task's delimiter. With the metric
-acc_mutual_info a second half of requests has the same options behind an empty context.
+Each entry is one question. Each of its options is one request: the context, and the option after the task's
+delimiter. With the metric acc_mutual_info there are as many further requests, with the same options after an
+empty context.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,19 +16,19 @@ from polycal.data.importers.logged_questions import (
 )
 
 KEYS = {"doc_id", "doc", "target", "arguments", "resps"}
-"""What every version logs of a question and is needed here."""
+"""Keys that are needed. Every version logs them."""
 ID_KEYS = ("sample_id", "question_id", "id")
-"""Columns of data sets that hold an id, the first that is there."""
+"""Columns in which data sets have an id. The first of them that exists is used."""
 GROUP_KEYS = ("subject", "category")
-"""Columns of data sets that hold a subject, the first that is there."""
+"""Columns in which data sets have a subject. The first of them that exists is used."""
 GENERATED = (
-    "the task generates text or scores single texts, so its log holds no log-likelihoods of options; log it as a"
+    "the task generates text or scores single texts, so its log contains no log-likelihoods of options; log it as a"
     " multiple-choice task"
 )
 
 
 class Requests(NamedTuple):
-    """The requests of one question: contexts, continuations, and the log-likelihood of each as logged."""
+    """The requests of one question: contexts, continuations, and the logged log-likelihoods."""
 
     contexts: list[str]
     continuations: list[str]
@@ -35,11 +36,11 @@ class Requests(NamedTuple):
 
 
 def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
-    """The checked questions of one log, and whether the numbers of its documents may be wrong.
+    """The questions of one log, and whether the numbers of its documents may be wrong.
 
-    ``samples`` are objects with their location for messages. Where there are several filters, lines of the first
-    one are read: all have the same log-likelihoods. Raises ImportLogError for the first object that is not
-    allowed.
+    ``samples`` are pairs of a location, for messages, and an entry. If there are several filters, only the
+    entries of the first one are read, because all have the same log-likelihoods. Raises ImportLogError for
+    the first entry that is not allowed.
     """
     questions, numbers = LoggedQuestions(), []
     first: tuple[Any, type] | None = None
@@ -53,7 +54,7 @@ def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
         first = first or kind
         if kind[1] is not first[1]:
             raise ImportLogError(
-                f"{where}: arguments has another form than before; a log must be written by one version."
+                f"{where}: arguments has another form than in earlier entries; one version must write the whole log."
             )
         if kind[0] == first[0]:
             question = _question(sample, where)
@@ -63,6 +64,7 @@ def read(samples: Iterable[tuple[str, Any]]) -> tuple[LoggedQuestions, bool]:
 
 
 def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
+    """The question of an entry. Raises ImportLogError, with the key, if a value is not allowed."""
     number, doc = sample["doc_id"], sample["doc"]
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**53:
         raise ImportLogError(f"{where}: doc_id is {number!r}; must be a whole number from 0.")
@@ -70,24 +72,24 @@ def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
         raise ImportLogError(f"{where}: doc is {type(doc).__name__}; must be an object.")
     requests = _requests(sample, where)
     count = len(requests.contexts)
-    # an empty context can be a task's own one, but then the first half has it too
+    # A task can have an empty context, but then the first half of the requests has it too.
     half = count // 2
     unconditional = None
     if count % 2 == 0 and requests.contexts[0] != "" and not any(requests.contexts[half:]):
         if requests.continuations[:half] != requests.continuations[half:]:
             raise ImportLogError(
-                f"{where}: arguments without a context do not have the options of those with one; must be the same."
+                f"{where}: arguments without a context have other options than those with one; must be the same."
             )
         unconditional, count = log_likelihoods(requests.values[half:], where, "resps"), half
     if requests.contexts[:count].count(requests.contexts[0]) < count:
         raise ImportLogError(
-            f"{where}: arguments have several contexts (a task such as winogrande), and the log does not say which"
-            " one is right; the options must differ."
+            f"{where}: arguments have several contexts (as in winogrande), and the log does not contain which one is"
+            " right; there must be one context and several options."
         )
     return LoggedQuestion(
         where=where,
         number=number,
-        own_id=_text(doc, ID_KEYS, (str, int)),
+        data_set_id=_text(doc, ID_KEYS, (str, int)),
         group=_text(doc, GROUP_KEYS, (str,)) or "",
         context=requests.contexts[0],
         options=requests.continuations[:count],
@@ -99,12 +101,12 @@ def _question(sample: Mapping[str, Any], where: str) -> LoggedQuestion:
 
 
 def _requests(sample: Mapping[str, Any], where: str) -> Requests:
-    """The requests of a question. Raises ImportLogError where they are not those of options."""
+    """The requests of a question. Raises ImportLogError if they are not requests of options."""
     arguments, answers = sample["arguments"], sample["resps"]
     pairs = list(arguments.values()) if isinstance(arguments, dict) else arguments
     if not isinstance(pairs, list) or not isinstance(answers, list) or not 0 < len(answers) == len(pairs):
         raise ImportLogError(
-            f"{where}: resps and arguments differ in length; must have one answer to each request."
+            f"{where}: resps and arguments differ in length; there must be one answer to each request."
         )
     contexts, continuations, values = [], [], []
     for pair, repeats in zip(pairs, answers, strict=True):
@@ -113,10 +115,12 @@ def _requests(sample: Mapping[str, Any], where: str) -> Requests:
         except (KeyError, TypeError, ValueError):
             context = continuation = None
         if not isinstance(context, str) or not isinstance(continuation, str):
-            raise ImportLogError(f"{where}: arguments hold no option: {GENERATED}.")
+            raise ImportLogError(f"{where}: arguments contain no option: {GENERATED}.")
         answer = repeats[0] if isinstance(repeats, list) and repeats else None
         if not isinstance(answer, list) or len(answer) != 2:
-            raise ImportLogError(f"{where}: resps hold no pair of log-likelihood and is_greedy: {GENERATED}.")
+            raise ImportLogError(
+                f"{where}: resps contain no pair of log-likelihood and is_greedy: {GENERATED}."
+            )
         contexts.append(context)
         continuations.append(continuation)
         values.append(answer[0])
@@ -124,7 +128,7 @@ def _requests(sample: Mapping[str, Any], where: str) -> Requests:
 
 
 def _text(doc: Mapping[str, Any], keys: Iterable[str], kinds: tuple[type, ...]) -> str | None:
-    """The first of the keys that holds a value of the kinds, as a text."""
+    """The value of the first of ``keys`` whose value is of one of the types ``kinds`` and not empty, as a text."""
     for key in keys:
         value = doc.get(key)
         if isinstance(value, kinds) and not isinstance(value, bool) and str(value).strip():
@@ -133,12 +137,13 @@ def _text(doc: Mapping[str, Any], keys: Iterable[str], kinds: tuple[type, ...]) 
 
 
 def _of_ranks(numbers: list[int]) -> bool:
-    """Whether the numbers are in the order in which one or several processes write them.
+    """Whether the numbers are in an order in which one or several processes write them.
 
-    One process writes them ascending. Of several, each writes every n-th, one process behind the other. With
-    ``--samples`` and a list that is not sorted, the harness gives numbers to the wrong documents.
+    One process writes ascending numbers. Of n processes each writes every n-th number, and their results are
+    concatenated. Another order means ``--samples`` with an unsorted list, for which the harness assigns the
+    numbers to the wrong documents.
     """
-    starts = [0, *(at for at in range(1, len(numbers)) if numbers[at] <= numbers[at - 1])]
+    starts = [0, *(index for index in range(1, len(numbers)) if numbers[index] <= numbers[index - 1])]
     if len(starts) == 1:
         return True
     parts = [numbers[start:end] for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True)]

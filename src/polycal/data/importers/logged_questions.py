@@ -1,8 +1,8 @@
-"""The questions of one log: checked as they are read, then the columns of a score record.
+"""Collect the questions of one log, check them, and return the columns of a score record.
 
-Harnesses log the right option as an index, as a letter or text, or as a list, and some as a text in any case.
-What the harness itself counted as right (``accuracy``) decides where two readings are possible, and checks the
-reading of every question.
+Harnesses log the right option as an index, a letter, the text of the option, or a list, and some log an index
+as a text. If ``target`` can be read in two ways, the harness's own result (``accuracy``) decides. It is also
+compared with the result of every question.
 """
 
 import ast
@@ -24,33 +24,34 @@ COLUMNS = pa.schema(
         *records.SCORE,
         (records.UNCONDITIONAL, pa.list_(pa.float32())),
         ("number", pa.int64()),
-        ("own_id", pa.string()),
+        ("data_set_id", pa.string()),
     ]
 )
-"""A score record, the number that the harness gave to each question, and the id that the data set has for it."""
+"""The columns of a score record, the harness's number of each question, and its id in the data set."""
 TOLERANCE = 1e-3
-"""How far above zero rounding may lift a log-likelihood, in nats."""
+"""The largest log-likelihood that is accepted, in nats, because rounding can make it positive."""
 LEAST = -3e38
-"""The least number of single precision, about."""
+"""About the smallest number in single precision."""
 INDEX, OPTION = "an index", "an option"
-"""Readings of a target that is both."""
+"""The two readings of a target that is the index of one option and the text of another."""
 BOOLEANS = {"False": "0", "True": "1"}
 
 
 class ImportLogError(PolycalError):
-    """A log that cannot be imported; the message names file, line and key, and what would be right."""
+    """A log cannot be imported."""
 
 
 @dataclass(frozen=True)
 class LoggedQuestion:
-    """A question as a log has it. ``where`` is file and line; all likelihoods are in nats.
+    """A question as it is logged. ``where`` is its file and line. Log-likelihoods are in nats.
 
-    ``target`` is the right option as logged, ``accuracy`` what the harness counted, None if it is not logged.
+    ``target`` is the logged right option. ``accuracy`` is the harness's own result, or None if it is not
+    logged.
     """
 
     where: str
     number: int
-    own_id: str | None
+    data_set_id: str | None
     group: str
     context: str
     options: list[str]
@@ -62,7 +63,10 @@ class LoggedQuestion:
 
 
 def log_likelihoods(values: Sequence[Any], where: str, key: str) -> list[float]:
-    """Numbers, or texts of numbers, as log-likelihoods. Raises ImportLogError for one that cannot be it."""
+    """Log-likelihoods from numbers or texts of numbers.
+
+    Raises ImportLogError if one is not finite or positive.
+    """
     numbers = []
     for value in values:
         try:
@@ -81,9 +85,9 @@ def log_likelihoods(values: Sequence[Any], where: str, key: str) -> list[float]:
 class LoggedQuestions:
     """Collects the questions of one log.
 
-    ``labels`` are the options if all are single characters in one order, None otherwise. ``rounded`` counts the
-    questions of which another option is the most likely one in single precision, which records have. Raises
-    ImportLogError for a question that no score record can hold, and for a number that occurs twice.
+    ``labels`` are the options if these are labels, that is the same single characters in the same order in
+    all questions; otherwise None. ``rounded`` counts the questions whose most likely option changes in single
+    precision, which records use.
     """
 
     labels: list[str] | None = field(default_factory=list)
@@ -94,20 +98,23 @@ class LoggedQuestions:
     _readings: set[str] = field(default_factory=lambda: {INDEX, OPTION})
 
     def add(self, question: LoggedQuestion) -> None:
-        """Check a question and keep it."""
+        """Check a question and add it.
+
+        Raises ImportLogError if it cannot be a row of a score record, and if its number occurs twice.
+        """
         where, options = question.where, [option.strip() for option in question.options]
         self._check(question, options)
-        self._keep_labels(options)
+        self._update_labels(options)
         best = _first_largest(question.logprob)
         self.rounded += _first_largest(array("f", question.logprob)) != best
-        gold, other = _gold(question.target, options, where)
-        right = _counted(question.accuracy, where)
-        if other is not None:
-            self._exclude_readings(best, gold, other, right, where)
-        elif right is not None and right != (best == gold):
+        gold, gold_as_option = _gold(question.target, options, where)
+        is_right = _counted_as_right(question.accuracy, where)
+        if gold_as_option is not None:
+            self._exclude_readings(best, gold, gold_as_option, is_right, where)
+        elif is_right is not None and is_right != (best == gold):
             raise ImportLogError(
-                f"{where}: the log counts this question as {'right' if right else 'wrong'}, but option {best} is the"
-                f" most likely one and target {question.target!r} is option {gold}; both must agree."
+                f"{where}: the log counts this question as {'right' if is_right else 'wrong'}, but option {best} is"
+                f" the most likely one and target {question.target!r} is option {gold}; both must agree."
             )
         sizes, checksum = _encoded(question, options)
         row = self._rows
@@ -120,57 +127,64 @@ class LoggedQuestions:
         row["prompt_sha256"].append(checksum)
         row[records.UNCONDITIONAL].append(question.unconditional)
         row["number"].append(question.number)
-        row["own_id"].append(question.own_id)
+        row["data_set_id"].append(question.data_set_id)
 
     def _check(self, question: LoggedQuestion, options: list[str]) -> None:
+        """Raise ImportLogError if the options are not allowed or the number occurs twice."""
         where = question.where
         if len(options) < 2:
             raise ImportLogError(f"{where}: {len(options)} option(s); a question needs at least two.")
         if len(question.logprob) != len(options):
             raise ImportLogError(
-                f"{where}: {len(question.logprob)} log-likelihoods for {len(options)} options; must be one for each."
+                f"{where}: {len(question.logprob)} log-likelihoods for {len(options)} options; there must be one for"
+                " each."
             )
         if "" in options:
-            raise ImportLogError(f"{where}: option {options.index('')} is empty; options must be texts.")
+            raise ImportLogError(f"{where}: option {options.index('')} is empty; every option needs a text.")
         if first := self._numbers.get(question.number):
             raise ImportLogError(
-                f"{where}: question {question.number} is already in {first}; a log must hold one run, with each"
+                f"{where}: question {question.number} is already in {first}; a log must contain one run, with each"
                 " question once."
             )
         self._numbers[question.number] = where.rpartition(": ")[2]
 
-    def _keep_labels(self, options: list[str]) -> None:
-        if self.labels is None:
+    def _update_labels(self, options: list[str]) -> None:
+        """Extend ``labels`` by the options of a question, or set it to None if they are not labels."""
+        if self.labels is None or self.labels == options:
             return
-        if self.labels == options:
-            return
-        known = min(len(self.labels), len(options))
-        if self.labels[:known] != options[:known] or any(len(option) != 1 for option in options[known:]):
+        shared = min(len(self.labels), len(options))
+        if self.labels[:shared] != options[:shared] or any(len(option) != 1 for option in options[shared:]):
             self.labels = None
-        elif len(options) > known:
+        elif len(options) > shared:
             self.labels = options
 
-    def _exclude_readings(self, best: int, index: int, option: int, right: bool | None, where: str) -> None:
+    def _exclude_readings(
+        self, best: int, index: int, option: int, is_right: bool | None, where: str
+    ) -> None:
+        """Exclude each reading of an ambiguous target that disagrees with the harness's own result."""
         self._ambiguous.append((len(self._rows["gold"]), index, option, where))
         for reading, gold in ((INDEX, index), (OPTION, option)):
-            if right is not None and right != (best == gold):
+            if is_right is not None and is_right != (best == gold):
                 self._readings.discard(reading)
         if not self._readings:
             raise ImportLogError(
-                f"{where}: what the log counts as right fits target neither as {INDEX} nor as {OPTION}; all"
-                " questions of a log must have one form of target."
+                f"{where}: target agrees with acc neither as {INDEX} nor as {OPTION}; all questions of a log must"
+                " have one form of target."
             )
 
     def table(self, path: str) -> pa.Table:
-        """The questions with COLUMNS; the ids are still empty. Raises ImportLogError if there are none."""
+        """The questions, with COLUMNS. The question ids are still empty.
+
+        Raises ImportLogError if there are none, and if it is not clear how the targets must be read.
+        """
         rows = self._rows
         if not rows["gold"]:
-            raise ImportLogError(f"{path}: holds no question; the log is cut or empty.")
+            raise ImportLogError(f"{path}: contains no question; at least one is needed.")
         if self._ambiguous:
             if len(self._readings) == 2:
                 raise ImportLogError(
                     f"{self._ambiguous[0][3]}: target is both {INDEX} and {OPTION}, and no question of the log"
-                    " shows which is meant; the metric acc must be logged."
+                    " shows which is right; the metric acc must be logged."
                 )
             for number, index, option, _ in self._ambiguous:
                 rows["gold"][number] = index if INDEX in self._readings else option
@@ -178,31 +192,39 @@ class LoggedQuestions:
 
 
 def _first_largest(values: Sequence[float]) -> int:
+    """The index of the largest value, the first one if several are equal."""
     return values.index(max(values))
 
 
 def _encoded(question: LoggedQuestion, options: list[str]) -> tuple[list[int], str]:
-    """Bytes of each option, and sha256 of the context. Raises ImportLogError for half a pair of surrogates."""
+    """The length in bytes of each option, and the sha256 of the context.
+
+    Raises ImportLogError if a text of the question is not valid Unicode.
+    """
     try:
-        f"{question.group}{question.own_id}".encode()
+        f"{question.group}{question.data_set_id}".encode()
         return [len(option.encode()) for option in options], hashlib.sha256(
             question.context.encode()
         ).hexdigest()
     except UnicodeEncodeError:
         raise ImportLogError(
-            f"{question.where}: a text has half a pair of surrogates, which is no character; must be Unicode text."
+            f"{question.where}: a text contains half a surrogate pair, which is not a character; must be Unicode"
+            " text."
         ) from None
 
 
 def _gold(target: Any, options: list[str], where: str) -> tuple[int, int | None]:
-    """The index of the right option; where the target can be read as an option too, that one's as well."""
+    """The index of the right option.
+
+    If ``target`` can also be read as the text of another option, also its index.
+    """
     if isinstance(target, str) and target.startswith("[") and target.endswith("]"):
         with contextlib.suppress(SyntaxError, ValueError):
             target = ast.literal_eval(target)
     if isinstance(target, (list, tuple)):
         if len(target) != 1:
             raise ImportLogError(
-                f"{where}: target is {target!r}, which is {len(target)} right options; a question must have one."
+                f"{where}: target is {target!r}, which are {len(target)} right options; a question must have one."
             )
         [target] = target
     text = str(target).strip()
@@ -218,8 +240,8 @@ def _gold(target: Any, options: list[str], where: str) -> tuple[int, int | None]
     return as_index, as_option
 
 
-def _counted(accuracy: Any, where: str) -> bool | None:
-    """Whether the harness counted a question as right; None if it does not say."""
+def _counted_as_right(accuracy: Any, where: str) -> bool | None:
+    """Whether the harness counted a question as right, or None if this is not logged."""
     if accuracy is None:
         return None
     if accuracy not in (0, 1):

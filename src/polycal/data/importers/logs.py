@@ -1,4 +1,4 @@
-"""Logs of a folder: where they are, and what each says of the run that wrote it."""
+"""Find the logs in a folder, and read them, with the run that wrote each of them."""
 
 import multiprocessing
 import os
@@ -16,7 +16,10 @@ from polycal.data.importers.logged_questions import ImportLogError, LoggedQuesti
 
 @dataclass(frozen=True)
 class Run:
-    """The evaluation that wrote a log; None for what neither the log nor the results beside it say."""
+    """The evaluation that wrote a log.
+
+    A field is None if neither the log nor its results file contains it.
+    """
 
     tool: str
     version: str | None
@@ -28,7 +31,7 @@ class Run:
 
     @property
     def model_name(self) -> str:
-        """The model's name as a part of a path: of a local folder the last part, of the hub ``owner__name``."""
+        """The model's name as a part of a path: the last part of a local folder, or ``owner__name`` on the hub."""
         name = self.model.rstrip("/")
         if name.startswith(("/", ".", "~")):
             name = name.rsplit("/", 1)[-1]
@@ -41,10 +44,10 @@ def path_part(name: str) -> str:
 
 
 class Log(NamedTuple):
-    """A file of questions of one task and run, ``table`` with the columns of ``logged_questions``.
+    """A log: the questions of one task in one run. ``table`` has the columns of ``logged_questions``.
 
-    ``labels`` are its options if they are labels, such as letters. ``rounded`` counts the questions whose answer
-    single precision changes. ``numbers_in_doubt`` says that the numbers of the questions may be wrong.
+    ``labels`` and ``rounded`` are those of ``LoggedQuestions``. ``numbers_in_doubt`` is true if the numbers
+    of the questions may be wrong.
     """
 
     path: Path
@@ -59,39 +62,46 @@ class Log(NamedTuple):
     def of(
         cls, path: Path, sha256: str, run: Run, questions: LoggedQuestions, numbers_in_doubt: bool = False
     ) -> "Log":
-        """The log with the questions that were collected from it. Raises ImportLogError if there are none."""
+        """The log with the questions that were collected from it.
+
+        Raises ImportLogError as their ``table``.
+        """
         table = questions.table(str(path))
         return cls(path, sha256, run, table, questions.labels, questions.rounded, numbers_in_doubt)
 
     def without_tokens(self) -> "Log":
-        """The log with no number of tokens, for one that has them for some questions only."""
+        """The log without the numbers of tokens, which must be removed if they are missing for some questions."""
         return self._replace(table=without_tokens(self.table))
 
 
 class LogFile(NamedTuple):
-    """A file that is a log, and the function that reads and checks it, which can be sent to another process."""
+    """The path of a log, and the function that reads and checks it. Both can be sent to another process."""
 
     path: Path
     read: Callable[[], Log]
 
 
 PARALLEL_FROM = 64_000_000
-"""Bytes of logs from which several processes are faster than one."""
-MOST_PROCESSES = 8
+"""Total size in bytes from which several processes read logs faster than one."""
+MAX_PROCESSES = 8
 
 
-def read_all(found: Iterable[LogFile]) -> list[Log]:
-    """Every log, in order; in several processes if there is much to read. Raises the error of the first one."""
-    logs = list(found)
-    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)), len(logs))
-    if processes < 2 or sum(log.path.stat().st_size for log in logs) < PARALLEL_FROM:
-        return [_read(log) for log in logs]
+def read_all(log_files: Iterable[LogFile]) -> list[Log]:
+    """Read all logs, in order, and in several processes if they are large.
+
+    Raises the ImportLogError of the first log that is not allowed.
+    """
+    log_files = list(log_files)
+    processes = min(MAX_PROCESSES, len(os.sched_getaffinity(0)), len(log_files))
+    if processes < 2 or sum(log.path.stat().st_size for log in log_files) < PARALLEL_FROM:
+        return [_read(log) for log in log_files]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        return list(pool.map(_read, logs, chunksize=1 + len(logs) // (16 * processes)))
+        return list(pool.map(_read, log_files, chunksize=1 + len(log_files) // (16 * processes)))
 
 
 def _read(log: LogFile) -> Log:
+    """Read a log. Raises ImportLogError also if the file cannot be opened."""
     try:
         return log.read()
     except OSError as error:
@@ -101,17 +111,20 @@ def _read(log: LogFile) -> Log:
 
 
 def without_tokens(table: pa.Table) -> pa.Table:
-    """The questions with ``option_tokens`` missing."""
-    place = table.schema.get_field_index("option_tokens")
-    field = table.schema.field(place)
-    return table.set_column(place, field, pa.nulls(table.num_rows, field.type))
+    """The questions with ``option_tokens`` set to null."""
+    index = table.schema.get_field_index("option_tokens")
+    field = table.schema.field(index)
+    return table.set_column(index, field, pa.nulls(table.num_rows, field.type))
 
 
 def in_folder(folder: Path, pattern: str, hint: str) -> Iterable[Path]:
-    """The files below ``folder`` that match, in order. Raises ImportLogError if there are none."""
+    """The files below ``folder`` that match ``pattern``, sorted.
+
+    Raises ImportLogError, with ``hint``, if none does.
+    """
     if not folder.is_dir():
-        raise ImportLogError(f"{folder}: no such folder; must be one that holds logs.")
+        raise ImportLogError(f"{folder}: no such folder; must be a folder with logs.")
     paths = sorted(path for path in folder.rglob(pattern) if path.is_file())
     if not paths:
-        raise ImportLogError(f"{folder}: holds no log ({pattern}) of single questions; {hint}.")
+        raise ImportLogError(f"{folder}: contains no log of questions ({pattern}); {hint}.")
     return paths

@@ -1,7 +1,7 @@
-"""What the name of a harness's task says: its benchmark, language and subject.
+"""Parse the name of a harness's task into benchmark, language and subject.
 
-Tasks of lm-evaluation-harness are FAMILY_TAG or FAMILY_TAG_SUBJECT, and FAMILIES lists the families. Tasks of
-lighteval are FAMILY_TAG_FORM or FAMILY_TAG_FORM:SUBJECT, where FORM says how the options are asked.
+Names in lm-evaluation-harness are FAMILY_TAG or FAMILY_TAG_SUBJECT, where FAMILY is one of FAMILIES. Names in
+lighteval are FAMILY_TAG_FORM or FAMILY_TAG_FORM:SUBJECT, where FORM is the form of the prompt.
 """
 
 import re
@@ -13,7 +13,7 @@ from polycal.data import language_tags
 
 
 class Family(NamedTuple):
-    """Tasks of one benchmark; ``has_subjects`` says whether the name ends in a subject."""
+    """The tasks of one benchmark. ``has_subjects``: the name of a task may end with a subject."""
 
     benchmark: str
     has_subjects: bool = False
@@ -39,25 +39,28 @@ FAMILIES = {
     "xstorycloze": Family("xstorycloze"),
     "xwinograd": Family("xwinograd"),
 }
-"""Families of lm-evaluation-harness by the beginning of their names."""
+"""Beginning of the names in lm-evaluation-harness → family."""
 ENGLISH = {
     "arc_challenge", "arc_easy", "commonsense_qa", "hellaswag", "openbookqa", "piqa", "sciq", "truthfulqa_mc1",
 }  # fmt: skip
-"""Tasks whose names say no language because there is one only."""
+"""Tasks in English, whose names contain no language."""
 FORMS = {"mcf": "", "cf": "", "hybrid": "-hybrid"}
-"""lighteval's forms with the ending of the benchmark's name; the options show whether letters or texts are asked."""
+"""Form in lighteval → ending of the benchmark's name.
+
+mcf and cf need no ending, because the protocol of the record distinguishes letters and texts.
+"""
 FULL = {"global_mmlu_all": "global-mmlu"}
-"""Names of lighteval's families that differ from the benchmark's."""
+"""Families in lighteval whose names differ from the benchmark's."""
 VARIANT = re.compile(
     r"(few_shot_en|few_shot_og|prompt_\d+|mc1|mc2|easy|challenge|mt|native|spanish_bench)(?:_|$)"
 )
-"""A way of asking or a part of a benchmark, which becomes part of the benchmark's name."""
+"""A variant of the prompt or a part of a benchmark. It becomes part of the benchmark's name."""
 PARTS_OF_SCRIPTS = {"Hang": "Kore"}
-"""Scripts that are used alone or as part of a language's usual script."""
+"""Script → the usual script of which it is a part (Hangul is part of the Korean script)."""
 
 
 class TaskName(NamedTuple):
-    """Benchmark, language (a BCP 47 tag) and subject, None where the task is not divided."""
+    """The benchmark, the language (a BCP 47 tag) and the subject, which is None if the task has no subjects."""
 
     benchmark: str
     language: str
@@ -65,14 +68,14 @@ class TaskName(NamedTuple):
 
 
 def recognise(task: str) -> TaskName | None:
-    """What the name of a task says; None for a name that is not known."""
+    """The parts of a task's name, or None if the name is not known."""
     if task in ENGLISH:
         return TaskName(task.replace("_", "-"), "en")
     return _with_form(task) or _of_family(task)
 
 
 def _with_form(task: str) -> TaskName | None:
-    """The name of a task of lighteval: the tag of the language is before the form."""
+    """The parts of a name in lighteval, where the tag of the language precedes the form."""
     match = re.fullmatch(rf"(.+)_({'|'.join(FORMS)})(?::(.+))?", task)
     if match is None:
         return None
@@ -87,7 +90,7 @@ def _with_form(task: str) -> TaskName | None:
 
 
 def _of_family(task: str) -> TaskName | None:
-    """The name of a task of lm-evaluation-harness: the longest family that is followed by a tag."""
+    """The parts of a name in lm-evaluation-harness, with the longest family that is followed by a tag."""
     for prefix in sorted(FAMILIES, key=len, reverse=True):
         if not task.startswith(f"{prefix}_"):
             continue
@@ -100,6 +103,7 @@ def _of_family(task: str) -> TaskName | None:
 
 
 def _named(family: Family, language: str, rest: str) -> TaskName | None:
+    """The name with the variant and subject in ``rest``, or None if the family has no subjects but one follows."""
     variant = VARIANT.match(rest)
     ending = f"-{variant[1].replace('_', '-')}" if variant else ""
     subject = rest[variant.end() :] if variant else rest
@@ -109,9 +113,9 @@ def _named(family: Family, language: str, rest: str) -> TaskName | None:
 
 
 def language_of(tag: str) -> str | None:
-    """The standard tag without a script or region that goes without saying: ``deu_Latn`` gives ``de``.
+    """The standard tag without the language's usual script: ``deu_Latn`` gives ``de``.
 
-    None for words that are no tag. Of two pieces the second must be a script or a region (``pt_BR``).
+    None if it is not a tag. If the tag has two parts, the second must be a script or a region (``pt_BR``).
     """
     second = tag.partition("_")[2]
     if second and not re.fullmatch(r"[A-Z][a-z]{3}|[A-Z]{2}", second):

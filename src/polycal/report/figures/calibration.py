@@ -123,6 +123,8 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
         markersize=3,
         linewidth=0.8,
         color=colour,
+        clip_on=False,  # an accuracy of 0 or 1 is a whole point
+        zorder=3,
     )
     if cell.ece.isna().any():
         axis.set_facecolor(style.BAR_COLOUR)
@@ -138,5 +140,14 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
         )
     elif len(cell):
         note = f"ECE {cell.ece.iloc[0]:.3f}\n{bins.n.sum()} questions"
-        axis.text(0.04, 0.94, note, transform=axis.transAxes, va="top", fontsize=style.SMALL_SIZE)
+        axis.text(
+            0.04,
+            0.94,
+            note,
+            transform=axis.transAxes,
+            va="top",
+            fontsize=style.SMALL_SIZE,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            zorder=4,
+        )
     axis.set(xlim=(0, 1), ylim=(0, 1))

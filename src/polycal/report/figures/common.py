@@ -26,7 +26,7 @@ def panels(
 ) -> tuple[Figure, Any, list[tuple[BetaSweep, Any]]]:
     """A column per model and a row per data set: the figure, all axes, and each sweep with its axis.
 
-    The figure is ``heading`` inches plus ``height`` per row high.
+    The figure is ``heading`` inches plus ``height`` per row high. A pair that the study does not contain has no panel.
     """
     models, data = sorted({sweep.model for sweep in sweeps}), sorted({sweep.data for sweep in sweeps})
     size = (1 + 3.6 * len(models), heading + height * len(data))
@@ -37,7 +37,18 @@ def panels(
         if condition := condition_words(study.condition_of(sweep)):
             title += f"\n{condition}"
         axis.set_title(title, fontsize=style.TITLE_SIZE)
+    _hide_unused(axes, [axis for _, axis in placed])
     return figure, axes, placed
+
+
+def _hide_unused(axes: Any, used: Sequence[Any]) -> None:
+    """Hide the panels that show nothing; the outermost ones left in each row and column get the labels of the axes."""
+    for axis in axes.flat:
+        axis.set_visible(axis in used)
+    for line in axes:
+        next(axis for axis in line if axis in used).tick_params(labelleft=True)
+    for column in axes.T:
+        next(axis for axis in reversed(column) if axis in used).tick_params(labelbottom=True)
 
 
 def sweep_title(study: StudyTables, sweep: BetaSweep) -> str:

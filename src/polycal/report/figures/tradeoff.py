@@ -11,6 +11,8 @@ from polycal.report import best_beta, study_holes, study_tables, style
 from polycal.report.figures import common
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
+ALLOWED = f"accuracy at β = 0, minus {best_beta.ALLOWED_LOSS}"
+
 
 def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     """Mean ECE against mean accuracy over languages as β rises: a column per model, a row per data set."""
@@ -42,7 +44,9 @@ def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
     for axis, (language, rows) in zip(axes.flat, panels, strict=False):
         _path(axis, rows, settings)
         for accuracy in rows[rows.value == 0].accuracy.dropna():
-            axis.axvline(accuracy - best_beta.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":")
+            axis.axvline(
+                accuracy - best_beta.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":", label=ALLOWED
+            )
         _noise_floor(axis, rows)
         axis.set_title(common.language_label(study, language), fontsize=style.LEGEND_SIZE)
         axis.tick_params(labelsize=style.SMALL_SIZE)

@@ -1,4 +1,4 @@
-"""Import of logs of lighteval: both schemas, and what is refused."""
+"""Import of logs of lighteval: both schemas, and which logs are refused."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,11 @@ from polycal.data.importers.score_records import Names, import_logs
 
 OPTIONS = ["tree", "house by the river", "stone"]
 FILE = f"details_lighteval|belebele_deu_Latn_cf|5|0_{TIME}.parquet"
-PLACE = f"details/lab/model/{TIME}"
+FOLDER = f"details/lab/model/{TIME}"
 
 
 def log(folder: Path, rows: list[dict[str, Any]], name: str = FILE) -> Path:
-    return write_details(folder / PLACE / name, rows)
+    return write_details(folder / FOLDER / name, rows)
 
 
 def imported(folder: Path, out: Path) -> dict[str, list[dict[str, Any]]]:
@@ -70,7 +70,7 @@ def test_values_and_token_counts_of_the_new_schema(tmp_path: Path) -> None:
     origin = records.metadata(tmp_path / "out" / name)["origin"]
     assert (origin["tool"], origin["model"]) == ("lighteval", "lab/model")
     assert origin["logs"][0]["lighteval_sha"] == "abc"
-    assert origin["logs"][0]["file"] == f"{PLACE}/{FILE}"
+    assert origin["logs"][0]["file"] == f"{FOLDER}/{FILE}"
 
 
 @pytest.mark.parametrize(("as_text", "in_pairs"), [(False, False), (True, False), (True, True)])
@@ -99,7 +99,7 @@ def test_gold_is_an_index_or_a_list_of_one(tmp_path: Path, gold: Any) -> None:
 
 
 @pytest.mark.parametrize("tokens", [[[5, -1]], [[5], [-1], [4]], [[], [4], [4]]])
-def test_lost_tokens_are_not_made_up(tmp_path: Path, tokens: list[list[int]]) -> None:
+def test_missing_numbers_of_tokens_stay_missing(tmp_path: Path, tokens: list[list[int]]) -> None:
     rows = [
         detail(0, OPTIONS, [-2.0, -1.0, -3.0], 1, TOKENS),
         detail(1, OPTIONS, [-2.0, -1.0, -3.0], 1, tokens),
@@ -109,13 +109,13 @@ def test_lost_tokens_are_not_made_up(tmp_path: Path, tokens: list[list[int]]) ->
     assert [row["option_tokens"] for row in scores] == [None, None]
 
 
-def test_values_behind_those_of_the_options_are_left_out(tmp_path: Path) -> None:
+def test_values_after_those_of_the_options_are_ignored(tmp_path: Path) -> None:
     log(tmp_path / "run", [detail(0, OPTIONS, [-2.0, -1.0, -3.0, -9.0, -9.0, -9.0], 1, TOKENS)])
     [scores] = imported(tmp_path / "run", tmp_path / "out").values()
     assert scores[0]["option_logprob"] == [-2.0, -1.0, -3.0]
 
 
-def test_ids_that_restart_by_subject(tmp_path: Path) -> None:
+def test_question_numbers_of_several_subjects_become_unique_ids(tmp_path: Path) -> None:
     for subject in ("law", "anatomy"):
         name = f"details_lighteval|global_mmlu_all_zho_mcf:{subject}|0|0_{TIME}.parquet"
         log(tmp_path / "run", [detail(n, ["A", "B"], [-1.0, -2.0], 0, [[1], [2]]) for n in range(2)], name)
@@ -137,11 +137,11 @@ def test_ids_that_restart_by_subject(tmp_path: Path) -> None:
         (detail(0, OPTIONS, [-1.0, -2.0, -3.0], 0, TOKENS), "question 0 is already in row 0"),
     ],
 )
-def test_a_row_that_is_wrong_is_named(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+def test_a_wrong_row_is_refused(tmp_path: Path, row: dict[str, Any], message: str) -> None:
     path = log(tmp_path / "run", [detail(0, OPTIONS, [-1.0, -2.0, -3.0], 0, TOKENS), row])
-    found = refused(tmp_path / "run", tmp_path / "out")
-    assert found.startswith(f"{path}: row 1: ")
-    assert message in found
+    error = refused(tmp_path / "run", tmp_path / "out")
+    assert error.startswith(f"{path}: row 1: ")
+    assert message in error
 
 
 def test_several_right_options_are_refused(tmp_path: Path) -> None:
@@ -149,15 +149,15 @@ def test_several_right_options_are_refused(tmp_path: Path) -> None:
     assert "2 right options" in refused(tmp_path / "run", tmp_path / "out")
 
 
-def test_files_that_are_no_details(tmp_path: Path) -> None:
+def test_files_that_are_not_logs_are_refused(tmp_path: Path) -> None:
     assert "no such folder" in refused(tmp_path / "run", tmp_path / "out")
     path = log(tmp_path / "run", [{"a": 1}])
-    assert "is no log of lighteval (columns a)" in refused(tmp_path / "run", tmp_path / "out")
+    assert "not a log of lighteval (columns a)" in refused(tmp_path / "run", tmp_path / "out")
     log(tmp_path / "run", [detail(0, OPTIONS, [-1.0, -2.0, -3.0], 0, TOKENS)])
     path.write_bytes(path.read_bytes()[:-30])
     assert "truncated or not a Parquet file" in refused(tmp_path / "run", tmp_path / "out")
     path.rename(path.with_name("details_new.parquet"))
-    assert "one is named details_TASK_TIME.parquet" in refused(tmp_path / "run", tmp_path / "out")
+    assert "its name must be details_TASK_TIME.parquet" in refused(tmp_path / "run", tmp_path / "out")
 
 
 def test_columns_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
@@ -170,5 +170,5 @@ def test_columns_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
     plain = log(tmp_path / "plain", [detail(0, OPTIONS, [-1.0, -2.0, -3.0], 0, TOKENS)])
     assert plain.is_file()
     [others] = imported(tmp_path / "plain", tmp_path / "second").values()
-    # the prompt is what the model was given, with its examples
+    # The checksum is that of the prompt with its examples.
     assert scores[0]["prompt_sha256"] != others[0]["prompt_sha256"]

@@ -1,4 +1,4 @@
-"""Import of logs of lm-evaluation-harness: values, provenance, and what is refused."""
+"""Import of logs of lm-evaluation-harness: values, origin, and which logs are refused."""
 
 import json
 import math
@@ -68,7 +68,7 @@ def test_values_are_those_of_the_log(tmp_path: Path) -> None:
     assert (log["task"], log["num_fewshot"]) == ("belebele_deu_Latn", 5)
 
 
-def test_numbers_of_tokens_are_not_made_up(tmp_path: Path) -> None:
+def test_missing_numbers_of_tokens_stay_missing(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", {"belebele_deu_Latn": samples()})
     [path] = imported(tmp_path / "logs", tmp_path / "out").values()
     scored = score_arrays.read(path)
@@ -77,7 +77,7 @@ def test_numbers_of_tokens_are_not_made_up(tmp_path: Path) -> None:
         scored.log_probabilities("token")
 
 
-def test_subjects_become_groups_of_one_record_with_ids_of_their_own(tmp_path: Path) -> None:
+def test_subjects_become_groups_of_one_record_with_unique_ids(tmp_path: Path) -> None:
     tasks = {f"global_mmlu_full_de_{subject}": samples(5, letters=True) for subject in ("law", "anatomy")}
     write_run(tmp_path / "logs", tasks)
     [(name, path)] = imported(tmp_path / "logs", tmp_path / "out").items()
@@ -86,7 +86,7 @@ def test_subjects_become_groups_of_one_record_with_ids_of_their_own(tmp_path: Pa
     assert [row["question_id"] for row in rows(path)][4:6] == ["anatomy/4", "law/0"]
 
 
-def test_ids_of_the_data_set_are_taken_where_they_are_unique(tmp_path: Path) -> None:
+def test_ids_of_the_data_set_are_used_if_they_are_unique(tmp_path: Path) -> None:
     tasks = {
         f"global_mmlu_full_de_{subject}": [
             {**line, "doc": {"sample_id": f"{subject}/test/{line['doc_id']}", "subject": subject.upper()}}
@@ -98,7 +98,7 @@ def test_ids_of_the_data_set_are_taken_where_they_are_unique(tmp_path: Path) -> 
     [path] = imported(tmp_path / "logs", tmp_path / "out").values()
     assert [row["question_id"] for row in rows(path)][2:4] == ["anatomy/test/2", "law/test/0"]
     assert {row["group"] for row in rows(path)} == {"ANATOMY", "LAW"}
-    # the same ids in both subjects are of no use
+    # Ids that occur in both subjects are not used.
     for lines in tasks.values():
         for line in lines:
             line["doc"]["sample_id"] = line["doc_id"]
@@ -138,23 +138,23 @@ def test_numbers_of_an_unsorted_list_of_samples_are_refused(tmp_path: Path) -> N
     lines = samples(9)
     write_run(tmp_path / "logs", {"xcopa_et": [lines[5], lines[2], lines[8]]})
     assert "the list must be sorted" in refused(tmp_path / "logs", tmp_path / "out")
-    # with ids of the data set the numbers are not needed
+    # If the data set has ids, the numbers are not needed.
     named = [{**line, "doc": {"id": f"q{line['doc_id']}"}} for line in (lines[5], lines[2], lines[8])]
     write_run(tmp_path / "named", {"xcopa_et": named})
     [path] = imported(tmp_path / "named", tmp_path / "out").values()
     assert [row["question_id"] for row in rows(path)] == ["q2", "q5", "q8"]
 
 
-def test_the_second_half_of_pmi_is_the_unconditional_log_likelihood(tmp_path: Path) -> None:
+def test_the_second_half_of_the_requests_of_pmi_are_the_unconditional_log_likelihoods(tmp_path: Path) -> None:
     [line] = samples(1)
     options = [argument["arg_1"] for argument in line["arguments"].values()]
-    for place, option in enumerate(options):
-        line["arguments"][f"gen_args_{len(options) + place}"] = {"arg_0": "", "arg_1": option}
-        line["resps"].append([[str(-1.5 - place), "False"]])
+    for index, option in enumerate(options):
+        line["arguments"][f"gen_args_{len(options) + index}"] = {"arg_0": "", "arg_1": option}
+        line["resps"].append([[str(-1.5 - index), "False"]])
     write_run(tmp_path / "logs", {"xnli_de": [line]})
     [path] = imported(tmp_path / "logs", tmp_path / "out").values()
     [row] = rows(path)
-    assert row[records.UNCONDITIONAL] == [-1.5 - place for place in range(len(options))]
+    assert row[records.UNCONDITIONAL] == [-1.5 - index for index in range(len(options))]
     assert len(row["option_logprob"]) == len(options)
     assert score_arrays.read(path).normalisations(["sum"]) == ["sum", "pmi"]
 
@@ -181,7 +181,7 @@ def test_the_target_is_an_index_an_option_or_a_list_of_one(
 
 
 @pytest.mark.parametrize("is_index", [True, False])
-def test_options_that_are_numbers_are_read_as_the_harness_counted(tmp_path: Path, is_index: bool) -> None:
+def test_the_reading_of_numeric_options_agrees_with_the_harness(tmp_path: Path, is_index: bool) -> None:
     options, lines = ["1", "2", "0"], []
     for number in range(3):
         target = number
@@ -195,7 +195,7 @@ def test_options_that_are_numbers_are_read_as_the_harness_counted(tmp_path: Path
     assert [row["gold"] for row in rows(path)] == expected
 
 
-def test_a_number_that_may_be_index_or_option_is_refused_without_a_count(tmp_path: Path) -> None:
+def test_a_target_that_may_be_index_or_option_is_refused_without_acc(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", {"xcopa_et": [sample(0, ["1", "2", "0"], [-1.0, -2.0, -3.0], "1")]})
     assert "target is both an index and an option" in refused(tmp_path / "logs", tmp_path / "out")
 
@@ -223,7 +223,7 @@ def test_logs_of_the_older_layout(tmp_path: Path) -> None:
     assert records.metadata(path)["origin"]["version"] is None
 
 
-def test_a_log_without_results_says_what_it_can(tmp_path: Path) -> None:
+def test_a_log_without_results_is_imported_with_what_its_path_contains(tmp_path: Path) -> None:
     write_lines(tmp_path / "logs/lab__m" / FILE, samples(3, letters=True))
     [(name, path)] = imported(tmp_path / "logs", tmp_path / "out").items()
     assert name == "lab__m/belebele/letters/de.parquet"
@@ -262,7 +262,7 @@ def test_names_that_the_user_gives(tmp_path: Path) -> None:
     assert "is in 'de', but --language is 'fr'" in refused(
         tmp_path / "german", tmp_path / "no", language="fr"
     )
-    assert "no tag of a language" in refused(tmp_path / "german", tmp_path / "no", language="english!")
+    assert "not the tag of a language" in refused(tmp_path / "german", tmp_path / "no", language="english!")
 
 
 def generated(number: int) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def generated(number: int) -> dict[str, Any]:
     }
 
 
-def test_a_task_without_log_likelihoods_is_refused_and_can_be_left_out(tmp_path: Path) -> None:
+def test_a_task_without_log_likelihoods_is_refused_and_can_be_excluded(tmp_path: Path) -> None:
     tasks = {"mmlu_prox_de_law": [generated(0)], "xcopa_et": samples(3)}
     run = write_run(tmp_path / "logs", tasks)
     message = refused(tmp_path / "logs", tmp_path / "out")
@@ -309,7 +309,7 @@ def without(key: str) -> dict[str, Any]:
         (with_value("-1e39"), "must be a finite number up to 0"),
         (with_value("low"), "resps has 'low' as a log-likelihood"),
         (changed(resps=[[["-1.0", "False"]]]), "resps and arguments differ in length"),
-        (changed(target="[0, 2]"), r"target is [0, 2], which is 2 right options"),
+        (changed(target="[0, 2]"), r"target is [0, 2], which are 2 right options"),
         (changed(target="9"), "target is '9'; must be an option or a number from 0 to"),
         (changed(target="-100"), "target is '-100'"),
         (changed(acc=0.37), "acc is 0.37; must be 0 or 1"),
@@ -317,21 +317,21 @@ def without(key: str) -> dict[str, Any]:
         (changed(doc_id=0), "question 0 is already in line 1"),
         (changed(doc_id=10**20), "doc_id is 100000000000000000000"),
         (changed(doc="text"), "doc is str; must be an object"),
-        (changed(arguments="text"), "arguments has another form than before"),
+        (changed(arguments="text"), "arguments has another form than in earlier entries"),
         (changed(acc="1.0"), "acc is '1.0'"),
         (changed(doc_id="one"), "doc_id is 'one'"),
-        (changed(arguments=[["c", " a"], ["c", " b"]]), "arguments has another form than before"),
+        (changed(arguments=[["c", " a"], ["c", " b"]]), "arguments has another form than in earlier entries"),
         (without("resps"), "key 'resps' is missing"),
         (["not", "an", "object"], "must be a JSON object, not list"),
         (sample(1, ["one"], [-1.0], "0"), "1 option(s); a question needs at least two"),
         (sample(1, ["one", ""], [-1.0, -2.0], "0"), "option 1 is empty"),
     ],
 )
-def test_a_line_that_is_wrong_is_named(tmp_path: Path, second: Any, message: str) -> None:
+def test_a_wrong_line_is_refused(tmp_path: Path, second: Any, message: str) -> None:
     run = write_run(tmp_path / "logs", {"belebele_deu_Latn": [samples(2)[0], second], "xcopa_et": samples(2)})
-    found = refused(tmp_path / "logs", tmp_path / "out")
-    assert found.startswith(f"{run / FILE}: line 2: ")
-    assert message in found
+    error = refused(tmp_path / "logs", tmp_path / "out")
+    assert error.startswith(f"{run / FILE}: line 2: ")
+    assert message in error
 
 
 @pytest.mark.parametrize(
@@ -341,11 +341,11 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, second: Any, message: str
         sample(0, ["a", "b"], [-1.0, -2.0], "1", doc={"id": "\ud83d"}),
     ],
 )
-def test_text_that_is_no_unicode_is_refused(tmp_path: Path, line: dict[str, Any]) -> None:
+def test_text_that_is_not_unicode_is_refused(tmp_path: Path, line: dict[str, Any]) -> None:
     path = tmp_path / "logs/lab__model" / FILE
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(line))
-    assert f"{path}: line 1: a text has half a pair of surrogates" in refused(
+    assert f"{path}: line 1: a text contains half a surrogate pair" in refused(
         tmp_path / "logs", tmp_path / "out"
     )
 
@@ -357,21 +357,21 @@ def test_several_contexts_are_refused(tmp_path: Path) -> None:
     assert "several contexts" in refused(tmp_path / "logs", tmp_path / "out")
 
 
-def test_a_log_that_is_cut_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_log_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "logs", {"belebele_deu_Latn": samples(3)})
     text = (run / FILE).read_text()
     (run / FILE).write_text(text[:-40])
     assert f"{FILE}: line 3: not valid JSON" in refused(tmp_path / "logs", tmp_path / "out")
     (run / FILE).write_text("".join(text.splitlines(keepends=True)[:2]))
     message = refused(tmp_path / "logs", tmp_path / "out")
-    assert f"holds 2 questions, but results_{TIME}.json counts 3" in message
+    assert f"contains 2 questions, but results_{TIME}.json counts 3" in message
     (run / FILE).write_text("")
-    assert "holds no question" in refused(tmp_path / "logs", tmp_path / "out")
+    assert "contains no question" in refused(tmp_path / "logs", tmp_path / "out")
     (run / FILE).write_bytes(text.encode().replace(b"What", b"Wh\xff\xfet", 1))
     assert f"{FILE}: line 1: not valid JSON (not UTF-8)" in refused(tmp_path / "logs", tmp_path / "out")
     (run / FILE).write_text(text)
     (run / f"results_{TIME}.json").write_text('{"config":')
-    assert "broken or cut off" in refused(tmp_path / "logs", tmp_path / "out")
+    assert "broken or truncated" in refused(tmp_path / "logs", tmp_path / "out")
 
 
 def test_two_runs_of_one_task_are_refused(tmp_path: Path) -> None:
@@ -382,30 +382,30 @@ def test_two_runs_of_one_task_are_refused(tmp_path: Path) -> None:
     assert "one run of each model and task" in message
 
 
-def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     assert "no such folder" in refused(tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     assert "--log_samples" in refused(tmp_path / "empty", tmp_path / "out")
     (tmp_path / "empty/words.jsonl").write_text("{}\n")
-    assert "is no log of lm-eval" in refused(tmp_path / "empty", tmp_path / "out")
+    assert "not a log of lm-eval" in refused(tmp_path / "empty", tmp_path / "out")
     write_run(tmp_path / "logs", {"xcopa_et": samples(3)})
     imported(tmp_path / "logs", tmp_path / "out")
-    assert "is there already" in refused(tmp_path / "logs", tmp_path / "out")
-    with pytest.raises(ImportLogError, match="no log is of a task that matches 'xnli"):
+    assert "already exists" in refused(tmp_path / "logs", tmp_path / "out")
+    with pytest.raises(ImportLogError, match="no log has a task that matches 'xnli"):
         import_logs("lm-eval", tmp_path / "logs", tmp_path / "other", Names(), "xnli_*")
 
 
-def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+def test_names_that_are_paths_outside_the_folder_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "logs", {"mine": samples(3)}, model="../../up")
     assert list(imported(tmp_path / "logs", tmp_path / "out", language="de")) == [
         "up/mine/texts-0shot/de.parquet"
     ]
     for option in ("model", "benchmark"):
         message = refused(tmp_path / "logs", tmp_path / "no", language="de", **{option: "../up"})
-        assert message.startswith(f"--{option}: '../up' must be letters")
+        assert message.startswith(f"--{option}: '../up' must contain only letters")
 
 
-def test_results_that_are_wrong_are_named(tmp_path: Path) -> None:
+def test_wrong_results_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "logs", {"xcopa_et": samples(3)})
     path = run / f"results_{TIME}.json"
     path.write_text(json.dumps({"config": ["hf"]}))
@@ -414,21 +414,21 @@ def test_results_that_are_wrong_are_named(tmp_path: Path) -> None:
     assert list(imported(tmp_path / "logs", tmp_path / "out")) == ["lab__model/xcopa/texts/et.parquet"]
 
 
-def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "logs", {"belebele_deu_Latn": samples(3)})
     (run / FILE).unlink()
     (run / FILE).symlink_to(run / "loop")
     (run / "loop").symlink_to(run / FILE)
-    assert "holds no log" in refused(tmp_path / "logs", tmp_path / "out")
+    assert "contains no log" in refused(tmp_path / "logs", tmp_path / "out")
     (run / "loop").unlink()
     (run / FILE).unlink()
     write_lines(run / FILE, samples(3))
-    opened = Path.open
+    original_open = Path.open
 
-    def failing(path: Path, *words: Any, **named: Any) -> Any:
+    def failing(path: Path, *args: Any, **kwargs: Any) -> Any:
         if path == run / FILE:
             raise PermissionError(13, "Permission denied")
-        return opened(path, *words, **named)
+        return original_open(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", failing)
     assert f"{run / FILE}: cannot be read (Permission denied)" in refused(tmp_path / "logs", tmp_path / "out")

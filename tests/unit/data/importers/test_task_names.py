@@ -1,4 +1,4 @@
-"""What names of tasks say."""
+"""The benchmark, language and subject in the names of tasks."""
 
 import pytest
 
@@ -39,11 +39,11 @@ def test_known_names(task: str, benchmark: str, language: str, subject: str | No
 @pytest.mark.parametrize(
     "task", ["gsm8k", "mmlu_law", "my_task_de", "afrixnli_en_direct_amh", "xnli_va", "arc", "belebele"]
 )
-def test_names_that_do_not_say_their_language(task: str) -> None:
+def test_names_without_a_known_language(task: str) -> None:
     assert recognise(task) is None
 
 
-def test_tags_without_what_goes_without_saying() -> None:
+def test_the_usual_script_of_a_language_is_removed_from_a_tag() -> None:
     assert [language_of(tag) for tag in ("srp_Cyrl", "srp_Latn", "pt_BR", "easy", "de_law")] == [
         "sr",
         "sr-Latn",

@@ -41,3 +41,10 @@ def test_reliability_has_a_panel_per_language_and_setting(study, sweep):
     assert [axis.get_title() for axis in figure.axes[:3]] == ["base", "β = 0", "β = 0.1"]
     cell = study["cells"].query("language == 'de' and beta == 'none'").iloc[0]
     assert f"ECE {cell.ece:.3f}" in figure.axes[0].texts[0].get_text()
+
+
+def test_no_point_of_a_reliability_diagram_is_cut_at_the_frame(study, sweep):
+    figure = calibration.reliability(study, sweep)
+    points = [line for axis in figure.axes for container in axis.containers[1:] for line in container[:1]]
+    assert points
+    assert not any(line.get_clip_on() for line in points)

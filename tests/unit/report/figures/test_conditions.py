@@ -236,3 +236,15 @@ def test_languages_of_one_name_are_told_apart_by_their_codes():
         "English",
         "xx",
     ]
+
+
+def test_a_pair_of_model_and_data_that_the_study_lacks_has_no_panel():
+    conditions = [*grid(models=("m1",), data=("d1", "d2"), recipes=("r",), seeds=("1",))]
+    conditions += grid(models=("m2",), data=("d1",), recipes=("r",), seeds=("1",))
+    figure = tradeoff.mean_ece_and_accuracy(tables(conditions), "b", "p")
+    shown = {axis.get_title(): axis for axis in figure.axes if axis.get_visible()}
+    assert set(shown) == {"m1 tuned on d1", "m1 tuned on d2", "m2 tuned on d1"}
+    figure.canvas.draw()
+    # the panel above the missing one is the lowest of its column and has the numbers of the axis
+    labels = [tick.label1 for tick in shown["m2 tuned on d1"].xaxis.get_major_ticks()]
+    assert any(label.get_visible() and label.get_text() for label in labels)

@@ -1,0 +1,113 @@
+"""Orders of events: code that is edited, limits, holds and lost folders while a study runs."""
+
+import shutil
+import signal
+
+from helpers.cluster import until
+from helpers.endings import complete, runs
+from helpers.runs import RECORDS, filled, needs_mounts
+
+MODULE = "src/polycal/scoring/multiple_choice.py"
+
+
+def edit(study):
+    """Change the code of scoring, but no number; what takes the change back."""
+    path = study.code / MODULE
+    before = path.read_text()
+    path.write_text(before + '\nADDED = "a line that changes no number"\n')
+    return lambda: path.write_text(before)
+
+
+def test_code_edited_while_a_study_runs(study, prepared, cluster):
+    study.profile(jobs=1)
+    study.start()
+    holder = study.working("score")
+    # the note of an attempt is written when the code is loaded
+    until(
+        "the code is loaded", lambda: list(study.work.glob("results/.attempts/*/*.json")), 90, why=study.logs
+    )
+    restore = edit(study)
+    said = study.wait()
+    assert study.controller.returncode == 1
+    # the first job had its code before the edit; the second is not tried again
+    assert "score: planned with code version" in said
+    assert sorted(runs(study, cluster).values()) == [["COMPLETED"], ["FAILED"]]
+    assert {event["job"] for event in study.events() if event["event"] == "computed"} == {holder["job"]}
+    restore()
+    study.start()
+    study.finish()
+    complete(study, prepared)
+
+
+def test_code_edited_while_a_job_waits_for_a_lock(study, prepared, cluster):
+    study.start(RECORDS[0])
+    holder = study.working("score")
+    study.controller.send_signal(signal.SIGKILL)
+    study.controller.wait()
+    study.start(RECORDS[0])
+    until("the second job waits", lambda: "waiting for it" in study.logs(), 60, why=study.logs)
+    restore = edit(study)
+    cluster.call("scancel", holder["job"])
+    said = study.wait()
+    assert study.controller.returncode == 1
+    assert "score: the code was edited after this job began" in said
+    assert not study.computed()
+    restore()
+    study.start()
+    study.finish()
+    complete(study, prepared)
+
+
+def test_a_limit_on_submitted_jobs(study, prepared, cluster):
+    limit = ("sacctmgr", "-i", "modify", "user", cluster.user, "set")
+    cluster.call(*limit, "MaxSubmitJobs=1")
+    try:
+        study.start()
+        until(
+            "the limit is named",
+            lambda: "Slurm takes no job now (AssocMaxSubmitJobLimit)" in study.said(),
+            90,
+        )
+        study.finish()
+    finally:
+        cluster.call(*limit, "MaxSubmitJobs=-1")
+    assert list(runs(study, cluster).values()) == [["COMPLETED"]] * 2
+    complete(study, prepared)
+
+
+def test_a_job_that_is_requeued_and_held(study, prepared, cluster):
+    study.start()
+    job = study.working("score")["job"]
+    cluster.call("scontrol", "requeuehold", job)
+    until("it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 60, why=study.said)
+    cluster.call("scontrol", "release", job)
+    cluster.requeued(job)
+    study.finish()
+    assert len(runs(study, cluster)) == 2
+    complete(study, prepared)
+
+
+def test_snakemakes_folder_deleted_while_jobs_wait_in_the_queue(study, prepared, cluster):
+    full = cluster.call(
+        "sbatch", "--parsable", "-p", "cpu", "-c", "8", "-N", "2", "-o", "/dev/null", "--wrap", "sleep 600"
+    )
+    study.start()
+    until(
+        "both jobs are queued",
+        lambda: len(cluster.call("squeue", "-h", "-t", "PENDING", "-o", "%i").split()) >= 2,
+        60,
+    )
+    shutil.rmtree(study.work / ".snakemake")
+    cluster.call("scancel", full.strip())
+    study.finish()
+    complete(study, prepared)
+
+
+@needs_mounts
+def test_no_room_for_temporary_files(study, prepared, cluster):
+    with study.small_disk("tmp", 2) as place:
+        study.variables["TMPDIR"] = str(place)
+        with filled(place):
+            study.start()
+            study.finish()
+    complete(study, prepared)
