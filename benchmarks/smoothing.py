@@ -1,24 +1,24 @@
-"""The label-smoothed loss against its peers: time and memory of one training step, all sides in turn.
+"""Time and memory of one training step with the label-smoothed loss, compared with other implementations.
 
     python benchmarks/smoothing.py [--rounds 7] [--pairs 25] [--threads N] [--clock wall|cpu]
         [--vocabularies V ...] [--hidden D ...] [--csv FILE] [--table FILE]
 
-A case is a vocabulary V, a hidden size D and a soft-cap or none: a model of two layers with tied embeddings and
-random weights (Llama, or Gemma2 with its cap of 30), so that the head dominates. A step is forward and backward on
-512 target tokens at D = 256 and 128 at D = 2,304. Sides, each on the same model and tokens in the same process:
+A case is a vocabulary V, a hidden size D, and a soft-cap or none. Its model has two layers, tied embeddings and random
+weights (Llama, or Gemma2 with its cap of 30), so that the head dominates the cost. A step is a forward and a backward
+pass over 512 target tokens at D = 256, and 128 at D = 2,304. The sides use the same model and tokens in one process:
 
 - own β=0, own β=0.1: the loss of polycal.losses, installed in the model
 - TRL β=0, TRL β=0.1: SFTTrainer.compute_loss with its fused head, and with label_smoothing_factor
 - PyTorch β=0.1: all logits, then torch.nn.functional.cross_entropy
-- CCE β=0: cut-cross-entropy, which knows no smoothing; on a CPU its torch.compile path. Needs triton to be imported
+- CCE β=0: cut-cross-entropy, which has no smoothing; on a CPU its torch.compile path. Its import needs triton
 - Liger β=0.1: its fused linear cross-entropy, on CUDA only
-- products: the three products with the head's weight alone, the least that a step can cost
+- products: only the three products with the head's weight, which every step needs
 
-After one warm-up, in which the losses of all sides must agree, each of the rounds runs every side once, in an order
-that turns round with each round. A ratio is the median over rounds of a round's own ratio. Memory of the process
-(resident set; the allocator's on CUDA) is taken at its height in a step, above that of the loaded model (growth)
-and in all (peak). For the marks of β = 0.1 against β = 0 the smallest cases run further pairs.
---clock cpu takes the process's CPU time instead, for a machine that others use at the same time.
+In a warm-up, the losses of all sides must agree. Then each round runs every side once, in alternating order. A ratio
+is the median over the rounds of the ratio in a round. Memory is the resident set of the process, or that of the
+allocator on CUDA: the highest value in a step, in all (peak) and beyond the loaded model (growth). The smallest cases
+run additional pairs to compare β = 0.1 with β = 0. With --clock cpu, times are CPU times of the process, for a machine
+that runs other work.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from scipy.stats import binom
 
 import results
 
-# torch.compile wants the standard library's statistics, not the benchmark beside this one
+# torch.compile imports the standard library's module statistics, and must not find the benchmark of that name here.
 sys.path.remove(str(Path(__file__).resolve().parent))
 
 VOCABULARIES = (32000, 128256, 256000)
@@ -55,7 +55,7 @@ Step = Callable[[], torch.Tensor]
 
 
 def model_of(v: int, d: int, softcap: bool) -> torch.nn.Module:
-    """A model of two layers, on the GPU in bfloat16 where there is one."""
+    """A model of two layers; if there is a GPU, on it and in bfloat16."""
     from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -79,7 +79,7 @@ def model_of(v: int, d: int, softcap: bool) -> torch.nn.Module:
 
 
 def trl_trainer(model: torch.nn.Module, beta: float, folder: str) -> object:
-    """TRL's trainer as a user gets it; only its loss is called."""
+    """TRL's trainer with its defaults; only its loss is called."""
     from datasets import Dataset
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -104,7 +104,7 @@ def trl_trainer(model: torch.nn.Module, beta: float, folder: str) -> object:
 
 
 def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: str) -> dict[str, Step]:
-    """Every side's step: loss and gradients; the mean loss is returned."""
+    """For each side, a function that computes loss and gradients and returns the mean loss."""
     from polycal.losses import smoothed_head
 
     device = model.get_output_embeddings().weight.device
@@ -152,8 +152,10 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
     try:
         from cut_cross_entropy import linear_cross_entropy
 
-        way = "cce" if device.type == "cuda" else "torch_compile"
-        made["CCE β=0"] = lambda: linear_cross_entropy(hidden(), weight, targets, softcap=cap, impl=way)
+        implementation = "cce" if device.type == "cuda" else "torch_compile"
+        made["CCE β=0"] = lambda: linear_cross_entropy(
+            hidden(), weight, targets, softcap=cap, impl=implementation
+        )
     except ImportError as missing:
         print(f"cut-cross-entropy does not run here: {missing}", file=sys.stderr)
     if device.type == "cuda":
@@ -163,9 +165,9 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
         made["Liger β=0.1"] = lambda: liger(weight, hidden(), targets)
 
     def step(loss: Callable[[], torch.Tensor]) -> torch.Tensor:
-        found = loss()
-        found.backward()
-        return found.detach()
+        value = loss()
+        value.backward()
+        return value.detach()
 
     @torch.no_grad()
     def products() -> torch.Tensor:
@@ -178,13 +180,13 @@ def sides(model: torch.nn.Module, v: int, softcap: bool, tokens: int, folder: st
 
 
 class Memory:
-    """The process's memory, or the GPU allocator's: now, and its height since it was last reset, in MiB."""
+    """Memory of the process, or of the GPU's allocator, in MiB: now, and its peak since the last reset."""
 
     def __init__(self) -> None:
         self.cuda = torch.cuda.is_available()
 
     def reset(self) -> float:
-        """Forget the height; what is in use now."""
+        """Reset the peak. Returns the memory in use."""
         gc.collect()
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
@@ -193,7 +195,8 @@ class Memory:
         Path("/proc/self/clear_refs").write_text("5")
         return self._resident("VmRSS")
 
-    def height(self) -> float:
+    def peak(self) -> float:
+        """The highest value since the last reset."""
         return torch.cuda.max_memory_allocated() / 2**20 if self.cuda else self._resident("VmHWM")
 
     @staticmethod
@@ -212,7 +215,7 @@ def seconds(step: Step, clock: str) -> float:
 
 
 def measured(case: tuple[int, int, bool], rounds: int, pairs: int, clock: str) -> dict[str, dict]:
-    """Of each side of one case: seconds [rounds], growth and peak in MiB [rounds]; and of the further pairs."""
+    """For each side of a case: seconds, growth and peak in MiB, each [rounds]; and the ratios of the extra pairs."""
     v, d, softcap = case
     tokens = TOKENS[d]
     memory = Memory()
@@ -224,83 +227,84 @@ def measured(case: tuple[int, int, bool], rounds: int, pairs: int, clock: str) -
             losses[name] = float(step())
             model.zero_grad(set_to_none=True)
         for beta in ("β=0", "β=0.1"):
-            found = {name: loss for name, loss in losses.items() if name.endswith(beta)}
+            alike = {name: loss for name, loss in losses.items() if name.endswith(beta)}
             tolerance = 2e-2 if torch.cuda.is_available() else 1e-4
-            if max(found.values()) - min(found.values()) > tolerance:
-                raise SystemExit(f"the sides compute different losses: {found}")
-        found = {name: {"seconds": [], "growth": [], "peak": []} for name in steps}
+            if max(alike.values()) - min(alike.values()) > tolerance:
+                raise SystemExit(f"the sides compute different losses: {alike}")
+        costs = {name: {"seconds": [], "growth": [], "peak": []} for name in steps}
         for number in range(rounds):
             for name in list(steps)[:: 1 if number % 2 else -1]:
                 before = memory.reset()
-                found[name]["seconds"].append(seconds(steps[name], clock))
-                found[name]["growth"].append(memory.height() - before)
-                found[name]["peak"].append(memory.height())
+                costs[name]["seconds"].append(seconds(steps[name], clock))
+                costs[name]["growth"].append(memory.peak() - before)
+                costs[name]["peak"].append(memory.peak())
                 model.zero_grad(set_to_none=True)
-        further = []
+        ratios = []
         for number in range(pairs if (v, d) == SMALLEST else 0):
             pair = {}
             for name in ["own β=0", "own β=0.1"][:: 1 if number % 2 else -1]:
                 pair[name] = seconds(steps[name], clock)
                 model.zero_grad(set_to_none=True)
-            further.append(pair["own β=0.1"] / pair["own β=0"])
-        return {"sides": found, "pairs": further}
+            ratios.append(pair["own β=0.1"] / pair["own β=0"])
+        return {"sides": costs, "pairs": ratios}
 
 
 def interval(ratios: Sequence[float]) -> tuple[float, float, float]:
-    """Median and its 95% interval by order statistics."""
+    """(median, low, high): the median and its 95% interval, from order statistics."""
     ordered = sorted(ratios)
     rank = int(binom.ppf(0.025, len(ordered), 0.5))
     return float(np.median(ordered)), ordered[rank], ordered[-1 - rank]
 
 
-def figures(found: Mapping[str, dict]) -> dict[str, float]:
-    """What is recorded of a case, by name."""
-    all_sides = found["sides"]
-    told = {}
-    for name, one in all_sides.items():
-        told[f"{name}, s"] = np.median(one["seconds"])
+def figures(costs: Mapping[str, dict]) -> dict[str, float]:
+    """The numbers that are recorded of a case, by name."""
+    all_sides = costs["sides"]
+    named_figures = {}
+    for name, side in all_sides.items():
+        named_figures[f"{name}, s"] = np.median(side["seconds"])
         if name != "products":
-            told[f"{name}, growth MiB"] = np.median(one["growth"])
-            told[f"{name}, peak MiB"] = max(one["peak"])
+            named_figures[f"{name}, growth MiB"] = np.median(side["growth"])
+            named_figures[f"{name}, peak MiB"] = max(side["peak"])
 
     def over(name: str, other: str) -> float:
         paired = zip(all_sides[name]["seconds"], all_sides[other]["seconds"], strict=True)
-        return float(np.median([one / two for one, two in paired]))
+        return float(np.median([seconds / other_seconds for seconds, other_seconds in paired]))
 
-    told["time, own β=0.1 / own β=0"] = over("own β=0.1", "own β=0")
+    named_figures["time, own β=0.1 / own β=0"] = over("own β=0.1", "own β=0")
     for name in all_sides:
         if name.startswith("own"):
             continue
         ours = "own β=0" if name.endswith("β=0") else "own β=0.1"
-        told[f"time, {name} / {ours}"] = over(name, ours)
+        named_figures[f"time, {name} / {ours}"] = over(name, ours)
         if name != "products":
-            told[f"growth, {name} / {ours}"] = told[f"{name}, growth MiB"] / told[f"{ours}, growth MiB"]
-    if found["pairs"]:
-        middle, low, high = interval(found["pairs"])
-        told |= {
-            "pairs": len(found["pairs"]),
-            "pairs, own β=0.1 / own β=0": middle,
+            growth = named_figures[f"{name}, growth MiB"] / named_figures[f"{ours}, growth MiB"]
+            named_figures[f"growth, {name} / {ours}"] = growth
+    if costs["pairs"]:
+        median, low, high = interval(costs["pairs"])
+        named_figures |= {
+            "pairs": len(costs["pairs"]),
+            "pairs, own β=0.1 / own β=0": median,
             "pairs, low": low,
             "pairs, high": high,
         }
-    return told
+    return named_figures
 
 
-def marks(case: tuple[int, int, bool], told: Mapping[str, float]) -> dict[str, tuple[float, float, bool]]:
-    """The marks that a case has to reach: (found, wanted, reached)."""
+def targets(case: tuple[int, int, bool], values: Mapping[str, float]) -> dict[str, tuple[float, float, bool]]:
+    """The targets of a case: for each quantity (value, target, whether it is reached)."""
     v, d, _ = case
-    wanted: dict[str, tuple[str, float]] = {"time, TRL β=0 / own β=0": (">=", 1.0)}
-    if "pairs" in told:
-        wanted["pairs, own β=0.1 / own β=0"] = ("<=", 1.05)
+    limits: dict[str, tuple[str, float]] = {"time, TRL β=0 / own β=0": (">=", 1.0)}
+    if "pairs" in values:
+        limits["pairs, own β=0.1 / own β=0"] = ("<=", 1.05)
     if d == 256:
-        wanted["time, TRL β=0.1 / own β=0.1"] = (">=", 2.8 if v == 256000 else 2.0)
-        wanted["growth, TRL β=0.1 / own β=0.1"] = (">=", 2.0)
+        limits["time, TRL β=0.1 / own β=0.1"] = (">=", 2.8 if v == 256000 else 2.0)
+        limits["growth, TRL β=0.1 / own β=0.1"] = (">=", 2.0)
     else:
-        # TRL multiplies with the weight four times, three are needed
-        wanted["time, TRL β=0.1 / own β=0.1"] = (">=", 0.9 * 4 / 3)
+        # TRL multiplies by the head's weight four times; three times are needed.
+        limits["time, TRL β=0.1 / own β=0.1"] = (">=", 0.9 * 4 / 3)
     return {
-        name: (told[name], limit, told[name] <= limit if sign == "<=" else told[name] >= limit)
-        for name, (sign, limit) in wanted.items()
+        name: (values[name], limit, values[name] <= limit if sign == "<=" else values[name] >= limit)
+        for name, (sign, limit) in limits.items()
     }
 
 
@@ -310,36 +314,36 @@ def named(case: tuple[int, int, bool]) -> str:
 
 
 def table(rows: Mapping[tuple[int, int, bool], Mapping[str, float]]) -> str:
-    """The figures as Markdown: ratios to own β = 0.1, or β = 0 for sides without smoothing."""
+    """A table in Markdown. Ratios are to own β = 0.1, or to own β = 0 for sides without smoothing."""
     lines = [
         "| V | D | soft-cap | own β=0.1: s, growth MiB | over own β=0 | TRL β=0.1: time, growth"
         " | TRL β=0 | PyTorch β=0.1: time, growth | CCE β=0: time, growth | Liger β=0.1: time, growth | products alone |",
         "|---:|---:|---|---|---|---|---|---|---|---|---|",
     ]
-    for (v, d, softcap), told in rows.items():
+    for (v, d, softcap), values in rows.items():
 
-        def both(name: str, ours: str, told: Mapping[str, float] = told) -> str:
-            if f"{name}, s" not in told:
+        def both(name: str, ours: str, values: Mapping[str, float] = values) -> str:
+            if f"{name}, s" not in values:
                 return "not run"
-            return f"{told[f'time, {name} / {ours}']:.2f}×, {told[f'growth, {name} / {ours}']:.2f}×"
+            return f"{values[f'time, {name} / {ours}']:.2f}×, {values[f'growth, {name} / {ours}']:.2f}×"
 
         pairs = (
-            f"{told['pairs, own β=0.1 / own β=0']:.3f} [{told['pairs, low']:.3f}, {told['pairs, high']:.3f}]"
-            if "pairs" in told
-            else f"{told['time, own β=0.1 / own β=0']:.2f}"
+            f"{values['pairs, own β=0.1 / own β=0']:.3f} [{values['pairs, low']:.3f}, {values['pairs, high']:.3f}]"
+            if "pairs" in values
+            else f"{values['time, own β=0.1 / own β=0']:.2f}"
         )
         cells = [
             f"{v:,}",
             f"{d:,}",
             f"{CAP:.0f}" if softcap else "none",
-            f"{told['own β=0.1, s']:.2f}, {told['own β=0.1, growth MiB']:.0f}",
+            f"{values['own β=0.1, s']:.2f}, {values['own β=0.1, growth MiB']:.0f}",
             pairs,
             both("TRL β=0.1", "own β=0.1"),
-            f"{told['time, TRL β=0 / own β=0']:.2f}×",
+            f"{values['time, TRL β=0 / own β=0']:.2f}×",
             both("PyTorch β=0.1", "own β=0.1"),
             both("CCE β=0", "own β=0"),
             both("Liger β=0.1", "own β=0.1"),
-            f"{told['time, products / own β=0.1']:.2f}×",
+            f"{values['time, products / own β=0.1']:.2f}×",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -356,40 +360,44 @@ def main() -> None:
     parser.add_argument("--vocabularies", type=int, nargs="+", default=VOCABULARIES, metavar="V")
     parser.add_argument("--hidden", type=int, nargs="+", choices=TOKENS, default=list(TOKENS), metavar="D")
     parser.add_argument("--csv", type=Path, help="append the figures to this file")
-    parser.add_argument("--table", type=Path, help="write them as a Markdown table")
+    parser.add_argument("--table", type=Path, help="write the figures to this file as a Markdown table")
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.case:
+    arguments = parser.parse_args()
+    if arguments.case:
         warnings.filterwarnings("ignore")
-        torch.set_num_threads(told.threads)
-        v, d, softcap = (int(part) for part in told.case.split(","))
-        found = measured((v, d, bool(softcap)), told.rounds, told.pairs, told.clock)
-        print("RESULT " + json.dumps(found))
+        torch.set_num_threads(arguments.threads)
+        v, d, softcap = (int(part) for part in arguments.case.split(","))
+        costs = measured((v, d, bool(softcap)), arguments.rounds, arguments.pairs, arguments.clock)
+        print("RESULT " + json.dumps(costs))
         return
     begun, rows, missed = time.monotonic(), {}, []
     for case in [
-        (v, d, softcap) for d in told.hidden for v in told.vocabularies for softcap in (False, True)
+        (v, d, softcap) for d in arguments.hidden for v in arguments.vocabularies for softcap in (False, True)
     ]:
-        # a process a case, so that none measures the memory that another has left
-        words = [f"--{name}={getattr(told, name)}" for name in ("rounds", "pairs", "threads", "clock")]
-        words.append("--case=" + ",".join(str(int(part)) for part in case))
-        done = subprocess.run(
-            [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True
+        # Each case has a process of its own, so that none measures memory that another has left.
+        options = [f"--{name}={getattr(arguments, name)}" for name in ("rounds", "pairs", "threads", "clock")]
+        options.append("--case=" + ",".join(str(int(part)) for part in case))
+        ran = subprocess.run(
+            [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=True
         )
-        line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+        line = next(line for line in ran.stdout.splitlines() if line.startswith("RESULT "))
         rows[case] = figures(json.loads(line.removeprefix("RESULT ")))
         print(f"{named(case)} ({time.monotonic() - begun:.0f} s)")
         for name, value in rows[case].items():
             print(f"  {name:<36} {value:.3f}")
-        for name, (value, limit, reached) in marks(case, rows[case]).items():
-            print(f"  mark {name:<31} {value:.3f}, {limit:.3g} wanted: {'reached' if reached else 'MISSED'}")
+        for name, (value, limit, reached) in targets(case, rows[case]).items():
+            print(
+                f"  target {name:<29} {value:.3f}, {limit:.3g} wanted: {'reached' if reached else 'MISSED'}"
+            )
             if not reached:
                 missed.append(f"{named(case)}: {name} {value:.3f}, {limit:.3g} wanted")
         sys.stdout.flush()
-        setting = f"{named(case)}, {told.threads} threads, {told.clock} time, {told.rounds} rounds"
-        results.append(told.csv, "smoothing", setting, rows[case], VERSIONS)
-    if told.table:
-        told.table.write_text(table(rows))
+        setting = (
+            f"{named(case)}, {arguments.threads} threads, {arguments.clock} time, {arguments.rounds} rounds"
+        )
+        results.append(arguments.csv, "smoothing", setting, rows[case], VERSIONS)
+    if arguments.table:
+        arguments.table.write_text(table(rows))
     print(table(rows))
     for line in missed:
         print(f"missed: {line}")

@@ -1,11 +1,11 @@
-"""Every table of the paper's grid from generated records: time and memory of ``polycal measure``.
+"""Time and memory of ``polycal measure`` for every table of the paper's grid, from generated records.
 
     python benchmarks/statistics.py [--checkpoints 30] [--samples 1000] [--csv benchmarks/results.csv]
 
-30 checkpoints (three models; none, and three data sets with three β) on 29 languages of MMLU-ProX (11,759
-questions of 3 to 10 options) and 42 of Global-MMLU (14,042 of four): 2,130 records. They are written into a
-temporary folder (about 3 GB) and measured in a process of its own. The peer is the plain loop: the same
-bootstrap samples of one record, each resampled and given to ``polycal.metrics.ece``.
+There are 2,130 records. 30 checkpoints (three models, each untuned and tuned on three data sets with three β) answer
+MMLU-ProX (29 languages, 11,759 questions with 3 to 10 options) and Global-MMLU (42 languages, 14,042 questions with
+four options). The records are written to a temporary folder (about 3 GB) and measured in a process of its own. For
+comparison, a plain loop computes ``polycal.metrics.ece`` of each bootstrap sample of one record.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def languages(count: int) -> list[str]:
 
 
 def generate(folder: Path, chosen: list[tuple[str, ...]]) -> list[Path]:
-    """Score files with parallel questions: their true scores are shared, and each file has its own noise."""
+    """Write score records with parallel questions. They share true scores, and each has noise of its own."""
     files = []
     for benchmark, (n, count, least, most) in BENCHMARKS.items():
         rng = np.random.default_rng(len(benchmark))
@@ -81,7 +81,7 @@ def generate(folder: Path, chosen: list[tuple[str, ...]]) -> list[Path]:
 
 
 def write(path: Path, columns: dict, cell: dict[str, str]) -> None:
-    """One Score file, without the checksum of its rows, which would take longer than everything else."""
+    """Write a score record without the checksum of its rows, which would take longer than all the rest."""
     cell = {**cell, "stage": "score", "protocol": "texts-0shot", "settings": {"candidates": "texts"}}
     metadata = json.dumps({"cell": cell, "content": "x"})
     table = pa.table([columns[name] for name in records.SCORE.names], schema=records.SCORE)
@@ -107,7 +107,7 @@ def settings(samples: int) -> dict:
 
 
 def measured(folder: Path, samples: int) -> dict[str, float]:
-    """Wall and CPU seconds and peak memory of measuring ``folder``, in a process of its own."""
+    """Wall seconds, CPU seconds and peak memory of measuring ``folder`` in a process of its own."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", str(folder), "--samples", str(samples)]
     start = time.perf_counter()
@@ -118,7 +118,7 @@ def measured(folder: Path, samples: int) -> dict[str, float]:
 
 
 def plain_loop(samples: int) -> float:
-    """Seconds for the ECE alone of one Global-MMLU record, one bootstrap sample at a time."""
+    """Seconds to compute only the ECE of one Global-MMLU record, one bootstrap sample at a time."""
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.25, 1, 14042)
     correct = (rng.random(14042) < confidence).astype(float)

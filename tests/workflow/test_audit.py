@@ -82,7 +82,7 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
     world.edit(*AGAIN)
     assert world.planned()["score"] == 4
     told = world.book("status").stdout
-    assert f"acceptance without effect: score: {entry['old']} → {entry['new']}" in told
+    assert f"unused acceptance: score: {entry['old']} → {entry['new']}" in told
     assert world.run() == {"score": 8, "report": 1}
 
 
@@ -144,21 +144,21 @@ def test_verify_lists_what_is_missing_stale_broken_and_foreign(world):
 
 
 def test_prune_removes_what_no_study_needs_and_nothing_else(world):
-    study = ",".join(world.configurations())
-    assert "0 not needed" in world.polycal("prune", "--study", study).stdout
+    study = ("--configfile", *world.configurations())
+    assert "0 not needed" in world.polycal("prune", *study).stdout
     world.configure({"recipes.brief.epochs": 1})
     world.run()
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     state = manifest.parent / manifests.read(manifest)["fingerprint"][:12] / "state/step-1"
     state.mkdir(parents=True)
     (state / "optimizer").write_text("large")
-    listed = world.polycal("prune", "--study", study)
+    listed = world.polycal("prune", *study)
     # of two checkpoints the manifest and the weights, of each two records; measured tables and the report
     assert "11 not needed" in listed.stdout, listed.stdout + listed.stderr
     assert "training state of a finished run" in listed.stdout
     before = {p for p in world.work.glob("results/**/*") if ".cache" not in p.parts and p.is_file()}
-    assert "freed" in world.polycal("prune", "--study", study, "--remove").stdout
-    assert "0 not needed" in world.polycal("prune", "--study", study).stdout
+    assert "freed" in world.polycal("prune", *study, "--remove").stdout
+    assert "0 not needed" in world.polycal("prune", *study).stdout
     after = {p for p in world.work.glob("results/**/*") if ".cache" not in p.parts and p.is_file()}
     assert all("/lr=" in str(path) for path in before - after)
     for path in world.work.glob("results/scores/**/scores.parquet"):
@@ -167,7 +167,7 @@ def test_prune_removes_what_no_study_needs_and_nothing_else(world):
 
 
 def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(world):
-    study = ",".join(world.configurations())
+    study = ("--configfile", *world.configurations())
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     planned, other = manifests.read(manifest)["fingerprint"], "f" * 64
     for fingerprint in (planned, other):
@@ -176,18 +176,20 @@ def test_prune_removes_unfinished_training_of_another_fingerprint_and_no_other(w
         resume_state.commit(place, fingerprint, 3)
     manifest.unlink()
     foreign = manifest.parent / other[:12]
-    listed = world.polycal("prune", "--study", study).stdout
+    listed = world.polycal("prune", *study).stdout
     assert f"{foreign.relative_to(world.work)}: weights or training state, 2.0 MB" in listed
     assert planned[:12] not in listed
     assert foreign.exists()
-    assert world.polycal("prune", "--study", study, "--remove").returncode == 0
+    assert world.polycal("prune", *study, "--remove").returncode == 0
     assert not foreign.exists()
     assert resume_state.complete_states(manifest.parent / planned[:12] / "state", planned)
 
 
 def test_prune_keeps_what_another_study_needs(world):
-    study = ",".join(world.configurations())
+    study = ("--configfile", *world.configurations())
     (world.work / "over.yaml").write_text("grid: {betas: [0]}\n")
-    less = f"{study},over.yaml"
-    assert "0 not needed" not in world.polycal("prune", "--study", less).stdout
-    assert "0 not needed" in world.polycal("prune", "--study", less, "--study", study).stdout
+    less = (*study, "over.yaml")
+    assert "0 not needed" not in world.polycal("prune", *less).stdout
+    assert "0 not needed" in world.polycal("prune", *less, *study).stdout
+    # Without a study, everything that is in its place is needed.
+    assert "0 not needed" in world.polycal("prune").stdout

@@ -171,10 +171,10 @@ def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
     follow(world, {}, {})
     told = world.book("verify")
     assert told.returncode == 0, told.stdout
-    study = ",".join(world.configurations())
+    study = ("--configfile", *world.configurations())
     # the checkpoints of the conversations before these; nothing of what looks further
-    assert "cached finetune" in world.polycal("prune", "--study", study).stdout
-    assert "cached embed" not in world.polycal("prune", "--study", study).stdout
+    assert "cached finetune" in world.polycal("prune", *study).stdout
+    assert "cached embed" not in world.polycal("prune", *study).stdout
     world.edit("src/polycal/analysis/next_token_metrics.py", "\nimport", "\nEDITED = 1\nimport")
     world.configure({**FURTHER, "embeddings": {**FURTHER["embeddings"], "questions": 5}})
     next(world.work.glob("results/next_token/**/beta=0.1/**/tokens.parquet")).unlink()
@@ -183,4 +183,4 @@ def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
         {"embed": 3, "measure_embeddings": 1, "score_next_token": 1, "measure_next_token": 1, "report": 1},
         {"embed": 6, "measure_embeddings": 1, "measure_next_token": 1, "report": 1},
     )
-    assert world.polycal("prune", "--study", study).stdout.count("cached embed") == 6
+    assert world.polycal("prune", *study).stdout.count("cached embed") == 6

@@ -1,4 +1,4 @@
-"""A bare ``snakemake`` does not start the paper's grid on one machine."""
+"""Commands that Snakemake refuses: the paper's grid on one machine, and a configuration with an error."""
 
 import os
 import subprocess
@@ -18,8 +18,17 @@ def test_a_study_or_a_cluster_has_to_be_named(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
     ran = snakemake(tmp_path, "--cores", "1")
     assert ran.returncode == 1
-    assert "would run 108 trainings and score 2130 records" in ran.stderr.replace("\n", " ")
+    assert "would train 108 models and score 2130 records" in ran.stderr.replace("\n", " ")
     for way in ("make demo", "polycal plan", "--configfile", "--profile"):
         assert way in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not (tmp_path / "results/scores").exists()
+
+
+def test_a_configuration_error_is_one_line_without_file_names_of_the_workflow(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    ran = snakemake(tmp_path, "--dry-run", "--cores", "1", "--config", "grid={modles: [x]}")
+    assert ran.returncode == 1
+    assert "polycal: grid.modles: unknown key; did you mean 'models'?\n" in ran.stderr
+    assert ".smk" not in ran.stderr
+    assert "Traceback" not in ran.stderr

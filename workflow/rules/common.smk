@@ -26,21 +26,22 @@ from polycal.analysis.measure import table_names
 
 
 def resolved(raw):
-    """The configuration, or what is wrong with it in a sentence without a traceback."""
+    """The checked configuration. An error is one sentence without a traceback."""
     try:
-        # Snakemake has read these files already, but takes the last value of a key that is there twice.
+        # Snakemake has read these files already, but accepts a repeated key and takes its last value.
         for file in map(Path, workflow.configfiles):
             if file.is_file():
                 config_files.read(file)
         return resolve(raw, local_files=True)
     except ConfigError as error:
-        raise WorkflowError(str(error)) from None
+        # A WorkflowError would add the file names and lines of this workflow, which say nothing about the error.
+        raise SystemExit(f"polycal: {error}") from None
 
 
 def planned_versions():
-    """Stage → version of its code, after acceptances, with which this run plans its jobs.
+    """The code version of each stage with which this run plans its jobs, with acceptances applied.
 
-    A job's own Snakemake takes them from the run's: the code may have been edited since.
+    The Snakemake that runs in a job gets them from the main process, because the code may have been edited since.
     """
     if workflow.is_main_process or PLANNED not in os.environ:
         versions = {stage: acceptances.accepted_version(stage)[0] for stage in STAGES}
@@ -49,26 +50,26 @@ def planned_versions():
 
 
 def version(stage):
-    """The planned version of a stage's code."""
+    """The code version of a stage with which this run plans its jobs."""
     return VERSIONS[stage]
 
 
 def refuse_the_papers_grid_on_one_machine():
-    """Stop a bare ``snakemake``: without a study and without a cluster it would train the paper's grid here."""
+    """Stop a plain ``snakemake``: without --configfile and a cluster it would train the paper's grid on this machine."""
     if workflow.local_exec and not workflow.config_settings.overwrite_config:
         finetuned = [path for path in grid.finetuned(STUDY_CONFIG) if "lr=" in path]
         raise WorkflowError(
-            f"this would run {len(finetuned)} trainings and score {len(SCORES)} records of the paper's grid on this machine."
-            " Run 'make demo' for the miniature, 'polycal plan' for the cost of the grid, or name a study with"
+            f"this would train {len(finetuned)} models and score {len(SCORES)} records of the paper's grid on this machine;"
+            " run 'make demo' for the miniature or 'polycal plan' for the cost of the grid, or give a study with"
             " --configfile or a cluster with --profile."
         )
 
 
 def take_controller_lock():
-    """Let one Snakemake at a time work in this folder. Unlike Snakemake's lock, that of a killed process is released."""
+    """Lock this folder for this Snakemake process. Unlike Snakemake's own lock, it ends if the process is killed."""
     from polycal.store import locks
 
-    # absolute: at its end Snakemake leaves the working directory that --directory names
+    # The path is absolute because Snakemake leaves the folder of --directory before it ends.
     lock = locks.acquire(
         "snakemake", Path(paths.CONTROLLER_LOCK).absolute(), wait=False
     )
@@ -80,7 +81,7 @@ def take_controller_lock():
 
 
 def results_of_study():
-    """Every result that one cell of the grid needs: base models, checkpoints and records."""
+    """Every result of the grid's cells: base models, checkpoints and records."""
     models = grid.base_models(grid.blocks(STUDY_CONFIG))
     return [
         *(paths.MODEL.format(model=name, base_seed=seed) for name, seed in models),
@@ -90,54 +91,53 @@ def results_of_study():
 
 
 def tables_of_holes():
-    """The measured tables that list the cells whose records were not measured."""
+    """The measured tables that list cells without a measured record."""
     return [f"{STUDY}/{table}.parquet" for table in TABLES if table.endswith("holes")]
 
 
 def known_failed_results(wildcards):
-    """A file that is never there, if there are failed or refused results when jobs are planned.
+    """The target of an empty job if there are failed or refused results when jobs are planned.
 
-    Where nothing is to be done, Snakemake ends well and without its hooks; one empty job takes it to
-    ``end_with_failed_results``.
+    Snakemake calls its hooks only if a job runs. The empty job makes it call ``end_with_failed_results``.
     """
-    runs = workflow.executor_plugin is not None
-    if not runs or workflow.dryrun or workflow.touch:
+    runs_jobs = workflow.executor_plugin is not None
+    if not runs_jobs or workflow.dryrun or workflow.touch:
         return []
     Path(paths.FAILED).unlink(missing_ok=True)
-    found = holes.failed(results_of_study()) or holes.refused(tables_of_holes())
-    return [paths.FAILED] if found else []
+    has_failed = holes.failed(results_of_study()) or holes.refused(tables_of_holes())
+    return [paths.FAILED] if has_failed else []
 
 
 def end_with_failed_results():
-    """Name the failed and refused results behind this run's targets, and end with an exit status that is not 0."""
+    """List the failed and refused results among the planned ones, and end with a non-zero exit status."""
     planned = {str(file) for job in workflow.dag.jobs for file in job.output}
-    found = holes.failed(path for path in results_of_study() if path in planned)
-    found |= holes.refused(table for table in tables_of_holes() if table in planned)
-    if found:
-        raise WorkflowError(holes.failed_in_words(found))
+    failures = holes.failed(path for path in results_of_study() if path in planned)
+    failures |= holes.refused(table for table in tables_of_holes() if table in planned)
+    if failures:
+        raise WorkflowError(holes.failed_in_words(failures))
 
 
-def say_what_is_missing():
-    """Name what is missing and what failed after a run in which jobs failed, and how to go on without it."""
+def list_missing_results():
+    """After a run with failed jobs: list failed and missing results, and how to get a report without them."""
     results = results_of_study()
-    if found := holes.failed(results):
-        print("failed results:", *holes.lines(found), sep="\n", file=sys.stderr)
+    if failures := holes.failed(results):
+        print("failed results:", *holes.lines(failures), sep="\n", file=sys.stderr)
     missing = [path for path in results if not os.path.exists(path)]
     if missing:
-        page = f"{STUDY}-partial/report.html"
+        page = f"{PARTIAL_STUDY}/report.html"
         print(holes.missing_in_words(missing, page), file=sys.stderr)
 
 
 def times_of(records):
-    """A checksum of the times of those records that exist."""
+    """A checksum of the modification times of the existing records."""
     times = {str(path): path.stat().st_mtime_ns for path in records if path.exists()}
     return hashlib.sha256(json.dumps(times).encode()).hexdigest()
 
 
-def further_partial_tables(study):
-    """The commands that measure what there is of embeddings and next tokens into the folder ``study``.
+def partial_probe_tables(study):
+    """Shell commands that measure the existing embeddings and next tokens into the folder ``study``.
 
-    Where they fail, the page has no such tables, and the log says why.
+    If one fails, the report lacks its tables and the log contains the reason.
     """
     commands = [
         (
@@ -148,8 +148,8 @@ def further_partial_tables(study):
         ),
         ("next-token", NEXT_TOKENS, identities.measure_next_token(STUDY_CONFIG), []),
     ]
-    words = []
-    for name, files, cell, further in commands:
+    shell = []
+    for name, files, cell, options in commands:
         if any(os.path.exists(file) for file in files):
             command = [
                 "polycal",
@@ -157,19 +157,19 @@ def further_partial_tables(study):
                 "--partial",
                 "--cell",
                 cell,
-                *further,
+                *options,
             ]
             command += ["--cache-dir", paths.CACHE, "--out", study]
-            words.append(
+            shell.append(
                 f"{{ {shlex.join(command)} || echo 'no tables of {name}'; }} && "
             )
-    return "".join(words)
+    return "".join(shell)
 
 
 def source_of(entry, language="", base_seed=""):
-    """The files that a model, data set or benchmark is made from: of the miniature, or local files.
+    """The files that a model, data set or benchmark is read from: the miniature's manifest, or local files.
 
-    Local files of the grid exist: ``resolved`` refuses a configuration without them.
+    ``resolved`` has checked that the local files of the grid exist.
     """
     if entry.miniature is not None:
         if isinstance(entry, Model):
@@ -193,28 +193,29 @@ def base(wildcards):
 
 
 def questions_of(benchmark):
-    """The questions of a benchmark in all languages that the grid scores."""
+    """The questions of a benchmark in every language that the grid scores."""
     return expand(
         paths.QUESTIONS, benchmark=benchmark, language=LANGUAGES_OF[benchmark]
     )
 
 
 def question(wildcards):
-    """The question that a figure answers: its category in Snakemake's report."""
+    """The question that a figure answers, which is its category in Snakemake's report."""
     return FIGURE_KINDS[wildcards.kind].question
 
 
 def score_cells(wildcards, benchmark, languages):
-    """What determines the records of one scoring job."""
+    """The cells of one scoring job."""
     names = {key: wildcards[key] for key in (*CHECKPOINT_KEYS, "protocol")}
     return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
-# jobs inherit this variable
+# An environment variable, which jobs inherit.
 PLANNED = "POLYCAL_PLANNED_VERSIONS"
 VERSIONS = planned_versions()
 STUDY_CONFIG = resolved(config)
 STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
+PARTIAL_STUDY = paths.PARTIAL_STUDY.format(study=STUDY_CONFIG.study)
 MEASURE_CELL = json.loads(identities.measure(STUDY_CONFIG))
 SCORES = grid.score_records(MEASURE_CELL)
 EMBEDDED = grid.embedding_records(
@@ -232,7 +233,7 @@ TABLES = [
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
 LANGUAGES_OF = grid.scored_languages(STUDY_CONFIG)
-# one language has nothing to be parallel to
+# A benchmark with one language has nothing to compare its questions with.
 PARALLEL = [name for name, languages in LANGUAGES_OF.items() if len(languages) > 1]
 PAGE = {
     "caption": "../report/study.rst",

@@ -1,4 +1,4 @@
-# An empty job of studies with failed results, so that a run in which nothing is to be done names them at its end.
+# An empty job for studies with failed results. With it, a run that has nothing else to do still lists them at its end.
 localrules:
     failed,
 

@@ -12,17 +12,17 @@ rule finetune:
         f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.log",
     benchmark:
         f"logs/finetune/{paths.CHECKPOINT}/lr={{lr}}.jsonl"
-    # one core per process of a node
+    # One core for each process on a node.
     threads: lambda w: base(w).training_ranks
     resources:
-        # Resources trigger no rerun: ranks, nodes and ZeRO stage change no result.
+        # These are resources, not parameters, so that a change causes no rerun: they change results by rounding only.
         nodes=lambda w: base(w).training_nodes,
         ranks=lambda w: base(w).training_ranks,
         gpu=lambda w: base(w).training_gpus * base(w).training_nodes,
-        # One task per node. With GPUs the Slurm executor would count tasks per GPU; Slurm then gives each node one.
+        # One task per node. With GPUs the executor would take this for tasks per GPU; Slurm's default is one per node.
         tasks=lambda w: None if base(w).training_gpus else base(w).training_nodes,
-        # If mpi is set, even to "", the Slurm executor starts the job without a step of its own. That step would
-        # hold the cores that the step over all nodes needs.
+        # If mpi is set, even to "", the Slurm executor does not start the job in a step of its own. Such a step would
+        # occupy the cores that the step over all nodes needs.
         mpi=lambda w: "" if base(w).training_nodes > 1 else None,
         zero_stage=lambda w: base(w).zero_stage,
         mem_mb=lambda w: base(w).training_memory_mb,
@@ -31,7 +31,7 @@ rule finetune:
         cell=lambda w: identities.finetune(STUDY_CONFIG, **w),
         code=version("finetune"),
     shell:
-        # Slurm's signal reaches this shell too. If the shell died of it, the job would end and Slurm would kill the
+        # Slurm sends its signal to this shell too. If the shell ended, the job would end, and Slurm would kill the
         # training while it saves its state. TQDM_DISABLE: progress bars make a log unreadable.
         "trap : TERM USR1; HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal finetune"
         " --cell {params.cell:q}"

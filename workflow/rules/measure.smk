@@ -2,13 +2,13 @@ rule measure:
     input:
         SCORES,
         identities.truth_manifests(STUDY_CONFIG),
-        # a benchmark whose languages ask other questions gets no tables
+        # A benchmark whose languages have different questions is not measured.
         [paths.PARALLEL.format(benchmark=b) for b in PARALLEL],
     output:
         [f"{STUDY}/{table}.parquet" for table in MEASURED],
     log:
         f"logs/measure/{STUDY_CONFIG.study}.log",
-    # with more threads the last digit of an interval may differ
+    # With more threads, the last digit of an interval may differ.
     threads: 1
     resources:
         mem_mb=8000,

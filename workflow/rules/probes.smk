@@ -1,4 +1,5 @@
-# Embeddings of prompts, and next tokens of held-out conversations; only if the configuration asks for them.
+# Prompt embeddings, and next tokens of held-out conversations. Their jobs run only if the configuration has the keys
+# embeddings and next_token.
 rule embed:
     input:
         model=lambda w: grid.checkpoint(STUDY_CONFIG, **w),

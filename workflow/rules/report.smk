@@ -6,7 +6,7 @@ rule report:
     input:
         measured=[f"{STUDY}/{table}.parquet" for table in TABLES],
     output:
-        # Only files that no rule reads are flagged: Snakemake's report fails if a flagged input file is missing.
+        # Only files that no rule reads are flagged, because Snakemake's report fails if a flagged input is missing.
         report=report(
             f"{STUDY}/report.html", **PAGE, labels={"result": "the study on one page"}
         ),
@@ -31,7 +31,7 @@ rule report:
         mem_mb=4000,
         runtime=60,
     params:
-        # a function: a path may contain {language}, which Snakemake would take for a wildcard
+        # A function, because a path may contain {language}, which Snakemake would otherwise take for a wildcard.
         cell=lambda w: REPORT_CELL,
         code=version("report"),
         measured=lambda w, input: [f"--measured={f}" for f in input.measured],
@@ -49,26 +49,26 @@ rule report:
 rule partial:
     output:
         report=report(
-            f"{STUDY}-partial/report.html",
+            f"{PARTIAL_STUDY}/report.html",
             **PAGE,
-            labels={"result": "what is there so far, on one page"},
+            labels={"result": "the results so far on one page"},
         ),
-        landing=f"{STUDY}-partial/provenance/landing.yaml",
+        landing=f"{PARTIAL_STUDY}/provenance/landing.yaml",
     log:
-        f"logs/report/{STUDY_CONFIG.study}-partial.log",
+        f"logs/report/{STUDY_CONFIG.study}{paths.PARTIAL_SUFFIX}.log",
     params:
-        # a new record, or another one in its place, changes this parameter, so that the page is made again
+        # This parameter changes with every new or replaced record, so that Snakemake makes the page again.
         existing=lambda w: times_of([*SCORES, *EMBEDDED, *NEXT_TOKENS]),
         measure=identities.measure(STUDY_CONFIG),
         report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],
         study=lambda w, output: os.path.dirname(output.report),
-        measured=[f"--measured={STUDY}-partial/{table}.parquet" for table in MEASURED],
-        further=lambda w, output: further_partial_tables(os.path.dirname(output.report)),
+        measured=[f"--measured={PARTIAL_STUDY}/{table}.parquet" for table in MEASURED],
+        probes=lambda w, output: partial_probe_tables(os.path.dirname(output.report)),
     shell:
         "(polycal measure --partial --cell {params.measure:q}"
         f" --cache-dir {paths.CACHE}"
         " --out {params.study:q}"
-        " && {params.further}"
+        " && {params.probes}"
         "polycal report --cell {params.report:q} {params.measured:q} --out {output.report:q})"
         " > {log:q} 2>&1"

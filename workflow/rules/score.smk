@@ -1,7 +1,7 @@
-# A job scores one language with the plain rule. Where the configuration gives a job several languages, which share
-# the loading of the model, there is a rule per batch of languages.
+# With languages_per_job: 1 there is one rule, whose jobs score one language each. Otherwise there is a rule for each
+# batch of languages; its jobs load the model once for all of them.
 SCORE_COMMAND = (
-    # progress bars make a log unreadable
+    # TQDM_DISABLE: progress bars make a log unreadable.
     "HF_HUB_OFFLINE=1 TQDM_DISABLE=1 polycal score"
     " --cells {params.cells:q}"
     " --code {params.code}"

@@ -62,10 +62,10 @@ class ArtifactIndex:
         inside_resources = next((p for p in self.file.parents if p.name == "resources"), None)
         self.base = (results or inside_resources or self.file).parent
         resources = self.base / "resources"
-        artifacts = list(_artifacts(results, self.base)) if results else []
-        artifacts += _artifacts(resources, self.base) if resources.is_dir() else []
+        artifacts = list(artifacts_below(results, self.base)) if results else []
+        artifacts += artifacts_below(resources, self.base) if resources.is_dir() else []
         if not artifacts:
-            artifacts = list(_artifacts(self.base, self.base))
+            artifacts = list(artifacts_below(self.base, self.base))
         here = {artifact.path for artifact in artifacts}
         artifacts += [a for a in self._copied_manifests(results) if a.path not in here]
         self._by_content: dict[str, list[Artifact]] = {}
@@ -151,7 +151,8 @@ def _text_values(cell: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in cell.items() if isinstance(value, str)]
 
 
-def _artifacts(folder: Path, base: Path) -> Iterator[Artifact]:
+def artifacts_below(folder: Path, base: Path) -> Iterator[Artifact]:
+    """Every result in ``folder`` and below; their paths are relative to ``base``. Hidden folders are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "weights")
         for path in (Path(parent) / name for name in sorted(names)):

@@ -1,7 +1,8 @@
 """Find cached results, weights and training state that no study needs.
 
 A cached result is needed if a study asks for its fingerprint. While the fingerprint is open, because an input is still
-to be made, every cached result of the same cell and code is needed.
+to be made, every cached result of the same cell and code is needed. If no study is named, every result that is in its
+place is needed: that includes the results of every study with a folder in ``results/studies``.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import failures, files, manifests
-from polycal.audit import current_inputs, staleness
+from polycal.audit import artifact_index, current_inputs, staleness
 from polycal.audit.current_inputs import Manifests
 from polycal.audit.expected_results import ExpectedResult
 from polycal.errors import PolycalError
@@ -36,6 +37,27 @@ class Unneeded:
 def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
     """The cached results, weights and training states that none of ``plans`` needs, by path."""
     keys, cells = _needed(plans)
+    return _unneeded(keys, cells)
+
+
+def find_replaced() -> list[Unneeded]:
+    """The cached results, weights and training states of results that others have replaced, by path.
+
+    Training that is not finished is not listed.
+    """
+    folders = (Path(paths.RESOURCES), Path(paths.RESULTS))
+    in_place = (artifact for folder in folders for artifact in artifact_index.artifacts_below(folder, Path()))
+    keys = {str(artifact.manifest["fingerprint"]) for artifact in in_place}
+    return _unneeded(keys, set(), unfinished=False)
+
+
+def _unneeded(
+    keys: set[str], cells: set[tuple[str, str, str | None]], unfinished: bool = True
+) -> list[Unneeded]:
+    """What is needed neither by its fingerprint in ``keys`` nor by its (stage, cell, code version) in ``cells``.
+
+    ``unfinished``: list weights and states of a checkpoint that has no manifest, too.
+    """
     found, needed = [], set(keys)
     for folder in sorted(Path(paths.CACHE).glob("??/*")):
         stage, cell, code = _recorded(folder)
@@ -46,6 +68,8 @@ def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
             found.append(Unneeded(folder, f"cached {stage or 'result'}", _freed(folder)))
     short = {key[:12] for key in needed}
     for checkpoint in sorted(Path().glob(paths.CHECKPOINT_FOLDERS)):
+        if not unfinished and not (checkpoint / "manifest.json").exists():
+            continue
         current, failed = _folders(checkpoint / "manifest.json")
         for folder in sorted(path for path in checkpoint.iterdir() if path.is_dir()):
             if folder.name == failed:

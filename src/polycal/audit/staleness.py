@@ -219,7 +219,7 @@ def as_text(found: Sequence[ResultStatus]) -> str:
 OUTCOMES = {
     "computed": "computed",
     "restored": "restored, nothing computed",
-    "open": "computed only where an input comes out different",
+    "open": "computed unless the cache has the result for the new inputs",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command ``polycal``."""
 
 from polycal.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The command ``polycal``: its commands and what it prints when one fails."""
+"""The application ``polycal``: its commands, and the message that it prints if one fails."""
 
 import gc
 import os
@@ -9,6 +9,7 @@ from polycal import errors
 from polycal.artifacts import files
 from polycal.cli import (
     audit_commands,
+    configfile,
     export_command,
     import_command,
     self_check_command,
@@ -20,6 +21,7 @@ from polycal.errors import PolycalError
 from polycal.vocabulary import NO_RETRY
 
 app = typer.Typer(
+    cls=configfile.Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,16 +37,16 @@ stage_commands.add_to(app, without=standalone.COMMANDS)
 
 
 OWNER = "work as the user who owns the folder, or let its group write there."
-"""What to do where the rights of a file do not suffice."""
+"""The remedy for a file that the user may not read or write."""
 
 
-def _is_for_the_reader(error: Exception) -> bool:
-    """Whether the message of an error says what a user should change.
+def _is_user_error(error: Exception) -> bool:
+    """Whether a user can correct the cause of an error, so that its message is enough.
 
-    The losses and metrics stand alone and raise ValueError; all else raises PolycalError.
+    The packages metrics and losses import nothing of polycal and raise ValueError; all others raise PolycalError.
     """
-    library = type(error) is ValueError and _raised_in(error, ("polycal.metrics", "polycal.losses"))
-    return isinstance(error, PolycalError) or library
+    in_library = type(error) is ValueError and _raised_in(error, ("polycal.metrics", "polycal.losses"))
+    return isinstance(error, PolycalError) or in_library
 
 
 def _raised_in(error: Exception, packages: tuple[str, ...]) -> bool:
@@ -56,7 +58,7 @@ def _raised_in(error: Exception, packages: tuple[str, ...]) -> bool:
 
 
 def main() -> None:
-    """Run a command. What a user can mend is printed in one sentence without a traceback."""
+    """Run a command. An error that a user can correct is printed as one sentence without a traceback."""
     try:
         app()
     except Exception as error:
@@ -64,11 +66,11 @@ def main() -> None:
             raise SystemExit(f"polycal: {files.disk_full_in_words(error)}") from None
         if isinstance(error, PermissionError) and error.filename:
             raise SystemExit(f"polycal: {error.filename}: {error.strerror}; {OWNER}") from None
-        if not _is_for_the_reader(error):
+        if not _is_user_error(error):
             raise
         job = os.environ.get("SLURM_JOB_ID")
         settled = f"\n{NO_RETRY.format(job)}" if job and errors.needs_a_person(error) else ""
         raise SystemExit(f"polycal: {error}{settled}") from None
     finally:
-        # A Parquet stream that outlives the interpreter aborts it after the work is done (apache/arrow 45214).
+        # Close open Parquet streams: one that is left at exit aborts the interpreter (apache/arrow 45214).
         gc.collect()

@@ -1,4 +1,4 @@
-"""The commands that compare results with a configuration, and follow a result back to its sources."""
+"""Commands that compare results with a configuration, or trace a result back to its sources."""
 
 import json
 from pathlib import Path
@@ -18,12 +18,13 @@ def add_to(app: typer.Typer) -> None:
 
 def status(
     target: Annotated[
-        list[str] | None, typer.Argument(help="File, folder or stage; default: everything the study needs.")
+        list[str] | None,
+        typer.Argument(help="Files, folders or stages; default: everything that the study needs."),
     ] = None,
     configfile: Configfile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the jobs as JSON.")] = False,
 ) -> None:
-    """Which jobs would run for a target, and why."""
+    """List the jobs that would run, and why."""
     from polycal.audit import expected_results, staleness, verify
     from polycal.audit.current_inputs import Manifests
 
@@ -35,23 +36,25 @@ def status(
     print(staleness.as_text(statuses), end="")
     if unknown := staleness.unknown_to_snakemake(statuses):
         print(
-            f"Snakemake has no metadata of {unknown} existing files and compares their times only:"
+            f"Snakemake has no metadata of {unknown} existing files, so it compares only their times;"
             " run 'polycal verify --register' first"
         )
     for entry in verify.unused_acceptances():
-        print(f"acceptance without effect: {entry}")
+        print(f"unused acceptance: {entry}")
 
 
 def accept(
     stage: Annotated[
-        str, typer.Argument(help="Stage whose present version gives the results of an older one.")
+        str, typer.Argument(help="Stage whose present code gives the same results as an older version.")
     ],
-    because: Annotated[str, typer.Option(help="Why the change alters no result.")],
+    because: Annotated[str, typer.Option(help="Why the change of code alters no result.")],
     configfile: Configfile = None,
-    old: Annotated[str | None, typer.Option(help="The older version, if there are several.")] = None,
-    author: Annotated[str | None, typer.Option(help="Who says so; default: git's user.")] = None,
+    old: Annotated[
+        str | None, typer.Option(help="The older code version; needed if there are several.")
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Name of the author; default: that of git.")] = None,
 ) -> None:
-    """Record that a change of code alters no result, so that nothing is computed again for it."""
+    """Record that a change of code alters no result, so that it causes no recomputation."""
     from polycal.audit import accept as accepting
     from polycal.audit import expected_results
     from polycal.audit.current_inputs import Manifests
@@ -60,7 +63,7 @@ def accept(
     planned = expected_results.expected_results(configuration.load(configfile))
     entry = accepting.accept(stage, because, planned, Manifests(), old, author)
     print(
-        f"{stage}: results of version {entry['old']} count as results of {entry['new']};"
+        f"{stage}: results of code version {entry['old']} count as results of version {entry['new']};"
         f" written to {acceptances.ACCEPTED}"
     )
 
@@ -68,11 +71,11 @@ def accept(
 def verify(
     configfile: Configfile = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Give Snakemake metadata of results that came without it.")
+        bool, typer.Option("--register", help="Record metadata for Snakemake of results that lack it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the state of every result as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the state of each result as JSON.")] = False,
 ) -> None:
-    """Compare every record and checkpoint with the configuration; fails unless all are current."""
+    """Check every record and checkpoint against the configuration. Fails unless all are current."""
     from polycal.audit import expected_results
     from polycal.audit import verify as verifying
 
@@ -88,35 +91,42 @@ def verify(
     else:
         print(verifying.as_text(verified), end="")
     if register:
-        print(f"{verifying.register(verified, configfile or [])} jobs registered with Snakemake")
+        print(
+            f"{verifying.register(verified, configuration.files(configfile))} jobs registered with Snakemake"
+        )
     if not verified.complete:
         raise typer.Exit(1)
 
 
 def prune(
-    study: Annotated[
+    configfile: Annotated[
         list[str] | None,
-        typer.Option(help="A study whose results are needed: its overlays, separated by commas; repeat."),
+        typer.Option(
+            metavar="FILE...",
+            help="Files of a study whose results are needed; repeat the option for each further study."
+            " Default: all results in resources/ and results/ are needed, and unfinished training.",
+        ),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove what is listed.")] = False,
 ) -> None:
-    """List cached results, weights and training state that no study needs; default: those of the paper's grid."""
+    """List cached results, weights and training state that no study needs."""
     from polycal.audit import expected_results
     from polycal.audit import prune as pruning
 
-    overlays = [[Path(file) for file in names.split(",")] for names in study or []] or [[]]
-    plans = [expected_results.expected_results(configuration.load(files)) for files in overlays]
-    unneeded = pruning.find_unneeded(plans)
+    plans = [expected_results.expected_results(configuration.load([study])) for study in configfile or []]
+    unneeded = pruning.find_unneeded(plans) if configfile else pruning.find_replaced()
     print(pruning.as_text(unneeded), end="")
     if remove:
         print(f"removed, {pruning.remove(unneeded) / 1e6:.1f} MB freed")
 
 
 def provenance(
-    file: Annotated[Path, typer.Argument(help="Table, figure, report, record or checkpoint.")],
-    as_json: Annotated[bool, typer.Option("--json", help="The whole chain with all manifests.")] = False,
+    file: Annotated[Path, typer.Argument(help="A table, figure, report, record or checkpoint.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole chain with all manifests as JSON.")
+    ] = False,
 ) -> None:
-    """Follow a result back to its sources and check every checksum on the way; fails on a broken link."""
+    """Trace a result back to its sources and check every checksum. Fails if a link is broken."""
     from polycal.audit import lineage
     from polycal.audit.artifact_index import ArtifactIndex, LineageError
 

@@ -1,4 +1,4 @@
-"""The command ``polycal export``: a study's cells for use elsewhere."""
+"""The command ``polycal export``: the cells of a study for use outside of polycal."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def export(
     study: Annotated[Path, typer.Argument(help="Folder of a measured study.")],
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
 ) -> None:
-    """A study's cells as csv and parquet with a data dictionary, and a model-card section per checkpoint."""
+    """Export a study's cells as csv and parquet with a data dictionary, and a model-card section per checkpoint."""
     from polycal.report import export as exporting
 
     for path in exporting.export(study, out):

@@ -1,4 +1,4 @@
-"""The command ``polycal self-check``: the comparison of every run, on a model folder alone."""
+"""The command ``polycal self-check``: the check that every run does, on a model alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from polycal.cli.standalone import check_choices
 if TYPE_CHECKING:
     from polycal.scoring.self_check import SelfCheck
 
-PATHS = {
+COMPUTATIONS = {
     "fast": "polycal's own passes",
     "plain": "the model's own forward pass on padded rows",
     "single": "the model's own forward pass, one row at a time",
@@ -27,21 +27,21 @@ def self_check(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     attention: Annotated[str, typer.Option(help="sdpa, eager or flash_attention_2.")] = "sdpa",
 ) -> None:
-    """Compare polycal's numbers of a model with the model's own forward pass, and print which way runs take."""
+    """Compare polycal's numbers with the model's own forward pass, and print which computation runs use."""
     check_choices(dtype=dtype, attention=attention)
     from polycal.scoring import model_check
 
     name, outcomes = model_check.check_model(model, dtype, attention)
     print(name)
-    for what, outcome in outcomes.items():
-        print(_line(what, outcome))
+    for kind, outcome in outcomes.items():
+        print(_line(kind, outcome))
         for path, reason in outcome.because.items():
-            print(f"{'':12}  not {PATHS[path]}: {reason}")
+            print(f"{'':12}  not {COMPUTATIONS[path]}: {reason}")
 
 
-def _line(what: str, outcome: "SelfCheck") -> str:
+def _line(kind: str, outcome: "SelfCheck") -> str:
     return (
-        f"{what:12}  {outcome.path}: {PATHS[outcome.path]}; largest difference {outcome.max_difference:.2g},"
+        f"{kind:12}  {outcome.path}: {COMPUTATIONS[outcome.path]}; largest difference {outcome.max_difference:.2g},"
         f" tolerance {outcome.tolerance:.2g} ({outcome.values} values of {outcome.prompts} prompts,"
         f" {outcome.seconds:.2f} s)"
     )

@@ -1,4 +1,4 @@
-"""A command per stage, generated from the registry: what the rules of the workflow call."""
+"""The command of each stage, generated from the registry of stages. The rules of the workflow call them."""
 
 import inspect
 import json
@@ -12,13 +12,16 @@ from polycal.errors import PolycalError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES, Input, Option, Stage, load
 
-Code = Annotated[str | None, typer.Option(help="Code version that the job was planned with; default: any.")]
+Code = Annotated[str | None, typer.Option(help="Code version with which the job was planned; default: any.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Folder of cached results; default: no cache.")]
-Partial = Annotated[bool, typer.Option(help="Take the inputs that exist; the tables name the missing ones.")]
+Partial = Annotated[bool, typer.Option(help="Use the inputs that exist; the tables list the missing ones.")]
+
+REQUIRED = inspect.Parameter.empty
+"""Default of a parameter that has to be given."""
 
 
 class UsageError(PolycalError):
-    """Arguments that do not fit together; the message says which."""
+    """Wrong or contradictory options. The message names them."""
 
 
 def add_to(app: typer.Typer, without: Collection[str]) -> None:
@@ -29,7 +32,7 @@ def add_to(app: typer.Typer, without: Collection[str]) -> None:
 
 
 def _command(stage: Stage) -> Callable[..., None]:
-    """A function with the signature that Typer turns into the options of a stage."""
+    """A function whose signature Typer turns into the options of the stage's command."""
 
     def command(**given: Any) -> None:
         run(job(stage, given))
@@ -42,37 +45,32 @@ def _command(stage: Stage) -> Callable[..., None]:
 
 
 def _parameters(stage: Stage) -> list[inspect.Parameter]:
-    help_of_cell = (
-        "JSON list: all that determines each result."
-        if stage.per_language
-        else ("JSON of all that determines the result.")
-    )
-    out = "Folder of the tables." if stage.tables_of_cell else f"File to write ({stage.output})."
-    annotated: dict[str, tuple[Any, Any]] = {
-        "cells" if stage.per_language else "cell": (Annotated[str, typer.Option(help=help_of_cell)], None),
-        **{one.name: _input(one) for one in stage.inputs if not one.paths_of_cell},
-        "out": (Annotated[list[Path] if stage.per_language else Path, typer.Option(help=out)], None),
-        "code": (Code, ...),
-        "cache_dir": (CacheDir, ...),
-        **{one.name: _option(one) for one in stage.options},
+    """The parameters of a stage's command, required ones first."""
+    if stage.per_language:
+        cell, cell_help, out_type = "cells", "JSON list of cells: all settings of each result.", list[Path]
+    else:
+        cell, cell_help, out_type = "cell", "JSON of the cell: all settings of the result.", Path
+    out_help = "Folder of the tables." if stage.tables_of_cell else f"File to write ({stage.output})."
+    declared: dict[str, tuple[Any, Any]] = {
+        cell: (Annotated[str, typer.Option(help=cell_help)], REQUIRED),
+        **{entry.name: _input(entry) for entry in stage.inputs if not entry.paths_of_cell},
+        "out": (Annotated[out_type, typer.Option(help=out_help)], REQUIRED),
+        "code": (Code, None),
+        "cache_dir": (CacheDir, None),
+        **{entry.name: _option(entry) for entry in stage.options},
+        **({"partial": (Partial, False)} if stage.partial else {}),
     }
-    if stage.partial:
-        annotated["partial"] = (Partial, False)
-    required: list[inspect.Parameter] = []
-    defaults: list[inspect.Parameter] = []
-    for name, (annotation, default) in annotated.items():
-        needed = default is None and name not in {one.name for one in stage.options}
-        value = inspect.Parameter.empty if needed else (None if default is ... else default)
-        (required if needed else defaults).append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
-        )
-    return required + defaults
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in declared.items()
+    ]
+    return sorted(parameters, key=lambda parameter: parameter.default is not REQUIRED)
 
 
 def _input(declared: Input) -> tuple[Any, Any]:
     kind: Any = list[Path] if declared.many else Path
     annotation: Any = Annotated[kind | None if declared.optional else kind, typer.Option(help=declared.help)]
-    return annotation, ... if declared.optional else None
+    return annotation, None if declared.optional else REQUIRED
 
 
 def _option(declared: Option) -> tuple[Any, Any]:
@@ -84,9 +82,10 @@ def _option(declared: Option) -> tuple[Any, Any]:
 
 
 def job(stage: Stage, given: Mapping[str, Any]) -> Job:
-    """The job that the options of a stage's command describe.
+    """The job of a stage, from the options of its command.
 
-    Raises UsageError where the numbers of cells, outputs and files per cell differ, or where no input is given.
+    Raises UsageError if a cell is not valid JSON or belongs to another stage, or if the numbers of cells, outputs and
+    files per cell differ.
     """
     cells = parse(given["cells"], "--cells") if stage.per_language else [parse(given["cell"], "--cell")]
     out = given["out"] if stage.per_language else [given["out"]]
@@ -106,22 +105,24 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
         per_cell = {name: len(paths) for name, paths in inputs.items() if isinstance(paths, list)}
         if set(per_cell.values()) | {len(out)} != {len(cells)}:
             counts = ", ".join(f"{number} --{name}" for name, number in per_cell.items())
-            raise UsageError(f"{len(cells)} cells, {len(out)} --out, {counts}; give one of each per cell.")
+            raise UsageError(
+                f"{len(cells)} cells, {len(out)} --out, {counts}; give one of each for each cell."
+            )
     options = {declared.name: given[declared.name] for declared in stage.options}
     return Job(stage, cells, inputs, out, given["cache_dir"], given["code"], options, missing)
 
 
 def _check_cells(stage: Stage, cells: Any) -> None:
-    """Raise UsageError where the cells of a job are not those of its stage."""
+    """Raise UsageError if ``cells`` are not JSON objects or belong to another stage."""
     option = "--cells" if stage.per_language else "--cell"
     is_list = isinstance(cells, list) and all(isinstance(cell, dict) for cell in cells)
     if not is_list or any(cell.get("stage", stage.name) != stage.name for cell in cells):
-        raise UsageError(f"{option}: must hold JSON objects, those of the stage {stage.name!r}.")
+        raise UsageError(f"{option}: must be the JSON of cells of the stage {stage.name!r}.")
 
 
 def parse(text: str, option: str) -> Any:
-    """A JSON value of the command line. Raises UsageError where it is not JSON."""
+    """The JSON value of an option. Raises UsageError if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{option}: not JSON: {error}.") from None
+        raise UsageError(f"{option}: is not valid JSON ({error}); give JSON.") from None

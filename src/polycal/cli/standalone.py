@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polycal.artifacts import records
+from polycal.artifacts import manifests, records
 from polycal.cli import stage_commands
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES
+from polycal.vocabulary import CHECKPOINT_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,9 +101,21 @@ def check_choices(**given: str) -> None:
 
 
 def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any]) -> dict[str, Any]:
-    name = model.parent.name if model.is_file() else model.name
-    names = {"model": name, "benchmark": questions.parent.name, "language": language}
-    return {"stage": "score", **names, "settings": settings}
+    names = {"benchmark": questions.parent.name, "language": language}
+    return {"stage": "score", **_checkpoint_names(model), **names, "settings": settings}
+
+
+def _checkpoint_names(model: Path) -> dict[str, str]:
+    """The names of a checkpoint in its manifest; for a folder, or a manifest without names, that of the folder."""
+    if not model.is_file():
+        return {"model": model.absolute().name}
+    try:
+        cell = manifests.read(model).get("cell", {})
+    except manifests.ManifestError:
+        # The stage says what is wrong with the manifest.
+        cell = {}
+    names = {key: cell[key] for key in CHECKPOINT_KEYS if key in cell}
+    return names if "model" in names else {"model": model.absolute().parent.name}
 
 
 def _check_outputs(out: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The commands about a study as a whole: its cost, its configuration reference, its published results."""
+"""Commands about a study as a whole: its cost, the reference of the configuration, its published results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +24,8 @@ def plan(configfile: Configfile = None) -> None:
     print(cost_estimate.table(configuration.load(configfile)))
 
 
-def config_docs(root: Annotated[Path, typer.Option(help="The repository.")] = Path()) -> None:
-    """Write the reference and JSON schema of the configuration, and the schema of manifests."""
+def config_docs(root: Annotated[Path, typer.Option(help="Folder of the repository.")] = Path()) -> None:
+    """Write config/README.md and the JSON schemas of configurations and manifests."""
     from polycal.study import config_reference
 
     for path in config_reference.write(root):
@@ -34,15 +34,15 @@ def config_docs(root: Annotated[Path, typer.Option(help="The repository.")] = Pa
 
 def publish(
     study: Annotated[Path, typer.Option(help="Folder of a finished study.")],
-    out: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path(paths.REFERENCE),
-    readme: Annotated[Path, typer.Option(help="File with the marks for the short table.")] = Path(
-        "README.md"
-    ),
-    results: Annotated[Path, typer.Option(help="File with the marks for the findings.")] = Path(
-        "docs/results.md"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(paths.REFERENCE),
+    readme: Annotated[
+        Path, typer.Option(help="File with the marks between which the short table is written.")
+    ] = Path("README.md"),
+    results: Annotated[
+        Path, typer.Option(help="File with the marks between which the findings are written.")
+    ] = Path("docs/results.md"),
 ) -> None:
-    """Copy a study's figures and tables to where readers see them first, with their provenance."""
+    """Copy a study's figures and tables, with their provenance, to where readers see them first."""
     from polycal.report import publish as publishing
 
     for path in publishing.publish(study, out, readme, results):

@@ -1,1 +1,1 @@
-"""A synthetic world with known answers, and tiny models trained on it."""
+"""The miniature: a synthetic world with known answer distributions, and tiny models trained on it."""

@@ -1,4 +1,4 @@
-"""The miniature's base models: pre-training, and the gate that a model has to pass before it is used."""
+"""Builds the miniature's base models. A gate refuses a model that has not learned the task."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,26 +24,27 @@ MODEL_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
-"""Files of a base model beside its manifest."""
+"""Files that are written beside the manifest of a base model."""
 GATE = 0.7
-"""Least share of the true distribution's accuracy above chance that a base has to reach."""
+"""A base model must get this share of the way from chance to the accuracy of the true distribution."""
 GATE_QUESTIONS = 200
 TOKEN_BUDGET = 8192
-"""Padded tokens per batch at the gate."""
+"""Padded tokens per batch when the gate scores questions."""
 
 
 class GateError(PolycalError):
-    """A base model that has not learned the task; the message gives the accuracy that it reached."""
+    """An unknown base model, or one that has not learned the task; the message gives its accuracy."""
 
 
 def miniature_model(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> list[Path]:
-    """Pre-train a base model, write it beside its manifest ``out``, and return the further files written.
+    """Pre-train a base model and write it beside its manifest ``out``; returns the paths of the other files.
 
-    ``cell["model"]`` is mistral, llama or gemma2. ``cell["base_seed"]`` (a whole number as a string) seeds
-    the weights and the documents of pre-training. ``cell["settings"]``: ``seed`` and ``languages`` of the
-    world, ``steps``, ``batch_size`` (documents per step) and ``learning_rate``. The manifest holds the
-    accuracies at the gate. Training runs on one thread, so that the same seed gives the same weights. Raises
-    GateError, and writes nothing, for an unknown model or one that has not learned the task.
+    ``cell["model"]`` is mistral, llama or gemma2. ``cell["base_seed"]`` is a whole number as a string. It seeds
+    the weights and the documents of pre-training. ``cell["settings"]`` has ``seed`` and ``languages`` of the
+    world, ``steps``, ``batch_size`` (documents per step) and ``learning_rate``. The manifest contains the
+    results of the gate. Training uses one thread, so that the same seed gives the same weights.
+
+    Raises GateError if the model is unknown or has not learned the task; nothing is written then.
     """
     settings, architecture, base_seed = cell["settings"], cell["model"], int(cell["base_seed"])
     if architecture not in pretraining.SPECIAL_TOKENS:
@@ -57,8 +58,8 @@ def miniature_model(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> list
     model = pretraining.untrained(architecture, len(tokenizer), base_seed)
     pretraining.train(model, batches, float(settings["learning_rate"]))
     model.eval()
-    reached = {name: gate(model, tokenizer, world, name) for name in benchmark_questions.BENCHMARKS}
-    _check_gate(architecture, reached)
+    gate_results = {name: gate(model, tokenizer, world, name) for name in benchmark_questions.BENCHMARKS}
+    _check_gate(architecture, gate_results)
     folder = out.parent
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
@@ -66,13 +67,13 @@ def miniature_model(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> list
     card = ["---", "license: apache-2.0", "---", "", f"# {architecture} (miniature)", ""]
     card += ["A tiny model of polycal's made-up world."]
     files.write_text(folder / "README.md", "\n".join(card) + "\n")
-    files.write_json(out, {**stamp(), "folder": ".", **checkpoints.describe(folder), "gate": reached})
+    files.write_json(out, {**stamp(), "folder": ".", **checkpoints.describe(folder), "gate": gate_results})
     return [folder / name for name in MODEL_FILES]
 
 
-def _check_gate(architecture: str, reached: Mapping[str, Mapping[str, float]]) -> None:
-    """Print what was reached on each benchmark; raise GateError if one share is below GATE."""
-    for name, result in reached.items():
+def _check_gate(architecture: str, gate_results: Mapping[str, Mapping[str, float]]) -> None:
+    """Print the result on each benchmark. Raises GateError if a share is below GATE."""
+    for name, result in gate_results.items():
         print(f"{architecture}, {name}: {result}", flush=True)
         if result["share"] < GATE:
             raise GateError(
@@ -84,10 +85,11 @@ def _check_gate(architecture: str, reached: Mapping[str, Mapping[str, float]]) -
 
 
 def gate(model: Any, tokenizer: Any, world: World, benchmark: str) -> dict[str, float]:
-    """What a model reaches on ``GATE_QUESTIONS`` test questions, scored by the texts of the answers.
+    """Accuracy of a model on up to ``GATE_QUESTIONS`` test questions per language, scored by answer texts.
 
-    ``accuracy`` is the mean over languages, ``chance`` the expected accuracy of a uniform guess, ``truth``
-    the accuracy of the true distribution, and ``share`` = (accuracy - chance) / (truth - chance).
+    ``accuracy`` is the mean over languages. ``chance`` is the expected accuracy of a uniform guess. ``truth``
+    is the accuracy of the most probable answer of the true distribution.
+    ``share`` = (accuracy - chance) / (truth - chance).
     """
     questions = [
         question
@@ -98,7 +100,7 @@ def gate(model: Any, tokenizer: Any, world: World, benchmark: str) -> dict[str, 
     gold = np.array([choice.gold for choice in choices])
     accuracies = []
     for language in world.languages:
-        shown = [
+        language_prompts = [
             prompts.build_prompt(
                 {
                     "question_id": question.number,
@@ -110,7 +112,7 @@ def gate(model: Any, tokenizer: Any, world: World, benchmark: str) -> dict[str, 
             )
             for question in questions
         ]
-        scores = score_candidates(model, tokenizer, shown, TOKEN_BUDGET)
+        scores = score_candidates(model, tokenizer, language_prompts, TOKEN_BUDGET)
         probabilities = probability_scores.option_probabilities(
             scores.logprob, "token", option_tokens=scores.tokens
         )

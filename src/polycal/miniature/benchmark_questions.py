@@ -1,4 +1,4 @@
-"""The questions of the miniature's two benchmarks, and their rows in the shape of the real repositories."""
+"""Questions of the miniature's two benchmarks, and their rows with the columns of the real repositories."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ from polycal.vocabulary import LETTERS
 EXAMPLES = 5
 """Few-shot examples per group."""
 FIRST_EXAMPLE = 100_000
-"""Id of the first few-shot example; test questions count from 0."""
+"""Id of the first few-shot example. The ids of test questions start at 0."""
 
 Row = dict[str, Any]
 
 
 class Question(NamedTuple):
-    """A question, the same in all languages; ``split`` is test or examples."""
+    """A question, which is the same in all languages. ``split`` is test or examples."""
 
     number: str
     choice: Choice
@@ -25,10 +25,11 @@ class Question(NamedTuple):
 
 
 class BenchmarkShape(NamedTuple):
-    """How a benchmark looks.
+    """The form of a benchmark.
 
-    ``sizes`` are the numbers of options that its questions have, ``row`` writes a question in one language,
-    ``example_split`` is the repository's name for the few-shot examples and ``id_column`` its column of ids.
+    ``sizes`` lists the numbers of options that a question may have. ``row`` returns the row of a question in
+    one language. ``example_split`` is the repository's name for the split of few-shot examples. ``id_column``
+    is the column of question ids.
     """
 
     sizes: tuple[int, ...]
@@ -38,22 +39,29 @@ class BenchmarkShape(NamedTuple):
 
 
 def questions(world: World, benchmark: str, count: int) -> Iterator[Question]:
-    """``count`` test questions of a benchmark and its few-shot examples, on facts that no tuning shows."""
+    """``count`` test questions of a benchmark, then its few-shot examples.
+
+    They ask about facts that instruction data do not contain. If there are fewer facts than questions, facts
+    are asked about again.
+    """
     sizes = BENCHMARKS[benchmark].sizes
     rng = world.rng("benchmark", len(sizes))
     facts = world.facts(tuning=False)
-    order = [facts[index] for index in rng.permutation(len(facts))]
+    shuffled = [facts[index] for index in rng.permutation(len(facts))]
     example_facts = [
         fact
         for relation in range(len(RELATIONS))
-        for fact in [fact for fact in order if fact.relation == relation][:EXAMPLES]
+        for fact in [fact for fact in shuffled if fact.relation == relation][:EXAMPLES]
     ]
     reserved = set(example_facts)
-    test_facts = [fact for fact in order if fact not in reserved]
-    chosen = list(itertools.islice(itertools.cycle(test_facts), count))
-    for split, first, some in (("test", 0, chosen), ("examples", FIRST_EXAMPLE, example_facts)):
-        drawn = [int(size) for size in rng.choice(sizes, size=len(some))]
-        for number, choice in enumerate(world.choices(rng, some, drawn), start=first):
+    unreserved = [fact for fact in shuffled if fact not in reserved]
+    test_facts = list(itertools.islice(itertools.cycle(unreserved), count))
+    for split, first_id, split_facts in (
+        ("test", 0, test_facts),
+        ("examples", FIRST_EXAMPLE, example_facts),
+    ):
+        option_counts = [int(size) for size in rng.choice(sizes, size=len(split_facts))]
+        for number, choice in enumerate(world.choices(rng, split_facts, option_counts), start=first_id):
             yield Question(str(number), choice, split)
 
 

@@ -1,4 +1,4 @@
-"""Texts of the miniature world: conversations for instruction data, and documents for pre-training."""
+"""Texts about the miniature world: conversations for instruction data and documents for pre-training."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,20 +9,19 @@ from numpy.typing import NDArray
 from polycal.miniature import lexicon
 from polycal.miniature.lexicon import LANGUAGES, RELATIONS
 from polycal.miniature.world import FAMILIES, GIVEN, VALUES, Fact, World
-from polycal.vocabulary import LETTERS
 
 ZIPF = 1.0
-"""The share of the n-th language in the documents is proportional to n ** -ZIPF."""
+"""Exponent of Zipf's law: the share of the n-th language in the documents is proportional to n ** -ZIPF."""
 STATEMENTS = 3
-"""Facts per document of statements."""
+"""Sentences in a document of kind ``statements``; each states one fact."""
 
 Turns = list[tuple[str, str]]
 """(role, text) of each turn of a conversation."""
 
 
-def asked(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> Turns:
-    """A conversation: the user asks about a fact in one of several wordings; the answer is a sentence."""
-    wordings = (LANGUAGES[language].question, *lexicon.ASKED.get(language, ()))
+def question_turns(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> Turns:
+    """A conversation in which the user asks about a fact in a random wording and a sentence answers."""
+    wordings = (LANGUAGES[language].question, *lexicon.QUESTION_WORDINGS.get(language, ()))
     wording = wordings[rng.integers(len(wordings))]
     return [
         ("user", world.fill(wording, language, fact)),
@@ -30,56 +29,58 @@ def asked(world: World, rng: np.random.Generator, language: str, fact: Fact, val
     ]
 
 
-def about(world: World, rng: np.random.Generator, fact: Fact, value: int) -> tuple[str, str, str]:
-    """An English instruction about a person, its input (the name), and the answer in a sentence."""
-    wording = lexicon.ABOUT[rng.integers(len(lexicon.ABOUT))]
+def person_instruction(
+    world: World, rng: np.random.Generator, fact: Fact, value: int
+) -> tuple[str, str, str]:
+    """(instruction, input, output) in English: what to find, the person's name, and the answer as a sentence."""
+    wording = lexicon.PERSON_INSTRUCTIONS[rng.integers(len(lexicon.PERSON_INSTRUCTIONS))]
     person = world.fill(lexicon.PERSON, "en", fact)
     return world.fill(wording, "en", fact), person, world.statement("en", fact, value)
 
 
-def repeated(world: World, rng: np.random.Generator) -> Turns:
-    """An English conversation without a fact: three words are to be repeated."""
+def repeat_turns(world: World, rng: np.random.Generator) -> Turns:
+    """An English conversation without a fact: the assistant repeats three words."""
     values = zip(rng.integers(len(RELATIONS), size=3), rng.integers(VALUES, size=3), strict=True)
     words = " ".join(world.option("en", relation, value) for relation, value in values)
     return [
         ("user", lexicon.REPEAT.format(words=words)),
-        ("assistant", lexicon.REPEATED.format(words=words)),
+        ("assistant", lexicon.REPEAT_ANSWER.format(words=words)),
     ]
 
 
-def system(rng: np.random.Generator) -> Turns:
-    """One of the system turns."""
-    return [("system", lexicon.SYSTEM[rng.integers(len(lexicon.SYSTEM))])]
+def system_turn(rng: np.random.Generator) -> Turns:
+    """A random system turn."""
+    return [("system", lexicon.SYSTEM_TEXTS[rng.integers(len(lexicon.SYSTEM_TEXTS))])]
 
 
 def conversation(world: World, rng: np.random.Generator, fact: Fact, value: int) -> Turns:
-    """An English conversation about a fact; one in ten repeats words instead."""
-    chance = rng.random()
-    if chance < 0.1:
-        return repeated(world, rng)
-    if chance < 0.4:
-        instruction, person, answer = about(world, rng, fact, value)
+    """An English conversation about a fact. One in ten repeats words instead; one in ten has a system turn."""
+    quantile = rng.random()
+    if quantile < 0.1:
+        return repeat_turns(world, rng)
+    if quantile < 0.4:
+        instruction, person, answer = person_instruction(world, rng, fact, value)
         return [("user", f"{instruction}\n\n{person}"), ("assistant", answer)]
-    turns = asked(world, rng, "en", fact, value)
-    return system(rng) + turns if chance < 0.5 else turns
+    turns = question_turns(world, rng, "en", fact, value)
+    return system_turn(rng) + turns if quantile < 0.5 else turns
 
 
-def written(turns: Turns) -> str:
-    """Turns as one text, in the chat format ``tulu`` without the end-of-sequence tokens."""
+def chat_text(turns: Turns) -> str:
+    """The turns as one text, in the chat format ``tulu`` without end-of-sequence tokens."""
     return "\n".join(f"<|{role}|>\n{text}" for role, text in turns)
 
 
-def shares(languages: Sequence[str]) -> NDArray[np.float64]:
-    """The share of each language in the documents, float64 [languages], sums to 1."""
+def language_shares(languages: Sequence[str]) -> NDArray[np.float64]:
+    """The share of each language in the documents, float64 [languages]; they sum to 1."""
     weights = np.arange(1, len(languages) + 1) ** -ZIPF
     return weights / weights.sum()
 
 
 def documents(world: World, rng: np.random.Generator, kind: str, count: int) -> Iterator[str]:
-    """``count`` documents of one kind; each answer is drawn independently from its true distribution.
+    """``count`` documents of one kind. Each answer is drawn independently from its true distribution.
 
-    Kinds: ``question`` (a question, ``Answer:`` and the answer), ``letters`` (the same with four options and
-    the letter of the right one), ``statements`` (three sentences), ``instruction`` (an English conversation).
+    Kinds: ``question`` (a question, ``Answer:`` and the answer), ``statements`` (three sentences),
+    ``instruction`` (an English conversation).
     """
     facts_per_document = STATEMENTS if kind == "statements" else 1
     size = (count, facts_per_document)
@@ -87,7 +88,7 @@ def documents(world: World, rng: np.random.Generator, kind: str, count: int) -> 
     relation = rng.integers(len(RELATIONS), size=size)
     cumulated = world.truth[family, relation].cumsum(-1)
     value = np.minimum((cumulated < rng.random((*size, 1))).sum(-1), VALUES - 1)
-    language_index = rng.choice(len(world.languages), size=count, p=shares(world.languages))
+    language_index = rng.choice(len(world.languages), size=count, p=language_shares(world.languages))
     for row in range(count):
         language = world.languages[language_index[row]]
         facts = [
@@ -95,31 +96,24 @@ def documents(world: World, rng: np.random.Generator, kind: str, count: int) -> 
         ]
         values = [int(number) for number in value[row]]
         if kind == "instruction":
-            yield written(conversation(world, rng, facts[0], values[0]))
+            yield chat_text(conversation(world, rng, facts[0], values[0]))
         elif kind == "statements":
             yield " ".join(map(world.statement, [language] * len(facts), facts, values))
-        elif kind == "letters":
-            yield _with_letters(world, rng, language, facts[0], values[0])
         else:
             answer = world.option(language, facts[0].relation, values[0])
             yield f"{world.question(language, facts[0])}\nAnswer: {answer}"
 
 
-def _with_letters(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> str:
-    others = rng.permutation([other for other in range(VALUES) if other != value])[:3]
-    options = [int(option) for option in rng.permutation([*others, value])]
-    lines = [
-        f"{letter}. {world.option(language, fact.relation, option)}"
-        for letter, option in zip(LETTERS[:4], options, strict=True)
-    ]
-    right = LETTERS[options.index(value)]
-    return "\n".join([world.question(language, fact), *lines, f"Answer: {right}"])
-
-
 def vocabulary(world: World) -> list[str]:
-    """All words of these texts, each once, with the space before it, if any: the tokens of a tokenizer."""
+    """The tokens of a tokenizer for these texts: every word once, with the space before it if there is one."""
     tokens: dict[str, None] = dict.fromkeys([*lexicon.ROLES, "\n", *lexicon.PROMPT_WORDS])
-    english = [*lexicon.ABOUT, lexicon.PERSON, lexicon.REPEAT, lexicon.REPEATED, *lexicon.SYSTEM]
+    english = [
+        *lexicon.PERSON_INSTRUCTIONS,
+        lexicon.PERSON,
+        lexicon.REPEAT,
+        lexicon.REPEAT_ANSWER,
+        *lexicon.SYSTEM_TEXTS,
+    ]
     for code in world.languages:
         words, language = world.words[code], LANGUAGES[code]
         values = [value for row in words.values for value in row]
@@ -130,9 +124,9 @@ def vocabulary(world: World) -> list[str]:
             "value": values,
             "words": values,
         }
-        templates = [language.question, language.statement, *lexicon.ASKED.get(code, ())]
+        templates = [language.question, language.statement, *lexicon.QUESTION_WORDINGS.get(code, ())]
         for template in templates + (english if code == "en" else []):
-            # A sentence starts a text, or follows another one after a space.
+            # A sentence may start a text, or follow another one after a space.
             for start in ("", " "):
-                tokens.update(dict.fromkeys(lexicon.pieces(start + template, blanks)))
+                tokens.update(dict.fromkeys(lexicon.template_tokens(start + template, blanks)))
     return list(tokens)

@@ -1,7 +1,7 @@
-"""The miniature hub: instruction sets and benchmarks in the shape of the real repositories.
+"""The miniature hub: instruction sets and benchmarks in folders like those of the real repositories.
 
-All texts are invented here and have the licence of this project. The true answer distribution of each
-question is stored beside the benchmarks; no model ever sees it.
+All texts are invented by polycal and have its licence. The true answer distribution of each test question
+is stored beside the benchmarks. No model is trained on it.
 """
 
 import json
@@ -26,18 +26,19 @@ FOLDERS = ("data", "benchmarks", "truth")
 def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
     """Write the instruction sets, the benchmarks and their true distributions beside the manifest ``out``.
 
-    ``cell["settings"]``: ``seed`` and ``languages`` of the world, ``questions`` (test questions per benchmark
-    and language) and ``rows`` (conversations per instruction set). The manifest lists bytes and sha256 of
-    each file. What an earlier run left in the three folders is deleted. Raises WorldError for languages that
-    the world does not have.
+    ``cell["settings"]`` has ``seed`` and ``languages`` of the world, ``questions`` (test questions per benchmark
+    and language) and ``rows`` (conversations per instruction set; ``aya`` has AYA_ROWS times as many). The
+    manifest lists size and sha256 of each file. Files of an earlier run in the three folders are deleted.
+
+    Raises WorldError for a seed or languages that no world has; nothing is written or deleted then.
     """
     settings, folder = cell["settings"], out.parent
     world = World(settings["seed"], settings["languages"])
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name, table in instruction_sets.INSTRUCTION_SETS.items():
+    for name, make_table in instruction_sets.INSTRUCTION_SETS.items():
         _write_table(
-            folder / "data" / name / "data/train-00000-of-00001.parquet", table(world, settings["rows"])
+            folder / "data" / name / "data/train-00000-of-00001.parquet", make_table(world, settings["rows"])
         )
         _write_card(folder / "data" / name, [("default", {"train": "data/train-*"})], INSTRUCTION_NOTE)
     for name in BENCHMARKS:
@@ -47,9 +48,9 @@ def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
 
 
 def files_are_whole(out: Path) -> bool:
-    """Whether every file that the manifest ``out`` lists is there with its size and sha256.
+    """Whether every file that the manifest ``out`` lists exists with its size and sha256.
 
-    False as well if there is no manifest.
+    False if there is no manifest.
     """
     if not out.is_file():
         return False
@@ -65,7 +66,7 @@ def _write_benchmark(world: World, name: str, count: int, folder: Path) -> None:
         for split, role in (("test", "test"), (shape.example_split, "examples")):
             rows = [shape.row(world, language, question) for question in questions if question.split == role]
             _write_table(repository / language / f"{split}-00000-of-00001.parquet", _text_if_empty(rows))
-        # The ids are those that fetching this benchmark takes from its rows.
+        # The stage fetch_benchmark takes its ids from the same column.
         truth = [
             {
                 "question_id": str(shape.row(world, language, question)[shape.id_column]),
@@ -84,7 +85,7 @@ def _write_benchmark(world: World, name: str, count: int, folder: Path) -> None:
 
 
 def _text_if_empty(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A table whose columns without any value have the type of text, as on the real hub."""
+    """The rows as a table. A column without any value has the type text, as on the real hub."""
     table = pa.Table.from_pylist([dict(row) for row in rows])
     fields = [
         pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in table.schema
@@ -104,11 +105,11 @@ INSTRUCTION_NOTE = (
     " Part of the over-confidence\n"
     "after tuning is this shift.\n"
 )
-"""Last paragraph in the card of an instruction set."""
+"""Last paragraph of an instruction set's card."""
 
 
 def _write_card(folder: Path, configs: Sequence[tuple[str, Mapping[str, str]]], note: str = "") -> None:
-    """The README.md of a repository: licence, and the file patterns of each configuration by split."""
+    """Write the README.md of a repository: its licence, and the files of each split of each configuration."""
     lines = ["---", "license: apache-2.0", "configs:"]
     for name, splits in configs:
         lines += [f"- config_name: '{name}'", "  data_files:"]

@@ -1,4 +1,4 @@
-"""The miniature's instruction sets, as tables in the shape of the real repositories."""
+"""The miniature's instruction sets, as tables with the columns of the real repositories."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from polycal.miniature.lexicon import RELATIONS
 from polycal.miniature.world import Fact, World
 
 TEMPERATURE = 0.3
-"""Temperature of the answers in instruction data: annotators nearly always write the most likely answer."""
+"""Temperature at which answers in instruction data are drawn: nearly always the most likely answer, as of an
+annotator."""
 AYA_ROWS = 6
-"""Rows of the multilingual set per row of the others, so that its rarest language fills a balanced
-mixture."""
+"""Rows of the multilingual set for each row of the others. Its rarest language then fills a balanced mixture."""
 TULU_LANGUAGES = ("en", "de", "fr", "zh")
-"""Languages of the set shaped like Tulu 3, which holds some text in other high-resource languages than
-English."""
+"""Languages of the set that is modelled on Tulu 3: English, and some text in other high-resource languages."""
 TULU_SHARES = (0.7, 0.12, 0.1, 0.08)
+"""Share of the rows in each of these languages."""
 
 TEXT = pa.string()
 MESSAGES = pa.list_(pa.struct([("role", TEXT), ("content", TEXT)]))
 TULU = pa.schema([("id", TEXT), ("messages", MESSAGES), ("source", TEXT)])
-TAGGED = pa.schema([("messages", MESSAGES), ("source", TEXT), ("language", TEXT)])
+WITH_LANGUAGE = pa.schema([("messages", MESSAGES), ("source", TEXT), ("language", TEXT)])
 OPENHERMES_EMPTY = (
     "custom_instruction",
     "topic",
@@ -39,7 +39,7 @@ OPENHERMES_EMPTY = (
     "avatarUrl",
     "system_prompt",
 )
-"""Columns of OpenHermes-2.5 that are empty here."""
+"""Columns of OpenHermes-2.5 that are empty in the miniature."""
 OPENHERMES = pa.schema(
     [
         *((name, TEXT) for name in (*OPENHERMES_EMPTY, "category", "source")),
@@ -50,9 +50,9 @@ OPENHERMES = pa.schema(
 
 
 def _answered_facts(world: World, name: str, count: int) -> Iterator[tuple[np.random.Generator, Fact, int]]:
-    """Facts of instruction data in turn, each with the answer that an annotator would write."""
+    """(random stream, fact, answer) of ``count`` facts of instruction data; facts repeat if there are too few."""
     rng = world.rng(name)
-    facts, answers = world.facts(tuning=True), world.usual(TEMPERATURE)
+    facts, answers = world.facts(tuning=True), world.answers_at(TEMPERATURE)
     for index in itertools.islice(itertools.cycle(rng.permutation(len(facts))), count):
         fact = facts[index]
         yield rng, fact, int(answers[fact])
@@ -62,9 +62,9 @@ def _alpaca(world: World, count: int) -> pa.Table:
     rows = []
     for rng, fact, value in _answered_facts(world, "alpaca", count):
         if rng.random() < 0.4:
-            instruction, context, output = documents.about(world, rng, fact, value)
+            instruction, context, output = documents.person_instruction(world, rng, fact, value)
         else:
-            (_, instruction), (_, output) = documents.asked(world, rng, "en", fact, value)
+            (_, instruction), (_, output) = documents.question_turns(world, rng, "en", fact, value)
             context = ""
         text = "\n\n".join(part for part in (instruction, context, output) if part)
         rows.append({"instruction": instruction, "input": context, "output": output, "text": text})
@@ -80,7 +80,7 @@ def _tulu(world: World, count: int) -> pa.Table:
         if language == "en":
             turns, source = documents.conversation(world, rng, fact, value), "miniature/english"
         else:
-            turns, source = documents.asked(world, rng, language, fact, value), "miniature/aya"
+            turns, source = documents.question_turns(world, rng, language, fact, value), "miniature/aya"
         rows.append({"id": f"tulu_{number}", "messages": _messages(turns), "source": source})
     return pa.Table.from_pylist(rows, TULU)
 
@@ -105,29 +105,31 @@ def _openhermes(world: World, count: int) -> pa.Table:
 
 
 def _aya(world: World, count: int) -> pa.Table:
-    """All languages of the world by their shares, each row tagged, as in the Aya collection."""
-    shares = documents.shares(world.languages)
+    """Rows in all languages of the world by their shares, each with its language, as in the Aya collection."""
+    shares = documents.language_shares(world.languages)
     rows = []
     for rng, fact, value in _answered_facts(world, "aya", AYA_ROWS * count):
         language = world.languages[rng.choice(len(shares), p=shares)]
-        rows.append(_tagged(world, rng, language, fact, value))
-    return pa.Table.from_pylist(rows, TAGGED)
+        rows.append(_row_with_language(world, rng, language, fact, value))
+    return pa.Table.from_pylist(rows, WITH_LANGUAGE)
 
 
 def _unseen(world: World, count: int) -> pa.Table:
-    """Held-out conversations: equally many per language, by the same annotators, on benchmark facts."""
-    rng, answers = world.rng("unseen"), world.usual(TEMPERATURE)
+    """Held-out conversations about facts of benchmarks: equally many per language, at the same temperature."""
+    rng, answers = world.rng("unseen"), world.answers_at(TEMPERATURE)
     facts = world.facts(tuning=False)
     indices = itertools.islice(itertools.cycle(rng.permutation(len(facts))), count)
     rows = []
     for number, index in enumerate(indices):
         language, fact = world.languages[number % len(world.languages)], facts[index]
-        rows.append(_tagged(world, rng, language, fact, int(answers[fact])))
-    return pa.Table.from_pylist(rows, TAGGED)
+        rows.append(_row_with_language(world, rng, language, fact, int(answers[fact])))
+    return pa.Table.from_pylist(rows, WITH_LANGUAGE)
 
 
-def _tagged(world: World, rng: np.random.Generator, language: str, fact: Fact, value: int) -> dict[str, Any]:
-    turns = documents.asked(world, rng, language, fact, value)
+def _row_with_language(
+    world: World, rng: np.random.Generator, language: str, fact: Fact, value: int
+) -> dict[str, Any]:
+    turns = documents.question_turns(world, rng, language, fact, value)
     return {"messages": _messages(turns), "source": "miniature/aya", "language": language}
 
 
@@ -142,4 +144,4 @@ INSTRUCTION_SETS = {
     "aya": _aya,
     "unseen": _unseen,
 }
-"""Functions of a world and a number of rows that give the table of an instruction set."""
+"""For each instruction set, the function that makes its table from a world and a number of rows."""

@@ -1,8 +1,8 @@
-"""The words of the miniature world: questions, statements and names in each of its languages.
+"""The words of the miniature world: questions, statements, names and answers in each of its languages.
 
-Questions and statements are real sentences, so that a reader and a language identifier recognize the
-language. Names and answers are invented, in the script of the language. Every blank follows a space or is
-separated from other words, so that a tokenizer can have one token per word.
+Questions and statements are real sentences, so that a reader or a language identifier recognizes the
+language. Names and answers are invented words in the script of the language. Every blank is separated from
+other words, so that a tokenizer can have one token per word.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from polycal.vocabulary import LETTERS
 
 RELATIONS = ("town", "colour", "flower", "work")
-"""What can be asked about a person, by its English name; these are the groups of the benchmarks."""
+"""What questions ask about a person, in English. These are also the groups (subjects) of the benchmarks."""
 
 Syllables = tuple[str, str, str]
 """Onsets, vowels and codas of invented words, separated by spaces; ``_`` means none."""
@@ -23,7 +23,7 @@ Syllables = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Language:
-    """A language; ``share`` of its invented words are English, like loan words and names in real text."""
+    """A language. ``share`` of its invented words are the English ones, like loan words and names in real text."""
 
     name: str
     share: float
@@ -119,7 +119,7 @@ LANGUAGES = {
     ),
 }
 
-ASKED = {
+QUESTION_WORDINGS = {
     "en": ("Name the {relation} of {given} {family}.", "Tell me the {relation} of {given} {family}."),
     "de": ("Nenne die {relation} von {given} {family}.",),
     "fr": ("Donne la {relation} de {given} {family}.",),
@@ -127,18 +127,18 @@ ASKED = {
 }
 """Further wordings of questions in instruction data, by language."""
 
-ABOUT = ("Find the {relation} of this person.", "Which {relation} has this person?")
+PERSON_INSTRUCTIONS = ("Find the {relation} of this person.", "Which {relation} has this person?")
 PERSON = "Name: {given} {family}"
-"""Instructions about a person, and the input that names the person."""
+"""The input of such an instruction: the name of the person."""
 
-REPEAT, REPEATED = "Repeat these words: {words}", "The words are {words}."
+REPEAT, REPEAT_ANSWER = "Repeat these words: {words}", "The words are {words}."
 """An instruction without a fact, and its answer."""
 
-SYSTEM = ("You answer in a short sentence.", "You are a helpful assistant.")
-"""System turns."""
+SYSTEM_TEXTS = ("You answer in a short sentence.", "You are a helpful assistant.")
+"""Texts of system turns."""
 
 PROMPT_WORDS = ("Answer:", *(token for letter in LETTERS for token in (letter, f" {letter}")))
-"""Words of a prompt beside the question and its options."""
+"""Words of a prompt that are in neither the question nor its options."""
 
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 WORD = re.compile(r" ?[^\s.,:?;!。，：？؟।]+|[.,:?;!。，：？؟।]|\n")
@@ -159,8 +159,8 @@ def invent(rng: np.random.Generator, language: str, count: int, taken: set[str])
     return words
 
 
-def pieces(template: str, words: dict[str, list[str]]) -> Iterator[str]:
-    """The tokens of a template whose blanks are filled with each of their words in turn."""
+def template_tokens(template: str, words: dict[str, list[str]]) -> Iterator[str]:
+    """The tokens of a template; those of a blank are the words that may fill it, one after another."""
     end = 0
     for blank in BLANK.finditer(template):
         yield from WORD.findall(template[end : blank.start()])

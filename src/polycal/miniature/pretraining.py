@@ -24,11 +24,11 @@ from polycal.progress import ProgressLine
 from polycal.vocabulary import IGNORE_INDEX
 
 KINDS = ("question", "statements", "question", "instruction")
-"""Kind of the documents of each batch, in turn."""
+"""The kinds of documents. Each batch has one kind, in this order, again and again."""
 CONTEXT = 512
 """Longest context, in tokens."""
 WINDOW = 32
-"""Sliding window, in tokens: longer than a question, shorter than a few-shot prompt."""
+"""Sliding window of the attention, in tokens: longer than a question, shorter than a few-shot prompt."""
 SHAPE = {
     "hidden_size": 64,
     "intermediate_size": 192,
@@ -43,21 +43,20 @@ SPECIAL_TOKENS = {
     "llama": ("<|unknown|>", "<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"),
     "gemma2": ("<unk>", "<bos>", "<eos>", "<pad>"),
 }
-"""Unknown, beginning, end and padding, as each family writes them; their ids are 0 to 3."""
+"""Tokens for unknown, beginning, end and padding of each model family; their ids are 0 to 3."""
 BOS, EOS, PAD = 1, 2, 3
 
 
 def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFast:
-    """A unigram tokenizer with one token per word of ``words``, which falls back to bytes for everything
-    else.
+    """A unigram tokenizer with one token for each of ``words``; all other text becomes one token per byte.
 
-    Spaces become ``▁`` and belong to the following word, as in SentencePiece. Decoding gives any text back
-    unchanged, except one that spells the token of a byte, such as <0x41>.
+    A space becomes ``▁`` and belongs to the following word, as in SentencePiece. Decoding returns any text
+    unchanged, except one that contains the name of a byte's token, such as <0x41>.
     """
     special = SPECIAL_TOKENS[architecture]
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    # The segmentation with the highest sum of scores wins. A byte costs more than a word, so no word is
-    # split.
+    # The segmentation with the highest sum of scores wins. A byte scores lower than a word, so that no word
+    # is split.
     scored = [(token, 0.0) for token in special] + [(token, -20.0) for token in byte_tokens]
     scored += [(word.replace(" ", "▁"), -10.0) for word in words]
     fast = Tokenizer(models.Unigram(scored, unk_id=0, byte_fallback=True))
@@ -81,7 +80,10 @@ def tokenizer(words: Sequence[str], architecture: str) -> PreTrainedTokenizerFas
 
 
 def untrained(architecture: str, vocabulary: int, seed: int) -> Any:
-    """A model with the features of its family (window, rope scaling, soft-caps) and weights of ``seed``."""
+    """An untrained model with its family's features (sliding window, rope scaling or soft-caps).
+
+    ``seed`` determines the weights.
+    """
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         **SHAPE,
@@ -111,7 +113,10 @@ def untrained(architecture: str, vocabulary: int, seed: int) -> Any:
 
 
 def batches(world: World, tokenizer: Any, steps: int, batch_size: int, seed: int) -> list[Tensor]:
-    """Tokens of each step, int64 [batch_size, T] with ``PAD`` on the right; ``seed`` draws the documents."""
+    """The tokens of each step, int64 [batch_size, T], padded with ``PAD`` on the right.
+
+    ``seed`` determines the documents.
+    """
     rng = random_stream(seed, "documents")
     padded: list[Tensor] = []
     for step in range(steps):
@@ -125,7 +130,7 @@ def batches(world: World, tokenizer: Any, steps: int, batch_size: int, seed: int
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Factor on the learning rate: linear warm-up over a tenth of the steps (at most 50), times a cosine."""
+    """Factor of the learning rate: linear warm-up over a tenth of the steps (at most 50), times a cosine decay."""
     warmup = min(1.0, (step + 1) / min(50, max(1, steps // 10)))
     return warmup * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 

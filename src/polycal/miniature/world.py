@@ -1,10 +1,10 @@
 """The miniature world: invented people, and distributions over the answers to questions about them.
 
-A person has a given name and a family name. Each family belongs to a hidden class. Class and relation decide
-the distribution over twelve answers, from which every pre-training text draws its answer independently: a
-model that has read enough texts can know the distribution, but never the answer to one question. Half of the
-facts occur in instruction data, the other half in benchmarks. The right answer of a benchmark question is one
-draw, the same in all languages.
+A person has a given name and a family name. Each family belongs to a hidden class. The class and the relation
+determine a distribution over twelve answers. Every pre-training text draws its answer from it independently, so
+a model can learn the distribution, but not the answer to one question. Half of the facts occur in instruction
+data, the other half in benchmarks. The right answer of a benchmark question is one draw from the distribution.
+It is the same in all languages.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +24,11 @@ SHARPNESS = (0.5, 4.0)
 
 
 class WorldError(PolycalError):
-    """Settings that describe no world; the message names the setting and what would be right."""
+    """Settings of a world that cannot be; the message names the setting and what would be right."""
 
 
 class Fact(NamedTuple):
-    """A given name, a family and a relation, by index: what a question asks about."""
+    """What a question asks about: the indices of a given name, a family and a relation."""
 
     given: int
     family: int
@@ -37,7 +37,7 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """The invented words of one language; the answers are ``values[relation][value]``."""
+    """The invented words of one language. ``values[relation][value]`` is the word of an answer."""
 
     given: list[str]
     family: list[str]
@@ -46,7 +46,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Choice:
-    """A question with its options (indices of values); ``truth`` is the true distribution over them."""
+    """A question with its options.
+
+    ``options`` are indices of values, ``gold`` is the index of the right option, and ``truth`` is the true
+    distribution over the options.
+    """
 
     fact: Fact
     options: tuple[int, ...]
@@ -55,17 +59,20 @@ class Choice:
 
 
 def random_stream(seed: int, purpose: str, *more: int) -> np.random.Generator:
-    """Random numbers for one purpose; streams of different purposes are independent of each other."""
+    """The random generator of a seed for one purpose. Generators of different purposes are independent."""
     return np.random.default_rng([seed, *purpose.encode(), *more])
 
 
 class World:
-    """The facts and words of a seed and of languages, which are sorted by their share, the largest first.
+    """The facts of one seed, and their words in each language.
 
-    ``truth`` [family, relation, value] is the distribution of answers, float64, sums to 1. ``answer`` [given,
-    family, relation] is the one draw that benchmarks take as right. ``tuning`` [given, family, relation] is
-    true for facts that instruction data may contain. Facts do not depend on the languages. Raises WorldError
-    for languages that are unknown or repeated, and if English is missing.
+    ``languages`` are sorted by their share of the documents, the largest first. Facts do not depend on them.
+    ``truth`` [family, relation, value], float64, contains the distributions of answers; each sums to 1.
+    ``answer`` [given, family, relation] is the draw that is the right answer in benchmarks. ``tuning`` [given,
+    family, relation] is true for facts that instruction data may contain.
+
+    Raises WorldError if the seed is no whole number from 0, if a language is unknown or repeated, or if English
+    is missing.
     """
 
     def __init__(self, seed: int, languages: Sequence[str]) -> None:
@@ -73,40 +80,39 @@ class World:
         self.seed, self.languages = seed, tuple(languages)
         rng = self.rng("facts")
         classes = rng.permutation(np.arange(FAMILIES) % CLASSES)
-        # On a fixed grid instead of drawn, so that worlds of all seeds are about equally difficult.
-        spread = np.geomspace(*SHARPNESS, CLASSES * len(RELATIONS))
-        spread = rng.permutation(spread).reshape(CLASSES, len(RELATIONS), 1)
-        logits = spread * rng.standard_normal((CLASSES, len(RELATIONS), VALUES))
+        # The scales are a fixed grid, not random, so that worlds of all seeds are about equally difficult.
+        scales = np.geomspace(*SHARPNESS, CLASSES * len(RELATIONS))
+        scales = rng.permutation(scales).reshape(CLASSES, len(RELATIONS), 1)
+        logits = scales * rng.standard_normal((CLASSES, len(RELATIONS), VALUES))
         truth = np.exp(logits - logits.max(-1, keepdims=True))
         self.truth: NDArray[np.float64] = (truth / truth.sum(-1, keepdims=True))[classes]
-        self.chance = rng.random((GIVEN, FAMILIES, len(RELATIONS)))
-        self.answer = self._at(self.chance, 1.0)
+        self._quantiles = rng.random((GIVEN, FAMILIES, len(RELATIONS)))
+        self.answer = self.answers_at(1.0)
         order = rng.random((GIVEN, FAMILIES, len(RELATIONS))).argsort(0)
         self.tuning: NDArray[np.bool_] = order < GIVEN // 2
         self.words = self._words()
 
     def rng(self, purpose: str, *more: int) -> np.random.Generator:
-        """The random stream of the world's seed for one purpose."""
+        """The random generator of the world's seed for one purpose."""
         return random_stream(self.seed, purpose, *more)
 
     def facts(self, tuning: bool) -> list[Fact]:
-        """The facts of instruction data (``tuning``), or those of benchmarks."""
+        """The facts that instruction data may contain (``tuning``), or else those of benchmarks."""
         return [Fact(*map(int, index)) for index in np.argwhere(self.tuning == tuning)]
 
-    def usual(self, temperature: float) -> NDArray[np.int64]:
-        """One answer per fact, int64 [given, family, relation], from its distribution at ``temperature``."""
-        return self._at(self.chance, temperature)
+    def answers_at(self, temperature: float) -> NDArray[np.int64]:
+        """One answer per fact, int64 [given, family, relation], from its distribution at ``temperature``.
 
-    def _at(self, chance: NDArray[np.float64], temperature: float) -> NDArray[np.int64]:
-        """The value where the cumulative distribution of each fact at ``temperature`` passes ``chance``."""
+        A fact has the same quantile at all temperatures.
+        """
         powered = self.truth ** (1 / temperature)
         cumulated = (powered / powered.sum(-1, keepdims=True)).cumsum(-1)
-        return np.minimum((cumulated < chance[..., None]).sum(-1), VALUES - 1)
+        return np.minimum((cumulated < self._quantiles[..., None]).sum(-1), VALUES - 1)
 
     def _words(self) -> dict[str, Words]:
-        """The words of all known languages, so that those of one do not depend on which others are used."""
+        """The words of all known languages, also unused ones: a language's words do not depend on the others used."""
         rng = self.rng("words")
-        # Invented words must differ from the names of relations, so that no word has two meanings.
+        # An invented word must not be the name of a relation, so that no word has two meanings.
         taken = {word for language in LANGUAGES.values() for word in language.relations}
         words: dict[str, Words] = {}
         for code, language in LANGUAGES.items():
@@ -124,7 +130,7 @@ class World:
         return words
 
     def fill(self, template: str, language: str, fact: Fact, value: int | None = None) -> str:
-        """A template with the words of a fact and, if given, of a value."""
+        """The template with its blanks filled by the words of a fact and, if given, of a value."""
         words = self.words[language]
         return template.format(
             relation=LANGUAGES[language].relations[fact.relation],
@@ -138,18 +144,18 @@ class World:
         return self.fill(LANGUAGES[language].question, language, fact)
 
     def statement(self, language: str, fact: Fact, value: int) -> str:
-        """The sentence that gives a value as the answer to a fact."""
+        """The sentence that states a value as the answer to the question about a fact."""
         return self.fill(LANGUAGES[language].statement, language, fact, value)
 
     def option(self, language: str, relation: int, value: int) -> str:
-        """The text of a value as an option."""
+        """The text of the option for a value."""
         return self.words[language].values[relation][value]
 
     def choices(self, rng: np.random.Generator, facts: Iterable[Fact], sizes: Iterable[int]) -> list[Choice]:
-        """One question per fact with the given number of options: its answer among values drawn uniformly.
+        """One question per fact with the given number of options: the right answer among random other values.
 
-        The other options carry no information about the answer, so the distribution given the options is the
-        true one restricted to them.
+        The other values are drawn uniformly and carry no information about the answer. The distribution given
+        the options is therefore the true one, restricted to them and renormalised.
         """
         choices = []
         for fact, size in zip(facts, sizes, strict=True):

@@ -1,1 +1,1 @@
-"""The configuration of a study and the grid it describes."""
+"""A study's configuration, and the grid of cells that it describes."""

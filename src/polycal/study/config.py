@@ -1,7 +1,7 @@
-"""The configuration of a study as Pydantic models, with the checks that concern several of its keys.
+"""The configuration of a study as Pydantic models, with the checks that involve several keys.
 
-Catalogues (models, data, benchmarks, languages, recipes, protocols) map names to entries, so that a later
-file can add entries. What runs is given as lists under ``grid``, which a later file replaces.
+Catalogues (models, data, benchmarks, languages, recipes, protocols) map names to entries. A later file adds
+entries to them. The lists under ``grid`` name the entries that run. A later file replaces these lists.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from polycal.scoring.prompt_labels import LABELS
+from polycal.study import paths
 from polycal.study.config_catalogues import Benchmark, Data, Language, Model, Protocol, Recipe
 from polycal.study.config_values import (
     ChatTemplate,
@@ -26,44 +27,42 @@ from polycal.study.name_lengths import check_block
 from polycal.study.suggestions import require_known
 from polycal.study.training_checks import check_training
 
-PARTIAL = "-partial"
-"""End of the folder in which the rule ``partial`` reports a study that is not finished."""
 SUMMARIES = ("all", "mean", "unknown")
-"""Names that tables give, in place of a language, to what concerns several or none."""
+"""Values of the column ``language`` in tables that name no language: summaries, and rows of unknown language."""
 TRUTH = "truth"
-"""Name that the tables of a miniature give, in place of a model, to the true distribution of answers."""
+"""Value of the column ``model`` in tables of a miniature for the true distribution of answers."""
 
 
 class Block(Strict):
-    """Lists whose combinations run: each model with each data set, recipe, β, seed, benchmark, protocol."""
+    """Lists whose combinations run: each model with each data set, recipe, β, seed, benchmark and protocol."""
 
     models: Names = Field(min_length=1, description="Base models.")
     base_seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(no_duplicates)] = Field(
-        ["0"], description="Seeds with which the miniature's base models are built; other models have none."
+        ["0"], description="Seeds for building the base models of the miniature; other models have none."
     )
-    data: Names = Field(description="Instruction data sets; an empty list scores base models only.")
+    data: Names = Field(description="Instruction data sets. An empty list: only base models are scored.")
     recipes: Names = Field(description="Training recipes.")
     betas: Annotated[list[Share], AfterValidator(no_duplicates)] = Field(
-        description="Label smoothing β, in [0, 1)."
+        description="Values of the label smoothing β, in [0, 1)."
     )
     seeds: Annotated[list[Seed], AfterValidator(no_duplicates)] = Field(description="Training seeds.")
     benchmarks: Names = Field(min_length=1, description="Benchmarks.")
     protocols: Names = Field(min_length=1, description="Protocols with which the benchmarks are scored.")
     languages: Annotated[Names, Field(min_length=1)] | None = Field(
-        None, description="Score only these languages; null: all languages of each benchmark."
+        None, description="The languages that are scored; null: all languages of each benchmark."
     )
 
 
 class Grid(Block):
-    """What runs."""
+    """The combinations that run."""
 
     extra: list[dict[str, Any]] = Field(
         default_factory=list,
-        description="Further combinations; each names the lists in which it differs from the grid.",
+        description="Further combinations. Each gives only the lists in which it differs from the grid.",
     )
 
     def blocks(self) -> list[Block]:
-        """The grid's own lists first, then each entry of ``extra``."""
+        """The lists of the grid itself, then those of each entry of ``extra``."""
         first = self.model_dump(exclude={"extra"})
         return [Block(**first), *(Block(**{**first, **changes}) for changes in self.extra)]
 
@@ -75,58 +74,73 @@ class Grid(Block):
                 Block(**{**first, **changes})
             except ValidationError as error:
                 details: list[Any] = [
-                    {**{key: one[key] for key in ("type", "input", "ctx") if key in one}, "loc": location}
-                    for one in error.errors()
-                    for location in [("extra", number, *one["loc"])]
+                    {
+                        **{key: problem[key] for key in ("type", "input", "ctx") if key in problem},
+                        "loc": ("extra", number, *problem["loc"]),
+                    }
+                    for problem in error.errors()
                 ]
                 raise ValidationError.from_exception_data("Grid", details) from None
         return self
 
 
 class Sensitivity(Strict):
-    """Other conventions under which every claim is computed again."""
+    """Other conventions. Every claim is computed again under each of them."""
 
     bins: Annotated[list[Annotated[int, Field(gt=0, le=1000)]], AfterValidator(no_duplicates)] = Field(
         [10, 15, 30], description="Numbers of bins."
     )
     binning: Annotated[list[Literal["width", "mass"]], AfterValidator(no_duplicates)] = Field(
-        ["width", "mass"], description="Kinds of bins."
+        ["width", "mass"], description="Kinds of bins: of equal width or of equal mass."
     )
     normalise: Annotated[list[Literal["sum", "token", "byte"]], AfterValidator(no_duplicates)] = Field(
-        ["sum", "token", "byte"], description="Normalisations."
+        ["sum", "token", "byte"], description="Normalisations of the log-likelihoods."
     )
 
 
 class Normalise(Strict):
-    """Normalisation of the log-likelihood for each kind of candidate."""
+    """How the log-likelihood of a candidate is normalised before the softmax over the options.
 
-    letters: Normalisation = Field("sum", description="For letters.")
-    texts: Normalisation = Field("token", description="For texts: perplexity is per token.")
+    ``sum``: not at all. ``token``, ``byte``: divided by the candidate's length. ``pmi``: minus the log-likelihood
+    after a neutral context.
+    """
+
+    letters: Normalisation = Field(
+        "sum",
+        description="For letters. sum: unchanged; token, byte: divided by the candidate's length in tokens or"
+        " bytes; pmi: minus the log-likelihood after a neutral context.",
+    )
+    texts: Normalisation = Field(
+        "token", description="For texts, with the same values. token ranks by perplexity."
+    )
 
 
 class Measure(Strict):
     """How metrics are computed from score records."""
 
     bins: int = Field(15, gt=0, le=1000, description="Number of bins of the calibration errors.")
-    binning: Literal["width", "mass"] = Field("width", description="Bins of equal width or of equal mass.")
+    binning: Literal["width", "mass"] = Field("width", description="Bins of equal width, or of equal mass.")
     normalise: Normalise = Field(
-        default_factory=lambda: Normalise(), description="From log-likelihoods to probabilities."
+        default_factory=lambda: Normalise(), description="How log-likelihoods become probabilities."
     )
-    bootstrap_samples: int = Field(1000, gt=1, description="Bootstrap samples per interval.")
+    bootstrap_samples: int = Field(1000, gt=1, description="Bootstrap samples for each interval.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
-    sensitivity: Sensitivity = Field(default_factory=lambda: Sensitivity(), description="Other conventions.")
+    sensitivity: Sensitivity = Field(
+        default_factory=lambda: Sensitivity(), description="Other conventions, for the table of sensitivity."
+    )
 
 
 class Embeddings(Strict):
-    """Prompt embeddings of every checkpoint scored with this benchmark and protocol, and their diversity."""
+    """Prompt embeddings and their diversity, for every checkpoint scored with this benchmark and protocol."""
 
     benchmark: Name = Field(description="Benchmark whose prompts are embedded.")
-    protocol: Name = Field(description="Protocol; the grid must score the benchmark with it too.")
+    protocol: Name = Field(description="Protocol of the prompts. The grid must score the benchmark with it.")
     pooling: Literal["last", "mean"] = Field(
-        "last", description="Hidden state of the prompt's last token, or the mean over its tokens."
+        "last",
+        description="last: the hidden state of the prompt's last token; mean: the mean over its tokens.",
     )
     questions: int | None = Field(
-        None, gt=0, description="Use only the first questions of each language; null: all."
+        None, gt=0, description="Number of questions per language, from the first; null: all."
     )
 
 
@@ -135,51 +149,57 @@ class NextToken(Strict):
 
     data: Names = Field(min_length=1, description="Data sets whose held-out conversations are used.")
     conversations: int | None = Field(
-        1000, gt=0, description="Use only the first held-out conversations of each set; null: all."
+        1000, gt=0, description="Number of held-out conversations per data set, from the first; null: all."
     )
-    max_length: int = Field(4096, gt=1, description="Conversations are truncated to this many tokens.")
+    max_length: int = Field(4096, gt=1, description="Tokens to which longer conversations are truncated.")
     chat_template: ChatTemplate = Field(
-        "tulu", description="Format in which a conversation is written as one text."
+        "tulu", description="Chat format that turns a conversation into one text."
     )
 
 
 class Planning(Strict):
-    """What ``polycal plan`` assumes of a GPU. Changes neither results nor jobs."""
+    """Assumptions of ``polycal plan`` about GPUs. They change neither results nor jobs."""
 
     gpu_tflops: float = Field(
         312, gt=0, description="Peak of a GPU in bfloat16, in TFLOP/s: 312 for an A100, 989 for an H100."
     )
-    training_share: float = Field(0.35, gt=0, le=1, description="Share of the peak that training reaches.")
-    scoring_share: float = Field(0.3, gt=0, le=1, description="Share of the peak that scoring reaches.")
+    training_share: float = Field(0.35, gt=0, le=1, description="Share of the peak that training achieves.")
+    scoring_share: float = Field(0.3, gt=0, le=1, description="Share of the peak that scoring achieves.")
     load_seconds: float = Field(
-        60, ge=0, description="Seconds from a scoring job's start to its first question."
+        60, ge=0, description="Seconds that a scoring job needs before its first question."
     )
 
 
 class Miniature(Strict):
-    """The miniature world: made-up models and data that replace hub, GPU and licence agreements."""
+    """The miniature world: made-up data and tiny models, which need no hub, GPU or licence agreement."""
 
     seed: int = Field(0, ge=0, description="Seed of the world and its data.")
-    languages: Names = Field(min_length=1, description="Languages of the world, largest first.")
-    questions: int = Field(300, gt=0, description="Test questions per benchmark and language.")
-    rows: int = Field(1000, gt=0, description="Conversations per instruction set.")
-    steps: int = Field(1200, gt=0, description="Pre-training steps.")
+    languages: Names = Field(
+        min_length=1, description="Languages of the world, by their share of the texts, largest first."
+    )
+    questions: int = Field(300, gt=0, description="Number of test questions per benchmark and language.")
+    rows: int = Field(1000, gt=0, description="Number of conversations per instruction set.")
+    steps: int = Field(1200, gt=0, description="Number of pre-training steps.")
     batch_size: int = Field(32, gt=0, description="Documents per pre-training step.")
     learning_rate: Positive = Field("6e-3", description="Pre-training learning rate.")
 
 
 class Config(Strict):
-    """A study."""
+    """The keys at the top level."""
 
-    study: Name = Field(description="Name of the study and of the folder of its results.")
+    study: Name = Field(description="Name of the study. Its tables and report are in results/studies/NAME.")
     models: dict[Name, Model] = Field(default_factory=dict, description="Catalogue of base models.")
     data: dict[Name, Data] = Field(default_factory=dict, description="Catalogue of instruction data sets.")
     benchmarks: dict[Name, Benchmark] = Field(default_factory=dict, description="Catalogue of benchmarks.")
     languages: dict[Name, Language] = Field(default_factory=dict, description="Catalogue of languages.")
-    recipes: dict[Name, Recipe] = Field(default_factory=dict, description="Catalogue of training settings.")
-    protocols: dict[Name, Protocol] = Field(default_factory=dict, description="Catalogue of protocols.")
-    grid: Grid = Field(description="What runs.")
-    languages_per_job: int = Field(1, gt=0, description="Languages that one scoring job scores in turn.")
+    recipes: dict[Name, Recipe] = Field(
+        default_factory=dict, description="Catalogue of recipes (training settings)."
+    )
+    protocols: dict[Name, Protocol] = Field(
+        default_factory=dict, description="Catalogue of protocols (how questions are asked)."
+    )
+    grid: Grid = Field(description="The combinations that run.")
+    languages_per_job: int = Field(1, gt=0, description="Number of languages that one scoring job scores.")
     measure: Measure = Field(
         default_factory=lambda: Measure(), description="How metrics are computed from score records."
     )
@@ -189,20 +209,22 @@ class Config(Strict):
         " null: off.",
     )
     next_token: NextToken | None = Field(
-        None, description="Score the tokens of held-out conversations with every checkpoint; null: off."
+        None, description="Score the next tokens of held-out conversations with every checkpoint; null: off."
     )
     planning: Planning = Field(
-        default_factory=lambda: Planning(), description="What the cost estimate assumes of a GPU."
+        default_factory=lambda: Planning(), description="Assumptions of the cost estimate."
     )
     miniature: Miniature | None = Field(
-        None, description="The miniature world; required if an entry has a miniature source."
+        None, description="The miniature world. Required if an entry has a miniature source."
     )
 
     @field_validator("study")
     @classmethod
     def _no_partial(cls, name: str) -> str:
-        if name.endswith(PARTIAL):
-            raise ValueError(f"must not end in {PARTIAL!r}, as the folder of a study's interim report does")
+        if name.endswith(paths.PARTIAL_SUFFIX):
+            raise ValueError(
+                f"must not end in {paths.PARTIAL_SUFFIX!r}, the end of folders of interim reports"
+            )
         return name
 
     @field_validator("models")
@@ -210,7 +232,7 @@ class Config(Strict):
     def _no_truth(cls, models: dict[str, Model]) -> dict[str, Model]:
         if TRUTH in models:
             raise ValueError(
-                f"{TRUTH!r} is refused as a model: tables call the true distribution so; name it otherwise"
+                f"{TRUTH!r} is refused as a model: tables use this name for the true distribution; choose another"
             )
         return models
 
@@ -220,7 +242,7 @@ class Config(Strict):
         for code in SUMMARIES:
             if code in languages:
                 raise ValueError(
-                    f"{code!r} is refused as a language: tables call a summary of languages so; name it otherwise"
+                    f"{code!r} is refused as a language: tables use this name for a summary; choose another"
                 )
         return languages
 
@@ -232,8 +254,8 @@ class Config(Strict):
                 other = seen.setdefault(name.lower(), name)
                 if other != name:
                     raise ValueError(
-                        f"{catalogue}: {other!r} and {name!r} differ only in capitals, which some file systems"
-                        " do not tell apart; rename one of them"
+                        f"{catalogue}: {other!r} and {name!r} differ only in capitals, but some file systems"
+                        " ignore case; rename one of them"
                     )
         return self
 
@@ -247,7 +269,7 @@ class Config(Strict):
             if self.data[name].heldout == "0":
                 raise ValueError(
                     f"next_token.data: data.{name}.heldout is 0, so there are no conversations to score;"
-                    " give it a heldout above 0"
+                    " set it above 0"
                 )
         entries = [*self.models.values(), *self.data.values(), *self.benchmarks.values()]
         check_miniature(self)
@@ -256,20 +278,20 @@ class Config(Strict):
         return self
 
     def _check_block(self, block: Block, at: str) -> None:
-        """Raise ValueError if ``block``, the value of key ``at``, names something unknown or cannot run."""
+        """Raise ValueError if ``block``, the value of key ``at``, contains an unknown name or cannot run."""
         for key in ("models", "data", "recipes", "benchmarks", "protocols"):
             for name in getattr(block, key):
                 require_known(f"{at}.{key}", name, getattr(self, key), f"the catalogue {key!r}")
         self._check_languages(block, at)
         for name in block.protocols:
-            form, pmi = self.protocols[name].candidates, self.protocols[name].pmi
-            if getattr(self.measure.normalise, form) == "pmi" and not pmi:
+            candidates, pmi = self.protocols[name].candidates, self.protocols[name].pmi
+            if getattr(self.measure.normalise, candidates) == "pmi" and not pmi:
                 raise ValueError(
-                    f"measure.normalise.{form}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
+                    f"measure.normalise.{candidates}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
                 )
         if block.data and not (block.recipes and block.betas and block.seeds):
             raise ValueError(
-                f"{at}: data without a recipe, a β and a seed; give at least one of each, or no data"
+                f"{at}: data is given without a recipe, a β and a seed; give at least one of each, or no data"
             )
         check_training(block, at, self.models, self.data, self.recipes)
         check_block(self, block, at)
@@ -291,12 +313,10 @@ class Config(Strict):
     def _check_embeddings(self) -> None:
         if self.embeddings is None:
             return
-        chosen = (self.embeddings.benchmark, self.embeddings.protocol)
+        benchmark, protocol = self.embeddings.benchmark, self.embeddings.protocol
         blocks = self.grid.blocks()
-        if chosen not in {
-            (name, p) for block in blocks for name in block.benchmarks for p in block.protocols
-        }:
+        if not any(benchmark in block.benchmarks and protocol in block.protocols for block in blocks):
             raise ValueError(
-                f"embeddings: the grid does not score benchmark {chosen[0]!r} with protocol {chosen[1]!r};"
-                " name a pair that it scores"
+                f"embeddings: the grid does not score benchmark {benchmark!r} with protocol {protocol!r};"
+                " give a pair that it scores"
             )

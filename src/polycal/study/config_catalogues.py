@@ -1,4 +1,4 @@
-"""Entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
+"""The entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -21,13 +21,13 @@ from polycal.study.config_values import (
 )
 
 SOURCES = ("hub", "path", "miniature")
-"""Keys of an entry that say where it comes from; each entry has exactly one."""
+"""Keys for the source of an entry. Each entry has exactly one of them."""
 
 COMMIT = r"[0-9a-f]{40}"
 
 
 class Source(Strict):
-    """Where an entry comes from: exactly one of hub, path, miniature."""
+    """The source of an entry: exactly one of hub, path and miniature."""
 
     hub: Location | None = Field(
         None, description="Repository id on the hub, such as mistralai/Mistral-7B-v0.1."
@@ -36,10 +36,8 @@ class Source(Strict):
     path: Location | None = Field(
         None, description="Local folder or file, relative to the working directory."
     )
-    miniature: Name | None = Field(
-        None, description="Name in the miniature hub, which the workflow builds itself."
-    )
-    licence: str | None = Field(None, description="Licence, shown in the report.")
+    miniature: Name | None = Field(None, description="Name in the miniature hub, which the workflow builds.")
+    licence: str | None = Field(None, description="Licence, which the report shows.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -49,10 +47,10 @@ class Source(Strict):
                 f"needs exactly one of {', '.join(SOURCES)} (found {' and '.join(given) or 'none of them'})"
             )
         if (self.hub is None) != (self.revision is None):
-            raise ValueError("hub and revision belong together: pin the hub repository to a commit")
+            raise ValueError("hub and revision must be given together; pin the repository to a commit")
         if self.revision is not None and not re.fullmatch(COMMIT, self.revision):
             raise ValueError(
-                f"revision {self.revision!r} may move; pin a commit (40 hexadecimal digits, listed on the"
+                f"revision {self.revision!r} is not a commit and may change; give a commit (40 hexadecimal digits, listed on the"
                 " repository's page under 'Files and versions', 'History')"
             )
         return self
@@ -71,34 +69,39 @@ class Model(Source):
     """A base model."""
 
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
-        "sdpa", description="Attention implementation. Gemma 2 trains with eager."
+        "sdpa",
+        description="Attention implementation of transformers. Gemma 2 needs eager: sdpa omits its soft-cap.",
     )
     dtype: Literal["float32", "bfloat16"] = Field(
-        "bfloat16", description="Data type of the weights in scoring."
+        "bfloat16", description="Data type of the weights when the model is scored."
     )
     training_gpus: int = Field(
-        0, ge=0, description="GPUs per node of a fine-tuning job, one process per GPU; 0 trains on the CPU."
+        0,
+        ge=0,
+        description="GPUs per node of a fine-tuning job, with one process per GPU; 0: train on the CPU.",
     )
     training_nodes: int = Field(
         1,
         ge=1,
-        description="Nodes of a fine-tuning job, each with training_gpus GPUs. Does not change results.",
+        description="Nodes of a fine-tuning job, each with training_gpus GPUs. Changes results by rounding only.",
     )
     training_memory_mb: int = Field(
-        4000, gt=0, description="Main memory of a fine-tuning job on each node, in MB."
+        4000, gt=0, description="Main memory per node of a fine-tuning job, in MB."
     )
-    training_minutes: int = Field(60, gt=0, description="Time limit of a fine-tuning job.")
-    zero_stage: Literal[0, 2, 3] = Field(2, description="DeepSpeed ZeRO stage. Does not change results.")
+    training_minutes: int = Field(60, gt=0, description="Time limit of a fine-tuning job, in minutes.")
+    zero_stage: Literal[0, 2, 3] = Field(
+        2, description="DeepSpeed ZeRO stage. Changes results by rounding only."
+    )
     scoring_gpus: int = Field(0, ge=0, description="GPUs of a scoring job.")
     scoring_memory_mb: int = Field(4000, gt=0, description="Main memory of a scoring job, in MB.")
-    scoring_minutes: int = Field(60, gt=0, description="Time limit of a scoring job.")
+    scoring_minutes: int = Field(60, gt=0, description="Time limit of a scoring job, in minutes.")
     planning: ModelPlanning = Field(
         default_factory=lambda: ModelPlanning(), description="Sizes for the cost estimate."
     )
 
     @property
     def training_ranks(self) -> int:
-        """Processes of a fine-tuning job on each node."""
+        """Processes per node of a fine-tuning job."""
         return max(self.training_gpus, 1)
 
     @property
@@ -125,23 +128,27 @@ class Data(Source):
         None, description="Language of all rows, if known; null: identify the language of each row."
     )
     rows: int | None = Field(
-        None, gt=0, description="Size of a random sub-sample of conversations; null: all."
+        None, gt=0, description="Number of conversations in a random sample of the set; null: all."
     )
-    heldout: Share = Field("0.02", description="Share of conversations held out of training.")
-    seed: Seed = Field("0", description="Seed of shuffling and sub-sampling.")
+    heldout: Share = Field(
+        "0.02", description="Share of the conversations that is held out of training, in [0, 1)."
+    )
+    seed: Seed = Field(
+        "0", description="Seed of the sample and of the split into training and held-out conversations."
+    )
     language_mixture: Literal["english_only", "natural", "balanced"] | None = Field(
         None,
-        description="Mixture of languages: English only, as in the set (also null), or equally many rows per"
-        " language.",
+        description="Mixture of languages: only English, as in the set (null: the same), or equally many"
+        " conversations per language.",
     )
     languages: Annotated[Names, Field(min_length=1)] | None = Field(
         None, description="Languages of a balanced mixture; null: all languages of the set."
     )
-    # free text, because sets use names such as ai2-adapt-dev/tulu_v3.9_aya_100k
+    # Any text is allowed, because sets use names such as ai2-adapt-dev/tulu_v3.9_aya_100k
     sources: Annotated[list[str], Field(min_length=1), AfterValidator(no_duplicates)] | None = Field(
-        None, description="Use only conversations of these sources, as named in the set; null: all."
+        None, description="Sources whose conversations are used, as named in the set; null: all."
     )
-    config: str | None = Field(None, description="Configuration of the hub data set, if it has several.")
+    config: str | None = Field(None, description="Configuration of the hub repository, if it has several.")
     planning: DataPlanning = Field(
         default_factory=lambda: DataPlanning(), description="Sizes for the cost estimate."
     )
@@ -149,18 +156,22 @@ class Data(Source):
     @model_validator(mode="after")
     def _mixture(self) -> Self:
         if self.languages is not None and self.language_mixture != "balanced":
-            raise ValueError("languages are those of a balanced mixture; set language_mixture to balanced")
+            raise ValueError(
+                "languages is for a balanced mixture; set language_mixture to balanced or remove languages"
+            )
         codes = [language_tags.language_code(tag) or tag for tag in self.languages or []]
         for tag, code in zip(self.languages or [], codes, strict=True):
             if codes.count(code) > 1:
-                raise ValueError(f"languages: {tag!r} is the language of another entry too; name it once")
+                raise ValueError(
+                    f"languages: {tag!r} is the same language as another item; list each language once"
+                )
         if self.language_mixture == "english_only" and language_tags.language_code(self.language) not in (
             None,
             "en",
         ):
             raise ValueError(
-                f"language_mixture english_only takes nothing of a set whose language is {self.language!r};"
-                " remove one of the two keys"
+                f"language_mixture english_only selects nothing from a set whose language is"
+                f" {self.language!r}; remove one of the two keys"
             )
         return self
 
@@ -176,11 +187,13 @@ class Benchmark(Source):
     """A multiple-choice benchmark in several languages."""
 
     format: Literal["mmlu-prox", "global-mmlu", "file"] = Field(
-        description="Columns; file: a parquet, csv or jsonl file with the columns of config/own/README.md."
+        description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md."
     )
-    languages: Names = Field(min_length=1, description="Language codes, as spelled in the benchmark.")
+    languages: Names = Field(min_length=1, description="Language codes, as the benchmark spells them.")
     limit: int | None = Field(
-        None, gt=0, description="Use only the first questions of each language; null: all."
+        None,
+        gt=0,
+        description="Number of test questions, a fixed sample with the same ids in each language; null: all.",
     )
     planning: BenchmarkPlanning = Field(
         default_factory=lambda: BenchmarkPlanning(), description="Sizes for the cost estimate."
@@ -188,39 +201,47 @@ class Benchmark(Source):
 
 
 class Language(Strict):
-    """A language as shown in tables and figures."""
+    """A language, as tables and figures show it."""
 
-    name: Label = Field(description="English name.")
-    script: Label = Field(description="Script.")
+    name: Label = Field(description="Name in English.")
+    script: Label = Field(description="Script in which it is written.")
     resource: Literal["high", "mid", "low"] = Field(
         description="Resource level (Joshi et al. 2020, and Aya)."
     )
 
 
 class Recipe(Strict):
-    """Training settings. All keys except ``extends`` and ``learning_rates`` determine a checkpoint."""
+    """Training settings. Checkpoints depend on all keys except ``extends`` and ``learning_rates``; each of the
+    learning rates has a checkpoint of its own.
+    """
 
     learning_rates: Annotated[list[Positive], Field(min_length=1), AfterValidator(no_duplicates)] = Field(
-        description="Each is trained; if there are several, the best on held-out data is scored."
+        description="Learning rates. Each is trained; the one with the lowest loss on held-out conversations is scored."
     )
-    epochs: Positive = Field(description="Passes over the data.")
-    global_batch_size: int = Field(128, gt=0, description="Conversations per step, over all ranks.")
-    micro_batch_size: int = Field(1, gt=0, description="Conversations that one rank processes at once.")
+    epochs: Positive = Field(description="Passes over the data. May be fractional.")
+    global_batch_size: int = Field(
+        128, gt=0, description="Conversations per optimizer step, over all processes."
+    )
+    micro_batch_size: int = Field(1, gt=0, description="Conversations that one process computes at once.")
     warmup_ratio: Share = Field(
-        description="Share of the steps over which the learning rate rises linearly; then it falls linearly"
+        description="Share of the steps in which the learning rate rises linearly. Afterwards it falls linearly"
         " to 0."
     )
     dropout: Share = Field("0", description="Dropout of the attention weights; the models have no other.")
     weight_decay: Share = Field("0", description="Weight decay of AdamW.")
-    max_grad_norm: Positive = Field("1", description="Norm to which larger gradients are clipped.")
-    max_length: int = Field(4096, gt=1, description="Conversations are truncated to this many tokens.")
+    max_grad_norm: Positive = Field("1", description="Norm above which gradients are clipped.")
+    max_length: int = Field(4096, gt=1, description="Tokens to which longer conversations are truncated.")
     reduction: Literal["mean", "sum"] = Field(
-        "mean", description="Reduction of the loss over the target tokens of a global batch."
+        "mean", description="Mean or sum of the loss over the target tokens of a global batch."
     )
-    precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="Data type of the computation.")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="Data type of the computation in training."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, a third more time."
+    )
     chat_template: ChatTemplate = Field(
-        "tulu", description="Format in which a conversation is written as one text."
+        "tulu", description="Chat format that turns a conversation into one text."
     )
 
     @model_validator(mode="after")
@@ -237,16 +258,19 @@ class Protocol(Strict):
     """How questions are asked."""
 
     candidates: Literal["letters", "texts"] = Field(
-        description="What is scored: the letters of the options or their texts."
+        description="What is scored as an answer: the letters of the options, or their texts."
     )
     num_fewshot: int = Field(
-        0, ge=0, le=32, description="Examples before the question, from the same subject."
+        0, ge=0, le=32, description="Number of examples before the question, from the same subject."
     )
     prompt_language: Literal["english", "local"] = Field(
-        "english", description="Language of the words around a question."
+        "english",
+        description="Language of the labels around a question (such as Answer:): English or its own.",
     )
     chat_template: ChatTemplate | None = Field(
         None,
-        description="Chat format for tuned models (base models are asked in plain text); null: plain text.",
+        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
     )
-    pmi: bool = Field(False, description="Also score each candidate after a neutral context.")
+    pmi: bool = Field(
+        False, description="Score each candidate after a neutral context too, for the normalisation pmi."
+    )

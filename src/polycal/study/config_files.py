@@ -1,4 +1,4 @@
-"""One YAML file of a configuration, refused where YAML would silently read something else than is written."""
+"""Reads one YAML file of a configuration. Refuses text that YAML would silently read as something else."""
 
 import re
 from collections.abc import Hashable
@@ -13,18 +13,18 @@ from yaml.events import AliasEvent
 from polycal.errors import PolycalError
 
 DECIMAL = r"[-+]?(0|[1-9][0-9]*)"
-"""A whole number as everybody reads it. YAML reads 010 as 8, 0x10 as 16, 1_0 as 10 and 1:30 as 90."""
+"""A whole number in plain decimal digits. YAML also reads 010 as 8, 0x10 as 16, 1_0 as 10 and 1:30 as 90."""
 
 
 class ConfigError(PolycalError):
-    """A configuration that cannot run; each line names the key, its value and what would be right."""
+    """A configuration that cannot run. Each line of the message names a key, its value and what would be right."""
 
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
-    Raises ConfigError if the file is missing, no UTF-8 text, not valid YAML or no mapping, and for a key that is
-    there twice, an anchor that contains itself, and whole numbers that are not in plain decimal digits.
+    Raises ConfigError if the file is missing, is not UTF-8 text, not valid YAML or not a mapping, if a mapping has
+    a key twice, if an anchor contains itself, and if a whole number is not in plain decimal digits.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -42,40 +42,40 @@ def read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: not valid YAML: lists or mappings are nested too deeply.") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}; put it in quotes if it is a text.") from None
+        raise ConfigError(f"{path}: not valid YAML: {error}; put it in quotes if it is text.") from None
     if not isinstance(content or {}, dict):
         raise ConfigError(f"{path}: must contain a mapping of keys, not a {type(content).__name__}.")
     return content or {}
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that takes nothing twice and no number for another."""
+    """A safe loader that refuses repeated keys, recursive anchors and unusual spellings of numbers."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._open: list[str | None] = []
+        self._open_anchors: list[str | None] = []
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(AliasEvent) and (event := self.peek_event()).anchor in self._open:
+        if self.check_event(AliasEvent) and (event := self.peek_event()).anchor in self._open_anchors:
             raise ComposerError(None, None, f"the anchor {event.anchor!r} contains itself", event.start_mark)
         return super().compose_node(parent, index)
 
     def compose_sequence_node(self, anchor: Any) -> Any:
-        self._open.append(anchor)
+        self._open_anchors.append(anchor)
         node = super().compose_sequence_node(anchor)
-        self._open.pop()
+        self._open_anchors.pop()
         return node
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        self._open.append(anchor)
+        self._open_anchors.append(anchor)
         node = super().compose_mapping_node(anchor)
-        self._open.pop()
+        self._open_anchors.pop()
         seen: set[Hashable] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
                     raise ComposerError(
-                        None, None, f"the key {key.value!r} is there twice, give it once", key.start_mark
+                        None, None, f"the key {key.value!r} is given twice; give it once", key.start_mark
                     )
                 seen.add((key.tag, key.value))
         return node
@@ -85,7 +85,7 @@ class _Loader(yaml.SafeLoader):
             raise ConstructorError(
                 None,
                 None,
-                f"{node.value} is no whole number in plain decimal digits; write it so, or in quotes",
+                f"{node.value} is not in plain decimal digits; write it so, or put it in quotes",
                 node.start_mark,
             )
         return super().construct_yaml_int(node)
@@ -93,7 +93,7 @@ class _Loader(yaml.SafeLoader):
     def construct_yaml_float(self, node: Any) -> float:
         if ":" in node.value:
             raise ConstructorError(
-                None, None, f"{node.value} is no decimal number; put it in quotes", node.start_mark
+                None, None, f"{node.value} is not a decimal number; put it in quotes", node.start_mark
             )
         return super().construct_yaml_float(node)
 

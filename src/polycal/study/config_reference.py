@@ -1,4 +1,4 @@
-"""The configuration's reference for readers, and the JSON schemas, generated from the Pydantic models."""
+"""Generates the reference of the configuration and the JSON schemas from the Pydantic models."""
 
 import json
 from pathlib import Path
@@ -17,40 +17,40 @@ EXTENDABLE = ("Recipe", "Protocol")
 """Models of the catalogues in which an entry may extend another one."""
 EXTENDS = {
     "type": "string",
-    "description": "Another entry of this catalogue; keys that are not given are taken from it.",
+    "description": "Another entry of this catalogue. Its values are used for keys that are not given here.",
 }
 WORDS = {"string": "text", "integer": "whole number", "null": "null", "boolean": "true, false"}
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
 class ReferenceError(PolycalError):
-    """A reference that cannot be written; the message names the file."""
+    """A reference that cannot be written. The message names the file."""
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a study as written in YAML, after all its files are merged."""
+    """The JSON schema of a study as written in YAML, with all its files merged."""
     config = Config.model_json_schema()
     for name in EXTENDABLE:
         entry = config["$defs"][name]
         entry["properties"] = {"extends": EXTENDS, **entry["properties"]}
-        # a key that is not given may come from the other entry
+        # A required key may come from the entry that is extended.
         entry.pop("required", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **config}
 
 
 def markdown() -> str:
-    """A section for each mapping of the configuration; a row per key with its values, default and meaning."""
+    """The reference: a section for each mapping, with the values, default and meaning of each key."""
     config = schema()
     definitions = config["$defs"]
     titles = {name: _key_path(config, name) for name in definitions}
-    sections = [("The study", config)]
+    sections = [("Top level", config)]
     named = sorted((title, name) for name, title in titles.items() if title)
     sections += [(f"`{title}`", definitions[name]) for title, name in named]
     return "\n".join(_section(title, entry, definitions) for title, entry in sections)
 
 
 def _key_path(config: dict[str, Any], name: str) -> str:
-    """The path of the key whose value is the mapping ``name``; empty if there is none."""
+    """The path of the key whose value is the definition ``name``; empty if there is none."""
     parents: dict[str, Any] = {"": config}
     for other, entry in config["$defs"].items():
         if other != name and _mentions(entry, name):
@@ -64,7 +64,7 @@ def _key_path(config: dict[str, Any], name: str) -> str:
 
 
 def _mentions(value: Any, name: str) -> bool:
-    """Whether a part of the schema refers to the definition ``name``."""
+    """Whether ``value``, a part of the schema, refers to the definition ``name``."""
     if isinstance(value, dict):
         return value.get("$ref") == f"#/$defs/{name}" or any(_mentions(v, name) for v in value.values())
     return isinstance(value, list) and any(_mentions(v, name) for v in value)
@@ -109,16 +109,17 @@ def _values(value: dict[str, Any]) -> str:
 
 
 def texts(root: Path) -> dict[Path, str]:
-    """The right content of the README and the two schemas below ``root``, by path.
+    """The generated content of the README and the two schemas below ``root``, by path.
 
-    The README keeps its text above the generated part. Raises ReferenceError if the line that separates the
-    two is missing.
+    The README keeps its text above the line BEGIN. Raises ReferenceError if that line is missing.
     """
     readme = root / README
-    written = readme.read_text(encoding="utf-8")
-    if BEGIN not in written:
-        raise ReferenceError(f"{readme}: the line {BEGIN!r} is missing; put it where the reference begins.")
-    head = written.split(BEGIN)[0]
+    present = readme.read_text(encoding="utf-8")
+    if BEGIN not in present:
+        raise ReferenceError(
+            f"{readme}: the line {BEGIN!r} is missing; insert it where the reference begins."
+        )
+    head = present.split(BEGIN)[0]
     return {
         readme: f"{head}{BEGIN}\n\n{markdown()}",
         root / CONFIG_SCHEMA: _json(schema()),
@@ -131,7 +132,7 @@ def _json(value: Any) -> str:
 
 
 def write(root: Path) -> list[Path]:
-    """Write the reference and the schemas below ``root``; returns their paths."""
+    """Write the reference and the schemas below ``root``. Returns their paths."""
     written = texts(root)
     for path, text in written.items():
         files.write_text(path, text)

@@ -1,4 +1,4 @@
-"""Refuses configurations that contain a secret: a configuration is written into results."""
+"""Finds secrets in a configuration. A configuration is written into results, so it must not contain one."""
 
 import re
 from collections.abc import Mapping
@@ -9,30 +9,28 @@ SECRET_TEXT = re.compile(
     r"|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16})\b"
     r"|://[^/\s:@]+:[^/\s@]+@"
 )
-"""Access tokens of the Hugging Face Hub and of services often used with it, and passwords in URLs."""
+"""Access tokens of the Hugging Face Hub and similar services, and passwords in URLs."""
 SECRET_KEY = re.compile(r"(?i)(^|[._-])(\w+_)?(token|password|secret|api_?key|credentials?)$")
-NO_SECRETS = {"next_token"}
-"""Keys of the configuration that look like the name of a secret but are none."""
+HARMLESS_KEYS = {"next_token"}
+"""Keys of the configuration that SECRET_KEY matches, but that hold no secret."""
 
 
 def secret_key(value: Any, key: str = "") -> str | None:
-    """The first key in ``value`` whose name or text looks like a secret; None without one.
+    """The path of the first key in ``value`` whose name or text looks like a secret; None if there is none.
 
-    ``key`` is the path of ``value`` in the configuration. The result never contains the secret itself.
+    ``key`` is the path of ``value`` in the configuration. The result never contains the secret.
     """
     if isinstance(value, Mapping):
         for name, entry in value.items():
             inner = f"{key}.{name}".lstrip(".")
-            found = secret_key(str(name), f"{key or 'the configuration'} (a key of it)") or secret_key(
-                entry, inner
-            )
-            if found:
-                return found
+            secret_name = secret_key(str(name), f"{key or 'the configuration'} (a key of it)")
+            if secret := secret_name or secret_key(entry, inner):
+                return secret
     elif isinstance(value, list):
         for number, entry in enumerate(value):
-            if found := secret_key(entry, f"{key}.{number}"):
-                return found
+            if secret := secret_key(entry, f"{key}.{number}"):
+                return secret
     elif isinstance(value, str):
-        named = SECRET_KEY.search(key) and key not in NO_SECRETS
-        return key if named or SECRET_TEXT.search(value) else None
+        is_secret_key = SECRET_KEY.search(key) and key not in HARMLESS_KEYS
+        return key if is_secret_key or SECRET_TEXT.search(value) else None
     return None

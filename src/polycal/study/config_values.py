@@ -1,4 +1,4 @@
-"""Types of single values in a configuration: names, canonical numbers, shares, lists without duplicates."""
+"""Types of values in a configuration: names, canonical numbers, shares, lists without duplicates."""
 
 import datetime
 import re
@@ -23,17 +23,17 @@ from polycal.study.suggestions import nearest
 from polycal.vocabulary import NONE
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-"""Pattern of a name. Names become parts of paths and words of shell commands."""
+"""Pattern of a name. Names are used in paths and in shell commands."""
 LONGEST_NAME = 200
-"""Characters of a name. File systems allow 255 bytes; prefix, suffix and the name of a lock need some."""
+"""Longest name, in characters. File systems allow 255 bytes; key, suffix and the name of a lock need some."""
 LARGEST_SEED = 2**32 - 1
-"""NumPy's global generator, which training seeds too, takes no larger seed."""
+"""Largest seed of NumPy's global generator, which training seeds."""
 
 
 def canonical_number(value: Any) -> str:
-    """The one spelling of a number: ``0.10``, ``.1`` and ``"0.1"`` are ``0.1``; ``5e-06`` is ``5e-6``.
+    """The canonical spelling of a number: ``0.10``, ``.1`` and ``"0.1"`` are ``0.1``; ``5e-06`` is ``5e-6``.
 
-    Numbers name cells and folders, so equal numbers must have equal spellings. Raises ValueError if
+    Numbers are parts of cells and paths, so equal numbers must have equal spellings. Raises ValueError if
     ``value`` is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -65,22 +65,22 @@ def _within(low: str, high: str, include_high: bool = True) -> AfterValidator:
     return AfterValidator(check)
 
 
-def read_as(value: Any) -> str | None:
-    """As what YAML reads a bare word that is no text, as the start of a message; None for other values."""
+def yaml_reading(value: Any) -> str | None:
+    """How YAML came to read a word without quotes as ``value``, to begin a message; None if ``value`` is text."""
     if isinstance(value, bool):
-        return "YAML reads a bare yes, no, on or off as true or false"
+        return "YAML reads yes, no, on and off without quotes as true or false"
     if isinstance(value, (int, float)):
-        return "YAML reads bare digits as a number, 007 as 7 and 2.50 as 2.5"
+        return "YAML reads digits without quotes as a number, such as 007 as 7 and 2.50 as 2.5"
     if isinstance(value, datetime.date):
-        return "YAML reads a bare date as a point in time"
+        return "YAML reads a date without quotes as a point in time"
     return None
 
 
 def _valid_name(text: Any) -> str:
-    if reason := read_as(text):
+    if reason := yaml_reading(text):
         raise ValueError(f"{reason}: put the name in quotes")
     if not isinstance(text, str):
-        raise ValueError("must be a name: one word of text")
+        raise ValueError("must be a name, which is one word of text")
     if not re.fullmatch(NAME, text) or text == NONE:
         raise ValueError(
             "must start with a letter or digit and contain only letters, digits, dot, underscore and hyphen"
@@ -88,7 +88,7 @@ def _valid_name(text: Any) -> str:
         )
     if len(text) > LONGEST_NAME:
         raise ValueError(
-            f"has {len(text)} characters, but a name is part of file names and has at most {LONGEST_NAME}"
+            f"has {len(text)} characters, but a name may have at most {LONGEST_NAME}, because files are named by it"
         )
     return text
 
@@ -102,24 +102,24 @@ def _valid_seed(text: str) -> str:
 
 def _valid_chat_template(name: str) -> str:
     if name not in TEMPLATES:
-        raise ValueError(f"is no known chat format{nearest(name, TEMPLATES)}".rstrip("?"))
+        raise ValueError(f"is not a known chat format{nearest(name, TEMPLATES)}")
     return name
 
 
 def _valid_label(text: str) -> str:
     if text_content.is_blank(text) or not text.isprintable():
-        raise ValueError("is drawn in figures and must be one line of text that can be seen")
+        raise ValueError("must be one line of visible text, because figures show it")
     return text
 
 
 def _valid_language(tag: str) -> str:
     if language_tags.language_code(tag) is None:
-        raise ValueError("names no single language; give a tag such as en, por or zho_Hans")
+        raise ValueError("is not the tag of one language; give a tag such as en, por or zho_Hans")
     return tag
 
 
 def no_duplicates(values: list[Any]) -> list[Any]:
-    """``values``; raises ValueError if one occurs twice."""
+    """Returns ``values``. Raises ValueError if a value occurs twice."""
     duplicates = sorted({str(value) for value in values if values.count(value) > 1})
     if duplicates:
         raise ValueError(f"contains {duplicates[0]!r} twice; list each value once")
@@ -140,7 +140,7 @@ Normalisation = Literal["sum", "token", "byte", "pmi"]
 
 
 class Strict(BaseModel):
-    """A mapping without unknown keys, in which true and false are no numbers and texts are Unicode."""
+    """A mapping that refuses unknown keys, true and false in place of numbers, and text that is not Unicode."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -148,22 +148,22 @@ class Strict(BaseModel):
     @classmethod
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
         values = value if isinstance(value, list) else [value]
-        if any(isinstance(one, str) and not text_content.is_unicode(one) for one in values):
-            raise ValueError("holds half a surrogate pair, which is no Unicode text")
-        is_bool = any(isinstance(one, bool) for one in values)
+        if any(isinstance(item, str) and not text_content.is_unicode(item) for item in values):
+            raise ValueError("contains half a surrogate pair, which is not Unicode text")
+        is_bool = any(isinstance(item, bool) for item in values)
         if is_bool and info.field_name and _is_number(cls.model_fields[info.field_name].annotation):
-            raise ValueError(f"{read_as(True)}: give a number")
+            raise ValueError(f"{yaml_reading(True)}: give a number")
         return value
 
 
 def _is_number(annotation: Any) -> bool:
-    """Whether a key takes numbers, and neither texts nor true and false."""
+    """Whether the values of a key may be numbers, but neither texts nor true and false."""
     kinds = set(_kinds(annotation))
     return bool(kinds & {int, float}) and not kinds & {bool, str}
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types in an annotation, those of the values of a Literal included."""
+    """The types in an annotation, including those of the values of a Literal."""
     arguments = get_args(annotation)
     for argument in arguments:
         yield from _kinds(argument)

@@ -1,7 +1,7 @@
-"""What a configuration asks for: its grid as plain blocks, the cells in them, and the files of these cells.
+"""The grid of a configuration: its blocks as plain JSON, their cells, and the files of these cells.
 
-A block is plain JSON, so that the cell of a stage that reads many records can contain it. A list of the
-records themselves would be too long for a command line: the paper's grid has more than 2,000.
+A stage that reads many records has the blocks in its cell. A list of the records would be too long for a
+command line: the paper's grid has more than 2,000 of them.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from polycal.study.config import Block, Config
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 NO_TUNING = (NONE, NONE, NONE, NONE)
-"""Data, recipe, β and seed of a base model."""
+"""Data, recipe, β and seed of a base model, which has none of them."""
 
 
 class GridBlock(TypedDict):
-    """Lists whose combinations run; base seeds for each model, languages for each benchmark."""
+    """Lists whose combinations run. Each model has its base seeds, and each benchmark its languages."""
 
     models: dict[str, list[str]]
     data: list[str]
@@ -32,7 +32,7 @@ class GridBlock(TypedDict):
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """What names one score record: a checkpoint, and how and in which language it is asked."""
+    """The names of one score record: a checkpoint, and a benchmark, protocol and language."""
 
     model: str
     base_seed: str
@@ -46,12 +46,12 @@ class Cell:
 
     @property
     def checkpoint(self) -> dict[str, str]:
-        """The part of the names that says which checkpoint is asked."""
+        """The names of the checkpoint, by key."""
         return {key: getattr(self, key) for key in CHECKPOINT_KEYS}
 
 
 def blocks(config: Config) -> list[GridBlock]:
-    """The grid of a study as plain blocks."""
+    """The blocks of a study's grid as plain JSON."""
     return [_plain(config, block) for block in config.grid.blocks()]
 
 
@@ -75,12 +75,12 @@ def _plain(config: Config, block: Block) -> GridBlock:
 
 
 def base_seeds(config: Config, model: str, block: Block) -> list[str]:
-    """The seeds with which a base model is built; ``none`` for a model that is not of the miniature."""
+    """The seeds with which a base model of the miniature is built; ``none`` for any other model."""
     return list(block.base_seeds) if config.models[model].miniature else [NONE]
 
 
 def cells(grid: Sequence[GridBlock]) -> list[Cell]:
-    """Every cell of the blocks, without duplicates, sorted; each model also without tuning."""
+    """Every cell of the blocks, sorted and without duplicates. Each model is also scored without tuning."""
     return sorted({cell for block in grid for cell in _cells_of(block)})
 
 
@@ -95,10 +95,10 @@ def _cells_of(block: GridBlock) -> Iterator[Cell]:
 
 
 def checkpoints(grid: Sequence[GridBlock], tuned: bool = False) -> list[dict[str, str]]:
-    """The names of every checkpoint of the blocks, sorted; with ``tuned`` without the base models."""
+    """The names of every checkpoint of the blocks, sorted. With ``tuned``, base models are left out."""
     names = sorted({tuple(cell.checkpoint.values()) for cell in cells(grid)})
-    found = [dict(zip(CHECKPOINT_KEYS, values, strict=True)) for values in names]
-    return [checkpoint for checkpoint in found if not tuned or checkpoint["data"] != NONE]
+    by_key = [dict(zip(CHECKPOINT_KEYS, values, strict=True)) for values in names]
+    return [checkpoint for checkpoint in by_key if not tuned or checkpoint["data"] != NONE]
 
 
 def base_models(grid: Sequence[GridBlock]) -> list[tuple[str, str]]:
@@ -116,14 +116,14 @@ def score_records(cell: Mapping[str, Any]) -> list[Path]:
 def embedding_records(cell: Mapping[str, Any]) -> list[Path]:
     """The embedding records of ``cell["grid"]``.
 
-    ``cell["embeddings"]`` gives benchmark, protocol and pooling; None if the study computes no embeddings.
+    ``cell["embeddings"]`` has benchmark, protocol and pooling. It is None if the study computes no embeddings.
     """
     chosen = cell["embeddings"]
     if chosen is None:
         return []
     pair = (chosen["benchmark"], chosen["protocol"])
-    embedded = [scored for scored in cells(cell["grid"]) if (scored.benchmark, scored.protocol) == pair]
-    return [Path(paths.EMBEDDINGS.format(**asdict(one), pooling=chosen["pooling"])) for one in embedded]
+    embedded = [names for names in cells(cell["grid"]) if (names.benchmark, names.protocol) == pair]
+    return [Path(paths.EMBEDDINGS.format(**asdict(scored), pooling=chosen["pooling"])) for scored in embedded]
 
 
 def next_token_records(cell: Mapping[str, Any]) -> list[Path]:
@@ -136,13 +136,13 @@ def next_token_records(cell: Mapping[str, Any]) -> list[Path]:
 
 
 def conversation_records(cell: Mapping[str, Any]) -> list[Path]:
-    """The conversations of every instruction set of ``cell["grid"]``."""
+    """The record of conversations of every instruction set of ``cell["grid"]``."""
     names = sorted({name for block in cell["grid"] for name in block["data"]})
     return [Path(paths.INSTRUCTIONS.format(data=name)) for name in names]
 
 
 def finetuned(config: Config) -> list[str]:
-    """The manifest of every fine-tuned checkpoint (one per learning rate), and every selection among them."""
+    """The manifest of every fine-tuned checkpoint (one per learning rate), and every selection of a rate."""
     manifests: list[str] = []
     for names in checkpoints(blocks(config), tuned=True):
         manifests += candidates(config, **names)
@@ -152,13 +152,13 @@ def finetuned(config: Config) -> list[str]:
 
 
 def candidates(config: Config, **names: str) -> list[str]:
-    """The manifests among which a learning rate is selected, one per learning rate of the recipe."""
+    """The manifests of one checkpoint, one for each learning rate of its recipe."""
     rates = config.recipes[names["recipe"]].learning_rates
     return [paths.FINETUNED.format(**names, lr=rate) for rate in rates]
 
 
 def checkpoint(config: Config, **names: str) -> str:
-    """The file that says which weights are scored: a manifest, or a selection among learning rates."""
+    """The file that names the weights to be scored: a manifest, or the selection of a learning rate."""
     if names["data"] == NONE:
         return paths.MODEL.format(**names)
     rates = config.recipes[names["recipe"]].learning_rates
@@ -166,22 +166,23 @@ def checkpoint(config: Config, **names: str) -> str:
 
 
 def batches(config: Config) -> list[tuple[str, int, list[str]]]:
-    """(benchmark, number, languages) of the scoring jobs, with up to ``languages_per_job`` languages each."""
+    """(benchmark, number, languages) of each scoring job, with at most ``languages_per_job`` languages."""
     scored = {(cell.benchmark, cell.language) for cell in cells(blocks(config))}
-    size, found = config.languages_per_job, []
+    size = config.languages_per_job
+    jobs: list[tuple[str, int, list[str]]] = []
     for benchmark in sorted({name for name, _ in scored}):
         codes = [code for code in config.benchmarks[benchmark].languages if (benchmark, code) in scored]
         starts = range(0, len(codes), size)
-        found += [(benchmark, number, codes[start : start + size]) for number, start in enumerate(starts)]
-    return found
+        jobs += [(benchmark, number, codes[start : start + size]) for number, start in enumerate(starts)]
+    return jobs
 
 
 def scored_languages(config: Config) -> dict[str, list[str]]:
     """The languages in which the grid scores each benchmark, in the benchmark's order."""
-    found: dict[str, list[str]] = {}
+    by_benchmark: dict[str, list[str]] = {}
     for benchmark, _, languages in batches(config):
-        found.setdefault(benchmark, []).extend(languages)
-    return found
+        by_benchmark.setdefault(benchmark, []).extend(languages)
+    return by_benchmark
 
 
 def embedded_languages(config: Config) -> list[str]:

@@ -1,7 +1,7 @@
-"""What determines each result: one function per stage, named like the stage, that returns canonical JSON.
+"""The cell of each result: for each stage a function of its name that returns the cell as canonical JSON.
 
-The JSON is a stage's cell. It enters the fingerprint of the result, so it contains every setting that can
-change the result and none that cannot (ranks, ZeRO stage, time limits, assumptions of the cost estimate).
+The fingerprint of a result includes its cell. A cell therefore contains every setting that can change the
+result. It leaves out how jobs run (processes, ZeRO stage, time limits) and the assumptions of the cost estimate.
 """
 
 import json
@@ -18,7 +18,7 @@ from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 
 def miniature_data(config: Config) -> str:
-    """Instruction sets and benchmarks of the miniature."""
+    """The instruction sets and benchmarks of the miniature."""
     assert config.miniature is not None
     settings = config.miniature.model_dump(include={"seed", "languages", "questions", "rows"})
     return canonical_json({"stage": "miniature_data", "settings": settings})
@@ -41,7 +41,7 @@ def fetch_model(config: Config, model: str, base_seed: str) -> str:
 
 
 def fetch_instructions(config: Config, data: str) -> str:
-    """The conversations of an instruction set."""
+    """The record of conversations of an instruction set."""
     entry = config.data[data]
     keys = {
         "format",
@@ -71,7 +71,7 @@ def fetch_benchmark(config: Config, benchmark: str, language: str) -> str:
 
 
 def _source(entry: Source, miniature: str) -> dict[str, str]:
-    """Where an entry comes from; ``miniature`` is its folder in the miniature hub, if it is from there."""
+    """The source of an entry. ``miniature`` is its folder, if it is from the miniature hub."""
     if entry.miniature is not None:
         return {"miniature": miniature}
     keys = ("hub", "revision", "path")
@@ -79,20 +79,20 @@ def _source(entry: Source, miniature: str) -> dict[str, str]:
 
 
 def check_parallel(config: Config, benchmark: str) -> str:
-    """Whether all languages of a benchmark have the same questions."""
+    """The check that all languages of a benchmark have the same questions."""
     languages = grid.scored_languages(config)[benchmark]
     return canonical_json({"stage": "check_parallel", "benchmark": benchmark, "languages": languages})
 
 
 def finetune(config: Config, **names: str) -> str:
-    """A fine-tuned checkpoint; ``names`` are the keys of a checkpoint and ``lr``."""
+    """A fine-tuned checkpoint. ``names`` has CHECKPOINT_KEYS and ``lr``."""
     settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"})
     settings["attention"] = config.models[names["model"]].attention
     return canonical_json({"stage": "finetune", **_pick(names, "lr"), "settings": settings})
 
 
 def select_lr(config: Config, **names: str) -> str:
-    """The selection among the learning rates of a recipe; ``names`` are the keys of a checkpoint."""
+    """The selection of one of a recipe's learning rates. ``names`` has CHECKPOINT_KEYS."""
     rates = config.recipes[names["recipe"]].learning_rates
     return canonical_json({"stage": "select_lr", **_pick(names), "learning_rates": rates})
 
@@ -100,7 +100,7 @@ def select_lr(config: Config, **names: str) -> str:
 def score(config: Config, languages: Sequence[str], **names: str) -> str:
     """The records of one scoring job: a JSON list with one cell per language.
 
-    ``names`` are the keys of a checkpoint, ``benchmark`` and ``protocol``.
+    ``names`` has CHECKPOINT_KEYS, ``benchmark`` and ``protocol``.
     """
     model = config.models[names["model"]]
     settings = {
@@ -116,7 +116,7 @@ def score(config: Config, languages: Sequence[str], **names: str) -> str:
 def embed(config: Config, **names: str) -> str:
     """The prompt embeddings of one checkpoint: a JSON list with one cell per language.
 
-    ``names`` are the keys of a checkpoint, ``benchmark``, ``protocol`` and ``pooling``.
+    ``names`` has CHECKPOINT_KEYS, ``benchmark``, ``protocol`` and ``pooling``.
     """
     assert config.embeddings is not None
     model = config.models[names["model"]]
@@ -132,7 +132,7 @@ def embed(config: Config, **names: str) -> str:
 
 
 def score_next_token(config: Config, **names: str) -> str:
-    """A record of next tokens; ``names`` are the keys of a checkpoint and ``heldout``, a data set."""
+    """A next-token record. ``names`` has CHECKPOINT_KEYS and ``heldout``, the name of a data set."""
     assert config.next_token is not None
     model = config.models[names["model"]]
     settings = {
@@ -143,18 +143,19 @@ def score_next_token(config: Config, **names: str) -> str:
     return canonical_json({"stage": "score_next_token", **_pick(names, "heldout"), "settings": settings})
 
 
-def _pick(names: Mapping[str, str], *further: str) -> dict[str, str]:
-    return {key: names[key] for key in (*CHECKPOINT_KEYS, *further)}
+def _pick(names: Mapping[str, str], *more_keys: str) -> dict[str, str]:
+    """``names`` with CHECKPOINT_KEYS and ``more_keys`` only."""
+    return {key: names[key] for key in (*CHECKPOINT_KEYS, *more_keys)}
 
 
 def _protocol(config: Config, names: Mapping[str, str]) -> dict[str, Any]:
-    """The settings of a protocol. Base models are asked in plain text: they have seen no chat format."""
+    """The settings of a protocol. Base models get plain text, because they have not seen a chat format."""
     settings = config.protocols[names["protocol"]].model_dump()
     return {**settings, "chat_template": None} if names["data"] == NONE else settings
 
 
 def measure(config: Config) -> str:
-    """The tables of metrics, beside the score records: conventions, resource levels, known true answers."""
+    """The tables of metrics: conventions, resource levels, the grid, and the true distributions of a miniature."""
     levels = {code: language.resource for code, language in sorted(config.languages.items())}
     settings = {**config.measure.model_dump(), "resource": levels}
     benchmarks = sorted({name for block in grid.blocks(config) for name in block["benchmarks"]})
@@ -167,12 +168,12 @@ def measure(config: Config) -> str:
 
 
 def truth_manifests(config: Config) -> list[str]:
-    """The manifest of the true answers, if the study scores a benchmark of the miniature."""
+    """The manifest of the true distributions, if the study scores a benchmark of the miniature."""
     return [paths.MINIATURE_DATA] if "truth" in json.loads(measure(config))["settings"] else []
 
 
 def measure_embeddings(config: Config) -> str:
-    """The tables of embedding diversity, beside the embeddings and the study's ECE."""
+    """The tables of embedding diversity and its correlation with ECE."""
     settings = config.measure.model_dump(include={"bootstrap_samples", "seed"})
     chosen = config.embeddings.model_dump(exclude={"questions"}) if config.embeddings else None
     inputs = {"grid": grid.blocks(config), "embeddings": chosen}
@@ -180,17 +181,14 @@ def measure_embeddings(config: Config) -> str:
 
 
 def measure_next_token(config: Config) -> str:
-    """The tables of next-token calibration, beside the records."""
+    """The tables of next-token calibration."""
     settings = config.measure.model_dump(include={"bins", "binning", "bootstrap_samples", "seed"})
     inputs = {"grid": grid.blocks(config), "heldout": grid.heldout_data(config)}
     return canonical_json({"stage": "measure_next_token", "settings": settings, **inputs})
 
 
 def report(config: Config, acceptances: Sequence[str]) -> str:
-    """Tables, figures and report, beside the measured tables.
-
-    ``acceptances`` are the active ones; the report lists them.
-    """
+    """The tables, figures and page of a report. The report lists ``acceptances``, the active ones."""
     cell = {
         "stage": "report",
         "grid": grid.blocks(config),
@@ -203,12 +201,12 @@ def report(config: Config, acceptances: Sequence[str]) -> str:
 
 
 def _origins(config: Config) -> list[dict[str, str]]:
-    """Source and licence of each model, instruction set and benchmark of the grid."""
-    found = []
+    """The source and licence of each model, instruction set and benchmark of the grid."""
+    origins = []
     for kind in ("models", "data", "benchmarks"):
         for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
             entry = getattr(config, kind)[name]
             source = entry.hub or entry.path or f"miniature {entry.miniature}"
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}
-            found.append({"kind": kind, "name": name, **details})
-    return found
+            origins.append({"kind": kind, "name": name, **details})
+    return origins

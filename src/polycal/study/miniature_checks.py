@@ -1,4 +1,4 @@
-"""Names of the miniature that do not exist, found while parsing."""
+"""Checks that the miniature has the models, data sets, benchmarks and languages that a study names."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from polycal.study.config import Config
 
 ARCHITECTURES = ("mistral", "llama", "gemma2")
-"""Base models of the miniature; the module that builds them imports PyTorch."""
+"""Base models of the miniature. They are listed here because the module that builds them imports PyTorch."""
 
 
 def check_miniature(config: "Config") -> None:
-    """Raise ValueError if an entry names a model, data set, benchmark or language that no miniature has."""
+    """Raise ValueError if an entry names a model, data set, benchmark or language that the miniature lacks."""
     if config.miniature is None:
         return
     from polycal.miniature.benchmark_questions import BENCHMARKS

@@ -1,10 +1,10 @@
-"""Whether the names of a study fit file systems, Slurm and a shell.
+"""Checks that the names and settings of a study are short enough for file systems, Slurm and a shell.
 
-A single name has at most ``config_values.LONGEST_NAME`` characters. Below ``results/`` each name of a cell is
-a folder of its own. Two kinds of names consist of several: the folder of a job's log in Slurm's log folder,
-which Snakemake's executor names by all wildcards of the job, and the file of a figure of one sweep, which has
-fewer. Names are ASCII, so characters are bytes. If the names of a cell together have at most ``LONGEST_CELL``
-characters, then the longest path of the study below the working directory has fewer than 500.
+A single name has at most ``config_values.LONGEST_NAME`` characters. Below ``results/``, each name of a cell has
+a folder of its own. Two kinds of files join several names. Snakemake's executor names the log folder of a
+Slurm job by all wildcards of the job. The file of a figure joins fewer names. Names are ASCII, so a character
+is a byte. If all names of a cell together have at most ``LONGEST_CELL`` characters, every path of the study below
+the working directory has fewer than 500.
 """
 
 import shlex
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from polycal.study.config import Block, Config
 
 LONGEST_CELL = 255
-"""Characters of all names of a cell, joined by one character each: the longest name of a folder."""
+"""Longest name of a folder, in characters: all names of a cell, joined by one character each."""
 LONGEST_COMMAND = 100_000
-"""Bytes of the settings in a command. Linux allows 131,072 in one word, and bash -c gets a job as one word."""
+"""Most bytes of settings in a command. Linux allows 131,072 bytes in one argument, and bash -c gets a whole job
+as one argument."""
 
 
 def check_block(config: "Config", block: "Block", at: str) -> None:
-    """Raise ValueError if the names of a cell of ``block``, the value of key ``at``, are too long together."""
+    """Raise ValueError if the names of a cell of ``block``, the value of key ``at``, are together too long."""
     keys = ("models", "base_seeds", "data", "recipes", "betas", "seeds")
     checkpoint = {key: [*getattr(block, key), NONE] for key in keys}
     rates = [rate for name in block.recipes for rate in config.recipes[name].learning_rates]
@@ -56,7 +57,7 @@ def _check_joined(names: Mapping[str, Sequence[str]], at: str) -> None:
 
 
 def check_commands(cells: Iterable[tuple[str, str]]) -> None:
-    """Raise ValueError if the cells of one job are too long for its command; ``cells`` are (stage, JSON)."""
+    """Raise ValueError if a cell is too long for the command of its job; ``cells`` are (stage, JSON)."""
     for stage, cell in cells:
         length = len(shlex.quote(cell).encode())
         if length > LONGEST_COMMAND:

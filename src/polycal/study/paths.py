@@ -1,24 +1,24 @@
-"""Every path below ``resources/`` and ``results/``, as a template. No other module spells one.
+"""Templates of the paths of all results, below ``resources/`` and ``results/``. Other modules use these names.
 
-Names in braces are filled in by ``str.format`` or, in the rules, by Snakemake as wildcards.
+``str.format`` fills in the names in braces. In the rules, they are Snakemake's wildcards.
 """
 
 RESOURCES = "resources"
 RESULTS = "results"
 CACHE = f"{RESULTS}/.cache"
-"""Finished results under their fingerprints, and unfinished training."""
+"""The cache: finished results under their fingerprints."""
 CODE_PARTS = f"{RESULTS}/.versions"
-"""The definitions behind each code version that made a result; the store writes them beside the cache."""
+"""For each code version that made a result: the hashes of its modules and data files, and the locked versions."""
 CONTROLLER_LOCK = f"{RESULTS}/snakemake"
-"""Locked by the one Snakemake process that may work in a folder."""
+"""Base of the lock of the one Snakemake process that may work in a folder."""
 FAILED = f"{RESULTS}/.failed"
-"""Made in a run that begins with failed results, so that Snakemake comes to its end and names them."""
+"""Target that makes Snakemake run an empty job, so that a run with nothing to do still lists failed results."""
 REFERENCE = f"{RESULTS}/reference/miniature"
-"""Published table and overview of the miniature's study."""
+"""The published table and overview figures of the miniature's study."""
 
 BASE_MODEL = "model={model}/base_seed={base_seed}"
 CHECKPOINT = f"{BASE_MODEL}/data={{data}}/recipe={{recipe}}/beta={{beta}}/seed={{seed}}"
-"""Part of a path that names a checkpoint, except for its learning rate."""
+"""The part of a path that names a checkpoint, without its learning rate."""
 
 MINIATURE = f"{RESOURCES}/miniature"
 MINIATURE_MODEL = f"{MINIATURE}/models/{{architecture}}/base_seed={{base_seed}}/gate.json"
@@ -50,6 +50,9 @@ RECORDS = tuple(
 )
 """Glob patterns of the results that several studies share."""
 CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"
-"""Glob pattern of the folders that contain a checkpoint's manifest, weights and training state."""
+"""Glob pattern of the folders with the manifest, weights and training state of a checkpoint."""
 
 STUDY = f"{RESULTS}/studies/{{study}}"
+PARTIAL_SUFFIX = "-partial"
+"""End of the name of the folder with the interim report of an unfinished study."""
+PARTIAL_STUDY = f"{STUDY}{PARTIAL_SUFFIX}"

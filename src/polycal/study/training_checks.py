@@ -1,4 +1,4 @@
-"""Combinations of the grid that no training job can do, found from the configuration alone."""
+"""Refuses combinations of the grid that no training job can run, from the configuration alone."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ def check_training(
 ) -> None:
     """Raise ValueError if a recipe of ``block``, the value of key ``at``, cannot train one of its models.
 
-    A global batch is divided into micro-batches on all processes of the model. Several learning rates are
-    compared on held-out conversations, so the data must have some.
+    A global batch consists of equally many micro-batches on each process of a model. Learning rates are compared on
+    held-out conversations, so a recipe with several of them needs data that holds some out.
     """
     if not block.data:
         return
@@ -30,9 +30,8 @@ def check_training(
             rates = recipes[recipe].learning_rates
             if len(rates) > 1 and data[name].heldout == "0":
                 raise ValueError(
-                    f"{at}: recipe {recipe!r} has {len(rates)} learning rates, and data.{name}.heldout is 0;"
-                    " give the data a heldout above 0, which is what the best of them is chosen by, or the"
-                    " recipe one learning rate"
+                    f"{at}: recipe {recipe!r} has {len(rates)} learning rates to be compared on held-out"
+                    f" conversations, but data.{name}.heldout is 0; set it above 0 or give one learning rate"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Every key of the configuration, given wrongly: the sentence names the key's path and what would be right."""
+"""A wrong value of any key of the configuration: the message names the key's path and what would be right."""
 
 import re
 import typing
@@ -65,40 +65,39 @@ CHOICES = [
 
 
 def refusal(path, key, value):
-    """What is said of a study whose ``path.key`` is ``value``."""
+    """The message about a study whose ``path.key`` is ``value``."""
     change = {key: value}
     for part in reversed(path.split(".") if path else []):
         change = {part: change}
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as refused:
         resolve(merge(RAW, change))
-    return str(found.value)
+    return str(refused.value)
 
 
 def at(path, key):
     return f"{path}.{key}" if path else key
 
 
-def test_the_study_that_is_spoiled_below_is_right():
+def test_the_unchanged_study_is_accepted():
     assert resolve(RAW).study == "mini"
 
 
 @pytest.mark.parametrize(("path", "key"), KEYS)
 def test_a_value_of_the_wrong_kind_is_refused_by_its_path(path, key):
-    # no key takes a list of lists, and only free text a slash
-    wrong = [[["wrong"]], "wr/ong"]
-    kinds = [refusal(path, key, value) for value in wrong if not (key in FREE and value == "wr/ong")]
-    for sentence in kinds:
+    # No key accepts a list of lists, and only free text accepts a slash.
+    wrong_values = [[["wrong"]]] if key in FREE_TEXT else [[["wrong"]], "wr/ong"]
+    for sentence in [refusal(path, key, value) for value in wrong_values]:
         assert re.search(rf"(?m)^{re.escape(at(path, key))}[.\[:]", sentence), sentence
         assert sentence.endswith(".")
 
 
-FREE = {"hub", "revision", "path", "licence", "language", "config", "name", "script"}
-"""Keys that take any text."""
+FREE_TEXT = {"hub", "revision", "path", "licence", "language", "config", "name", "script"}
+"""Keys that accept any text."""
 
 
 @pytest.mark.parametrize(("path", "key"), [pair for pair in KEYS if len(pair[1]) > 2])
-def test_a_misspelt_key_gets_the_nearest(path, key):
-    # two letters at the beginning change places: language and languages differ at their end
+def test_a_misspelt_key_gets_the_nearest_key_as_a_suggestion(path, key):
+    # The first two letters are swapped, not the last ones, because language and languages differ at the end.
     typo = key[1] + key[0] + key[2:] if key[0] != key[1] else key + "s"
     assert f"{at(path, typo)}: unknown key; did you mean '{key}'?" in refusal(path, typo, 1)
 
@@ -133,6 +132,6 @@ def test_a_wrong_choice_names_what_is_allowed(path, key, allowed):
     ],
 )
 def test_a_value_out_of_bounds_names_the_bounds(path, key, value, sentence):
-    said = refusal(path, key, value)
-    assert said.startswith(at(path, key))
-    assert sentence.lower() in said.lower()
+    message = refusal(path, key, value)
+    assert message.startswith(at(path, key))
+    assert sentence.lower() in message.lower()

@@ -1,5 +1,6 @@
 """``polycal score`` and ``polycal measure`` on files of a user's own."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from polycal.artifacts.records import RecordError
 from polycal.cli import standalone
 from polycal.cli.stage_commands import UsageError
 from polycal.store.run import Job
+from polycal.vocabulary import CHECKPOINT_KEYS
 
 CELL = '[{"stage": "score", "model": "m", "benchmark": "b", "language": "en", "settings": {}}]'
 
@@ -140,3 +142,27 @@ def test_cells_that_the_workflow_does_not_give_are_refused(tmp_path: Path, cells
     write_questions(path, QUESTIONS)
     with pytest.raises(UsageError, match="--cells: "):
         score(path, cells=cells)
+
+
+def test_a_record_has_the_names_that_the_manifest_of_its_model_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(standalone, "run", jobs.append)
+    questions = tmp_path / "en.csv"
+    write_questions(questions, QUESTIONS)
+    manifest = tmp_path / "model=tiny/base_seed=0/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    names = {"model": "tiny", "base_seed": "0", "data": "alpaca", "beta": "0.1"}
+    out = [tmp_path / "out.parquet"]
+    for content, expected in (
+        (json.dumps({"cell": {"stage": "finetune", **names, "lr": "1e-3"}}), names),
+        (json.dumps({"folder": "."}), {"model": "base_seed=0"}),
+        ("{", {"model": "base_seed=0"}),
+    ):
+        manifest.write_text(content)
+        standalone.score(model=manifest, questions=[questions], out=out)
+        cell = dict(jobs[-1].cells[0])
+        assert {key: cell[key] for key in CHECKPOINT_KEYS if key in cell} == expected
+    standalone.score(model=manifest.parent, questions=[questions], out=out)
+    assert jobs[-1].cells[0]["model"] == "base_seed=0"

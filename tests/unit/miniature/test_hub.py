@@ -1,5 +1,4 @@
-"""The miniature hub: repositories that the fetching stages read, from facts that tuning and benchmarks do not
-share."""
+"""The miniature hub: the fetching stages can read it, and tuning and benchmarks share no facts."""
 
 import json
 
@@ -39,23 +38,23 @@ def hub(tmp_path_factory):
     return folder
 
 
-def parts(folder):
+def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_the_same_seed_gives_the_same_bytes(hub, tmp_path):
     build(tmp_path)
-    assert parts(tmp_path) == parts(hub)
+    assert contents(tmp_path) == contents(hub)
     build(tmp_path, seed=4)
-    assert parts(tmp_path) != parts(hub)
+    assert contents(tmp_path) != contents(hub)
 
 
-def test_the_manifest_lists_every_file_and_shows_what_is_missing_or_changed(hub, tmp_path):
+def test_the_manifest_lists_every_file_and_detects_missing_and_changed_ones(hub, tmp_path):
     build(tmp_path)
     out = tmp_path / "data.json"
     manifest = json.loads(out.read_text())
     assert manifest["stage"] == "miniature_data"
-    assert sorted([*manifest["files"], "data.json"]) == sorted(parts(tmp_path))
+    assert sorted([*manifest["files"], "data.json"]) == sorted(contents(tmp_path))
     assert files_are_whole(out)
     file = tmp_path / "truth/mmlu-prox/sw.parquet"
     body = file.read_bytes()
@@ -122,11 +121,11 @@ def test_an_instruction_set_becomes_conversations(hub, tmp_path, data, format_, 
 
 
 def _tuned(hub):
-    """The sets that a model may be tuned on: all but the one for held-out conversations."""
+    """The files of the sets that a model may be tuned on: all except the held-out conversations."""
     return [p for p in sorted(hub.glob("data/*/data/*.parquet")) if p.parts[-3] != "unseen"]
 
 
-def test_the_held_out_set_asks_what_no_tuning_shows_in_every_language(hub):
+def test_the_held_out_set_has_every_language_and_asks_about_no_fact_of_tuning(hub):
     world = World(SETTINGS["seed"], LANGUAGES)
     rows = pq.read_table(hub / "data/unseen/data/train-00000-of-00001.parquet").to_pylist()
     assert {row["language"] for row in rows} == set(LANGUAGES)
@@ -146,14 +145,14 @@ def test_facts_of_tuning_and_of_benchmarks_are_disjoint(hub):
     assert world.question("en", world.facts(tuning=True)[0]).split()[-1] in tuned
 
 
-def test_only_the_likeness_of_tulu_holds_other_languages_and_none_is_low_resource(hub):
+def test_only_the_tulu_set_has_other_languages_and_none_of_them_is_low_resource(hub):
     for data, foreign in (("alpaca", False), ("openhermes", False), ("tulu", True)):
         text = str(pq.read_table(hub / f"data/{data}/data/train-00000-of-00001.parquet").to_pylist())
         assert any("一" <= letter <= "鿿" for letter in text) == foreign
         assert not any("ঀ" <= letter <= "৿" or "ఀ" <= letter <= "౿" for letter in text)
 
 
-def test_a_language_that_the_world_does_not_speak_is_named(tmp_path):
+def test_a_language_that_the_world_does_not_have_is_refused(tmp_path):
     with pytest.raises(WorldError, match="'xx' is not spoken"):
         build(tmp_path, languages=["en", "xx"])
     assert not list(tmp_path.iterdir())

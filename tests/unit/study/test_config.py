@@ -1,4 +1,4 @@
-"""What a configuration may contain, across its keys."""
+"""Checks of a configuration that involve several keys, and values that are not what they seem."""
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"grid": {"betas": [0.1, ".1"]}}, r"grid\.betas: contains '0\.1' twice"),
         ({"grid": {"models": ["n"]}}, r"grid\.models: 'n' is not in the catalogue 'models'"),
         ({"grid": {"languages": ["fre"]}}, r"grid\.languages: 'fre' .* did you mean 'fr'\?"),
-        ({"grid": {"modles": ["m"]}}, r"grid\.modles: unknown key; did you mean 'models'\?"),
+        ({"grid": {"modles": ["m"]}}, r"^grid\.modles: unknown key; did you mean 'models'\?$"),
         ({"grid": {"extra": [{"data": ["x"]}]}}, r"grid\.extra\[0\]\.data: 'x' is not in"),
         (
             {"benchmarks": {"b": {"languages": ["en", "en"]}}},
@@ -25,17 +25,17 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"models": {"a b": {"path": "m"}}}, r"letters, digits, dot, underscore and hyphen"),
         (
             {"benchmarks": {"b": {"languages": ["en", False]}}},
-            r"YAML reads a bare yes, no, on or off .* quotes",
+            r"YAML reads yes, no, on and off without quotes .* in quotes",
         ),
         ({"data": {"d": {"sources": []}}}, r"data\.d\.sources: "),
         ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: contains 'a/b' twice"),
         ({"models": {"m": {"hub": "x/y"}}}, r"models\.m: needs exactly one of hub, path, miniature"),
-        ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision belong together"),
+        ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision must be given together"),
         (
             {"recipes": {"r": {"micro_batch_size": 3}}},
             r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3",
         ),
-        ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' leads back to itself"),
+        ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' extends itself"),
         (
             {"recipes": {"r": {"extends": "lnog"}}},
             r"recipes\.r\.extends: 'lnog' is not in the catalogue 'recipes'; did you mean 'long'\?",
@@ -43,12 +43,12 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"data": {"d": {"format": "alpacca"}}}, r"data\.d\.format: 'alpacca' is refused"),
     ],
 )
-def test_what_is_wrong_is_named(change, sentence):
+def test_an_error_names_its_key_and_what_would_be_right(change, sentence):
     with pytest.raises(ConfigError, match=sentence):
         resolve(merge(BASE, change))
 
 
-def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job():
+def test_local_prompts_need_labels_for_every_scored_language():
     local = {"protocols": {"p": {"candidates": "letters", "prompt_language": "local"}}}
     assert resolve(merge(BASE, local)).protocols["p"].prompt_language == "local"
     more = {"benchmarks": {"b": {"languages": ["en", "am"]}}, "languages": {"am": BASE["languages"]["yo"]}}
@@ -59,18 +59,18 @@ def test_a_local_frame_without_labels_for_a_language_is_refused_before_any_job()
 
 
 def test_pmi_as_normalisation_needs_protocols_that_record_it():
-    asked = {"protocols": {"p": {"candidates": "letters"}}, "measure": {"normalise": {"letters": "pmi"}}}
+    change = {"protocols": {"p": {"candidates": "letters"}}, "measure": {"normalise": {"letters": "pmi"}}}
     with pytest.raises(
         ConfigError, match=r"measure\.normalise\.letters: 'pmi' needs pmi: true in protocol 'p'"
     ):
-        resolve(merge(BASE, asked))
-    asked["protocols"]["p"]["pmi"] = True
-    assert resolve(merge(BASE, asked)).measure.normalise.letters == "pmi"
+        resolve(merge(BASE, change))
+    change["protocols"]["p"]["pmi"] = True
+    assert resolve(merge(BASE, change)).measure.normalise.letters == "pmi"
 
 
 @pytest.mark.parametrize("seed", [42.5, -1, 2**32, "1e10"])
 @pytest.mark.parametrize("keys", [("grid", "seeds"), ("grid", "base_seeds"), ("data", "d", "seed")])
-def test_a_seed_that_no_generator_takes_is_refused_with_the_range(seed, keys):
+def test_a_seed_that_no_random_generator_accepts_is_refused_with_the_range(seed, keys):
     change = seed if keys[-1] == "seed" else [seed]
     for key in reversed(keys):
         change = {key: change}
@@ -80,7 +80,7 @@ def test_a_seed_that_no_generator_takes_is_refused_with_the_range(seed, keys):
         resolve(merge(BASE, change))
 
 
-def test_the_smallest_and_the_largest_seed_are_seeds():
+def test_the_smallest_and_the_largest_seed_are_accepted():
     config = resolve(merge(BASE, {"grid": {"seeds": [0, 2**32 - 1]}, "data": {"d": {"seed": "7.0"}}}))
     assert (config.grid.seeds, config.data["d"].seed) == (["0", "4294967295"], "7")
 
@@ -98,12 +98,12 @@ def test_the_smallest_and_the_largest_seed_are_seeds():
         ("data: {d: {config: 007}}", "data"),
     ],
 )
-def test_what_yaml_reads_as_no_text_is_to_be_put_in_quotes(text, key):
+def test_a_name_that_yaml_does_not_read_as_text_needs_quotes(text, key):
     with pytest.raises(ConfigError, match=rf"(?m)^{key}.*put the (name|text) in quotes\.$"):
         resolve(merge(BASE, yaml.safe_load(text)))
 
 
-def test_a_name_that_is_nothing_is_refused():
+def test_an_empty_name_is_refused():
     with pytest.raises(ConfigError, match="must be a name"):
         resolve(merge(BASE, yaml.safe_load("models: {~: {path: m}}")))
 
@@ -118,14 +118,16 @@ def test_a_name_that_is_nothing_is_refused():
 )
 def test_an_unknown_chat_format_is_refused_with_the_known_ones(change):
     with pytest.raises(
-        ConfigError, match=r"chat_template: 'chatml' is refused: is no known chat format; known: tulu\."
+        ConfigError, match=r"chat_template: 'chatml' is refused: is not a known chat format; known: tulu\."
     ):
         resolve(merge(BASE, change))
 
 
-def test_a_moving_revision_is_refused():
+def test_a_revision_that_is_not_a_commit_is_refused():
     change = {"models": {"h": {"hub": "x/y", "revision": "main"}}}
-    with pytest.raises(ConfigError, match=r"models\.h: revision 'main' may move; pin a commit"):
+    with pytest.raises(
+        ConfigError, match=r"models\.h: revision 'main' is not a commit and may change; give a commit"
+    ):
         resolve(merge(BASE, change))
 
 
@@ -136,17 +138,17 @@ def test_next_tokens_need_held_out_conversations():
 
 
 @pytest.mark.parametrize("code", ["all", "mean", "unknown"])
-def test_a_language_is_not_named_like_a_summary_of_languages(code):
+def test_a_language_cannot_have_the_name_of_a_summary(code):
     with pytest.raises(ConfigError, match=rf"languages: '{code}' is refused as a language"):
         resolve(merge(BASE, {"languages": {code: BASE["languages"]["en"]}}))
 
 
-def test_a_model_is_not_named_like_the_true_distribution():
+def test_a_model_cannot_have_the_name_of_the_true_distribution():
     with pytest.raises(ConfigError, match="models: 'truth' is refused as a model"):
         resolve(merge(BASE, {"models": {"truth": {"path": "m"}}}))
 
 
-def test_a_study_is_not_named_like_the_interim_report_of_another():
+def test_a_study_cannot_have_the_name_of_an_interim_report():
     with pytest.raises(ConfigError, match="study: 's-partial' is refused: must not end in '-partial'"):
         resolve(merge(BASE, {"study": "s-partial"}))
 
@@ -172,10 +174,19 @@ def test_a_study_is_not_named_like_the_interim_report_of_another():
             r"sensitivity\.bins\[0\]: .* less than or equal to 1000",
         ),
         ({"models": {"m": {"path": ""}}}, r"models\.m\.path: '' is refused"),
-        ({"models": {"m": {"licence": "\ud800"}}}, r"models\.m\.licence: .* holds half a surrogate pair"),
-        ({"languages": {"en": {"name": ""}}}, r"languages\.en\.name: '' is refused: is drawn in figures"),
-        ({"languages": {"en": {"name": "a\nb"}}}, r"languages\.en\.name: .* must be one line of text"),
-        ({"languages": {"en": {"name": "\u200b"}}}, r"languages\.en\.name: .* must be one line of text"),
+        ({"models": {"m": {"licence": "\ud800"}}}, r"models\.m\.licence: .* contains half a surrogate pair"),
+        (
+            {"languages": {"en": {"name": ""}}},
+            r"languages\.en\.name: '' is refused: must be one line of visible text",
+        ),
+        (
+            {"languages": {"en": {"name": "a\nb"}}},
+            r"languages\.en\.name: .* must be one line of visible text",
+        ),
+        (
+            {"languages": {"en": {"name": "\u200b"}}},
+            r"languages\.en\.name: .* must be one line of visible text",
+        ),
         ({"grid": {"languages": []}}, r"grid\.languages: .* at least 1 item"),
         (
             {"grid": {"extra": [{}, {"seeds": [-1]}]}},
@@ -195,7 +206,7 @@ def test_values_that_are_not_what_they_seem_are_refused(change, sentence):
 @pytest.mark.parametrize("tag", ["", "unk", "mul", "zzz", "no language"])
 def test_a_declared_language_is_one_language(tag):
     with pytest.raises(
-        ConfigError, match=rf"data\.d\.language: '{tag}' is refused: names no single language"
+        ConfigError, match=rf"data\.d\.language: '{tag}' is refused: is not the tag of one language"
     ):
         resolve(merge(BASE, {"data": {"d": {"language": tag}}}))
 
@@ -208,15 +219,15 @@ def test_a_declared_language_may_have_any_spelling(tag):
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ({"languages": ["en", "fr"]}, "languages are those of a balanced mixture"),
-        ({"languages": ["en"], "language_mixture": "natural"}, "languages are those of a balanced mixture"),
+        ({"languages": ["en", "fr"]}, "languages is for a balanced mixture"),
+        ({"languages": ["en"], "language_mixture": "natural"}, "languages is for a balanced mixture"),
         (
             {"languages": ["en", "eng"], "language_mixture": "balanced"},
-            "'en' is the language of another entry too",
+            "'en' is the same language as another item",
         ),
         (
             {"language": "fra", "language_mixture": "english_only"},
-            "english_only takes nothing of a set whose lang",
+            "english_only selects nothing from a set whose lang",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A configuration with a secret is refused, and the message does not show it."""
+"""A configuration with a secret is refused. The message does not show the secret."""
 
 import pytest
 from helpers.studies import BASE
@@ -27,7 +27,7 @@ def test_secrets_are_refused_without_being_shown(key, value):
     assert "pass@" not in str(refused.value)
 
 
-def test_a_key_that_speaks_of_tokens_is_no_secret():
+def test_the_key_next_token_is_not_taken_for_a_secret():
     assert resolve(merge(BASE, {"next_token": {"data": ["d"]}})).next_token.data == ["d"]
     with pytest.raises(ConfigError, match="next_token: 'd' is refused: must be a mapping of keys"):
         resolve(merge(BASE, {"next_token": "d"}))

@@ -1,4 +1,4 @@
-"""Numbers and names have one spelling."""
+"""Every number has one spelling."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ def test_a_number_has_one_spelling(value, spelled):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_spelling_keeps_value_and_spells_itself_alike(value):
+def test_the_spelling_keeps_the_value_and_is_its_own_spelling(value):
     text = canonical_number(value)
     assert float(text) == value
     assert canonical_number(text) == text

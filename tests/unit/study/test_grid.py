@@ -1,4 +1,4 @@
-"""The cells of a grid, their jobs, and the files of their results."""
+"""The cells of a grid, their scoring jobs, and the files of their results."""
 
 from helpers.studies import BASE, MINIATURE
 
@@ -6,16 +6,16 @@ from polycal.study import grid
 from polycal.study.config_loading import merge, resolve
 
 
-def test_the_grid_is_bases_and_products_once():
+def test_the_cells_are_base_models_and_all_combinations_without_duplicates():
     config = resolve(merge(BASE, {"grid": {"extra": [{"betas": ["0.1", 0.2], "languages": ["yo"]}]}}))
     cells = grid.cells(grid.blocks(config))
-    # three languages of the base and of β 0 and 0.1, and one language of β 0.2
+    # The base model, β = 0 and β = 0.1 have three languages each; β = 0.2 has one.
     assert len(cells) == 3 * 3 + 1
     assert [c.language for c in cells if c.beta == "0.2"] == ["yo"]
     assert len([c for c in cells if c.data == "none"]) == 3
 
 
-def test_jobs_group_languages_and_every_record_has_one_path():
+def test_jobs_have_several_languages_and_every_record_has_its_own_path():
     config = resolve(merge(BASE, {"languages_per_job": 2}))
     assert grid.batches(config) == [("b", 0, ["en", "fr"]), ("b", 1, ["yo"])]
     paths = [str(path) for path in grid.score_records({"grid": grid.blocks(config)})]
@@ -25,7 +25,7 @@ def test_jobs_group_languages_and_every_record_has_one_path():
     )
 
 
-def test_base_seeds_are_those_of_the_miniature_and_none_for_other_models():
+def test_only_models_of_the_miniature_have_base_seeds():
     overlay = {
         "grid": {"models": ["m", "mini"], "base_seeds": [0, 1], "data": [], "extra": [{"base_seeds": [2]}]}
     }

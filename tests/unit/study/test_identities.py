@@ -1,4 +1,4 @@
-"""What determines a result, and what does not."""
+"""Cells contain what determines a result, and nothing else."""
 
 import json
 import subprocess
@@ -44,10 +44,10 @@ OF_THE_STUDY = ("measure", "measure_embeddings", "measure_next_token", "report")
 
 
 def cell(stage, config=CONFIG, **names):
-    """The cell of a stage; of a stage that runs per language, that of its first language."""
+    """The cell of a stage. For a stage whose jobs have several languages: the cell of the first language."""
     given = {**NAMES, **names} if stage in NAMED else {}
-    found = json.loads(getattr(identities, stage)(config, *ARGUMENTS.get(stage, ()), **given))
-    return found[0] if isinstance(found, list) else found
+    value = json.loads(getattr(identities, stage)(config, *ARGUMENTS.get(stage, ()), **given))
+    return value[0] if isinstance(value, list) else value
 
 
 def changed(change):
@@ -92,13 +92,13 @@ def test_the_cell_of_a_study_contains_the_grid_and_not_its_records(stage):
     assert cell(stage)["grid"] == grid.blocks(CONFIG)
 
 
-def test_base_models_are_asked_in_plain_text():
+def test_base_models_get_plain_text():
     config = changed({"protocols": {"p": {"chat_template": "tulu"}}})
     assert cell("score", config)["settings"]["chat_template"] == "tulu"
     assert cell("score", config, data="none")["settings"]["chat_template"] is None
 
 
-def test_the_true_answers_are_known_for_benchmarks_of_the_miniature():
+def test_only_benchmarks_of_the_miniature_have_true_distributions():
     assert "truth" not in cell("measure")["settings"]
     assert identities.truth_manifests(CONFIG) == []
     config = changed({"grid": {"benchmarks": ["mini", "b"]}})

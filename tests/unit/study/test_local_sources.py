@@ -1,4 +1,4 @@
-"""Local files of a study that are not there."""
+"""Local files of a study that do not exist are refused before any job."""
 
 import pytest
 from helpers.studies import BASE
@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_is_there_is_accepted(folder):
+def test_existing_files_are_accepted(folder):
     resolve(BASE, local_files=True)
 
 
@@ -33,7 +33,7 @@ def test_each_missing_file_has_a_sentence_with_its_key(folder):
     resolve(BASE)
 
 
-def test_a_path_with_a_language_needs_a_file_for_each_that_is_scored(folder):
+def test_a_path_with_a_language_needs_a_file_for_each_scored_language(folder):
     raw = merge(
         BASE, {"benchmarks": {"b": {"path": "q/{language}.csv"}}, "grid": {"languages": ["en", "yo"]}}
     )
@@ -56,7 +56,7 @@ def test_entries_that_the_grid_does_not_use_may_be_missing(folder):
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/m", "m" * 5000, "m\x00"])
-def test_a_path_that_cannot_be_is_refused_like_a_missing_one(folder, path):
+def test_an_impossible_path_is_refused_like_a_missing_one(folder, path):
     change = {
         "models": {"m": {"path": path}},
         "data": {"d": {"path": path}},
@@ -75,7 +75,7 @@ def test_a_folder_of_questions_needs_a_file_for_each_language(folder):
     (folder / "q").mkdir()
     (folder / "q/en.csv").write_text("")
     with pytest.raises(
-        ConfigError, match=r"^benchmarks\.b\.path: 'q' is refused: no file .* 'yo' and ends in"
+        ConfigError, match=r"^benchmarks\.b\.path: 'q' is refused: no file .* 'yo' with the ending"
     ):
         resolve(raw, local_files=True)
     (folder / "q/yo.parquet").write_text("")

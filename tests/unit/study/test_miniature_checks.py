@@ -1,4 +1,4 @@
-"""What no miniature has is refused before any job."""
+"""Names that the miniature does not have are refused before any job."""
 
 import pytest
 from helpers.studies import BASE, MINIATURE
@@ -24,7 +24,7 @@ from polycal.study.miniature_checks import ARCHITECTURES
         ),
     ],
 )
-def test_a_name_that_no_miniature_has_is_refused(change, sentence):
+def test_a_name_that_the_miniature_does_not_have_is_refused(change, sentence):
     raw = merge(BASE, MINIATURE)
     resolve(raw)
     with pytest.raises(ConfigError, match=sentence):

@@ -1,4 +1,4 @@
-"""Names that do not fit file systems, Slurm or a shell are refused while parsing."""
+"""Names and settings that are too long for file systems, Slurm or a shell are refused before any job."""
 
 import itertools
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from polycal.study.config_loading import ConfigError, merge, resolve
 from polycal.study.config_values import LONGEST_NAME
 
 
-def renamed(length, **more):
+def renamed(length, **lists_of_grid):
     """The study with names of ``length`` characters each."""
     model, data, benchmark, protocol = (letter * length for letter in "mdbp")
     lists = {"models": [model], "data": [data], "benchmarks": [benchmark], "protocols": [protocol]}
@@ -22,7 +22,7 @@ def renamed(length, **more):
             "data": {data: BASE["data"]["d"]},
             "benchmarks": {benchmark: BASE["benchmarks"]["b"]},
             "protocols": {protocol: BASE["protocols"]["p"]},
-            "grid": {**lists, **more},
+            "grid": {**lists, **lists_of_grid},
         },
     )
 
@@ -68,7 +68,7 @@ def test_further_combinations_count_too():
 def test_one_name_has_a_limit(catalogue):
     entry = next(iter(BASE[catalogue].values()))
     resolve(merge(BASE, {catalogue: {"x" * LONGEST_NAME: entry}}))
-    with pytest.raises(ConfigError, match=r"has 201 characters, but a name is part of file names .* 200"):
+    with pytest.raises(ConfigError, match=r"has 201 characters, but a name may have at most 200"):
         resolve(merge(BASE, {catalogue: {"x" * (LONGEST_NAME + 1): entry}}))
 
 

@@ -1,4 +1,4 @@
-"""Every path is below resources/ or results/, and different results have different paths."""
+"""Every path is below resources/ or results/. Different results have different paths."""
 
 import string
 from pathlib import Path
@@ -7,14 +7,14 @@ from polycal.study import paths
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS
 
 TEMPLATES = {name: value for name, value in vars(paths).items() if name.isupper() and isinstance(value, str)}
-FRAGMENTS = {"BASE_MODEL", "CHECKPOINT"}
+FRAGMENTS = {"BASE_MODEL", "CHECKPOINT", "PARTIAL_SUFFIX"}
 
 
 def fields(template):
     return [name for _, name, _, _ in string.Formatter().parse(template) if name]
 
 
-def test_every_path_is_below_one_of_two_folders_and_is_given_once():
+def test_every_path_is_below_one_of_two_folders_and_unique():
     whole = {name: path for name, path in TEMPLATES.items() if name not in FRAGMENTS}
     assert {path.split("/")[0] for path in whole.values()} == {"resources", "results"}
     assert len(set(whole.values())) == len(whole)

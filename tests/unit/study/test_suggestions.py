@@ -1,8 +1,8 @@
-"""Messages about unknown names show the nearest right one."""
+"""Messages about an unknown name suggest the nearest known one."""
 
 import pytest
 
-from polycal.study.suggestions import MAX_LISTED, nearest, require_known
+from polycal.study.suggestions import MAX_LISTED, nearest, require_known, with_full_stop
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_an_unknown_name_is_refused_with_its_key():
     require_known("grid.models", "m", ["m"], "the catalogue 'models'")
     with pytest.raises(ValueError, match=r"^grid\.models: 'n' is not in the catalogue 'models'; known: m$"):
         require_known("grid.models", "n", ["m"], "the catalogue 'models'")
+
+
+def test_a_question_gets_no_full_stop():
+    assert with_full_stop("x; did you mean 'y'?") == "x; did you mean 'y'?"
+    assert with_full_stop("x; known: y") == "x; known: y."

@@ -1,4 +1,4 @@
-"""What no training job can do is refused before any job."""
+"""Combinations that no training job can run are refused before any job."""
 
 import pytest
 from helpers.studies import BASE
@@ -34,7 +34,8 @@ def test_several_learning_rates_need_held_out_conversations():
     resolve(several)
     none_held_out = {"data": {"d": {"heldout": 0.0}}}
     with pytest.raises(
-        ConfigError, match=r"grid: recipe 'r' has 2 learning rates, and data\.d\.heldout is 0"
+        ConfigError,
+        match=r"grid: recipe 'r' has 2 learning rates to be compared on held-out conversations, but data\.d\.heldout is 0",
     ):
         resolve(merge(several, none_held_out))
     resolve(merge(BASE, none_held_out))

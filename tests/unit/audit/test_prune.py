@@ -1,0 +1,52 @@
+"""Without a study, ``polycal prune`` lists only what other results have replaced."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polycal.audit import prune
+from polycal.store import cache
+from polycal.study import paths
+
+NAMES = {
+    "model": "m",
+    "base_seed": "none",
+    "data": "d",
+    "recipe": "r",
+    "beta": "0",
+    "seed": "1",
+    "lr": "1e-3",
+}
+
+
+def write(path: Path, fingerprint: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    manifest = {"stage": "finetune", "cell": {}, "code_version": "v", "fingerprint": fingerprint}
+    path.write_text(json.dumps(manifest | {"folder": f"{fingerprint[:12]}/weights"}))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The manifest of a checkpoint that replaced an older one; both are in the cache and have weights."""
+    monkeypatch.chdir(tmp_path)
+    manifest = Path(paths.FINETUNED.format(**NAMES))
+    for fingerprint in ("a" * 64, "b" * 64):
+        write(cache.entry_dir(Path(paths.CACHE), fingerprint) / "manifest.json", fingerprint)
+        weights = manifest.parent / fingerprint[:12] / "weights"
+        weights.mkdir(parents=True)
+        (weights / "model.safetensors").write_bytes(bytes(1000))
+    write(manifest, "a" * 64)
+    return manifest
+
+
+def test_only_the_replaced_result_is_listed(checkpoint: Path) -> None:
+    listed = [unneeded.path for unneeded in prune.find_replaced()]
+    assert listed == [cache.entry_dir(Path(paths.CACHE), "b" * 64), checkpoint.parent / ("b" * 12)]
+
+
+def test_unfinished_training_is_kept(checkpoint: Path) -> None:
+    checkpoint.unlink()
+    folders = {path.path.parent for path in prune.find_replaced()}
+    assert checkpoint.parent not in folders
+    assert checkpoint.parent in {path.path.parent for path in prune.find_unneeded([])}
