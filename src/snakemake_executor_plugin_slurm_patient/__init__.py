@@ -5,12 +5,13 @@ a job that Slurm preempts for good is waited for without end; a status query tha
 Slurm has forgotten, or that only accounting takes for running, is waited for without end; a lost node spends a retry
 and its name breaks later submissions; a controller that does not answer, or that takes no more jobs of this user,
 spends all retries in seconds, and so does an error that no retry mends; nothing is said of a job that Slurm holds
-back; GPUs of a job on two nodes may fall 3 and 1.
+back; jobs that find ``.snakemake`` deleted do nothing and end well; GPUs of a job on two nodes may fall 3 and 1.
 """
 
 import os
 import re
 import subprocess
+import tempfile
 import time
 from asyncio import to_thread
 from collections.abc import AsyncGenerator
@@ -60,6 +61,14 @@ class Executor(SlurmExecutor):
         super().__post_init__(test_mode)
         self.said: set[str] = set()
         self.unknown_since: dict[str, float] = {}
+
+    @property
+    def tmpdir(self) -> str:
+        """The folder that every job waits for; outside of ``.snakemake``, which people delete while jobs are queued."""
+        if self._tmpdir is None:
+            Path("logs").mkdir(exist_ok=True)
+            self._tmpdir: str | None = tempfile.mkdtemp(dir="logs", prefix=".slurm-")
+        return os.path.abspath(self._tmpdir)
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
