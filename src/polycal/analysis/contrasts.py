@@ -26,6 +26,8 @@ from polycal.vocabulary import CELL_KEYS, NONE
 
 REFERENCE = {TUNED_MINUS_BASE: "base", SMOOTHED_MINUS_UNSMOOTHED: "β = 0"}
 """What each contrast subtracts; ``data_minus_data`` names the other data set instead."""
+VARIANCES = ("question_variance", "interaction_variance", "training_variance", "trainings")
+"""Variance that trainings share through the questions; of one training, through them and in all; their number."""
 COLUMNS = (
     "contrast",
     *CELL_KEYS,
@@ -42,6 +44,7 @@ COLUMNS = (
     REFUSED,
     "q_study",
     "interval_covers",
+    *VARIANCES,
 )
 
 
@@ -125,14 +128,17 @@ def contrast_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[d
             metric["q"] = metric["p"]
         rows.extend({**row, **counts} for metrics in [*by_language, over_languages] for row in metrics)
     q_study = false_discovery_any(np.array([row["p"] for row in rows]))
-    return [{**row, "q_study": float(value)} for row, value in zip(rows, q_study, strict=True)]
+    for row, value in zip(rows, q_study, strict=True):
+        row["q_study"] = float(value)
+    return rows
 
 
 def _empty(pair: Pair, cell: Mapping[str, str]) -> list[dict[str, Any]]:
     """One row for each metric, without an estimate."""
     names = {name: cell[name] for name in CELL_KEYS}
     values = dict.fromkeys(("difference", "low", "high", "p", "q"), float("nan"))
-    empty = {**values, **NO_REDUCTION, "interval_covers": ""}
+    empty = {**values, **NO_REDUCTION, "interval_covers": "", **dict.fromkeys(VARIANCES[:3], float("nan"))}
+    empty["trainings"] = 0
     return [{"contrast": pair.contrast, **names, "metric": metric, **empty} for metric in METRICS]
 
 
@@ -142,6 +148,7 @@ def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) 
     difference = tuned.minus(reference)
     low, high = difference.interval()
     p = difference.p_value()
+    parts = difference.variance()
     rows: list[dict[str, Any]] = []
     for column, metric in enumerate(METRICS):
         rows.append(
@@ -156,6 +163,10 @@ def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) 
                 "q": float("nan"),
                 **(relative_cut(tuned, reference, floor) if metric == "ece" else NO_REDUCTION),
                 "interval_covers": ", ".join(difference.covers),
+                "question_variance": float(parts.common[column]),
+                "interaction_variance": float(parts.interaction[column]),
+                "training_variance": float(parts.own[column]),
+                "trainings": parts.clusters,
             }
         )
     return rows

@@ -95,11 +95,14 @@ class Quantity:
         return self.clusters or Clusters((), self.estimate[None], self.samples[None])
 
     def variance(self) -> VarianceParts:
-        """The parts of the variance of a quantity with clusters, from samples [m, R, ...] and estimates [m, ...].
+        """The parts of the variance, from samples [m, R, ...] and estimates [m, ...] of the clusters.
 
-        ``own`` is the sample variance between clusters, and at least the interaction that the bootstrap finds.
+        ``own`` is the sample variance between clusters, and at least the interaction that the bootstrap finds. Of a
+        single training only the variance over questions is known, which is then ``common``; the others are NaN.
         """
-        assert self.clusters
+        if self.clusters is None:
+            unknown = np.full_like(self.estimate, np.nan, dtype=np.float64)
+            return VarianceParts(self.samples.var(0, ddof=1), unknown, unknown, 1)
         estimates, samples = self.clusters.estimates, self.clusters.samples
         count = len(estimates)
         of_mean, within = samples.mean(0).var(0, ddof=1), samples.var(1, ddof=1).mean(0)
