@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments docs test test-fast test-workflow test-slurm test-thorough test-faults
+.PHONY: demo demo-full study report publish experiments docs test test-fast test-workflow test-slurm test-thorough test-faults
 .PHONY: test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
@@ -32,7 +32,7 @@ check: $(READY)
 		$(BIN)/python workflow/lint.py $$study || exit 1; \
 		$(DRY_RUN) --configfile $$study || exit 1; \
 	done
-	for overlay in config/mini-full.yaml config/experiments/mini/*.yaml; do \
+	for overlay in config/mini-full.yaml config/mini-seeds.yaml config/experiments/mini/*.yaml; do \
 		$(DRY_RUN) --configfile config/mini.yaml $$overlay || exit 1; \
 	done
 	mkdir -p $(OWN)/my-model $(OWN)/my-questions
@@ -55,6 +55,11 @@ report: demo
 # The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
+
+# The demo's study over five base models and two tunings of each, ten times the work: up to an hour on two cores.
+# Started again after an interruption, it makes only what is missing.
+study: $(READY)
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-seeds.yaml
 
 # What the README shows, from the demo at the present commit.
 publish: demo

@@ -1,11 +1,13 @@
 """Time and memory of ``polycal measure`` for every table of the paper's grid, from generated records.
 
-    python benchmarks/statistics.py [--checkpoints 30] [--samples 1000] [--csv benchmarks/results.csv]
+    python benchmarks/statistics.py [--checkpoints 30] [--seeds 1] [--languages 42] [--samples 1000]
+        [--csv benchmarks/results.csv]
 
 There are 2,130 records. 30 checkpoints (three models, each untuned and tuned on three data sets with three β) answer
 MMLU-ProX (29 languages, 11,759 questions with 3 to 10 options) and Global-MMLU (42 languages, 14,042 questions with
-four options). The records are written to a temporary folder (about 3 GB) and measured in a process of its own. For
-comparison, a plain loop computes ``polycal.metrics.ece`` of each bootstrap sample of one record.
+four options). With five tuning seeds there are 9,798 records, because base models have no tuning seed. ``--checkpoints``
+and ``--languages`` measure a slice. The records are written to a temporary folder (about 3 GB) and measured in a process
+of its own. For comparison, a plain loop computes ``polycal.metrics.ece`` of each bootstrap sample of one record.
 """
 
 import argparse
@@ -34,11 +36,15 @@ BENCHMARKS = {"mmlu-prox": (11759, 29, 3, 10), "global-mmlu": (14042, 42, 4, 4)}
 SHARPNESS = {"none": 1.0, "0": 2.0, "0.1": 1.6, "0.2": 1.4}
 
 
-def checkpoints() -> list[tuple[str, ...]]:
-    """The values of CHECKPOINT_KEYS, base models first."""
+def checkpoints(seeds: int) -> list[tuple[str, ...]]:
+    """The values of CHECKPOINT_KEYS, base models first, then all seeds of a model and data set."""
     bases = [(model, NONE, NONE, NONE, NONE, NONE) for model in MODELS]
     return bases + [
-        (model, NONE, data, "paper", beta, "42") for model in MODELS for data in DATA for beta in BETAS
+        (model, NONE, data, "paper", beta, str(seed))
+        for model in MODELS
+        for data in DATA
+        for beta in BETAS
+        for seed in range(42, 42 + seeds)
     ]
 
 
@@ -46,7 +52,7 @@ def languages(count: int) -> list[str]:
     return ["en", *(f"l{number:02d}" for number in range(1, count))]
 
 
-def generate(folder: Path, chosen: list[tuple[str, ...]]) -> list[Path]:
+def generate(folder: Path, chosen: list[tuple[str, ...]], most_languages: int) -> list[Path]:
     """Write score records with parallel questions. They share true scores, and each has noise of its own."""
     files = []
     for benchmark, (n, count, least, most) in BENCHMARKS.items():
@@ -70,7 +76,7 @@ def generate(folder: Path, chosen: list[tuple[str, ...]]) -> list[Path]:
         }
         for checkpoint in chosen:
             cell = {**dict(zip(CHECKPOINT_KEYS, checkpoint, strict=True)), "benchmark": benchmark}
-            for language in languages(count):
+            for language in languages(min(count, most_languages)):
                 noise = rng.standard_normal(total, dtype=np.float32)
                 score = SHARPNESS[cell["beta"]] * (truth + 0.8 * noise) - 8
                 values = pa.ListArray.from_arrays(offsets, pa.array(score * 2, pa.float32()))
@@ -132,6 +138,8 @@ def plain_loop(samples: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--checkpoints", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=1, help="of each tuning")
+    parser.add_argument("--languages", type=int, default=42, help="most of each benchmark")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--csv", type=Path, help="append the figures to this file")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -145,7 +153,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         start = time.perf_counter()
-        files = generate(Path(name), checkpoints()[: arguments.checkpoints])
+        files = generate(
+            Path(name), checkpoints(arguments.seeds)[: arguments.checkpoints], arguments.languages
+        )
         print(f"{len(files)} records written in {time.perf_counter() - start:.0f} s", flush=True)
         figures = {"records": float(len(files)), **measured(Path(name), arguments.samples)}
     figures["loop_ece_alone_s"] = plain_loop(arguments.samples) * len(files)

@@ -1,15 +1,15 @@
 """Metrics of one cell: with intervals, without intervals, under other conventions, and per reliability bin."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from polycal.analysis import bootstrap
+from polycal.analysis import bootstrap, noise_floor, quantities
 from polycal.analysis.conditions import Condition
 from polycal.analysis.intervals import wilson, with_intervals
-from polycal.analysis.noise_floor import noise_floor
+from polycal.analysis.quantities import Clusters, Quantity
 from polycal.analysis.question_outcomes import QuestionOutcomes, outcomes
 from polycal.analysis.resampling import COSTLY_SAMPLES
 from polycal.analysis.score_arrays import ScoredQuestions
@@ -32,7 +32,11 @@ class MeasuredCell:
     """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], and its table rows.
 
     ``smooth`` is the smooth ECE with its fewer samples. ``row`` belongs to the table cells, ``diagnostics`` to
-    the table of that name. ``under_conventions`` has the estimates that the claims are checked with.
+    the table of that name. ``under_conventions`` has the estimates that the claims are checked with. ``floor`` [F]
+    are ECEs of a calibrated model with these confidences, ``ece_bias`` is what chance in the labels adds to the ECE.
+
+    A cell over several trainings has them as ``members``, and all else is the mean over them. ``covers`` are the
+    levels that its intervals are about.
     """
 
     cell: dict[str, str]
@@ -46,11 +50,42 @@ class MeasuredCell:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     reliability: list[dict[str, Any]] = field(default_factory=list)
     under_conventions: dict[Convention, float] = field(default_factory=dict)
+    floor: Array = field(default_factory=lambda: np.zeros(0))
+    ece_bias: float = float("nan")
+    members: Sequence["MeasuredCell"] = ()
+    covers: tuple[str, ...] = (quantities.QUESTIONS,)
 
     @property
     def condition(self) -> Condition:
         """The cell without its language."""
         return Condition.of(self.cell)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What names the members: their seed, or the seed of their base; empty for a single training."""
+        level = "base_seed" if quantities.BASES in self.covers else "seed"
+        return tuple(member.cell[level] for member in self.members)
+
+    @property
+    def quantity(self) -> Quantity:
+        """The METRICS [9] of the cell."""
+        clusters = None
+        if self.members:
+            estimates = np.stack([member.estimate for member in self.members])
+            clusters = Clusters(
+                self.clusters, estimates, np.stack([member.samples for member in self.members])
+            )
+        return Quantity(self.estimate, self.samples, clusters, self.covers)
+
+    @property
+    def smooth_quantity(self) -> Quantity:
+        """The smooth ECE of the cell, [1]."""
+        clusters = None
+        if self.members:
+            estimates = np.array([[member.smooth] for member in self.members])
+            samples = np.stack([member.smooth_samples[:, None] for member in self.members])
+            clusters = Clusters(self.clusters, estimates, samples)
+        return Quantity(np.array([self.smooth]), self.smooth_samples[:, None], clusters, self.covers)
 
 
 def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> MeasuredCell:
@@ -67,9 +102,12 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
     samples = bootstrap.samples(values, weights, bins=bins, binning=binning)
     smooth = smooth_calibration.smooth_ece(values.confidence, values.correct)
     smooth_samples = bootstrap.smooth_ece_samples(values, weights[:COSTLY_SAMPLES])
-    floor, floor_high = noise_floor(
+    floor = noise_floor.noise_floor_samples(
         values.confidence, resamples.take(resamples.uniform, columns), bins=bins, binning=binning
     )
+    floor_mean, floor_high = noise_floor.summary(floor)
+    ece = float(estimate[bootstrap.ECE])
+    bias = ece - diagnostics.debiased_ece(values.confidence, values.correct, bins=bins, binning=binning)
     intervals = with_intervals(bootstrap.METRICS, estimate, samples)
     chance = float((1 / questions.options).mean())
     resource = score_set.resource(questions.cell)
@@ -82,9 +120,11 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
         **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
-        "ece_floor": floor,
+        "ece_floor": floor_mean,
         "ece_floor_high": floor_high,
         "equal_candidates": values.ties,
+        "ece_bias": bias,
+        "interval_covers": quantities.QUESTIONS,
     }
     return MeasuredCell(
         cell=questions.cell,
@@ -98,6 +138,8 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         diagnostics={**questions.cell, **secondary_metrics(np.exp(log_p), questions, values, bins)},
         reliability=reliability_rows(questions.cell, values, bins, binning),
         under_conventions=metrics_under_conventions(questions, score_set.settings["sensitivity"]),
+        floor=floor,
+        ece_bias=bias,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from polycal.analysis.bootstrap import ECE, METRICS
+from polycal.analysis.bootstrap import METRICS
 from polycal.analysis.cell_metrics import MeasuredCell
 from polycal.analysis.conditions import (
     DATA_MINUS_DATA,
@@ -17,14 +17,17 @@ from polycal.analysis.conditions import (
     Condition,
 )
 from polycal.analysis.holes import NO_GAPS, Gaps
-from polycal.analysis.intervals import false_discovery, interval, p_value
+from polycal.analysis.intervals import false_discovery, false_discovery_any
 from polycal.analysis.pooling import by_condition, mean
+from polycal.analysis.quantities import Quantity
+from polycal.analysis.relative_cut import NO_REDUCTION, REDUCTION, REFUSED, relative_cut
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
 
 REFERENCE = {TUNED_MINUS_BASE: "base", SMOOTHED_MINUS_UNSMOOTHED: "β = 0"}
 """What each contrast subtracts; ``data_minus_data`` names the other data set instead."""
-REDUCTION = ("relative_ece_reduction", "relative_ece_reduction_low", "relative_ece_reduction_high")
+VARIANCES = ("question_variance", "interaction_variance", "training_variance", "trainings")
+"""Variance that trainings share through the questions; of one training, through them and in all; their number."""
 COLUMNS = (
     "contrast",
     *CELL_KEYS,
@@ -38,6 +41,10 @@ COLUMNS = (
     "languages",
     "holes",
     *REDUCTION,
+    REFUSED,
+    "q_study",
+    "interval_covers",
+    *VARIANCES,
 )
 
 
@@ -58,16 +65,26 @@ class Pair(NamedTuple):
 
 
 def paired(conditions: Mapping[Condition, dict[str, MeasuredCell]], gaps: Gaps = NO_GAPS) -> Iterator[Pair]:
-    """Every condition with each of its references, where they share a language, missing or not."""
+    """Every condition with each of its references, where they share a language, missing or not.
+
+    Means over different seeds are not compared.
+    """
     for contrast, condition, reference in _comparisons(conditions):
         members, references = conditions[condition], conditions[reference]
         shared = set(members) & set(references)
         grid = (set(members) | set(gaps.get(condition, ()))) & (
             set(references) | set(gaps.get(reference, ()))
         )
-        if grid:
+        if grid and _same_clusters(
+            *(side[name] for name in sorted(shared)[:1] for side in (members, references))
+        ):
             holes = len(grid - shared)
             yield Pair(contrast, condition, reference, members, references, sorted(shared), holes)
+
+
+def _same_clusters(*cells: MeasuredCell) -> bool:
+    """Whether the cells over several trainings have those of the same seeds."""
+    return len({cell.clusters for cell in cells if cell.members}) < 2
 
 
 def _comparisons(conditions: Collection[Condition]) -> Iterator[tuple[str, Condition, Condition]]:
@@ -87,94 +104,78 @@ def contrast_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[d
     """Every contrast in every language, and for the mean over the languages that both sides have.
 
     q is the false discovery rate of p over the ``languages`` of one contrast, condition and metric; the mean is a
-    single test and has q = p. ``holes`` are languages that one of the sides lacks by ``gaps``: they have no row, and
-    the mean is empty. ``usable_records`` has checked that both sides hold the same questions.
+    single test and has q = p. q_study is the rate over all rows. ``holes`` are languages that one of the sides lacks
+    by ``gaps``: they have no row, and the mean is empty. ``usable_records`` has checked that both sides hold the
+    same questions.
     """
     rows: list[dict[str, Any]] = []
     for pair in paired(by_condition(cells, gaps), gaps):
-        contrast, members, reference, shared = pair.contrast, pair.members, pair.references, pair.shared
         counts = {
-            "reference": REFERENCE.get(contrast) or pair.reference.data,
-            "languages": len(shared),
+            "reference": REFERENCE.get(pair.contrast) or pair.reference.data,
+            "languages": len(pair.shared),
             "holes": pair.holes,
         }
         by_language = [
-            _differences(
-                contrast,
-                members[language].cell,
-                (members[language].estimate, members[language].samples),
-                (reference[language].estimate, reference[language].samples),
-            )
-            for language in shared
+            _differences(pair, pair.members[language].cell, [language]) for language in pair.shared
         ]
         for column in range(len(METRICS)):
             q = false_discovery(np.array([metrics[column]["p"] for metrics in by_language]))
             for metrics, value in zip(by_language, q, strict=True):
                 metrics[column]["q"] = float(value)
         over = {**pair.condition._asdict(), "language": "mean"}
-        if pair.holes:
-            over_languages = _empty(contrast, over)
-        else:
-            over_languages = _differences(
-                contrast,
-                over,
-                mean([members[language] for language in shared]),
-                mean([reference[language] for language in shared]),
-            )
+        over_languages = _empty(pair, over) if pair.holes else _differences(pair, over, pair.shared)
         for metric in over_languages:
             metric["q"] = metric["p"]
         rows.extend({**row, **counts} for metrics in [*by_language, over_languages] for row in metrics)
+    q_study = false_discovery_any(np.array([row["p"] for row in rows]))
+    for row, value in zip(rows, q_study, strict=True):
+        row["q_study"] = float(value)
     return rows
 
 
-def _empty(contrast: str, cell: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One row per metric without an estimate."""
+def _empty(pair: Pair, cell: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row for each metric, without an estimate."""
     names = {name: cell[name] for name in CELL_KEYS}
-    values = dict.fromkeys(("difference", "low", "high", "p", "q", *REDUCTION), float("nan"))
-    return [{"contrast": contrast, **names, "metric": metric, **values} for metric in METRICS]
+    values = dict.fromkeys(("difference", "low", "high", "p", "q"), float("nan"))
+    empty = {**values, **NO_REDUCTION, "interval_covers": "", **dict.fromkeys(VARIANCES[:3], float("nan"))}
+    empty["trainings"] = 0
+    return [{"contrast": pair.contrast, **names, "metric": metric, **empty} for metric in METRICS]
 
 
-def _differences(
-    contrast: str, cell: Mapping[str, str], tuned: tuple[Array, Array], reference: tuple[Array, Array]
-) -> list[dict[str, Any]]:
-    """One row per metric; both sides are an estimate [9] and its samples [R, 9]."""
-    estimate, samples = tuned[0] - reference[0], tuned[1] - reference[1]
-    low, high = interval(estimate, samples)
-    p = p_value(estimate, samples)
+def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) -> list[dict[str, Any]]:
+    """One row for each metric, of the mean over ``languages``, with the keys of ``cell``."""
+    tuned, reference, floor = sides(pair, languages)
+    difference = tuned.minus(reference)
+    low, high = difference.interval()
+    p = difference.p_value()
+    parts = difference.variance()
     rows: list[dict[str, Any]] = []
     for column, metric in enumerate(METRICS):
-        reduction = (float("nan"),) * 3
-        if metric == "ece":
-            reduction = relative_ece_reduction(
-                tuned[0][ECE], tuned[1][:, ECE], reference[0][ECE], reference[1][:, ECE]
-            )
         rows.append(
             {
-                "contrast": contrast,
+                "contrast": pair.contrast,
                 **{name: cell[name] for name in CELL_KEYS},
                 "metric": metric,
-                "difference": float(estimate[column]),
+                "difference": float(difference.estimate[column]),
                 "low": float(low[column]),
                 "high": float(high[column]),
                 "p": float(p[column]),
                 "q": float("nan"),
-                **dict(zip(REDUCTION, reduction, strict=True)),
+                **(relative_cut(tuned, reference, floor) if metric == "ece" else NO_REDUCTION),
+                "interval_covers": ", ".join(difference.covers),
+                "question_variance": float(parts.common[column]),
+                "interaction_variance": float(parts.interaction[column]),
+                "training_variance": float(parts.own[column]),
+                "trainings": parts.clusters,
             }
         )
     return rows
 
 
-def relative_ece_reduction(
-    ece: float, samples: Array, reference: float, reference_samples: Array
-) -> tuple[float, float, float]:
-    """1 − ece / reference with the bounds of its interval; NaN if the reference is zero or one of both is NaN.
-
-    ``samples`` and ``reference_samples`` [R] are the bootstrap samples of both.
-    """
-    if not reference > 0 or np.isnan(ece):
-        return float("nan"), float("nan"), float("nan")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = 1 - samples / reference_samples
-    estimate = 1 - ece / reference
-    low, high = interval(np.array(estimate), ratios[np.isfinite(ratios)])
-    return float(estimate), float(low), float(high)
+def sides(pair: Pair, languages: Sequence[str]) -> tuple[Quantity, Quantity, Array]:
+    """The METRICS [9] of both sides as means over ``languages``, and ECEs [F] of a calibrated reference."""
+    members = [pair.members[language] for language in languages]
+    references = [pair.references[language] for language in languages]
+    if len(languages) == 1:
+        return members[0].quantity, references[0].quantity, references[0].floor
+    return mean(members), mean(references), np.mean([cell.floor for cell in references], axis=0)

@@ -43,7 +43,11 @@ def with_intervals(names: Sequence[str], estimate: Array, samples: Array) -> dic
 
     ``estimate`` [M] and ``samples`` [R, M] are in the order of ``names``.
     """
-    low, high = interval(estimate, samples)
+    return bounded(names, estimate, *interval(estimate, samples))
+
+
+def bounded(names: Sequence[str], estimate: Array, low: Array, high: Array) -> dict[str, float]:
+    """Each metric with its bounds, which are cut at the metric's range: NAME, NAME_low, NAME_high; arrays are [M]."""
     row: dict[str, float] = {}
     for column, name in enumerate(names):
         least, most = RANGES[name]
@@ -66,13 +70,35 @@ def p_value(estimate: NDArray, samples: NDArray) -> NDArray:
     return np.where(np.isnan(estimate), np.nan, (1 + beyond) / (len(samples) + 1))
 
 
+def p_above(estimate: NDArray, samples: NDArray, bound: float = 0.0) -> NDArray:
+    """One-sided bootstrap p of "the quantity is at most ``bound``", from the centred samples as in ``p_value``."""
+    with np.errstate(invalid="ignore"):
+        beyond = (samples - np.mean(samples, axis=0) >= estimate - bound - 1e-12).sum(0)
+    return np.where(np.isnan(estimate), np.nan, (1 + beyond) / (len(samples) + 1))
+
+
 def false_discovery(p: Array) -> Array:
-    """Adjusted p values of Benjamini & Hochberg 1995 over the finite entries of ``p`` [M]; NaN stays NaN."""
+    """Adjusted p values of Benjamini & Hochberg 1995 over the finite entries of ``p`` [M]; NaN stays NaN.
+
+    Valid if the tests are independent or depend positively on each other, as languages of one contrast do.
+    """
+    return _step_up(p, 1.0)
+
+
+def false_discovery_any(p: Array) -> Array:
+    """Adjusted p values of Benjamini & Yekutieli 2001 (theorem 1.3) over the finite entries of ``p`` [M].
+
+    Valid under every dependence between the tests, for which p is multiplied by 1 + 1/2 + … + 1/M.
+    """
+    return _step_up(p, float((1 / np.arange(1, np.isfinite(p).sum() + 1)).sum()))
+
+
+def _step_up(p: Array, factor: float) -> Array:
     q = np.full(len(p), np.nan)
     known = np.flatnonzero(np.isfinite(p))
     falling = known[np.argsort(-p[known], kind="stable")]
     rank = len(known) - np.arange(len(known))
-    q[falling] = np.minimum(np.minimum.accumulate(p[falling] * len(known) / rank), 1.0)
+    q[falling] = np.minimum(np.minimum.accumulate(p[falling] * len(known) / rank * factor), 1.0)
     return q
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from polycal.analysis import (
+    claim_tests,
     contrasts,
     holes,
     known_truth,
@@ -130,6 +131,7 @@ def measure(
         measured = {cell.condition for cell in cells}
         for condition in sorted(set(gaps) - measured):
             recalibrated += temperature_scaling.empty_means(condition._asdict(), gaps[condition])
+    recalibrated += temperature_scaling.pool(recalibrated)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     if settings.get("truth"):
         pairs = [pair for result in results for pair in result.truth]
@@ -147,9 +149,9 @@ def _rows(
     cells: Sequence[MeasuredCell], gaps: Gaps, settings: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of the tables over cells, by name."""
-    over_seeds, gaps_over_seeds = pooling.pool_seeds(cells, settings["seed"], gaps)
-    pooled, all_gaps = [*cells, *over_seeds], holes.joined(gaps, gaps_over_seeds)
-    conventions = sensitivity.sensitivity_rows(cells, gaps)
+    over_trainings, gaps_over_trainings = pooling.pool(cells, gaps)
+    pooled, all_gaps = [*cells, *over_trainings], holes.joined(gaps, gaps_over_trainings)
+    conventions = sensitivity.sensitivity_rows(pooled, all_gaps)
     return {
         "cells": [cell.row for cell in cells],
         "diagnostics": [cell.diagnostics for cell in cells],
@@ -157,7 +159,12 @@ def _rows(
         "means": pooling.mean_rows(pooled, all_gaps, settings["resource"]),
         "contrasts": contrasts.contrast_rows(pooled, all_gaps),
         "sensitivity": conventions,
-        "claims": sensitivity.claim_rows(conventions, settings, sensitivity.claim_holes(cells, gaps)),
+        "claims": sensitivity.claim_rows(
+            conventions,
+            settings,
+            sensitivity.claim_holes(pooled, all_gaps),
+            claim_tests.claim_tests(pooled, all_gaps),
+        ),
     }
 
 

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from polycal.analysis import bootstrap, contrasts, holes, usable_records
+from polycal.analysis import bootstrap, contrasts, holes, noise_floor, quantities, usable_records
 from polycal.analysis.cell_metrics import MeasuredCell, reliability_rows
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import Gaps
 from polycal.analysis.intervals import with_intervals
-from polycal.analysis.noise_floor import noise_floor
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import Resamples
 from polycal.analysis.usable_records import RecordKind
@@ -149,14 +148,16 @@ def _measure_language(
     uniform = np.random.default_rng(settings["seed"]).random(
         (FLOOR_SAMPLES, table.num_rows), dtype=np.float32
     )
-    floor, floor_high = noise_floor(values.confidence, uniform, bins=bins, binning=binning)
+    floor = noise_floor.noise_floor_samples(values.confidence, uniform, bins=bins, binning=binning)
+    floor_mean, floor_high = noise_floor.summary(floor)
     row = {
         **cell,
         "n": table.num_rows,
         "conversations": len(conversation),
         **with_intervals(bootstrap.METRICS, estimate, samples),
-        "ece_floor": floor,
+        "ece_floor": floor_mean,
         "ece_floor_high": floor_high,
+        "interval_covers": quantities.CONVERSATIONS,
     }
     return MeasuredCell(
         cell=cell,
@@ -168,4 +169,6 @@ def _measure_language(
         smooth_samples=np.zeros(0),
         row=row,
         reliability=reliability_rows(cell, values, bins, binning),
+        floor=floor,
+        covers=(quantities.CONVERSATIONS,),
     )

@@ -15,10 +15,21 @@ def noise_floor(
     Such a model is right with exactly the stated probability, so that all of its ECE is chance in N labels.
     ``uniform`` [F, N], in [0, 1), decides the labels of F simulations; it is the same for every cell.
     """
+    return summary(noise_floor_samples(confidence, uniform, bins=bins, binning=binning))
+
+
+def summary(floor: Array) -> tuple[float, float]:
+    """Mean and 95% quantile of the ECEs ``floor`` [F] of a perfectly calibrated model."""
+    return float(floor.mean()), float(np.quantile(floor, 0.95))
+
+
+def noise_floor_samples(
+    confidence: Array, uniform: NDArray, *, bins: int, binning: calibration.Binning
+) -> Array:
+    """The ECE of each of the F simulations of ``noise_floor``, [F]."""
     index = np.unique(calibration.bin_index(confidence, bins, binning), return_inverse=True)[1]
     member = np.zeros((len(index), index.max() + 1), dtype=np.float32)
     member[np.arange(len(index)), index] = 1.0
     right = (uniform < confidence.astype(np.float32)).astype(np.float32) @ member
     expected = np.bincount(index, weights=confidence)
-    floor = np.abs(right - expected).sum(1) / len(confidence)
-    return float(floor.mean()), float(np.quantile(floor, 0.95))
+    return np.abs(right - expected).sum(1) / len(confidence)

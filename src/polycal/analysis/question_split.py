@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polycal.analysis.conditions import Condition
+from polycal.analysis.noise_floor import noise_floor_samples
 from polycal.analysis.resampling import COSTLY_SAMPLES
 from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.analysis.score_set import ScoreSet
@@ -40,18 +42,24 @@ class QuestionSplit:
 
 @dataclass(frozen=True)
 class LanguageSplit:
-    """One language of a condition, split into the questions for fitting and for evaluation."""
+    """One language of a condition, split into the questions for fitting and for evaluation.
+
+    ``floor`` [F] are ECEs of a calibrated model with its confidences on the evaluation questions; none for a
+    smoothed model, which is no reference.
+    """
 
     cell: dict[str, str]
     resource: str
     fit: QuestionSplit
     evaluation: QuestionSplit
+    floor: Array
 
 
 def split_questions(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> LanguageSplit | None:
     """One Score file with log-probabilities ``log_p`` [N, K], split in two; None if either part is empty."""
     resamples = score_set.resamples[questions.cell["benchmark"]]
-    weights = resamples.take(resamples.weights[:COSTLY_SAMPLES], resamples.columns(questions.question_id))
+    columns = resamples.columns(questions.question_id)
+    weights = resamples.take(resamples.weights[:COSTLY_SAMPLES], columns)
     chosen = np.fromiter((is_fit_question(name) for name in questions.question_id), bool, len(questions.gold))
     if chosen.all() or not chosen.any():
         return None
@@ -63,4 +71,15 @@ def split_questions(score_set: ScoreSet, questions: ScoredQuestions, log_p: Arra
             log_ratio[rows], questions.gold[rows], correct[rows], questions.options[rows], weights[:, rows]
         )
 
-    return LanguageSplit(questions.cell, score_set.resource(questions.cell), part(chosen), part(~chosen))
+    floor = np.zeros(0)
+    condition = Condition.of(questions.cell)
+    if condition == condition.unsmoothed():
+        floor = noise_floor_samples(
+            np.exp(log_p[~chosen].max(1)),
+            resamples.take(resamples.uniform, columns)[:, ~chosen],
+            bins=score_set.settings["bins"],
+            binning=score_set.settings["binning"],
+        )
+    return LanguageSplit(
+        questions.cell, score_set.resource(questions.cell), part(chosen), part(~chosen), floor
+    )

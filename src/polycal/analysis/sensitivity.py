@@ -1,6 +1,6 @@
 """Whether a claim depends on a convention: every headline claim under every defensible way of measuring.
 
-The table sensitivity has one row per claim and convention. The table claims has one row per claim, with the
+The table sensitivity has one row for each claim and convention. The table claims has one row for each claim, with the
 number of conventions under which it holds and the names of those that reverse it.
 """
 
@@ -19,7 +19,9 @@ from polycal.analysis.conditions import (
 )
 from polycal.analysis.contrasts import Pair, paired
 from polycal.analysis.holes import NO_GAPS, Gaps
+from polycal.analysis.intervals import false_discovery_any
 from polycal.analysis.pooling import by_condition
+from polycal.analysis.relative_cut import REFUSED
 from polycal.vocabulary import ACCURACY_TOLERANCE
 
 CLAIM_KEYS = ("claim", *(name for name in Condition._fields if name != "protocol"))
@@ -34,10 +36,22 @@ COLUMNS = (
     "estimate",
     "holds",
 )
-CLAIM_COLUMNS = (*CLAIM_KEYS, "conventions", "holes", "holds", "estimate", "least", "most", "reversed_by")
+TEST_COLUMNS = ("low", "high", "p", "q", REFUSED, "interval_covers")
+CLAIM_COLUMNS = (
+    *CLAIM_KEYS,
+    "conventions",
+    "holes",
+    "holds",
+    "estimate",
+    "least",
+    "most",
+    "reversed_by",
+    *TEST_COLUMNS,
+)
 
 TUNING = ("tuning_raises_overconfidence", "tuning_raises_ece")
 SMOOTHING = ("smoothing_cuts_ece", "smoothing_keeps_accuracy")
+NO_TEST = {**dict.fromkeys(("low", "high", "p"), float("nan")), REFUSED: "", "interval_covers": ""}
 METRIC_OF_CLAIM = {
     "tuning_raises_overconfidence": "gap",
     "tuning_raises_ece": "ece",
@@ -48,9 +62,11 @@ METRIC_OF_CLAIM = {
 
 ClaimHoles = Mapping[tuple[str, ...], Mapping[str, int]]
 """For each claim, by CLAIM_KEYS: the protocols in which languages are missing, and how many."""
+ClaimTests = Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]]
+"""For each claim, by CLAIM_KEYS, and each protocol: TEST_COLUMNS without q."""
 
 
-def _claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, tuple[str, ...]]]:
+def claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, tuple[str, ...]]]:
     """The pairs of conditions that claims are about, with the names of these claims."""
     for pair in paired(by_condition(cells, gaps), gaps):
         if pair.contrast == TUNED_MINUS_BASE and pair.condition.beta == UNSMOOTHED:
@@ -62,7 +78,7 @@ def _claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, 
 def claim_holes(cells: Sequence[MeasuredCell], gaps: Gaps) -> dict[tuple[str, ...], dict[str, int]]:
     """The claims about pairs of conditions that lack a language by ``gaps``: ClaimHoles."""
     found: dict[tuple[str, ...], dict[str, int]] = {}
-    for pair, claims in _claimed(cells, gaps):
+    for pair, claims in claimed(cells, gaps):
         if pair.holes:
             names = pair.condition._asdict()
             for claim in [name + end for name in claims for end in ("", "_everywhere")]:
@@ -86,7 +102,7 @@ def sensitivity_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> lis
     conditions that lack a language by ``gaps`` have no rows.
     """
     rows: list[dict[str, Any]] = []
-    for pair, claims in _claimed(cells, gaps):
+    for pair, claims in claimed(cells, gaps):
         if pair.holes:
             continue
         tuned, reference = (
@@ -143,12 +159,16 @@ def claim_rows(
     sensitivity: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     holes: ClaimHoles = MappingProxyType({}),
+    tests: ClaimTests = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """One row per claim, model, data, recipe, β, seed and benchmark, over its conventions and protocols.
 
     ``estimate`` is the one under the default convention of the first protocol, ``least`` and ``most`` are the
     extremes, and ``reversed_by`` names the conventions under which the claim does not hold. ``conventions`` counts
     those of protocols without a hole, the column ``holes`` the languages that are missing in the others.
+
+    ``low``, ``high`` and ``p`` are from ``tests``, of the convention and protocol of ``estimate``. q is the false
+    discovery rate of p over all claims of the table.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in sensitivity:
@@ -161,6 +181,7 @@ def claim_rows(
         default = [row for row in members if _is_default(row, settings)]
         missing = holes.get(group, {})
         known = bool(default) and all(default[0]["protocol"] < protocol for protocol in missing)
+        test = tests.get(group, {}).get(default[0]["protocol"], NO_TEST) if known else NO_TEST
         table.append(
             {
                 **dict(zip(CLAIM_KEYS, group, strict=True)),
@@ -171,9 +192,11 @@ def claim_rows(
                 "least": float(np.min(values)),
                 "most": float(np.max(values)),
                 "reversed_by": "; ".join(_describe(row) for row in members if not row["holds"]),
+                **test,
             }
         )
-    return table
+    q = false_discovery_any(np.array([row["p"] for row in table]))
+    return [{**row, "q": float(value)} for row, value in zip(table, q, strict=True)]
 
 
 def _is_default(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -7,20 +7,20 @@ Intervals come from the paired bootstrap samples, with the temperature fitted an
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from polycal.analysis import bootstrap
-from polycal.analysis.bootstrap import ECE
+from polycal.analysis import bootstrap, quantities, trainings
 from polycal.analysis.conditions import Condition, cell_key
-from polycal.analysis.contrasts import REDUCTION, relative_ece_reduction
 from polycal.analysis.interpolated_bootstrap import interpolated_samples
-from polycal.analysis.intervals import interval, with_intervals
+from polycal.analysis.quantities import Clusters, Quantity, covered
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.question_split import LanguageSplit, QuestionSplit
+from polycal.analysis.relative_cut import NO_REDUCTION, REDUCTION, REFUSED, relative_cut
 from polycal.analysis.score_set import ScoreSet
+from polycal.analysis.trainings import Found
 from polycal.metrics import calibration, chebyshev, recalibration
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS
@@ -41,6 +41,8 @@ COLUMNS = (
     "holes",
     *(name + end for name in bootstrap.METRICS for end in ("", "_low", "_high")),
     *REDUCTION,
+    REFUSED,
+    "interval_covers",
 )
 
 
@@ -49,7 +51,9 @@ class Recalibrated:
     """METRICS of one cell under one method, estimated [9] and in the bootstrap samples [R, 9].
 
     ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions. ``holes`` is
-    the number of languages whose absence prevents a mean, all of whose values are then NaN.
+    the number of languages whose absence prevents a mean, all of whose values are then NaN. ``floor`` [F] are ECEs
+    of a calibrated model, where this is a reference. ``members`` are those of a mean over several trainings, and
+    ``covers`` what its intervals are about.
     """
 
     cell: dict[str, str]
@@ -60,6 +64,30 @@ class Recalibrated:
     estimate: Array
     samples: Array
     holes: int = 0
+    floor: Array = field(default_factory=lambda: np.zeros(0))
+    members: Sequence["Recalibrated"] = ()
+    covers: tuple[str, ...] = (quantities.QUESTIONS,)
+
+    @property
+    def quantity(self) -> Quantity:
+        """The METRICS [9]."""
+        return Quantity(self.estimate, self.samples, self._clusters("estimate", "samples"), self.covers)
+
+    @property
+    def temperature_quantity(self) -> Quantity:
+        """The temperature."""
+        clusters = self._clusters("temperature", "temperatures")
+        return Quantity(np.array(self.temperature), self.temperatures, clusters, self.covers)
+
+    def _clusters(self, estimate: str, samples: str) -> Clusters | None:
+        if not self.members:
+            return None
+        level = "base_seed" if quantities.BASES in self.covers else "seed"
+        return Clusters(
+            tuple(member.cell[level] for member in self.members),
+            np.array([getattr(member, estimate) for member in self.members]),
+            np.stack([getattr(member, samples) for member in self.members]),
+        )
 
 
 def recalibrate(
@@ -150,9 +178,10 @@ def _apply(
         samples = bootstrap.samples(values, questions.weights, bins=bins, binning=binning)
     else:
         samples = refitted_samples(questions, temperatures, bins=bins, binning=binning)
-    return Recalibrated(
+    result = Recalibrated(
         language.cell, method, temperature, temperatures, len(questions.gold), estimate, samples
     )
+    return replace(result, floor=language.floor) if method == "none" else result
 
 
 def refitted_samples(
@@ -201,6 +230,37 @@ def _mean(members: Sequence[Recalibrated]) -> Recalibrated:
         n=sum(result.n for result in members),
         estimate=np.mean([result.estimate for result in members], axis=0),
         samples=np.mean([result.samples for result in members], axis=0),
+        floor=np.mean([result.floor for result in members], axis=0),
+    )
+
+
+def pool(results: Sequence[Recalibrated]) -> list[Recalibrated]:
+    """The means over several trainings under every method, in every language and for their mean.
+
+    A mean is left out if one of its members is missing or empty.
+    """
+    found = [
+        Found(
+            Condition.of(result.cell),
+            f"{result.method} {result.cell['language']}",
+            None if result.holes else result,
+        )
+        for result in results
+    ]
+    means = trainings.over_trainings(found, _mean_over_trainings)
+    return [mean.result for mean in means if mean.result is not None]
+
+
+def _mean_over_trainings(
+    members: list[Recalibrated], condition: Condition, covers: tuple[str, ...]
+) -> Recalibrated:
+    first = members[0]
+    return replace(
+        _mean(members),
+        cell={**first.cell, **condition._asdict()},
+        n=first.n,
+        members=members,
+        covers=covered(first.covers, covers),
     )
 
 
@@ -219,12 +279,10 @@ def recalibration_rows(results: Sequence[Recalibrated]) -> list[dict[str, Any]]:
 
 
 def _row(result: Recalibrated, reference: Recalibrated | None) -> dict[str, Any]:
-    low, high = interval(np.array(result.temperature), result.temperatures)
-    reduction = (float("nan"),) * 3
+    low, high = result.temperature_quantity.interval()
+    cut = NO_REDUCTION
     if reference is not None:
-        reduction = relative_ece_reduction(
-            result.estimate[ECE], result.samples[:, ECE], reference.estimate[ECE], reference.samples[:, ECE]
-        )
+        cut = relative_cut(result.quantity, reference.quantity, reference.floor)
     return {
         **result.cell,
         "method": result.method,
@@ -233,6 +291,7 @@ def _row(result: Recalibrated, reference: Recalibrated | None) -> dict[str, Any]
         "temperature_high": float(high),
         "n": result.n,
         "holes": result.holes,
-        **with_intervals(bootstrap.METRICS, result.estimate, result.samples),
-        **dict(zip(REDUCTION, reduction, strict=True)),
+        **quantities.with_intervals(bootstrap.METRICS, result.quantity),
+        **cut,
+        "interval_covers": "" if result.holes else ", ".join(result.covers),
     }

@@ -17,11 +17,23 @@ def add_to(app: typer.Typer) -> None:
     app.command()(publish)
 
 
-def plan(configfile: Configfile = None) -> None:
-    """Jobs, GPU-hours, memory and disk of a study, from stated assumptions, before anything is submitted."""
-    from polycal.study import cost_estimate
+def plan(
+    configfile: Configfile = None,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a measured study of several seeds, whose variances say which difference this one can show."
+        ),
+    ] = None,
+) -> None:
+    """Jobs, GPU-hours, memory and disk of a study, and the smallest difference it can show, before it is run."""
+    from polycal.study import cost_estimate, detectable
 
-    print(cost_estimate.table(configuration.load(configfile)))
+    config = configuration.load(configfile)
+    reference = Path(paths.REFERENCE)
+    chosen = pilot or (reference if (reference / detectable.VARIANCES).is_file() else None)
+    found = list(detectable.lines(config, chosen)) if chosen else []
+    print("\n".join([cost_estimate.table(config), *([""] if found else []), *found]))
 
 
 def config_docs(root: Annotated[Path, typer.Option(help="Folder of the repository.")] = Path()) -> None:

@@ -49,6 +49,8 @@ COLUMNS = {
     "ece_floor": ("mean ECE of a perfectly calibrated model with the same confidences", SHARE),
     "ece_floor_high": ("95% quantile of the ECE of a perfectly calibrated model with the same confidences", SHARE),
     "equal_candidates": ("questions whose most probable option has an equal", COUNT),
+    "ece_bias": ("what chance in the labels adds to the ECE, by the folded normal distribution", DIFFERENCE),
+    "interval_covers": ("what else the intervals are about: other questions, and not other trainings", NAME),
     "ece_mass": ("ECE with bins of equal numbers of questions", SHARE),
     "maximum_calibration_error": ("largest |accuracy - confidence| of a bin", SHARE),
     "debiased_ece": ("ECE less what chance in the labels adds to it", DIFFERENCE),

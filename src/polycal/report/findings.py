@@ -144,7 +144,12 @@ def _there(means: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def relative_reduction(contrast: Mapping[Any, Any]) -> str:
-    """The relative reduction of ECE in a row of ``contrasts``, in percent with its 95% interval."""
+    """The relative reduction of ECE in a row of ``contrasts``, in percent with its 95% interval.
+
+    Words are in its place where the table refuses it because the reference may have no error but chance.
+    """
+    if pd.isna(contrast["relative_ece_reduction"]):
+        return "not given (near the noise floor)"
     value, low, high = (100 * contrast[f"relative_ece_reduction{end}"] for end in ("", "_low", "_high"))
     return f"{value:.0f}% [{low:.0f}, {high:.0f}]"
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.measured import measured_cell, measured_cells
 from helpers.score_records import LANGUAGES, SETTINGS, cell, study, write
 
-from polycal.analysis import bootstrap, contrasts
+from polycal.analysis import bootstrap, contrasts, relative_cut
 from polycal.analysis.score_set import ScoreSet
 from polycal.artifacts import records
 from polycal.vocabulary import CELL_KEYS
@@ -98,7 +98,7 @@ def test_the_order_of_questions_does_not_matter(tmp_path, cells):
 
 
 def test_reduction_of_nothing_is_not_a_number():
-    assert np.isnan(contrasts.relative_ece_reduction(0.1, np.full(5, 0.1), 0.0, np.zeros(5))).all()
+    assert np.isnan(relative_cut.relative_ece_reduction(0.1, np.full(5, 0.1), 0.0, np.zeros(5))).all()
 
 
 def test_data_sets_are_compared_on_the_same_questions(cells):

@@ -80,12 +80,14 @@ def test_numbers_that_do_not_need_the_hole_keep_every_bit(whole, one_hole):
     for name in ("cells", "diagnostics", "reliability", "truth"):
         same(one_hole[name], whole[name][~((whole[name].beta == "0.1") & (whole[name].language == "en"))])
     for name in ("means", "contrasts", "sensitivity", "claims", "recalibration"):
-        same(rows_of(one_hole[name], beta="0"), rows_of(whole[name], beta="0"))
+        over_the_table = {"contrasts": ["q_study"], "claims": ["q"]}.get(name, [])
+        after, before = (rows_of(tables[name], beta="0") for tables in (one_hole, whole))
+        same(after.drop(columns=over_the_table), before.drop(columns=over_the_table))
     for language in ("de", "hi", "yo"):
         before, after = (
             rows_of(tables["contrasts"], beta="0.1", language=language) for tables in (whole, one_hole)
         )
-        fewer = ["q", "languages", "holes"]
+        fewer = ["q", "q_study", "languages", "holes"]
         same(after.drop(columns=fewer), before.drop(columns=fewer))
 
 
@@ -184,7 +186,8 @@ def test_a_base_model_without_a_result_empties_what_is_compared_with_it(tmp_path
     assert set(tuned.language) == {"de", "en", "hi", "mean"}
     assert rows_of(tuned, language="mean").difference.isna().all()
     smoothed = "smoothed_minus_unsmoothed"
-    same(rows_of(found["contrasts"], contrast=smoothed), rows_of(whole["contrasts"], contrast=smoothed))
+    before, after = (rows_of(tables["contrasts"], contrast=smoothed) for tables in (whole, found))
+    same(after.drop(columns="q_study"), before.drop(columns="q_study"))
     tuning = found["claims"].claim.str.startswith("tuning")
     assert (found["claims"].holes == tuning.astype(int)).all()
 

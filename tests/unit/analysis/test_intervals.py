@@ -71,6 +71,25 @@ def test_false_discovery_of_a_worked_example():
     assert intervals.false_discovery(shuffled) == pytest.approx([0.04, np.nan, 0.02], nan_ok=True)
 
 
+def test_false_discovery_under_any_dependence_divides_by_the_harmonic_sum():
+    p = np.array([0.01, np.nan, 0.04, 0.03])
+    harmonic = 1 + 1 / 2 + 1 / 3
+    expected = np.array([0.03, np.nan, 0.04, 0.04]) * harmonic
+    assert intervals.false_discovery_any(p) == pytest.approx(expected, nan_ok=True)
+    assert intervals.false_discovery_any(np.array([0.9, 0.8])) == pytest.approx([1.0, 1.0])
+    assert len(intervals.false_discovery_any(np.zeros(0))) == 0
+
+
+def test_one_sided_p_is_half_the_two_sided_one_where_samples_are_symmetric():
+    noise = np.random.default_rng(2).normal(size=(4999, 3))
+    noise = np.concatenate([noise, -noise])
+    estimate = np.array([0.5, 1.0, 2.0])
+    half = intervals.p_value(estimate, noise) / 2
+    assert intervals.p_above(estimate, noise) == pytest.approx(half, abs=1e-4)
+    assert intervals.p_above(estimate, noise, 0.5)[0] == pytest.approx(0.5, abs=0.01)
+    assert np.isnan(intervals.p_above(np.array([np.nan]), noise[:, :1])).all()
+
+
 def test_wilson_of_published_values():
     # Newcombe 1998, table I, method 3
     low, high = intervals.wilson(np.array([81 / 263, 15 / 148, 0.0, 1 / 29]), np.array([263, 148, 20, 29]))

@@ -1,0 +1,146 @@
+"""Where the uncertainty of a study comes from, and which difference a study of another size could show."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from polycal.analysis.quantities import MOST_FREEDOM, VarianceParts
+from polycal.analysis.trainings import ALL
+
+METRICS = ("accuracy", "gap", "ece")
+COLUMNS = ("contrast", "benchmark", "metric", "n", "questions", "interaction", "seeds", "bases")
+"""Columns of ``components``; the last four are variances of one training on n questions."""
+NORMAL_FROM = 1e4
+"""Degrees of freedom from which the power is that of a normal distribution."""
+
+
+class Design(NamedTuple):
+    """The size of a study: questions of a benchmark, tunings of each base model, base models of each kind."""
+
+    questions: int
+    seeds: int
+    bases: int
+
+
+@dataclass(frozen=True)
+class Components:
+    """Parts of the variance of a difference, mean over languages, of one training on n questions.
+
+    ``questions`` is what all trainings share, ``interaction`` what the questions do to each. ``seeds`` and ``bases``
+    are NaN if the study had one of them.
+    """
+
+    n: float
+    questions: float
+    interaction: float
+    seeds: float
+    bases: float
+
+    def parts(self, design: Design) -> VarianceParts:
+        """The parts of the variance of the mean over a study of this size.
+
+        Its clusters are the base models if it has several, else the tunings. A part that is unknown counts as zero.
+        """
+        scale = self.n / design.questions
+        seeds, bases = (0.0 if np.isnan(value) else value for value in (self.seeds, self.bases))
+        interaction = self.interaction * scale
+        own, clusters = seeds + interaction, design.seeds
+        if design.bases > 1:
+            own, interaction, clusters = bases + own / design.seeds, interaction / design.seeds, design.bases
+        common = self.questions * scale
+        return VarianceParts(np.array(common), np.array(own), np.array(interaction), clusters)
+
+    def unknown(self, design: Design) -> str:
+        """What an interval over a study of this size covers and these variances lack; empty if nothing."""
+        if design.bases > 1 and np.isnan(self.bases):
+            return "bases"
+        return "seeds" if design.seeds > 1 and np.isnan(self.seeds) else ""
+
+
+def components(contrasts: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The variances of a study from its tables, median over models, data and β.
+
+    There is one row for each contrast, benchmark and metric, with the columns COLUMNS. Seeds and bases are found by
+    the method of moments: what lies between the means is the variance that is sought, and what the level below leaves
+    in them. With one tuning of each base model, ``bases`` contains what seeds do.
+    """
+    n = cells.groupby("benchmark").n.median().to_dict()
+    chosen = contrasts[
+        (contrasts.language == "mean") & contrasts.metric.isin(METRICS) & contrasts.question_variance.notna()
+    ]
+    rows = []
+    for names, group in chosen.groupby(list(COLUMNS[:3])):
+        several = group[group.seed == ALL]
+        over_bases, over_seeds = several[several.base_seed == ALL], several[several.base_seed != ALL]
+        single = group[group.seed != ALL]
+        known = over_seeds if len(over_seeds) else over_bases if len(over_bases) else None
+        questions = known if known is not None else single
+        seeds = _excess(over_seeds)
+        rows.append(
+            {
+                **dict(zip(COLUMNS, names, strict=False)),
+                "n": float(n[names[1]]),
+                "questions": float(questions.question_variance.median()),
+                "interaction": 0.0 if known is None else float(known.interaction_variance.median()),
+                "seeds": seeds,
+                "bases": _between_bases(over_bases, over_seeds),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _excess(rows: pd.DataFrame) -> float:
+    """The variance between trainings without what questions do to each."""
+    return float((rows.training_variance - rows.interaction_variance).median()) if len(rows) else float("nan")
+
+
+def _between_bases(over_bases: pd.DataFrame, over_seeds: pd.DataFrame) -> float:
+    """The variance between base models, less what their tunings leave in their means."""
+    if over_bases.empty:
+        return float("nan")
+    left = 0.0
+    if len(over_seeds):
+        left = _excess(over_seeds) / float(over_seeds.trainings.median())
+    return max(_excess(over_bases) - left, 0.0)
+
+
+def shares(found: Components) -> dict[str, float]:
+    """The share of the variance of one training that questions, seeds and bases cause; NaN if one is unknown."""
+    parts = {
+        "questions": found.questions + found.interaction,
+        "seeds": found.seeds,
+        "bases": found.bases,
+    }
+    total = sum(value for value in parts.values() if not np.isnan(value))
+    return {name: value / total if total > 0 else float("nan") for name, value in parts.items()}
+
+
+def smallest_difference(found: Components, design: Design, power: float = 0.8, level: float = 0.95) -> float:
+    """The difference whose ``level`` interval excludes zero in the share ``power`` of studies of this size.
+
+    From the noncentral t distribution with the degrees of freedom of ``VarianceParts`` (Johnson, Kotz & Balakrishnan
+    1995, chapter 31). A study of one training has the difference that questions alone allow.
+    """
+    parts = found.parts(design)
+    tail = (1 + level) / 2
+    deviation = float(np.sqrt(parts.of_mean))
+    freedom = float(parts.freedom) if parts.clusters > 1 else MOST_FREEDOM
+    if parts.clusters < 2:
+        deviation = float(np.sqrt(parts.common + parts.interaction))
+    if freedom >= NORMAL_FROM:
+        return float(special.ndtri(tail) + special.ndtri(power)) * deviation
+    return float(special.nctdtrinc(freedom, 1 - power, special.stdtrit(freedom, tail))) * deviation
+
+
+def of_rows(rows: pd.DataFrame) -> list[tuple[dict[str, str], Components]]:
+    """The names and the Components of each row of ``components``."""
+    return [
+        (
+            {name: str(row[name]) for name in COLUMNS[:3]},
+            Components(*(float(row[name]) for name in COLUMNS[3:])),
+        )
+        for row in rows.to_dict("records")
+    ]

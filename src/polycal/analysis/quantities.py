@@ -1,0 +1,169 @@
+"""A quantity that was measured on the same questions in one training, or in several.
+
+Several trainings are *clusters*: tunings of one base model with different seeds or, one level up, base models that
+were built with different seeds. Models that share questions share their luck with them, so that the variance of a
+mean over m clusters has two parts. The *common* part is the covariance of two clusters over resampled questions; more
+clusters do not lower it. The other is 1/m of the variance between clusters, which has m − 1 degrees of freedom and
+includes the differences that questions make between clusters. The sum is the variance of a mean with crossed random
+effects, which is unbiased, where resampling clusters and questions independently counts the differences twice (Owen
+2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)). The interval uses Student's t with the degrees
+of freedom of Satterthwaite (1946, Biometrics Bulletin 2(6)).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from polycal.analysis import intervals
+
+QUESTIONS, CONVERSATIONS, SEEDS, BASES = "questions", "conversations", "seeds", "bases"
+LEVELS = (QUESTIONS, CONVERSATIONS, SEEDS, BASES)
+"""What an interval can cover: other questions, other tunings, other base models."""
+MOST_FREEDOM = 1e6
+"""Degrees of freedom from which Student's t is the normal distribution."""
+
+
+class Clusters(NamedTuple):
+    """The quantity in each of m trainings: estimates [m, ...] and question-bootstrap samples [m, R, ...]."""
+
+    names: tuple[str, ...]
+    estimates: NDArray
+    samples: NDArray
+
+
+class VarianceParts(NamedTuple):
+    """Parts of a variance, each [...]: ``common`` to all ``clusters``, and ``own`` of each cluster.
+
+    ``interaction`` is the share of ``own`` that is due to the questions. The variance of a mean over m clusters is
+    common + own / m.
+    """
+
+    common: NDArray
+    own: NDArray
+    interaction: NDArray
+    clusters: int
+
+    @property
+    def of_mean(self) -> NDArray:
+        """The variance of the mean over the clusters."""
+        return self.common + self.own / self.clusters
+
+    @property
+    def freedom(self) -> NDArray:
+        """Satterthwaite's degrees of freedom of ``of_mean``; 1 with two clusters, where they are too uncertain."""
+        if self.clusters == 2:
+            return np.ones_like(self.own)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = self.of_mean / (self.own / self.clusters)
+        freedom = (self.clusters - 1) * np.minimum(share, 1e3) ** 2
+        return np.minimum(np.where(np.isnan(freedom), MOST_FREEDOM, freedom), MOST_FREEDOM)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Estimate [...] with its bootstrap samples over questions [R, ...], and by cluster if there are several.
+
+    ``covers`` names the levels that its interval is about, in the order of LEVELS.
+    """
+
+    estimate: NDArray
+    samples: NDArray
+    clusters: Clusters | None = None
+    covers: tuple[str, ...] = (QUESTIONS,)
+
+    def minus(self, other: "Quantity") -> "Quantity":
+        """The difference of two quantities on the same questions, cluster by cluster.
+
+        Both have the same clusters, or one of them has none.
+        """
+        clusters = self.clusters or other.clusters
+        if clusters:
+            one, two = self._by_cluster(), other._by_cluster()
+            clusters = Clusters(clusters.names, one.estimates - two.estimates, one.samples - two.samples)
+        return Quantity(
+            self.estimate - other.estimate,
+            self.samples - other.samples,
+            clusters,
+            covered(self.covers, other.covers),
+        )
+
+    def _by_cluster(self) -> Clusters:
+        return self.clusters or Clusters((), self.estimate[None], self.samples[None])
+
+    def variance(self) -> VarianceParts:
+        """The parts of the variance, from samples [m, R, ...] and estimates [m, ...] of the clusters.
+
+        ``own`` is the sample variance between clusters, and at least the interaction that the bootstrap finds. Of a
+        single training only the variance over questions is known, which is then ``common``; the others are NaN.
+        """
+        if self.clusters is None:
+            unknown = np.full_like(self.estimate, np.nan, dtype=np.float64)
+            return VarianceParts(self.samples.var(0, ddof=1), unknown, unknown, 1)
+        estimates, samples = self.clusters.estimates, self.clusters.samples
+        count = len(estimates)
+        of_mean, within = samples.mean(0).var(0, ddof=1), samples.var(1, ddof=1).mean(0)
+        common = np.maximum((count * of_mean - within) / (count - 1), 0.0)
+        interaction = np.maximum(within - common, 0.0)
+        own = np.maximum(estimates.var(0, ddof=1), interaction)
+        return VarianceParts(common, own, interaction, count)
+
+    def interval(self, level: float = 0.95) -> tuple[NDArray, NDArray]:
+        """Bounds of the ``level`` interval, over questions and clusters. See ``intervals.interval`` for one training."""
+        if self.clusters is None:
+            return intervals.interval(self.estimate, self.samples, level)
+        parts = self.variance()
+        half = special.stdtrit(parts.freedom, (1 + level) / 2) * np.sqrt(parts.of_mean)
+        return self.estimate - half, self.estimate + half
+
+    def p_value(self) -> NDArray:
+        """Two-sided p of "the quantity is zero"."""
+        if self.clusters is None:
+            return intervals.p_value(self.estimate, self.samples)
+        return 2 * self._tail(np.abs(self.estimate))
+
+    def p_above(self, bound: float = 0.0) -> NDArray:
+        """One-sided p of "the quantity is at most ``bound``"."""
+        if self.clusters is None:
+            return intervals.p_above(self.estimate, self.samples, bound)
+        return self._tail(self.estimate - bound)
+
+    def _tail(self, distance: NDArray) -> NDArray:
+        """How often an estimate lies at least ``distance`` above the truth."""
+        parts = self.variance()
+        deviation = np.sqrt(parts.of_mean)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # without any variance only a distance of zero is by chance
+            ratio = np.where(np.abs(distance) <= 1e-12, 0.0, distance / deviation)
+        return special.stdtr(parts.freedom, -ratio)
+
+
+def covered(*parts: Sequence[str]) -> tuple[str, ...]:
+    """The levels of all ``parts``, in the order of LEVELS."""
+    return tuple(level for level in LEVELS if any(level in part for part in parts))
+
+
+def mean(quantities: Sequence[Quantity]) -> Quantity:
+    """The unweighted mean of quantities on the same questions and the same clusters, such as languages."""
+    clusters = quantities[0].clusters
+    if clusters:
+        members = [quantity.clusters for quantity in quantities if quantity.clusters]
+        clusters = Clusters(
+            clusters.names,
+            np.mean([member.estimates for member in members], axis=0),
+            np.mean([member.samples for member in members], axis=0),
+        )
+    return Quantity(
+        np.mean([quantity.estimate for quantity in quantities], axis=0),
+        np.mean([quantity.samples for quantity in quantities], axis=0),
+        clusters,
+        covered(*(quantity.covers for quantity in quantities)),
+    )
+
+
+def with_intervals(names: Sequence[str], quantity: Quantity) -> dict[str, float]:
+    """Each metric of ``quantity`` [M] with the bounds of its interval: NAME, NAME_low, NAME_high."""
+    return intervals.bounded(names, quantity.estimate, *quantity.interval())

@@ -1,0 +1,93 @@
+"""By what share the ECE is lower than that of a reference.
+
+A binned ECE is biased: even a calibrated model has one above zero. Where the reference is no larger than that, the
+ratio is one of two chance numbers, and it is refused.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from polycal.analysis import intervals
+from polycal.analysis.bootstrap import ECE
+from polycal.analysis.quantities import Clusters, Quantity, covered
+from polycal.metrics.arrays import Array
+
+REDUCTION = ("relative_ece_reduction", "relative_ece_reduction_low", "relative_ece_reduction_high")
+REFUSED = "reduction_refused"
+NO_REDUCTION = {**dict.fromkeys(REDUCTION, float("nan")), REFUSED: ""}
+
+
+def relative_cut(quantity: Quantity, reference: Quantity, floor: Array) -> dict[str, Any]:
+    """1 − ECE / reference's ECE with its interval, or why there is none.
+
+    Both quantities are METRICS [9]. ``floor`` [F] are ECEs of a calibrated model with the confidences of the
+    reference. The cut is refused if the reference's ECE is at most their 95% quantile.
+    """
+    refusal = near_floor(float(reference.estimate[ECE]), floor)
+    if refusal:
+        return {**NO_REDUCTION, REFUSED: refusal}
+    return {**NO_REDUCTION, **dict(zip(REDUCTION, _bounds(quantity, reference), strict=True))}
+
+
+def near_floor(ece: float, floor: Array) -> str:
+    """Why a cut of ``ece`` cannot be given; empty if it can, or if no ``floor`` is known."""
+    if not len(floor) or np.isnan(ece):
+        return ""
+    high = float(np.quantile(floor, 0.95))
+    if ece > high:
+        return ""
+    return (
+        f"the reference's ECE of {ece:.4f} is at most {high:.4f}, the 95% quantile of a calibrated model's, so it may"
+        " be chance alone"
+    )
+
+
+def _bounds(quantity: Quantity, reference: Quantity) -> tuple[float, float, float]:
+    clusters = quantity.clusters or reference.clusters
+    ece, base = float(quantity.estimate[ECE]), float(reference.estimate[ECE])
+    if clusters is None:
+        return relative_ece_reduction(ece, quantity.samples[:, ECE], base, reference.samples[:, ECE])
+    if not base > 0:
+        return float("nan"), float("nan"), float("nan")
+    # A ratio is linear for small changes: cut* − cut = (ratio · base* − ece*) / base.
+    ratio = ece / base
+    change = Quantity(reference.estimate * ratio, reference.samples * ratio, _scaled(reference, ratio)).minus(
+        quantity
+    )
+    assert change.clusters
+    linear = Quantity(
+        np.array(1 - ratio),
+        1 - ratio + change.samples[:, ECE] / base,
+        Clusters(
+            clusters.names,
+            change.clusters.estimates[:, ECE] / base,
+            change.clusters.samples[:, :, ECE] / base,
+        ),
+        covered(quantity.covers, reference.covers),
+    )
+    low, high = linear.interval()
+    return 1 - ratio, float(low), float(high)
+
+
+def _scaled(quantity: Quantity, factor: float) -> Clusters | None:
+    if quantity.clusters is None:
+        return None
+    names, estimates, samples = quantity.clusters
+    return Clusters(names, estimates * factor, samples * factor)
+
+
+def relative_ece_reduction(
+    ece: float, samples: Array, reference: float, reference_samples: Array
+) -> tuple[float, float, float]:
+    """1 − ece / reference with the bounds of its interval; NaN if the reference is zero or one of both is NaN.
+
+    ``samples`` and ``reference_samples`` [R] are the bootstrap samples of both, of one training each.
+    """
+    if not reference > 0 or np.isnan(ece):
+        return float("nan"), float("nan"), float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = 1 - samples / reference_samples
+    estimate = 1 - ece / reference
+    low, high = intervals.interval(np.array(estimate), ratios[np.isfinite(ratios)])
+    return float(estimate), float(low), float(high)
