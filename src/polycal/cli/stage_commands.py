@@ -46,6 +46,7 @@ def _command(stage: Stage) -> Callable[..., None]:
 
 def _parameters(stage: Stage) -> list[inspect.Parameter]:
     """The parameters of a stage's command, required ones first."""
+    out_type: Any
     if stage.per_language:
         cell, cell_help, out_type = "cells", "JSON list of cells: all settings of each result.", list[Path]
     else:
