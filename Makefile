@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments test test-thorough test-real bench check lock clean
+.PHONY: demo demo-full report publish experiments docs test test-thorough test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,8 +22,8 @@ $(READY): envs/cpu.lock pyproject.toml
 
 # Format, lint, types and dry runs; CI runs this before the tests.
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks workflow
-	$(BIN)/ruff check src tests benchmarks workflow
+	$(BIN)/ruff format --check src tests benchmarks workflow docs
+	$(BIN)/ruff check src tests benchmarks workflow docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -64,6 +64,20 @@ experiments: $(READY)
 	for overlay in config/experiments/mini/*.yaml; do \
 		$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml $$overlay || exit 1; \
 	done
+
+# The documents as a site in .cache/docs/site, which opens offline; a link or reference to nothing is an error.
+DOCS := .cache/docs
+
+$(DOCS)/packages/.ready: $(READY) envs/docs.lock
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) \
+		--requirement envs/docs.lock
+	touch $@
+
+docs: $(DOCS)/packages/.ready
+	PYTHONPATH=$(CURDIR)/$(DOCS)/packages $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going \
+		--conf-dir docs --doctree-dir $(DOCS)/doctrees . $(DOCS)/site
+	@echo "$(DOCS)/site/index.html"
 
 # The tests of a file run on one core, because they share fixtures; the Slurm tier needs both cores.
 test: $(READY)

@@ -1,7 +1,9 @@
-"""The documents name files, commands and modules that exist, and their examples run."""
+"""The documents name files, commands and modules that exist, their links resolve, and their examples run."""
 
+import doctest
 import importlib.util
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +19,14 @@ import yaml
 from helpers import score_records
 from helpers.measured import write_tables
 from helpers.stamps import FixedStamp
+from snakemake.cli import get_argument_parser
 
+from polycal import losses, metrics
 from polycal.analysis import embedding_diversity, next_token_metrics
 from polycal.artifacts import manifests, records
 from polycal.cli import app
-from polycal.report import data_dictionary
+from polycal.report import data_dictionary, publish, published_findings
+from polycal.report.table_formats import markdown
 from polycal.store import manifest_schema
 from polycal.store.stages import STAGES, Input, Stage
 from polycal.study import config_loading, grid, paths
@@ -45,6 +50,7 @@ TRACKED = re.compile(
 """Paths that are in the repository; all others are made by running it."""
 WRITTEN_BY_COMMANDS = {"config/accepted.yaml"}
 EXAMPLE_COMMAND = "question-lengths"
+SNAKEMAKE_OPTIONS = {name for action in get_argument_parser()._actions for name in action.option_strings}
 COMMANDS: dict[str, Any] = typer.main.get_command(app.app).commands  # type: ignore[attr-defined]
 
 
@@ -77,9 +83,24 @@ def test_files_exist(document: Path) -> None:
     # a README beside the files that it describes names them without their folder
     missing = {name for name in named if not any(ROOT.glob(name)) and not (document.parent / name).exists()}
     assert not missing
-    links = re.findall(r"\]\(([^)#\s]+)\)", text)
-    local = [link for link in links if "://" not in link]
-    assert all((document.parent / link).exists() for link in local), local
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub and the site make them."""
+    prose = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_links_and_their_anchors_resolve(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 @every_document
@@ -92,6 +113,21 @@ def test_commands_and_their_options_exist(document: Path) -> None:
             assert match[1] in COMMANDS, line
             known = {option for parameter in COMMANDS[match[1]].params for option in parameter.opts}
             assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[2])) <= known, line
+
+
+@every_document
+def test_programs_of_the_environment_exist(document: Path) -> None:
+    for line in code(document.read_text(encoding="utf-8")):
+        for program in re.findall(r"\.venv/bin/([\w-]+)", line):
+            assert (Path(sys.executable).parent / program).exists(), line
+
+
+@every_document
+def test_options_of_snakemake_exist(document: Path) -> None:
+    for line in code(document.read_text(encoding="utf-8")):
+        match = re.search(r"(?:^|[\s/])snakemake (.*)", line)
+        if match is not None:
+            assert set(re.findall(r"(?<!\S)--[a-z][\w-]*", match[1])) <= SNAKEMAKE_OPTIONS, line
 
 
 @every_document
@@ -145,6 +181,63 @@ def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> N
     assert ece == pytest.approx(0.3)
     assert 0 < smooth_ece < 1
     assert names["weight"].grad.shape == names["weight"].shape
+
+
+def test_every_block_of_python_is_run_by_a_test() -> None:
+    run = {ROOT / "README.md", ARCHITECTURE, RESULTS_FOLDER}
+    assert {
+        document for document in DOCUMENTS if code_blocks(document.read_text(encoding="utf-8"), "python")
+    } == run
+
+
+@pytest.mark.parametrize("module", [metrics, losses], ids=["metrics", "losses"])
+def test_the_library_is_documented_and_its_examples_run(module: Any) -> None:
+    page = (ROOT / f"docs/api-{module.__name__.split('.')[-1]}.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\.\. auto\w+:: ([A-Za-z_]\w*)$", page, re.MULTILINE)) == set(module.__all__)
+    finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
+    for name in module.__all__:
+        [test] = finder.find(getattr(module, name), name, module=False)
+        assert test.examples or isinstance(getattr(module, name), type), name
+        assert runner.run(test).failed == 0, name
+
+
+def test_every_document_is_a_page_of_the_site() -> None:
+    listed = set(
+        re.findall(r'"((?:docs/|config/|profiles/|tests/)?[\w/-]+)"', (ROOT / "docs/conf.py").read_text())
+    )
+    pages = {document.relative_to(ROOT).with_suffix("").as_posix() for document in DOCUMENTS}
+    assert pages <= listed
+
+
+def published(name: str) -> pd.DataFrame:
+    """A table of numbers that the repository holds beside the miniature's figures."""
+    types = str if name == "conventions" else {"beta": str}
+    return pd.read_csv(ROOT / paths.REFERENCE / f"{name}.csv", dtype=types, keep_default_na=False)
+
+
+def test_the_tables_of_the_results_are_those_of_the_published_files() -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for name in published_findings.TABLES:
+        begin, end = publish.marks(name)
+        table = markdown(published_findings.as_texts(name, published(name)))
+        assert text[text.index(begin) + len(begin) + 1 : text.index(end)].startswith(
+            f"{table}\nMeasured at commit "
+        )
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_intervals_in_the_sentences_about_findings_are_published_ones(name: str) -> None:
+    tables = [
+        markdown(published_findings.as_texts(part, published(part))) for part in published_findings.TABLES
+    ]
+    tables.append((ROOT / paths.REFERENCE / "table1.md").read_text(encoding="utf-8"))
+    known = set(re.findall(r"[-+]?[\d.]+%? \[[^]]*\]", "\n".join(tables).replace("+", "")))
+    prose = re.sub(r"^\|.*$", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = set(re.findall(r"-?[\d.]+%? \[-?[\d.]+, -?[\d.]+\]", " ".join(prose.replace("−", "-").split())))
+    # of an earlier training, which docs/log.md describes
+    found.discard("11% [3, 18]")
+    assert found
+    assert found <= known
 
 
 def test_the_architecture_names_every_package_and_stage() -> None:

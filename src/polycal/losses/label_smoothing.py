@@ -51,6 +51,18 @@ def smoothed_cross_entropy(
     With a uniform prior the loss of a token is lse(z) − (1 − β) z_label − β mean(z). Source: Szegedy et al.
     2016, arXiv 1512.00567, section 7. Raises ValueError for a wrong shape or type, β outside [0, 1), a
     soft-cap of 0 or less, and a label outside the vocabulary.
+
+    Examples:
+        >>> import torch
+        >>> from polycal.losses import smoothed_cross_entropy
+        >>> hidden, weight = torch.eye(2, 3), torch.eye(4, 3, requires_grad=True)
+        >>> loss = smoothed_cross_entropy(hidden, weight, torch.tensor([0, -100]), beta=0.1)
+        >>> loss.backward()
+        >>> round(loss.item(), 4), weight.grad.shape
+        (0.8187, torch.Size([4, 3]))
+        >>> smoothed_cross_entropy(hidden, weight, torch.tensor([0, 4]), beta=0.1)
+        Traceback (most recent call last):
+        ValueError: labels must lie in 0 … 3 or be -100
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     is_target = labels != ignore_index
@@ -80,6 +92,14 @@ def token_statistics(
     integers in 0 … V−1; this is not checked. Under ``torch.no_grad`` no gradient is computed. Otherwise
     ``backward`` can be called once. Raises ValueError for a wrong shape or type, β outside [0, 1), and a
     soft-cap of 0 or less.
+
+    Examples:
+        >>> import torch
+        >>> from polycal.losses import token_statistics
+        >>> with torch.no_grad():
+        ...     tokens = token_statistics(torch.eye(2, 3), torch.eye(4, 3), torch.tensor([0, 2]), beta=0.1, num_items=2)
+        >>> [round(nll, 3) for nll in tokens.nll.tolist()], tokens.correct.tolist()
+        ([0.744, 1.744], [True, False])
     """
     _check(hidden, weight, labels, beta, bias, softcap)
     with torch.autocast(hidden.device.type, enabled=False):

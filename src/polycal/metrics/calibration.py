@@ -45,6 +45,16 @@ def bin_edges(confidence: Array, bins: int, binning: Binning = "width") -> Array
     edge of a bin is the confidence at the bin's last position in sorted order, and 1 for the last bin. So
     equal confidences share a bin, and the order of the answers does not matter. With many ties a bin can be
     empty. Raises ValueError if ``bins`` is below 1 or ``binning`` is unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import bin_edges
+        >>> bin_edges(np.array([0.3, 0.5, 0.6, 0.9]), 2).tolist()
+        [0.0, 0.5, 1.0]
+        >>> bin_edges(np.array([0.3, 0.5, 0.6, 0.9]), 2, "mass").tolist()
+        [0.0, 0.5, 1.0]
+        >>> bin_edges(np.array([0.6, 0.7, 0.8, 0.9]), 2, "mass").tolist()
+        [0.0, 0.7, 1.0]
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}, but must be at least 1")
@@ -63,6 +73,12 @@ def bin_index(confidence: Array, bins: int, binning: Binning = "width") -> Integ
     """The index of the bin of each confidence, [N] in 0 … bins−1.
 
     The edges are those of ``bin_edges``. Raises ValueError as ``bin_edges`` does.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import bin_index
+        >>> bin_index(np.array([0.3, 0.5, 0.6, 0.9]), 2).tolist()
+        [0, 0, 1, 1]
     """
     edges = bin_edges(confidence, bins, binning)
     return np.searchsorted(edges[1:-1], confidence, side="left").astype(np.int64)
@@ -75,6 +91,12 @@ def reliability(
 
     Raises ValueError if the input is empty, of unequal length, not finite or out of range, if ``bins`` is
     below 1, and if ``binning`` is unknown.
+
+    Examples:
+        >>> from polycal.metrics import reliability
+        >>> diagram = reliability([0.3, 0.5, 0.6, 0.9], [0, 1, 1, 1], bins=2)
+        >>> diagram.count.tolist(), diagram.confidence.tolist(), diagram.accuracy.tolist()
+        ([2, 2], [0.4, 0.75], [0.5, 1.0])
     """
     p, y = checked_confidence(confidence, correct)
     edges = bin_edges(p, bins, binning)
@@ -91,6 +113,14 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: B
     """Expected calibration error, Σ_b n_b/N · |accuracy_b − confidence_b|, in [0, 1].
 
     Source: Guo et al. 2017, arXiv 1706.04599, eq. 3. Raises ValueError as ``reliability`` does.
+
+    Examples:
+        >>> from polycal.metrics import ece
+        >>> round(ece([0.9, 0.8, 0.6], [1, 1, 0], bins=15), 3)
+        0.3
+        >>> ece([0.9, 1.2], [1, 1])
+        Traceback (most recent call last):
+        ValueError: confidence must lie in [0, 1]
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     return float(diagram.count @ np.abs(diagram.accuracy - diagram.confidence) / diagram.count.sum())
@@ -102,6 +132,11 @@ def rms_calibration_error(
     """RMS calibration error, sqrt(Σ_b n_b/N · (accuracy_b − confidence_b)²), in [0, 1].
 
     Source: Hendrycks et al. 2019, arXiv 1812.04606, section 4.3. Raises ValueError as ``reliability`` does.
+
+    Examples:
+        >>> from polycal.metrics import rms_calibration_error
+        >>> round(rms_calibration_error([0.9, 0.8, 0.6], [1, 1, 0]), 4)
+        0.3697
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     squared_gap = (diagram.accuracy - diagram.confidence) ** 2

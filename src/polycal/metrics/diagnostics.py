@@ -35,6 +35,11 @@ def maximum_calibration_error(
     """Maximum calibration error, max_b |accuracy_b − confidence_b| over the non-empty bins b, in [0, 1].
 
     Source: Guo et al. 2017, arXiv 1706.04599, eq. 5.
+
+    Examples:
+        >>> from polycal.metrics import maximum_calibration_error
+        >>> maximum_calibration_error([0.9, 0.8, 0.6], [1, 1, 0])
+        0.6
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     return float(np.abs(diagram.accuracy - diagram.confidence).max())
@@ -54,6 +59,11 @@ def adaptive_calibration_error(
     one bin. Equal confidences keep the given order, so the result can depend on that order. Source: Hendrycks
     et al. 2019, arXiv 1812.04606, section 4.3. Also raises ValueError if ``size`` is below 1 or ``norm`` is
     unknown.
+
+    Examples:
+        >>> from polycal.metrics import adaptive_calibration_error
+        >>> round(adaptive_calibration_error([0.6, 0.7, 0.8, 0.9], [0, 1, 1, 1], size=2, norm="l1"), 3)
+        0.15
     """
     p, y = checked_confidence(confidence, correct)
     if size < 1:
@@ -81,6 +91,12 @@ def debiased_ece(
     Normal(accuracy_b, accuracy_b (1 − accuracy_b) / n_b). Kumar et al. (2019, arXiv 1909.10155, section 5)
     sample it. Here it is computed as the mean of a folded normal distribution. The result can be negative,
     namely if the estimated bias E[ECE*] − ECE is larger than the ECE.
+
+    Examples:
+        >>> from polycal.metrics import debiased_ece, ece
+        >>> confidence, correct = [0.6, 0.6, 0.6, 0.6, 0.6], [1, 1, 1, 1, 0]
+        >>> round(ece(confidence, correct), 3), round(debiased_ece(confidence, correct), 3)
+        (0.2, 0.176)
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     gap = diagram.accuracy - diagram.confidence
@@ -98,6 +114,11 @@ def debiased_rms(
     1)])). The sum is an unbiased estimate of the squared error (Kumar et al. 2019, arXiv 1909.10155, section
     5; Bröcker 2012). The variance of a bin of one answer cannot be estimated. Such a bin counts as zero, as
     in the code of Kumar et al.
+
+    Examples:
+        >>> from polycal.metrics import debiased_rms
+        >>> round(debiased_rms([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1, 1, 0]), 3)
+        0.289
     """
     diagram = reliability(confidence, correct, bins=bins, binning=binning)
     squared_gap = (diagram.accuracy - diagram.confidence) ** 2
@@ -129,6 +150,11 @@ def classwise_ece(
     The ECE of option k is taken over the questions that have this option. Without ``options`` every question
     has K options. Source: Kull et al. 2019, arXiv 1910.12656. Also raises ValueError as ``brier`` does, and
     if ``options`` does not fit ``probabilities``.
+
+    Examples:
+        >>> from polycal.metrics import classwise_ece
+        >>> round(classwise_ece([[0.8, 0.2], [0.3, 0.7]], [0, 1]), 3)
+        0.25
     """
     p, g = checked_distributions(probabilities, gold)
     count = checked_options(p, options)
@@ -151,6 +177,12 @@ def brier_decomposition(
     - uncertainty: accuracy (1 − accuracy), in [0, 1].
     - within: the variance of the confidence within bins minus twice its covariance with correctness within
       bins (Stephenson et al. 2008). Binning hides this part. With it the decomposition is exact.
+
+    Examples:
+        >>> from polycal.metrics import brier_decomposition
+        >>> parts = brier_decomposition([0.8, 0.8, 0.6, 0.6], [1, 1, 1, 0])
+        >>> round(parts.reliability, 4), round(parts.resolution, 4), round(parts.uncertainty, 4)
+        (0.025, 0.0625, 0.1875)
     """
     p, y = checked_confidence(confidence, correct)
     diagram = reliability(p, y, bins=bins, binning=binning)

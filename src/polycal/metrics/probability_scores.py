@@ -19,6 +19,11 @@ def accuracy(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Share of questions whose most probable option is the gold one, in [0, 1]. Ties go to the first option.
 
     Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+
+    Examples:
+        >>> from polycal.metrics import accuracy
+        >>> accuracy([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], [0, 1])
+        0.5
     """
     p, g = checked_distributions(probabilities, gold)
     return float(np.mean(p.argmax(1) == g))
@@ -32,6 +37,13 @@ def entropy(probabilities: ArrayLike, *, normalised: bool = False, options: Arra
     its last option, and a row has at least two options. So give ``options`` if the probability of an option
     can be exactly zero. Raises ValueError if ``probabilities`` are not distributions and, if normalised, if
     ``options`` are not N integers in 2 … K or a row has a positive probability beyond its last option.
+
+    Examples:
+        >>> from polycal.metrics import entropy
+        >>> round(entropy([[0.5, 0.5], [1.0, 0.0]]), 3)
+        0.347
+        >>> entropy([[0.5, 0.5], [1.0, 0.0]], normalised=True, options=[2, 2])
+        0.5
     """
     p = checked_probabilities(probabilities)
     logs = np.log(p, out=np.zeros_like(p), where=p > 0)
@@ -52,6 +64,11 @@ def brier(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Mean over questions of Σ_k (p_k − [k = gold])², in [0, 2] (Brier 1950, eq. 2).
 
     Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+
+    Examples:
+        >>> from polycal.metrics import brier
+        >>> round(brier([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], [0, 1]), 3)
+        0.5
     """
     p, g = checked_distributions(probabilities, gold)
     target = np.zeros_like(p)
@@ -63,6 +80,14 @@ def nll(probabilities: ArrayLike, gold: ArrayLike) -> float:
     """Mean negative log-likelihood of the gold option in nats; infinite if its probability is zero.
 
     Raises ValueError if ``probabilities`` are not distributions or ``gold`` is not N indices of options.
+
+    Examples:
+        >>> from polycal.metrics import nll
+        >>> round(nll([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], [0, 1]), 3)
+        0.78
+        >>> nll([[0.7, 0.2]], [0])
+        Traceback (most recent call last):
+        ValueError: row 0 of probabilities sums to 0.9, but must sum to 1
     """
     p, g = checked_distributions(probabilities, gold)
     with np.errstate(divide="ignore"):
@@ -88,6 +113,13 @@ def option_probabilities(
     Raises ValueError if there is no question, if a question has no option, if a log-likelihood is not finite,
     if ``normalise`` is unknown, and if lengths are missing, differ in number from the options, or are below
     1.
+
+    Examples:
+        >>> from polycal.metrics import option_probabilities
+        >>> option_probabilities([[-1.0, -2.0, -3.0], [-4.0, -2.0]]).round(3).tolist()
+        [[0.665, 0.245, 0.09], [0.119, 0.881, 0.0]]
+        >>> option_probabilities([[-4.0, -2.0]], "token", option_tokens=[[4, 2]]).tolist()
+        [[0.5, 0.5]]
     """
     lengths = {"sum": None, "token": option_tokens, "byte": option_bytes}
     if normalise not in lengths:

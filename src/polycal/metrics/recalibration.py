@@ -37,6 +37,12 @@ def log_ratios(log_p: Array) -> Array:
 
     ``log_p`` [N, K] contains log-probabilities in nats, −inf beyond a question's last option. It is not
     checked.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import log_ratios
+        >>> log_ratios(np.log([[0.5, 0.25, 0.25]])).round(3).tolist()
+        [[0.0, -0.693, -0.693]]
     """
     return np.maximum(log_p - log_p.max(-1, keepdims=True), MIN_LOG_RATIO)
 
@@ -59,6 +65,13 @@ def fit_temperature(log_ratio: Array, gold: Integers) -> float:
     checked. The derivative of the negative log-likelihood in the inverse temperature increases. Regula falsi
     finds its zero, as a function of the log of the inverse temperature, to float64 rounding. Source: Guo et
     al. 2017, arXiv 1706.04599, section 4.2.
+
+    Examples:
+        >>> import numpy as np
+        >>> from polycal.metrics import fit_temperature, log_ratios
+        >>> log_p = np.log([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1]])
+        >>> round(fit_temperature(log_ratios(log_p), np.array([0, 0, 0, 1])), 3)
+        2.0
     """
 
     def total(log_inverse: float) -> float:
@@ -125,6 +138,12 @@ def fit_platt(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     The fit uses Newton's method, a ridge of 1e-10 as in HELM (C = 1e10), and confidences clipped to [1e-12, 1
     − 1e-12]. Source: Platt 1999. Raises ValueError if the input is empty, of unequal length, not finite or
     out of range, and if all answers are right or all are wrong, because then no finite fit exists.
+
+    Examples:
+        >>> from polycal.metrics import fit_platt
+        >>> slope, intercept = fit_platt([0.6, 0.6, 0.9, 0.9, 0.9, 0.9], [1, 0, 1, 1, 1, 0])
+        >>> round(slope, 3), round(intercept, 3)
+        (0.613, -0.249)
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():
@@ -178,6 +197,11 @@ def platt_ece(
 
     As in HELM, the result is zero if all answers are right or all are wrong. Raises ValueError as ``ece``
     does.
+
+    Examples:
+        >>> from polycal.metrics import platt_ece
+        >>> round(platt_ece([0.6, 0.6, 0.9, 0.9, 0.9, 0.9], [1, 0, 1, 1, 1, 0]), 6)
+        0.0
     """
     p, y = checked_confidence(confidence, correct)
     if y.min() == y.max():

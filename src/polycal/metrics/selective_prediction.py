@@ -15,6 +15,11 @@ def auroc(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Area under the ROC curve: the probability that a right answer is more confident than a wrong one, in [0, 1].
 
     Ties count half. The result is NaN if all answers are right or all are wrong. Source: Mann & Whitney 1947.
+
+    Examples:
+        >>> from polycal.metrics import auroc
+        >>> auroc([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
+        0.75
     """
     p, y = checked_confidence(confidence, correct)
     ranked = np.sort(p)
@@ -29,6 +34,11 @@ def selective_accuracy(confidence: ArrayLike, correct: ArrayLike, coverage: floa
     """Accuracy over the ⌊coverage · N⌋ + 1 most confident answers, in [0, 1] (``selective_acc@10`` of HELM).
 
     Also raises ValueError if ``coverage`` is outside [0, 1].
+
+    Examples:
+        >>> from polycal.metrics import selective_accuracy
+        >>> selective_accuracy([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0], coverage=0.25)
+        0.5
     """
     if not 0 <= coverage <= 1:
         raise ValueError(f"coverage is {coverage}, but must lie in [0, 1]")
@@ -40,12 +50,23 @@ def accuracy_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Mean over k = 1 … N of the accuracy of the k most confident answers, in [0, 1].
 
     This is ``selective_cov_acc_area`` of HELM.
+
+    Examples:
+        >>> from polycal.metrics import accuracy_coverage_area
+        >>> round(accuracy_coverage_area([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0]), 3)
+        0.667
     """
     return float(accuracy_by_coverage(confidence, correct).mean())
 
 
 def accuracy_by_coverage(confidence: ArrayLike, correct: ArrayLike) -> Array:
-    """Accuracy of the k most confident answers for k = 1 … N, [N]."""
+    """Accuracy of the k most confident answers for k = 1 … N, [N].
+
+    Examples:
+        >>> from polycal.metrics import accuracy_by_coverage
+        >>> accuracy_by_coverage([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0]).round(3).tolist()
+        [1.0, 0.5, 0.667, 0.5]
+    """
     p, y = checked_confidence(confidence, correct)
     _, group, size = np.unique(-p, return_inverse=True, return_counts=True)
     expected = np.bincount(group, weights=y) / size

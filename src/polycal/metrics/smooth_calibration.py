@@ -23,6 +23,11 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
     by ten bisections of [0, 1], rounded up to a multiple of 1/1024, and at least 0.001. Unlike in relplot
     1.0.3, an answer with a confidence of exactly 0 or 1 counts in full. Raises ValueError if the input is
     empty, of unequal length, not finite or out of range.
+
+    Examples:
+        >>> from polycal.metrics import smooth_ece
+        >>> round(smooth_ece([0.9, 0.8, 0.6], [1, 1, 0]), 3)
+        0.165
     """
     p, y = checked_confidence(confidence, correct)
     low, high, share = linear_binning(p)

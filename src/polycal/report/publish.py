@@ -1,4 +1,4 @@
-"""Publishing a study: overview figures, Table 1 and provenance in a folder, a short table in a README."""
+"""Publishing a study: figures, tables and provenance in a folder, and short tables in two documents."""
 
 import shutil
 from pathlib import Path
@@ -8,14 +8,14 @@ import pandas as pd
 
 from polycal.artifacts import files, records
 from polycal.errors import PolycalError
-from polycal.report import findings, study_holes, study_tables
+from polycal.report import findings, published_findings, study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 from polycal.report.table_formats import markdown
 from polycal.study import paths
 from polycal.vocabulary import CELL_KEYS
 
-BEGIN, END = "<!-- study: begin -->", "<!-- study: end -->"
-"""Marks of the place for the table in the README."""
+SHORT_TABLE = "study"
+"""Name of the place for the short table in the README."""
 PUBLISHED_KEYS = ("fingerprint", "content", "checkpoint", "code_version", "commit", "dirty")
 """What is published of the manifest of each record and table."""
 
@@ -24,15 +24,22 @@ class PublicationError(PolycalError):
     """A study that cannot be published; the message says what is missing."""
 
 
-def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
-    """Copy overview figures and Table 1 of the study in ``folder`` to ``out``, and write its provenance.
+def marks(name: str) -> tuple[str, str]:
+    """The lines that begin and end the place for a table in a document."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
+    """Copy figures and tables of the study in ``folder`` to ``out``, and write its provenance.
 
     ``provenance.json`` lists the score records and measured tables. The short table of the study's first
-    benchmark replaces the text between the marks in ``readme``. Returns the copied files. Raises
-    PublicationError if a cell has no result, a record was made by uncommitted code, or a file or the marks are
-    missing.
+    benchmark replaces the text between its marks in ``readme``, and the tables of ``published_findings`` replace
+    the texts between theirs in ``results``. Returns the files in ``out``. Raises PublicationError if a cell has no
+    result, a record was made by uncommitted code, or a file or a mark is missing.
     """
-    before, after = _around_table(readme)
+    _around_table(readme, SHORT_TABLE)
+    for name in published_findings.TABLES:
+        _around_table(results, name)
     study = study_tables.read(folder, {})
     if lost := study_holes.counts(study):
         first = study_holes.of_study(study).iloc[0]
@@ -46,13 +53,25 @@ def publish(folder: Path, out: Path, readme: Path) -> list[Path]:
         raise PublicationError(
             f"{unclean[0]}: made by uncommitted code, as were {len(unclean) - 1} more; commit and run again."
         )
+    short = short_table(study)
     copied = _copy(folder, out)
     measured = {path.name: _published(path) for path in sorted(folder.glob("*.parquet"))}
     files.write_json(out / "provenance.json", {"scores": sources, "measured": measured})
     commits = ", ".join(sorted({str(source["commit"])[:7] for source in sources}))
-    table = f"{BEGIN}\n{short_table(study)}\nMeasured at commit {commits}.\n{END}"
-    files.write_text(readme, before + table + after)
+    _fill(readme, SHORT_TABLE, f"{short}\nMeasured at commit {commits}.\n")
+    for name, table in published_findings.TABLES.items():
+        copied.append(out / f"{name}.csv")
+        files.write_text(copied[-1], table(study).to_csv(index=False))
+        texts = markdown(published_findings.as_texts(name, table(study)))
+        _fill(results, name, f"{texts}\nMeasured at commit {commits}.\n")
     return copied
+
+
+def _fill(document: Path, name: str, text: str) -> None:
+    """Put ``text`` between the marks of ``name`` in ``document``."""
+    before, after = _around_table(document, name)
+    begin, end = marks(name)
+    files.write_text(document, f"{before}{begin}\n{text}{end}{after}")
 
 
 def _score_records(study: StudyTables) -> list[Path]:
@@ -60,13 +79,14 @@ def _score_records(study: StudyTables) -> list[Path]:
     return [Path(paths.SCORES.format(**dict(zip(CELL_KEYS, cell, strict=True)))) for cell in cells]
 
 
-def _around_table(readme: Path) -> tuple[str, str]:
-    """The text of ``readme`` before and after the marks."""
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+def _around_table(document: Path, name: str) -> tuple[str, str]:
+    """The text of ``document`` before and after the marks of ``name``."""
+    mark_begin, mark_end = marks(name)
+    before, begin, rest = document.read_text(encoding="utf-8").partition(mark_begin)
+    _, end, after = rest.partition(mark_end)
     if not (begin and end):
         raise PublicationError(
-            f"{readme}: no place for the table; put the lines {BEGIN} and {END} where the table belongs."
+            f"{document}: no place for the table; put the lines {mark_begin} and {mark_end} where the table belongs."
         )
     return before, after
 

@@ -2,12 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 from helpers import measured, score_records
 
 from polycal.artifacts import records
-from polycal.report import publish, study_tables, tables
+from polycal.report import publish, published_findings, study_tables, tables
 from polycal.report.figures import draw
+from polycal.report.table_formats import markdown
 from polycal.study import paths
 
 FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "dirty": False}
@@ -15,7 +17,7 @@ FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "di
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """Folder of a finished study, folder to publish to, and README; the records are at their usual paths."""
+    """A finished study, folder to publish to, README and document of results; records are at their usual paths."""
     monkeypatch.chdir(tmp_path)
     files = []
     for path in score_records.study(tmp_path / "invented"):
@@ -30,12 +32,17 @@ def finished(tmp_path, monkeypatch):
     tables.write(study, folder / "tables")
     draw.draw(study, folder / "figures")
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Before\n\n{publish.BEGIN}\nold\n{publish.END}\n\nAfter\n")
-    return folder, tmp_path / "reference/tiny", readme
+    begin, end = publish.marks("study")
+    readme.write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")
+    results = tmp_path / "results.md"
+    results.write_text(
+        "\n".join("\nbefore\n".join(publish.marks(name)) for name in published_findings.TABLES)
+    )
+    return folder, tmp_path / "reference/tiny", readme, results
 
 
 def test_figure_table_and_provenance_are_published(finished):
-    folder, out, readme = finished
+    folder, out, readme, _ = finished
     publish.publish(*finished)
     text = readme.read_text()
     assert text.startswith("# Before\n")
@@ -57,10 +64,10 @@ def test_figure_table_and_provenance_are_published(finished):
 
 
 def test_a_readme_without_marks_is_refused_and_left_alone(finished):
-    finished[-1].write_text("# None\n")
+    finished[2].write_text("# None\n")
     with pytest.raises(publish.PublicationError, match="no place for the table"):
         publish.publish(*finished)
-    assert finished[-1].read_text() == "# None\n"
+    assert finished[2].read_text() == "# None\n"
     assert not finished[1].exists()
 
 
@@ -76,3 +83,41 @@ def test_an_unfinished_study_is_refused(finished):
     (finished[0] / "tables/table1.md").unlink()
     with pytest.raises(publish.PublicationError, match=r"table1\.md is missing; run the study"):
         publish.publish(*finished)
+
+
+def test_findings_are_published_as_numbers_and_as_texts(finished):
+    folder, out, _, results = finished
+    copied = publish.publish(*finished)
+    study = study_tables.read(folder, {})
+    text = results.read_text()
+    assert "before" not in text
+    assert text.count("Measured at commit ccccccc.") == len(published_findings.TABLES)
+    for name in published_findings.TABLES:
+        assert out / f"{name}.csv" in copied
+        types = str if name == "conventions" else {"beta": str}
+        numbers = pd.read_csv(out / f"{name}.csv", dtype=types, keep_default_na=False)
+        begin, end = publish.marks(name)
+        shown = text[text.index(begin) + len(begin) + 1 : text.index(end)]
+        assert shown.startswith(markdown(published_findings.as_texts(name, numbers)))
+    smoothing = pd.read_csv(out / "smoothing.csv", dtype={"beta": str})
+    contrasts = study["contrasts"].query("contrast == 'smoothed_minus_unsmoothed' and metric == 'ece'")
+    for row in smoothing.to_dict("records"):
+        same = contrasts[(contrasts.data == row["data"]) & (contrasts.beta == row["beta"])]
+        languages = same[same.language != "mean"]
+        assert row["languages"] == len(languages)
+        assert row["ece_fell"] == (languages.difference < 0).sum()
+        assert row["ece_fell_surely"] == ((languages.difference < 0) & (languages.q < 0.05)).sum()
+        [mean] = same[same.language == "mean"].relative_ece_reduction
+        assert row["relative_ece_reduction"] == pytest.approx(mean)
+
+
+def test_a_document_without_a_mark_is_refused_before_anything_is_written(finished):
+    _, out, readme, results = finished
+    before = readme.read_text()
+    results.write_text(results.read_text().replace(publish.marks("tuning")[1], ""))
+    with pytest.raises(
+        publish.PublicationError, match=r"results\.md: no place for the table; .* tuning: begin"
+    ):
+        publish.publish(*finished)
+    assert readme.read_text() == before
+    assert not out.exists()

@@ -11,6 +11,7 @@ from polycal.report import (
     findings,
     page,
     publish,
+    published_findings,
     sensitivity_table,
     study_holes,
     study_tables,
@@ -254,10 +255,13 @@ def test_means_are_complete_or_nothing():
 
 def test_a_study_with_holes_is_not_published(folder, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"{publish.BEGIN}\nold\n{publish.END}\n")
+    begin, end = publish.marks("study")
+    readme.write_text(f"{begin}\nold\n{end}\n")
+    document = tmp_path / "results.md"
+    document.write_text("".join("\n".join(publish.marks(name)) for name in published_findings.TABLES))
     before = readme.read_text()
     with pytest.raises(publish.PublicationError) as error:
-        publish.publish(folder, tmp_path / "out", readme)
+        publish.publish(folder, tmp_path / "out", readme, document)
     assert re.fullmatch(
         r".*: 6 of 24 cells have no result, such as llama, none, alpaca, paper, 0\.1, 42, mmlu-prox, texts-0shot, de"
         r" \(measure: .*not finite\); publish a study without missing cells\.",
