@@ -6,7 +6,7 @@ forward on padded rows. If these differ too, the run uses it on one row at a tim
 models is needed.
 
 The tolerance for a log-probability x, on a CPU in float32 or float64, is ``1e-4 + 1e-5 |x|``. Two batches of
-the same model differ by about 1e-5, and an omitted scale or cap changes a log-probability by more than 1e-2.
+the same model differ by about 1e-6, and an omitted scale or cap changes a log-probability by more than 1e-2.
 In other types and on other devices the tolerance is twice the largest difference between two batches of the
 probes. It is at least two rounding errors of ``1 + |x|``, and at least 1e-4.
 """
