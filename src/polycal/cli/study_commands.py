@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(configfile: Configfile = None) -> None:
-    """Jobs, GPU-hours, memory and disk of a study, from stated assumptions, before anything is submitted."""
+    """Estimate the jobs, GPU-hours, calendar time, memory and disk of a study before anything is submitted."""
     from polycal.study import cost_estimate
 
     print(cost_estimate.table(configuration.load(configfile)))
