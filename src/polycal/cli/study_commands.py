@@ -26,7 +26,7 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Jobs, GPU-hours, memory and disk of a study, and the smallest difference it can show, before it is run."""
+    """Estimate a study before it is run: jobs, GPU-hours, calendar time, memory, disk, smallest visible difference."""
     from polycal.study import cost_estimate, detectable
 
     config = configuration.load(configfile)

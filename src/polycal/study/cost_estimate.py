@@ -1,8 +1,8 @@
-"""The cost of a study, estimated before anything runs: jobs, GPU-hours, memory of a GPU, and disk.
+"""Estimates the cost of a study before anything runs: jobs, GPU-hours, calendar time, memory of a GPU, and disk.
 
-This is arithmetic from stated assumptions, not a measurement: 6 floating-point operations per parameter and
-token for training (Kaplan et al., arXiv 2001.08361, section 2.1), a third more if activations are recomputed,
-and 2 for scoring.
+The estimate is arithmetic from stated assumptions, not a measurement. Training needs 6 floating-point operations
+per parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), and a third more if activations are
+recomputed. Scoring needs 2.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,30 @@ from polycal.study.config import Config
 from polycal.study.config_catalogues import Benchmark, Data, Model, Recipe
 
 STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
-"""Bytes per parameter with AdamW in bfloat16. The optimizer has a float32 copy of the weights and two moments
+"""Bytes per parameter with AdamW in bfloat16. The optimizer holds a float32 copy of the weights and two moments
 (Rajbhandari et al., arXiv 1910.02054, section 3.1)."""
 LAYER_BYTES = 34
-"""Activations of one layer without recomputation, in bytes per token and hidden unit, without the attention
-matrix (Korthikanti et al., arXiv 2205.05198, equation 2)."""
+"""Bytes of activations per layer, token and hidden unit without recomputation, and without the attention matrix
+(Korthikanti et al., arXiv 2205.05198, equation 2)."""
 RECORD_BYTES = 150
 """Bytes per question of a compressed score record."""
+CLUSTERS = (8, 32, 128)
+"""Numbers of GPUs for which the calendar time is estimated."""
 HOUR = 3600.0
 GB = 1e9
 
 
 @dataclass(frozen=True)
 class JobEstimate:
-    """Jobs of one kind: their number, GPU-hours and disk of all, and hours of the longest.
+    """Jobs of one kind: their number, GPUs per job, GPU-hours of all, hours of the longest, and disk of all.
 
-    A value is None if a size that it depends on is unknown.
+    A value is None if a size on which it depends is unknown.
     """
 
     stage: str
     what: str
     jobs: int
+    gpus: int
     gpu_hours: float | None
     longest: float | None
     disk_gb: float | None
@@ -41,26 +44,26 @@ class JobEstimate:
 
 
 def estimate(config: Config) -> list[JobEstimate]:
-    """What is fetched, each model and instruction set that is trained, and each model that is scored."""
-    return [_fetching(config), *_training(config), *_scoring(config)]
+    """Fetched models, trainings of each model, data set and recipe, scoring of each model, and the jobs on CPUs."""
+    return [_fetching(config), *_training(config), *_scoring(config), *_on_cpus(config)]
 
 
 def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
     """Memory of one GPU in training by part, in GB; None if a size of the model is unknown.
 
-    ZeRO-2 divides gradients and optimizer among the GPUs, ZeRO-3 the weights too. The activations are those
-    of one micro-batch of the longest conversations. The loss stores no logits.
+    ZeRO-2 partitions gradients and optimizer over the GPUs; ZeRO-3 also partitions the weights. The activations
+    are those of one micro-batch of the longest conversations. The loss stores no logits.
     """
     sizes = model.planning
     if sizes.parameters is None or sizes.hidden is None or sizes.layers is None:
         return None
-    divided = {
+    partitioned = {
         "weights": model.zero_stage == 3,
         "gradients": model.zero_stage >= 2,
         "optimizer": model.zero_stage >= 2,
     }
     states = {
-        part: bytes_ * sizes.parameters / (model.training_world if divided[part] else 1) / GB
+        part: bytes_ * sizes.parameters / (model.training_world if partitioned[part] else 1) / GB
         for part, bytes_ in STATE_BYTES.items()
     }
     units = recipe.micro_batch_size * recipe.max_length * sizes.hidden / GB
@@ -73,7 +76,7 @@ def _fetching(config: Config) -> JobEstimate:
     models = [config.models[name] for name, _ in grid.base_models(grid.blocks(config))]
     sizes = [model.planning.parameters for model in models]
     disk = _total(None if size is None else STATE_BYTES["weights"] * size / GB for size in sizes)
-    return JobEstimate("fetch", "models", len(models), 0.0, None, disk)
+    return JobEstimate("fetch", "models", len(models), 0, 0.0, None, disk)
 
 
 def _training(config: Config) -> Iterator[JobEstimate]:
@@ -82,7 +85,7 @@ def _training(config: Config) -> Iterator[JobEstimate]:
         key = (names["model"], names["data"], names["recipe"])
         jobs[key] = jobs.get(key, 0) + len(config.recipes[names["recipe"]].learning_rates)
     for (name, data, recipe), count in sorted(jobs.items()):
-        model = config.models[name]
+        model, rates = config.models[name], len(config.recipes[recipe].learning_rates)
         parameters = model.planning.parameters
         hours = training_hours(config, model, config.data[data], config.recipes[recipe])
         longest = None if hours is None else hours / model.training_world
@@ -90,10 +93,19 @@ def _training(config: Config) -> Iterator[JobEstimate]:
             "finetune",
             f"{name} on {data}, {recipe}",
             count,
+            model.training_gpus * model.training_nodes,
             None if hours is None else count * hours,
             longest,
             None if parameters is None else count * STATE_BYTES["weights"] * parameters / GB,
-            _over_limit(longest, model.training_minutes),
+            "; ".join(
+                filter(
+                    None,
+                    [
+                        f"{count // rates} checkpoints × {rates} learning rates" if rates > 1 else "",
+                        _over_limit(longest, model.training_minutes),
+                    ],
+                )
+            ),
         )
 
 
@@ -132,11 +144,36 @@ def _scoring(config: Config) -> Iterator[JobEstimate]:
             "score",
             name,
             len(hours),
+            model.scoring_gpus,
             sum(hours.values()) * max(model.scoring_gpus, 1) if complete else None,
             longest,
             disk if complete else None,
             _over_limit(longest, model.scoring_minutes),
         )
+
+
+def _on_cpus(config: Config) -> Iterator[JobEstimate]:
+    """The jobs that measure and report. Their rules give the limits of memory and time."""
+    probes = int(config.embeddings is not None) + int(config.next_token is not None)
+    yield JobEstimate(
+        "measure", "tables of the study", 1 + probes, 0, 0.0, None, 0.0, "on CPUs, up to 8 GB and 2 h"
+    )
+    yield JobEstimate("report", "figures and page", 1, 0, 0.0, None, 0.0, "on CPUs, up to 4 GB and 1 h")
+
+
+def calendar_days(estimates: Iterable[JobEstimate], gpus: int) -> float | None:
+    """Days that a study needs if ``gpus`` GPUs are always busy; None if a size is unknown.
+
+    It needs at least the longest training and the longest scoring job, one after the other.
+    """
+    longest: dict[str, float] = {}
+    total = 0.0
+    for line in estimates:
+        if line.gpu_hours is None:
+            return None
+        total += line.gpu_hours
+        longest[line.stage] = max(longest.get(line.stage, 0.0), line.longest or 0.0)
+    return max(total / gpus, sum(longest.values())) / 24
 
 
 def _questions(benchmark: Benchmark) -> int | None:
@@ -173,30 +210,53 @@ def _total(values: Iterable[float | None]) -> float | None:
 
 
 def table(config: Config) -> str:
-    """The estimate as text: assumptions, one line per kind of job, sums, memory per GPU of trained models."""
+    """The estimate as text: assumptions, a line for each kind of job, sums, calendar time, memory of training."""
     assumed = config.planning
     lines = [
-        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, {assumed.training_share:.0%} of them reached in"
-        f" training and {assumed.scoring_share:.0%} in scoring, {assumed.load_seconds:g} s to load a model."
-        " Change them under 'planning'.",
+        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, of which training achieves {assumed.training_share:.0%}"
+        f" and scoring {assumed.scoring_share:.0%}; {assumed.load_seconds:g} s to load a model."
+        " Change this under 'planning'. Results that exist are counted, too: 'polycal status' lists the jobs"
+        " that are left.",
         "",
-        f"{'stage':9} {'what':42} {'jobs':>6} {'GPU-hours':>10} {'longest h':>10} {'disk GB':>9}",
+        f"{'stage':9} {'what':42} {'jobs':>6} {'GPUs/job':>8} {'GPU-hours':>10} {'longest h':>10} {'disk GB':>9}",
     ]
     estimates = estimate(config)
     lines += [f"{_row(line)}  {line.note}".rstrip() for line in estimates]
     hours, disk = _total(line.gpu_hours for line in estimates), _total(line.disk_gb for line in estimates)
-    lines.append(_row(JobEstimate("all", "", sum(line.jobs for line in estimates), hours, None, disk)))
+    lines.append(_row(JobEstimate("all", "", sum(line.jobs for line in estimates), 0, hours, None, disk)))
     if hours is None:
         lines.append(
             "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data,"
             " 'questions' and 'tokens' of benchmarks."
         )
+    elif hours:
+        days = ", ".join(f"{calendar_days(estimates, gpus):,.1f} days with {gpus} GPUs" for gpus in CLUSTERS)
+        lines.append(f"Calendar time if all GPUs are always busy: {days}.")
+    if probes := _probe_jobs(config):
+        lines.append(f"Not estimated: {probes}.")
     return "\n".join([*lines, *_memory_lines(config)])
+
+
+def _probe_jobs(config: Config) -> str:
+    """The jobs of embeddings and next tokens in words; empty if the study has none."""
+    blocks, jobs = grid.blocks(config), []
+    if chosen := config.embeddings:
+        pair = (chosen.benchmark, chosen.protocol)
+        scored = [cell for cell in grid.cells(blocks) if (cell.benchmark, cell.protocol) == pair]
+        jobs.append(f"{len({tuple(cell.checkpoint.values()) for cell in scored})} jobs that embed prompts")
+    if config.next_token:
+        count = len(grid.checkpoints(blocks)) * len(grid.heldout_data(config))
+        jobs.append(f"{count} jobs that score next tokens")
+    return " and ".join(jobs)
 
 
 def _memory_lines(config: Config) -> Iterator[str]:
     trained = {
-        (m, r) for block in config.grid.blocks() if block.data for m in block.models for r in block.recipes
+        (model, recipe)
+        for block in config.grid.blocks()
+        if block.data
+        for model in block.models
+        for recipe in block.recipes
     }
     for model, recipe in sorted(trained):
         parts = memory_gb(config.models[model], config.recipes[recipe])
@@ -208,4 +268,5 @@ def _memory_lines(config: Config) -> Iterator[str]:
 def _row(line: JobEstimate) -> str:
     hours, disk = ("?" if value is None else f"{value:,.1f}" for value in (line.gpu_hours, line.disk_gb))
     longest = "" if line.longest is None else f"{line.longest:.1f}"
-    return f"{line.stage:9} {line.what:42} {line.jobs:6} {hours:>10} {longest:>10} {disk:>9}"
+    gpus = str(line.gpus or "")
+    return f"{line.stage:9} {line.what:42} {line.jobs:6} {gpus:>8} {hours:>10} {longest:>10} {disk:>9}"

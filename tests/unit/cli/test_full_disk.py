@@ -1,4 +1,4 @@
-"""A disk that is really full: each fetching stage says so in a sentence and leaves nothing half-made."""
+"""A disk that is really full: each fetching stage fails with one sentence and leaves no incomplete file."""
 
 import errno
 import json
@@ -20,18 +20,18 @@ QUESTIONS = HERE.parents[1] / "real/questions.jsonl"
 @pytest.fixture
 def disk(tmp_path):
     """A file system of one megabyte with four kilobytes left."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system can only be mounted as root")
-    (place / "filling").write_bytes(bytes((1 << 20) - 4096))
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    (folder / "filling").write_bytes(bytes((1 << 20) - 4096))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("stage", ["fetch-instructions", "fetch-benchmark"])
-def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
+def test_a_full_disk_gives_one_sentence(disk, tmp_path, stage):
     talk = {
         "messages": [{"role": "user", "content": "Q" * 5000}, {"role": "assistant", "content": "A" * 5000}]
     }
@@ -51,8 +51,8 @@ def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
     }[stage]
     out = disk / "made.parquet"
     command = [sys.executable, "-c", "from polycal.cli import main; main()", stage]
-    told = json.dumps({"stage": stage.replace("-", "_"), **cell})
-    ran = subprocess.run([*command, "--cell", told, "--out", str(out)], capture_output=True, text=True)
+    cell_json = json.dumps({"stage": stage.replace("-", "_"), **cell})
+    ran = subprocess.run([*command, "--cell", cell_json, "--out", str(out)], capture_output=True, text=True)
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     assert ran.stderr.startswith("polycal: ")
@@ -61,28 +61,28 @@ def test_a_full_disk_is_said_in_a_sentence(disk, tmp_path, stage):
 
 
 @pytest.mark.parametrize("numbers", [10, 1_000_000], ids=["small", "large"])
-def test_a_full_disk_is_told_from_the_words_of_pytorch(numbers):
-    with pytest.raises(RuntimeError) as found:
+def test_a_full_disk_is_recognized_in_errors_of_pytorch(numbers):
+    with pytest.raises(RuntimeError) as failed:
         torch.save({"weights": torch.zeros(numbers)}, "/dev/full")
-    assert files.is_disk_full(found.value)
+    assert files.is_disk_full(failed.value)
 
 
-def test_a_full_disk_is_told_from_the_words_of_safetensors(disk):
-    with pytest.raises(safetensors.SafetensorError) as found:
+def test_a_full_disk_is_recognized_in_errors_of_safetensors(disk):
+    with pytest.raises(safetensors.SafetensorError) as failed:
         safetensors.torch.save_file({"weights": torch.zeros(100_000)}, disk / "weights")
-    assert files.is_disk_full(found.value)
+    assert files.is_disk_full(failed.value)
 
 
-def test_another_failure_is_no_full_disk():
+def test_other_errors_are_not_taken_for_a_full_disk():
     assert not files.is_disk_full(RuntimeError("the device is lost"))
     assert not files.is_disk_full(FileNotFoundError(2, "No such file or directory"))
 
 
 def test_the_sentence_names_the_place_and_the_machine(disk, monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "c1")
-    with pytest.raises(OSError, match="No space left") as found:
+    with pytest.raises(OSError, match="No space left") as failed:
         files.write_text(disk / "made", "x" * 100_000)
-    assert files.is_disk_full(found.value)
+    assert files.is_disk_full(failed.value)
     monkeypatch.setenv("TMPDIR", str(disk))
     monkeypatch.setattr(tempfile, "tempdir", None)
     sentence = files.disk_full_in_words(RuntimeError("iostream error"))

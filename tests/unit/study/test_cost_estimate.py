@@ -1,4 +1,4 @@
-"""The plan's arithmetic by hand, and the paper's grid."""
+"""The cost estimate: its arithmetic by hand, and the paper's grid."""
 
 from pathlib import Path
 
@@ -18,11 +18,13 @@ def changed(change):
     return resolve(merge(PAPER.model_dump(), change))
 
 
-def test_the_paper_s_grid_has_its_jobs_and_no_job_beyond_its_limit():
+def test_the_papers_grid_has_its_jobs_and_none_exceeds_its_limit():
     lines = cost_estimate.estimate(PAPER)
     jobs = {stage: sum(line.jobs for line in lines if line.stage == stage) for stage in ("finetune", "score")}
     assert jobs == {"finetune": 108, "score": 2130}
-    assert not [line for line in lines if line.note]
+    assert not [line for line in lines if "longer than" in line.note]
+    assert {line.note for line in lines if line.stage == "finetune"} == {"3 checkpoints × 4 learning rates"}
+    assert {line.gpus for line in lines if line.what.startswith("llama")} == {4, 1}
     assert all(line.gpu_hours is not None and line.disk_gb is not None for line in lines)
 
 
@@ -49,7 +51,7 @@ def test_zero_3_shares_every_state_and_zero_2_all_but_the_weights():
         assert sum(cost_estimate.memory_gb(PAPER.models[name], recipe).values()) < 80
 
 
-def test_loading_counts_once_a_job_and_a_job_beyond_its_limit_is_marked():
+def test_loading_counts_once_per_job_and_a_job_that_exceeds_its_limit_is_marked():
     alone = {line.what: line for line in cost_estimate.estimate(PAPER) if line.stage == "score"}
     eight = changed({"languages_per_job": 8})
     batched = {line.what: line for line in cost_estimate.estimate(eight) if line.stage == "score"}
@@ -58,14 +60,33 @@ def test_loading_counts_once_a_job_and_a_job_beyond_its_limit_is_marked():
         assert alone[model].gpu_hours - line.gpu_hours == pytest.approx(saved)
         assert line.disk_gb == pytest.approx(alone[model].disk_gb)
     short = changed({"models": {"gemma-2-2b": {"training_minutes": 60}}})
-    marked = [line.what for line in cost_estimate.estimate(short) if line.note]
+    marked = [line.what for line in cost_estimate.estimate(short) if "longer than its limit" in line.note]
     assert marked == ["gemma-2-2b on openhermes, paper", "gemma-2-2b on tulu-3-mixture, paper"]
 
 
-def test_what_is_unknown_is_said_and_not_guessed():
-    found = CliRunner().invoke(
-        app.app, ["plan"] + [word for name in FILES for word in ("--configfile", str(ROOT / "config" / name))]
+def test_unknown_sizes_are_not_guessed():
+    ran = CliRunner().invoke(
+        app.app, ["plan", "--configfile", *(str(ROOT / "config" / name) for name in FILES)]
     )
-    assert found.exit_code == 0
-    assert "?: unknown; give, under 'planning', 'parameters' of the model" in found.output
-    assert "finetune  gemma2-mini on alpaca-mini, mini" in found.output
+    assert ran.exit_code == 0
+    assert "?: unknown; give, under 'planning', 'parameters' of the model" in ran.output
+    assert "finetune  gemma2-mini on alpaca-mini, mini" in ran.output
+    assert "Calendar time" not in ran.output
+
+
+def test_calendar_time_is_gpu_hours_over_gpus_but_at_least_the_longest_jobs():
+    lines = cost_estimate.estimate(PAPER)
+    hours = sum(line.gpu_hours for line in lines)
+    assert cost_estimate.calendar_days(lines, 8) == pytest.approx(hours / 8 / 24)
+    longest = [max(line.longest for line in lines if line.stage == stage) for stage in ("finetune", "score")]
+    assert cost_estimate.calendar_days(lines, 10**6) == pytest.approx(sum(longest) / 24)
+    assert f"{hours / 8 / 24:,.1f} days with 8 GPUs" in cost_estimate.table(PAPER)
+
+
+def test_jobs_of_probes_are_named_because_they_are_not_estimated():
+    probes = {
+        "embeddings": {"benchmark": "global-mmlu", "protocol": "letters-0shot"},
+        "next_token": {"data": ["alpaca", "openhermes"]},
+    }
+    text = cost_estimate.table(changed(probes))
+    assert "Not estimated: 30 jobs that embed prompts and 60 jobs that score next tokens." in text
