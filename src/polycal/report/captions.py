@@ -99,7 +99,8 @@ FIGURE_KINDS = {
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
-        "Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
+        "The languages whose gap at the lowest β is least, in the middle and greatest; the explorer of the"
+        " page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
         " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,

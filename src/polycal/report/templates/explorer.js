@@ -88,34 +88,37 @@
     if (languageName(cells.language[cell]) !== cells.language[cell]) button.append(` (${cells.language[cell]})`);
     return button;
   };
+  // a type that is given need not be found out from every row
+  const NUMERIC = { data: null, type: "num", searchable: false }, TEXT = { data: null, type: "string" };
   const valueColumn = (title, metric, name, more = "") => ({
-    title, name, className: `number ${more}`, data: null,
-    render: (cell, type) => type === "sort" || type === "type" ? cells[metric()][cell] : metricText(cell, metric()),
+    title, name, className: `number ${more}`, ...NUMERIC,
+    render: (cell, type) => type === "sort" ? cells[metric()][cell] : metricText(cell, metric()),
   });
   const contrastColumn = (title, name, value, text, more = "") => ({
-    title, name, className: `number ${more}`, data: null, render: (cell, type) => {
+    title, name, className: `number ${more}`, ...NUMERIC, render: (cell, type) => {
       const row = change(cell, chosen("metric"), chosen("reference"));
-      if (type === "sort" || type === "type") return row === undefined ? Infinity : value[row];
+      if (type === "sort") return row === undefined ? Infinity : value[row];
       return row === undefined ? "" : text(row);
     },
   });
   const columns = [
-    { title: "Language", name: "language", data: null, render: (cell, type) => type === "display"
+    { title: "Language", name: "language", ...TEXT, render: (cell, type) => type === "display"
         ? languageButton(cell) : `${languageName(cells.language[cell])} ${cells.language[cell]}` },
-    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, data: null, render: (cell, type) =>
+    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : TEXT), render: (cell, type) =>
       name === "beta" && type === "sort" ? (cells.beta[cell] === NONE ? -1 : +cells.beta[cell])
         : cells[name][cell] === NONE ? "" : cells[name][cell] })),
     valueColumn("Metric", () => chosen("metric"), "chosen"),
     contrastColumn("Change", "change", contrasts.difference, changeText),
     contrastColumn("q", "q", contrasts.q, (row) => number(contrasts.q[row]), "optional"),
     ...PLAIN.map((metric) => valueColumn(short(metric), () => metric, metric, "optional")),
-    { title: "Noise floor", name: "floor", data: null, className: "number optional", render: (cell, type) =>
+    { title: "Noise floor", name: "floor", ...NUMERIC, className: "number optional", render: (cell, type) =>
         type === "sort" ? cells.ece_floor[cell] : number(cells.ece_floor[cell]) },
-    { title: "Questions", name: "n", data: null, className: "number optional", render: (cell) => cells.n[cell] },
-    { title: "Level", name: "resource", data: null, className: "optional", render: (cell, type) => type === "sort"
+    { title: "Questions", name: "n", ...NUMERIC, className: "number optional", render: (cell) => cells.n[cell] },
+    { title: "Level", name: "resource", ...NUMERIC, className: "optional", render: (cell, type) => type === "sort"
         ? data.levels.indexOf(cells.resource[cell]) : cells.resource[cell] },
   ];
 
+  let waiting;
   const show = () => {
     const names = [...Object.keys(DIMENSIONS), "resource"];
     const found = matching(names).filter((cell) => cells.language[cell] !== MEAN);
@@ -134,7 +137,8 @@
     table.column("change:name").title(`Δ from ${reference}`);
     table.clear().rows.add(found).draw();
     byId("explorer-status").textContent = status(found, metric, reference);
-    requestAnimationFrame(() => drawChart(metric, reference, names));
+    clearTimeout(waiting);
+    waiting = setTimeout(() => drawChart(metric, reference, names), 50);
   };
 
   const status = (found, metric, reference) => {
@@ -192,7 +196,7 @@
       ...["value", "low", "high"].map((field) => ({ field, format: ".3f" }))];
     embed("explorer-chart", {
       description: `${title} in each language, with 95% intervals; the table has the numbers`,
-      data: { values }, width: "container", autosize: { type: "fit-x", contains: "padding" }, height: { step: Math.max(6, Math.min(12, 36 / scale.domain.length)) },
+      data: { values }, width: byId("explorer-chart").clientWidth, autosize: { type: "fit-x", contains: "padding" }, height: { step: Math.max(6, Math.min(12, 36 / scale.domain.length)) },
       layer: [
         { data: { values: [{}] }, mark: { type: "rule", aria: false }, encoding: { x: { datum: 0 } } },
         ...(crowded ? [] : [{ mark: { type: "rule", strokeWidth: 1.5 }, encoding: { ...shared,
@@ -264,9 +268,9 @@
           color: { field: "setting", legend: null, scale } } },
         { mark: { type: "point", filled: true, size: 40, opacity: 1 }, encoding: { x: x("confidence"), y: y("accuracy"), tooltip,
           color: { field: "setting", legend: null, scale } } },
-        { mark: { type: "text", fontSize: 8, baseline: "bottom", dy: -1 }, encoding: {
+        ...(side < 190 ? [] : [{ mark: { type: "text", fontSize: 8, baseline: "bottom", dy: -1 }, encoding: {
           x: x("middle"), y: { value: side }, text: { field: "n", format: "d" } },
-          transform: [{ calculate: "(datum.left + datum.right) / 2", as: "middle" }] },
+          transform: [{ calculate: "(datum.left + datum.right) / 2", as: "middle" }] }]),
       ] },
     });
   };
@@ -281,17 +285,19 @@
     run("library-charts");
     document.documentElement.classList.toggle("dark", dark.matches);
     table = new jQuery.fn.dataTable.Api(jQuery("#explorer-table").DataTable({ columns, data: [], deferRender: true,
-      pageLength: 50, lengthMenu: [10, 50, 100, { label: "all", value: -1 }], order: [], autoWidth: false,
+      pageLength: 25, lengthMenu: [10, 25, 50, { label: "all", value: -1 }], order: [], autoWidth: false,
       language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
     byId("explorer-table").addEventListener("click", (event) => {
       const button = event.target.closest("button.language");
       if (button) openLanguage(+button.dataset.cell, true);
     });
-    dark.addEventListener("change", () => {
+    const again = () => {
       document.documentElement.classList.toggle("dark", dark.matches);
       show();
       if (current !== undefined) openLanguage(current, false);
-    });
+    };
+    dark.addEventListener("change", again);
+    addEventListener("resize", again);
     byId("explorer").hidden = false;
     show();
     document.documentElement.dataset.explorer = "ready";
