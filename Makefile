@@ -12,7 +12,7 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full report publish experiments test test-thorough test-real bench check lock clean
+.PHONY: demo demo-full report report-screens publish experiments test test-thorough test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,6 +50,10 @@ report: demo
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml \
 		--report results/studies/mini/workflow.html \
 		--report-metadata results/studies/mini/provenance/landing.yaml
+
+# Pictures of the demo's page, light and dark, 1,300 and 390 pixels wide, to look at.
+report-screens: demo
+	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
 # The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages.
 demo-full: $(READY)

@@ -53,10 +53,11 @@ def printed(table: pd.DataFrame, form: Format = Format.TEXT, sort: str | None = 
 
 def _text(table: pd.DataFrame) -> str:
     """What all rows share above, and below it what differs between them, as much as fits, with intervals in brackets."""
-    numbers = [name for name in table if pd.api.types.is_float_dtype(table[name]) or name in WHOLE_NUMBERS]
+    columns = [str(name) for name in table.columns]
+    numbers = [name for name in columns if pd.api.types.is_float_dtype(table[name]) or name in WHOLE_NUMBERS]
     bounds = {f"{name}{end}" for name in numbers for end in ("_low", "_high")}
     bounds |= {"low", "high"} if "difference" in table else set()
-    names = [name for name in table if name not in numbers]
+    names = [name for name in columns if name not in numbers]
     shared = {name: table[name].iloc[0] for name in names if len(table) > 1 and table[name].nunique() == 1}
     named = [name for name in names if name not in shared and set(table[name]) != {UNNAMED}]
     if len(named) > 1 and not table.duplicated([name for name in named if name != "file"]).any():

@@ -90,8 +90,8 @@ def _temperature(study: StudyTables) -> Iterator[Statement]:
     rows = rows[rows.seed != "all"].dropna(subset=["relative_ece_reduction"])
     if rows.empty:
         return
-    names = [f"relative_ece_reduction{end}" for end in ("", "_low", "_high")]
-    values = _extremes(rows, *names, ".0%")
+    name = "relative_ece_reduction"
+    values = _extremes(rows, name, f"{name}_low", f"{name}_high", ".0%")
     yield Statement(
         "For comparison: one temperature, fitted on English questions after training, lowered the ECE of the same"
         f" unsmoothed models by {rows.relative_ece_reduction.mean():.0%} on average.",

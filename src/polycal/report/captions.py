@@ -14,6 +14,8 @@ class FigureKind(NamedTuple):
     title: str
     caption: str
     question: str
+    reading: str = "what-is-measured"
+    """Anchor of the part of the guided reading that explains it."""
 
 
 OVERCONFIDENCE = "Is every language over-confident?"
@@ -49,6 +51,7 @@ FIGURE_KINDS = {
         " resource level, or per language. Black bars are the noise floor of the models without a"
         " temperature.",
         ALTERNATIVES,
+        "the-noise-floor",
     ),
     "temperature": FigureKind(
         "Smoothing against temperature scaling in each language",
@@ -96,6 +99,7 @@ FIGURE_KINDS = {
         " perfectly calibrated model with the same confidences would have on as many questions. An ECE near"
         " it shows no miscalibration.",
         LANGUAGES,
+        "the-noise-floor",
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
@@ -104,6 +108,7 @@ FIGURE_KINDS = {
         " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,
+        "a-reliability-diagram",
     ),
 }
 """By kind, in the order in which the report shows them."""

@@ -17,6 +17,7 @@ from polycal.report import (
     findings,
     language_table,
     provenance_page,
+    reading,
     sensitivity_table,
     study_holes,
     study_tables,
@@ -77,6 +78,7 @@ def render(
         acceptances=lineage.acceptances_behind(nodes),
         missing=_unnamed(scores, holes),
         provenance=provenance_page.FILE,
+        reading=reading.html(),
         scripts=explorer.scripts(study, nodes),
         table_anchors=provenance_page.table_anchors(nodes),
     )
