@@ -12,8 +12,8 @@ PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full study report publish experiments docs test test-fast test-workflow test-slurm test-thorough test-faults
-.PHONY: test-real bench check lock clean
+.PHONY: demo demo-full study report report-screens publish experiments docs test test-fast test-workflow test-slurm
+.PHONY: test-thorough test-faults test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,6 +51,10 @@ report: demo
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml \
 		--report results/studies/mini/workflow.html \
 		--report-metadata results/studies/mini/provenance/landing.yaml
+
+# Pictures of the demo's page, light and dark, 1,300 and 390 pixels wide, to look at.
+report-screens: demo
+	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
 # The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages.
 demo-full: $(READY)

@@ -1,14 +1,18 @@
 """Both reports in a real browser, offline, over a study whose texts hold HTML, quotes and right-to-left writing; and
 no planted secret in anything that the study leaves behind."""
 
+import importlib.resources
 import json
 import os
 import shutil
 import tarfile
+import time
 import warnings
 from pathlib import Path
+from urllib.parse import unquote
 
 import jsonschema
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from helpers.hub import Hub
@@ -25,6 +29,8 @@ LICENCE = SCRIPT + ' "own" ?__import__("os").abort() `x`_ *y* |z|'
 LANGUAGE = "ירוא <b>\"Yoruba'"
 FOLDER = "que'st \"; $(touch hurt) & ions"
 STUDY = "results/studies/tiny"
+IDS = "return [...document.querySelectorAll('[id]')].map(e => e.id)"
+LINKS = "return [...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +109,21 @@ def calm(browser) -> None:
 
 
 def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, browser):
+    behind = look(browser, work / STUDY / "provenance.html")
+    # the language's name, right to left, is in the configuration as JSON
+    for nasty in (FOLDER, json.dumps(LANGUAGE, ensure_ascii=False)):
+        assert " ".join(nasty.split()) in " ".join(behind.split())
+    anchors = set(browser.execute_script(IDS))
+    dead = {link for link in browser.execute_script(LINKS) if link[0] == "#" and link[1:] not in anchors}
+    assert dead == set()
     text = look(browser, work / STUDY / "report.html")
-    # the language's name, right to left, stands in the configuration as JSON
-    for nasty in (LICENCE, FOLDER, json.dumps(LANGUAGE, ensure_ascii=False)):
+    for nasty in (LICENCE, LANGUAGE):
         assert " ".join(nasty.split()) in " ".join(text.split())
-    ends = "[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
-    dead = browser.execute_script(
-        f"return {ends}.filter(h => h[0] !== '#' || !document.getElementById(h.slice(1)))"
-    )
-    assert dead == []
+    own = set(browser.execute_script(IDS))
+    for link in browser.execute_script(LINKS):
+        file, _, anchor = link.partition("#")
+        assert (work / STUDY / unquote(file)).exists(), link
+        assert not anchor or anchor in (anchors if file == "provenance.html" else own), link
     value = next(a for a in browser.find_elements("css selector", "a.record") if a.text.startswith("0."))
     value.click()
     row = browser.find_element("css selector", "li:target")
@@ -128,6 +140,102 @@ def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, brow
     checkpoint.find_element("link text", "talks").click()
     source = browser.find_element("css selector", "tr:target")
     assert "from hub someone/talks at 0123456789abcdef" in source.text
+    calm(browser)
+
+
+def explored(browser, page: Path):
+    """Open a page and bring its explorer into view; returns a function that makes a choice in it."""
+    browser.get(page.resolve().as_uri())
+    browser.execute_script("document.getElementById('explore').scrollIntoView()")
+    ready = "return document.documentElement.dataset.explorer == 'ready'"
+    deadline = time.monotonic() + 120
+    while not browser.execute_script(ready):
+        assert time.monotonic() < deadline, "the explorer was not drawn within two minutes"
+        time.sleep(0.1)
+
+    def choose(name: str, value: str) -> None:
+        option = f"#choose-{name} option[value='{value}']"
+        browser.find_element("css selector", option).click()
+
+    return choose
+
+
+def shown_rows(browser) -> list[dict[str, str]]:
+    """The rows of the explorer's table, by the titles of its columns."""
+    return browser.execute_script(
+        "const titles = [...document.querySelectorAll('#explorer-table thead th')].map(e => e.textContent);"
+        "return [...document.querySelectorAll('#explorer-table tbody tr')].map(line => Object.fromEntries("
+        "[...line.cells].map((cell, place) => [titles[place], cell.textContent])))"
+    )
+
+
+def interval(row, name: str, sign: str = "") -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def test_the_explorer_shows_the_numbers_of_the_tables_and_opens_a_language(work, browser):
+    choose = explored(browser, work / STUDY / "report.html")
+    cells = pd.read_parquet(work / STUDY / "cells.parquet")
+    contrasts = pd.read_parquet(work / STUDY / "contrasts.parquet")
+    names = json.loads((work / STUDY / "provenance/report.json").read_text())["cell"]["languages"]
+    rows = {(setting.get("β", "0"), setting["Language"]): setting for setting in shown_rows(browser)}
+    tuned = cells[cells.beta == "0"]
+    assert len(rows) == len(tuned)
+    for cell in tuned.to_dict("records"):
+        row = rows["0", f"{names[cell['language']]} ({cell['language']})"]
+        assert row["Gap"] == interval(cell, "gap", "+")
+        assert (row["Accuracy"], row["ECE"]) == (interval(cell, "accuracy"), interval(cell, "ece"))
+        [change] = contrasts[
+            (contrasts.reference == "base") & (contrasts.metric == "gap") & (contrasts.beta == "0")
+            & (contrasts.language == cell["language"])
+        ].to_dict("records")  # fmt: skip
+        assert row["Δ from base"].startswith(f"{change['difference']:+.3f} [")
+    choose("metric", "ece")
+    choose("beta", "all")
+    assert len(shown_rows(browser)) == len(cells)
+    assert browser.execute_script("return document.querySelectorAll('#explorer-chart svg').length") == 1
+    # by the keyboard alone: the heading of a column sorts, a language opens
+    heading = browser.find_element("css selector", "#explorer-table th[data-dt-column] [role=button]")
+    heading.send_keys("\n")
+    button = browser.find_elements("css selector", "button.language")[-1]
+    code = button.text.rpartition("(")[2][:-1]
+    button.send_keys("\n")
+    view = browser.find_element("id", "language-view")
+    assert view.is_displayed()
+    assert browser.switch_to.active_element.get_attribute("id") == "language-heading"
+    bins = pd.read_parquet(work / STUDY / "reliability.parquet").query("language == @code")
+    texts = browser.execute_script(
+        "return [...document.querySelectorAll('#language-bins tbody tr')].map(line => line.cells[2].textContent)"
+    )
+    assert sorted(map(int, texts)) == sorted(bins.n)
+    links = [link.get_attribute("href") for link in view.find_elements("link text", "record")]
+    assert len(links) == cells.beta.nunique()
+    browser.get(links[0])
+    assert f"language={code}/scores.parquet" in browser.find_element("css selector", "tr:target").text
+    calm(browser)
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_keeps_the_rules_of_accessibility(work, browser, width, scheme):
+    axe = importlib.resources.files("selenium_axe_python") / "axe-core/axe.min.js"
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        explored(browser, work / STUDY / "report.html")
+        browser.find_elements("css selector", "button.language")[0].click()
+        assert browser.execute_script("return document.documentElement.scrollWidth") == width
+        browser.execute_script(axe.read_text())
+        browser.set_script_timeout(120)
+        found = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+        assert len(found["passes"]) > 10
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     calm(browser)
 
 

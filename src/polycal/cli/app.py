@@ -13,6 +13,7 @@ from polycal.cli import (
     export_command,
     import_command,
     self_check_command,
+    show_command,
     stage_commands,
     standalone,
     study_commands,
@@ -33,6 +34,7 @@ standalone.add_to(app)
 import_command.add_to(app)
 export_command.add_to(app)
 self_check_command.add_to(app)
+show_command.add_to(app)
 stage_commands.add_to(app, without=standalone.COMMANDS)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycal.artifacts import manifests, records
-from polycal.cli import stage_commands
+from polycal.cli import printed_tables, stage_commands
+from polycal.cli.printed_tables import Format
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES
@@ -184,6 +185,12 @@ def measure(
     normalise: Annotated[
         str | None, typer.Option(help="sum, token, byte or pmi, without --cell; default: by candidates.")
     ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="How to print: what differs, or every column; without --cell.")
+    ] = Format.TEXT,
+    sort: Annotated[
+        str | None, typer.Option(help="Column to sort by, numbers from the largest down; without --cell.")
+    ] = None,
     code: Code = None,
     cache_dir: CacheDir = None,
     partial: Partial = False,
@@ -202,7 +209,7 @@ def measure(
                 f"{file}: is no score record; give records that polycal score writes (.parquet)."
             )
     for table in _tables(paths, intervals, against, by_group, normalise):
-        print(table.round(4).to_string(index=False))
+        print(printed_tables.printed(table, form, sort))
 
 
 def _records_of(path: Path) -> list[Path]:

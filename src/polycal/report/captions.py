@@ -14,6 +14,8 @@ class FigureKind(NamedTuple):
     title: str
     caption: str
     question: str
+    reading: str = "what-is-measured"
+    """Anchor of the part of the guided reading that explains it."""
 
 
 OVERCONFIDENCE = "Is every language over-confident?"
@@ -49,6 +51,7 @@ FIGURE_KINDS = {
         " resource level, or per language. Black bars are the noise floor of the models without a"
         " temperature.",
         ALTERNATIVES,
+        "the-noise-floor",
     ),
     "temperature": FigureKind(
         "Smoothing against temperature scaling in each language",
@@ -96,13 +99,16 @@ FIGURE_KINDS = {
         " perfectly calibrated model with the same confidences would have on as many questions. An ECE near"
         " it shows no miscalibration.",
         LANGUAGES,
+        "the-noise-floor",
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
-        "Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
+        "The languages whose gap at the lowest β is least, in the middle and greatest; the explorer of the"
+        " page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
         " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,
+        "a-reliability-diagram",
     ),
 }
 """By kind, in the order in which the report shows them."""

@@ -15,7 +15,7 @@ from polycal.store import manifest_schema as schema
 TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
 INFERENCE = ("tokenizers", "torch", "transformers")
 NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
-DRAWING = ("jinja2", "matplotlib", "pandas", "seaborn")
+DRAWING = ("itables", "jinja2", "markdown-it-py", "matplotlib", "pandas", "seaborn", "vl-convert-python")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """``polycal import`` and ``polycal measure`` of what it wrote, as commands."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,10 @@ def test_from_logs_to_paired_differences(logs: Path, tmp_path: Path) -> None:
     printed = run("import", "lm-eval", logs, "--out", out).split()
     assert len(printed) == 4
     assert all(Path(path).is_file() for path in printed)
-    table = run("measure", out)
+    table = run("measure", out, "--format", "csv")
     assert table.count("belebele") >= 4
     assert "byte" in table
-    assert "ece_low" in run("measure", out, "--intervals")
+    assert "ece_low" in run("measure", out, "--intervals", "--format", "csv")
     compared = run("measure", out, "--against", "lab__base")
     assert "lab__tuned" in compared
     assert compared.count(" mean ") == 9
@@ -56,5 +57,6 @@ def test_the_two_lines_of_the_readme_run(logs: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(logs.parent)
     printed = [run(*line.split()[1:]) for line in lines[start : start + 2]]
     assert len(printed[0].splitlines()) == 4
-    assert "ece_low" in printed[1]
+    assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", printed[1])) >= 4
+    assert max(map(len, printed[1].splitlines())) <= 80
     assert printed[1].count("lab__") == 4

@@ -6,7 +6,7 @@ import pytest
 
 from polycal.audit.artifact_index import Artifact
 from polycal.audit.lineage import LineageNode
-from polycal.report import provenance_section
+from polycal.report import provenance_page
 from polycal.store import acceptances
 
 
@@ -19,12 +19,12 @@ def nodes(*codes):
 
 
 def test_results_of_one_version_per_stage_are_no_mixture():
-    assert provenance_section.mixtures(nodes(("score", "a"), ("score", "a"), ("measure", "b"))) == []
+    assert provenance_page.mixtures(nodes(("score", "a"), ("score", "a"), ("measure", "b"))) == []
 
 
 def test_a_mixture_is_named_with_its_versions():
     mixed = nodes(("score", "a"), ("score", "b"), ("score", "a"), ("measure", "c"), ("of another time", "d"))
-    assert provenance_section.mixtures(mixed) == ["Score records: 2 by version a, 1 by version b"]
+    assert provenance_page.mixtures(mixed) == ["Score records: 2 by version a, 1 by version b"]
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_a_mixture_is_named_with_its_versions():
 def test_versions_that_an_acceptance_joins_are_no_mixture(monkeypatch, accepted, expected):
     entry = {"stage": "score", "old": "a", "new": accepted}
     monkeypatch.setattr(acceptances, "acceptances", lambda stage=None: [entry])
-    assert provenance_section.mixtures(nodes(("score", "a"), ("score", "b"))) == expected
+    assert provenance_page.mixtures(nodes(("score", "a"), ("score", "b"))) == expected

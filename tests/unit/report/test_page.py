@@ -1,4 +1,4 @@
-"""The page loads nothing, escapes text and names what is missing; the stage writes all files of a study."""
+"""The pages load only the figures beside them, escape text and name what is missing; the stage writes all files."""
 
 import html.parser
 import json
@@ -7,20 +7,20 @@ import pytest
 from helpers import holes, measured, score_records
 from helpers.stamps import FixedStamp
 
-from polycal.report import page
+from polycal.report import main_page, page
 from polycal.report.figures import draw
 from polycal.store import cache, code_versions
 
 
 class Page(html.parser.HTMLParser):
-    """Collects addresses that a page would load, its anchors, links and text."""
+    """Collects the addresses of a page that are not its own, its anchors, links and text."""
 
     def __init__(self):
         super().__init__()
-        self.loaded, self.text, self.tags, self.ids, self.links = [], "", set(), set(), []
+        self.loaded, self.text, self.tags, self.ids, self.links = [], "", [], set(), []
 
     def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
+        self.tags.append(tag)
         self.ids |= {value for name, value in attrs if name == "id"}
         self.links += [value for name, value in attrs if name == "href"]
         self.loaded += [v for k, v in attrs if k in ("src", "href") and not v.startswith(("data:", "#"))]
@@ -30,14 +30,23 @@ class Page(html.parser.HTMLParser):
 
 
 def test_the_page_loads_nothing_escapes_text_and_names_what_is_missing(study, study_folder, tmp_path):
-    figures = draw.draw(study, tmp_path / "figures")[:1]
+    [figure, *_] = figures = draw.draw(study, tmp_path / "figures")[:2]
     missing = tmp_path / "results/gone.parquet"
     scores = [*sorted((study_folder / "scores").iterdir()), missing]
-    settings = {"note": "<script>alert(1)</script>"}
+    source = {
+        "kind": "model",
+        "name": "own",
+        "source": "<script>alert(1)</script>",
+        "revision": "",
+        "licence": "",
+    }
     parsed = Page()
-    parsed.feed(page.page(study, "tiny", scores, figures, settings))
-    assert parsed.loaded == []
-    assert "script" not in parsed.tags
+    parsed.feed(main_page.render(study, "tiny", scores, figures, {"origins": [source]}))
+    assert figure.stem.startswith("overview")
+    beside = [f"figures/{path.stem}.{suffix}" for path in figures for suffix in ("svg", "png")]
+    assert [name for name in parsed.loaded if name.partition("#")[0] != "provenance.html"] == beside
+    # the explorer's data, two libraries and own script
+    assert parsed.tags.count("script") == 4
     assert "<script>alert(1)</script>" in parsed.text
     assert "Yorùbá <b>" not in parsed.tags
     assert str(missing) in parsed.text
@@ -85,6 +94,21 @@ def results(tmp_path, monkeypatch):
     return build
 
 
+def dead_links(study, name):
+    """The links of a page of the study that lead nowhere."""
+    pages = {}
+    for file in ("report.html", "provenance.html"):
+        pages[file] = Page()
+        pages[file].feed((study / file).read_text())
+    dead = []
+    for link in pages[name].links:
+        file, _, anchor = link.partition("#")
+        target = pages.get(file or name)
+        if not (study / file).exists() or (anchor and (target is None or anchor not in target.ids)):
+            dead.append(link)
+    return dead
+
+
 def written_by(study, files):
     out = study / "report.html"
     cell = {"languages": {"en": "English"}, "origins": []}
@@ -104,7 +128,7 @@ def test_the_stage_writes_tables_figures_page_and_manifest(results):
     assert all(path.is_file() and study in path.parents for path in further)
     assert not (study / "figures/overview-old.png").exists()
     on_disk = {path for folder in ("tables", "figures", "provenance") for path in (study / folder).iterdir()}
-    assert set(further) == on_disk
+    assert set(further) == on_disk | {study / "provenance.html"}
     manifest = json.loads((study / "provenance/report.json").read_text())
     assert manifest["stage"] == "report"
     listed = {study / name for name in manifest["files"]}
@@ -112,9 +136,8 @@ def test_the_stage_writes_tables_figures_page_and_manifest(results):
     assert listed == {out, *further} - unlisted
     parsed = Page()
     parsed.feed(out.read_text())
-    dead = [link for link in parsed.links if link[0] != "#" or link[1:] not in parsed.ids]
-    assert dead == []
-    assert any(link.startswith("#row-") for link in parsed.links)
+    assert dead_links(study, "report.html") == dead_links(study, "provenance.html") == []
+    assert any(link.startswith("provenance.html#row-") for link in parsed.links)
 
 
 def test_a_study_without_tuning_has_a_page_and_a_folder_without_figures(results):
@@ -132,8 +155,7 @@ def test_a_study_with_a_failed_record_is_reported_with_it(results):
     parsed.feed(out.read_text())
     assert "1 of 12 cells have no result" in parsed.text
     assert holes.DIVERGED.reason in parsed.text
-    dead = [link for link in parsed.links if link[0] != "#" or link[1:] not in parsed.ids]
-    assert dead == []
-    # the failed record is among the results behind the tables
+    assert dead_links(study, "report.html") == dead_links(study, "provenance.html") == []
     assert "#holes" in parsed.links
-    assert "results/scores/0.1_42_yo.parquet" in parsed.text
+    # the failed record is among the results behind the tables
+    assert "results/scores/0.1_42_yo.parquet" in (study / "provenance.html").read_text()

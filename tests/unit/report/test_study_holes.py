@@ -9,6 +9,7 @@ from helpers import holes, measured, score_records
 from polycal.report import (
     best_beta,
     findings,
+    main_page,
     page,
     publish,
     published_findings,
@@ -77,14 +78,14 @@ def test_a_study_without_holes_has_none(study):
     assert study_holes.counts(study) == []
     assert study_holes.of_study(study).empty
     assert study_holes.of_sweep(study, SWEEP).empty
-    assert "have no result" not in page.page(study, "whole", [], [], {})
+    assert "have no result" not in main_page.render(study, "whole", [], [], {})
     assert "holes" not in tables.numbers(study)
 
 
 def test_the_page_names_every_hole_near_its_top_and_shows_failed_in_place_of_a_number(lacking):
     missing = [holes.missing("0.1", "en", data="tulu", seed="42"), holes.missing("0.3", "en", seed="42")]
-    text = page.page(lacking, "tiny", missing, [], {})
-    section = text[: text.index("Comparison with the paper")]
+    text = main_page.render(lacking, "tiny", missing, [], {})
+    section = text[: text.index('id="claims"')]
     assert "6 of 24 cells have no result" in section
     for words in (
         "llama, alpaca, β = 0.1",
@@ -343,7 +344,7 @@ def test_whatever_is_missing_there_are_tables_figures_and_a_page(tmp_path, kept)
         with open(tmp_path / "figure.png", "wb") as file:
             figure.savefig(file, dpi=40)
         draw.plt.close(figure)
-    text = page.page(lacking, "tiny", files, [], {})
+    text = main_page.render(lacking, "tiny", files, [], {})
     assert f"{len(lost)} of 12 cells have no result" in text
     wide = tables.by_language(lacking, "mmlu-prox", "ece")
     assert sum((wide[wide.Code != ""] == "failed").sum()) == len(lost)

@@ -12,15 +12,21 @@ from polycal.report.figures import common
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
 GAP_LABEL = "confidence minus accuracy (right of 0: over-confident)"
+FEW_LANGUAGES = 5
+"""Up to this number, reliability diagrams show every language."""
 
 
-def overview(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set."""
-    sweeps = study.beta_sweeps(benchmark, protocol)
-    figure, axes, placed = common.panels(study, sweeps, heading=0.9, height=3.1)
+def overview(study: StudyTables, benchmark: str, protocol: str, data: str | None = None) -> Figure:
+    """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set.
+
+    Only the row of ``data``, if it is given.
+    """
+    sweeps = [sweep for sweep in study.beta_sweeps(benchmark, protocol) if data in (None, sweep.data)]
     rows_of = {sweep: study.rows_with_holes("cells", sweep) for sweep in sweeps}
     everything = pd.concat(rows_of.values())
     settings, order = study_tables.setting_names(everything), study_tables.languages_in_order(everything)
+    height = 3.1 if len(order) <= common.MANY_LANGUAGES else common.NARROW_ROW * len(order)
+    figure, axes, placed = common.panels(study, sweeps, heading=0.9, height=height)
     for sweep, axis in placed:
         last_column = axis in axes[:, -1]
         common.language_rows(axis, study, rows_of[sweep], "gap", settings, order, levels=last_column)
@@ -91,10 +97,25 @@ def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def telling_languages(cells: pd.DataFrame) -> list[str]:
+    """The languages whose gap at the lowest β is least, in the middle and greatest, in this order.
+
+    ``cells`` are those of a sweep. A study of a few languages keeps all of them, in their usual order.
+    """
+    order = study_tables.languages_in_order(cells)
+    if len(order) <= FEW_LANGUAGES:
+        return order
+    unsmoothed = cells[cells.setting == (study_tables.tuned_setting_names(cells) or [BASE])[0]]
+    ranked = list(unsmoothed.dropna(subset=["gap"]).sort_values("gap").language)
+    if not ranked:
+        return order[:3]
+    return list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
+
+
 def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """Reliability diagrams: a row per language, a column per setting; bars are shares of questions."""
+    """Reliability diagrams: a row for each of ``telling_languages``, a column per setting; bars are shares."""
     bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
-    order, settings = study_tables.languages_in_order(cells), study_tables.setting_names(cells)
+    order, settings = telling_languages(cells), study_tables.setting_names(cells)
     size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))
     shape = (len(order), len(settings))
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=True)

@@ -19,6 +19,10 @@ LISTED = 8
 """Groups of missing cells that a figure names."""
 CHARACTERS_PER_INCH = 14
 """Of a note."""
+MANY_LANGUAGES = 15
+"""With more languages than this, rows of languages are narrow and a figure shows one data set."""
+NARROW_ROW = 0.21
+"""Height in inches of a row of one language, if there are many."""
 
 
 def panels(
@@ -79,7 +83,9 @@ def language_panel(
     study: StudyTables, rows: pd.DataFrame, metric: str, settings: Sequence[str], title: str
 ) -> tuple[Figure, Any]:
     """A figure with one panel of ``language_rows``."""
-    figure, axes = plt.subplots(figsize=(7, 1.1 + 0.42 * rows.language.nunique()), squeeze=False)
+    count = rows.language.nunique()
+    height = 0.42 * count if count <= MANY_LANGUAGES else 1.4 * NARROW_ROW * count
+    figure, axes = plt.subplots(figsize=(7, 1.1 + height), squeeze=False)
     order = study_tables.languages_in_order(rows)
     language_rows(axes[0][0], study, rows, metric, settings, order, levels=True)
     axes[0][0].set_title(title, fontsize=style.SINGLE_TITLE_SIZE)
@@ -129,7 +135,8 @@ def language_rows(
                 color=colour,
             )
     names = [language_label(study, code, with_code=True) for code in order]
-    axis.set_yticks(range(len(order)), names, fontsize=style.TICK_SIZE)
+    size = style.TICK_SIZE if len(order) <= MANY_LANGUAGES else style.SMALL_SIZE
+    axis.set_yticks(range(len(order)), names, fontsize=size)
     axis.set_ylim(len(order) - 0.5, -0.5)
     _separate_levels(axis, study, order, levels)
     axis.grid(axis="y", visible=False)

@@ -1,8 +1,8 @@
-"""Which figures a study gets, and writing them as SVG and PNG."""
+"""Which figures a study gets, and writing them as SVG, PDF and PNG."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,13 @@ CAPTIONS = "captions.md"
 
 LONGEST_NAME = 220
 """Characters of a file name without suffix: file systems allow 255, and unfinished files have longer names."""
+
+UNDATED: dict[str, dict[str, None]] = {
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+    ".png": {"Software": None},
+}
+"""Formats of a figure, and what is left out of each so that equal figures give equal bytes."""
 
 Shown = tuple[str, ...]
 """What a figure shows: its kind, then the names of what is in it."""
@@ -82,8 +89,11 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
     truth = study.get("truth")
     for benchmark, protocol in study.scored_with():
         holes = study_holes.of_scores(study, benchmark, protocol)
+        for words, data in _overviews(study, benchmark, protocol):
+            figures["overview", *study.condition.values(), *words] = _with_holes(
+                study, partial(calibration.overview, study, benchmark, protocol, data), holes
+            )
         kinds = {
-            "overview": calibration.overview,
             "confidence": calibration.confidence_and_accuracy,
             "beta": tradeoff.mean_ece_and_accuracy,
         }
@@ -96,6 +106,17 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
                 study, partial(figure, study, benchmark, protocol), holes
             )
     return figures
+
+
+def _overviews(study: StudyTables, benchmark: str, protocol: str) -> Iterator[tuple[Shown, str | None]]:
+    """The names and the data set of each overview: one of all data sets, or one of each if languages are many."""
+    sweeps = study.beta_sweeps(benchmark, protocol)
+    languages = {code for sweep in sweeps for code in study.rows_with_holes("cells", sweep).language}
+    if len(languages) <= common.MANY_LANGUAGES:
+        yield (benchmark, protocol), None
+        return
+    for data in sorted({sweep.data for sweep in sweeps}):
+        yield (benchmark, protocol, data), data
 
 
 def _of_sweeps(study: StudyTables) -> Drawings:
@@ -152,13 +173,13 @@ def _of_mixtures(study: StudyTables) -> Drawings:
 
 
 def draw(study: StudyTables, folder: Path) -> list[Path]:
-    """Write the figures of ``drawings`` to ``folder`` as SVG and PNG, and captions; returns the PNG files."""
+    """Write the figures of ``drawings`` to ``folder`` as SVG, PDF and PNG, and captions; returns the PNG files."""
     style.apply()
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, make in drawings(study).items():
         figure = make()
-        for suffix, metadata in ((".svg", {"Date": None}), (".png", {"Software": None})):
+        for suffix, metadata in UNDATED.items():
             with files.replacing(folder / f"{name}{suffix}") as part:
                 figure.savefig(part, format=suffix[1:], metadata=metadata)
         plt.close(figure)

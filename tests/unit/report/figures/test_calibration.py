@@ -1,8 +1,12 @@
 """Over-confidence and calibration by language."""
 
+import itertools
+
+import pandas as pd
 import pytest
 
-from polycal.report.figures import calibration
+from polycal.report.figures import calibration, draw
+from polycal.report.study_tables import StudyTables
 
 
 def test_the_overview_shows_the_gap_of_each_language_and_setting(study, sweep):
@@ -48,3 +52,40 @@ def test_no_point_of_a_reliability_diagram_is_cut_at_the_frame(study, sweep):
     points = [line for axis in figure.axes for container in axis.containers[1:] for line in container[:1]]
     assert points
     assert not any(line.get_clip_on() for line in points)
+
+
+def many(study, count=18):
+    """The study with ``count`` languages, whose gap rises with their number."""
+    codes = [f"l{number:02d}" for number in range(count)]
+    tables = dict(study.tables)
+    for name in ("cells", "reliability"):
+        rows = tables[name].query("language == 'en'")
+        copies = [rows.assign(language=code) for code in codes]
+        if name == "cells":
+            copies = [copy.assign(gap=number / 100) for number, copy in enumerate(copies)]
+        tables[name] = pd.concat(copies, ignore_index=True)
+    return StudyTables(tables, {})
+
+
+def test_reliability_of_many_languages_shows_the_least_the_middle_and_the_greatest_gap(study, sweep):
+    figure = calibration.reliability(many(study), sweep)
+    assert len(figure.axes) == 3 * 3
+    assert [axis.get_ylabel().split()[0] for axis in figure.axes[::3]] == ["l00", "l09", "l17"]
+
+
+def test_rows_of_many_languages_do_not_overlap(study, sweep):
+    figure = calibration.overview(many(study, 42), sweep.benchmark, sweep.protocol)
+    [axis] = figure.axes
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axis.get_yticklabels()]
+    assert len(boxes) == 42
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+
+
+def test_each_data_set_has_its_overview_if_languages_are_many(study):
+    assert [name for name in draw.drawings(study) if name.startswith("overview")] == [
+        "overview-mmlu-prox-texts-0shot"
+    ]
+    assert [name for name in draw.drawings(many(study)) if name.startswith("overview")] == [
+        "overview-mmlu-prox-texts-0shot-alpaca"
+    ]

@@ -1,17 +1,42 @@
-"""The report's section on provenance: all results behind the tables, and the records behind a number."""
+"""The page of the report on provenance: all results behind the tables, and the records behind a number."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polycal.audit import lineage
 from polycal.audit.lineage import LineageNode
+from polycal.report import tables, templating
+from polycal.report.costs import costs
+from polycal.report.study_tables import StudyTables
 from polycal.store import acceptances
 from polycal.store.stages import STAGES
-from polycal.vocabulary import CHECKPOINT_KEYS, NONE
+from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE
 
 NAMING_KEYS = (*CHECKPOINT_KEYS, "lr", "benchmark", "protocol", "language")
 """Keys of a cell that name its result, in order."""
+FILE = "provenance.html"
+"""Name of the page, beside the main page that links to it."""
+
+
+def render(
+    study: StudyTables, name: str, main_page: str, nodes: Sequence[LineageNode], settings: Mapping[str, Any]
+) -> str:
+    """The HTML of the page. ``main_page`` is the file name of the report's first page.
+
+    ``settings`` is the study's grid and conventions, shown as JSON. ``nodes`` are the results behind the tables.
+    """
+    return templating.render(
+        "provenance.html.j2",
+        name=name,
+        main_page=main_page,
+        first_records=records_of_rows(tables.numbers(study)[tables.KEYS].to_dict("records"), nodes),
+        pair_records=records_of_rows(tables.pairs(study).to_dict("records"), nodes),
+        stages=stages(nodes),
+        costs=costs(nodes),
+        settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
+    )
 
 
 def stages(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
@@ -98,3 +123,13 @@ def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNo
 def table_anchors(nodes: Sequence[LineageNode]) -> dict[str, str]:
     """The anchor of each measured table, by name."""
     return {node.artifact.file.stem: _anchor(node) for node in nodes if node.artifact.stage == "measure"}
+
+
+def record_anchors(nodes: Sequence[LineageNode]) -> dict[tuple[str, ...], str]:
+    """The anchor of each score record, by the values of CELL_KEYS."""
+    scores = [node for node in nodes if node.artifact.stage == "score"]
+    cells = [node.artifact.manifest["cell"] for node in scores]
+    return {
+        tuple(str(cell.get(key, NONE)) for key in CELL_KEYS): _anchor(node)
+        for node, cell in zip(scores, cells, strict=True)
+    }

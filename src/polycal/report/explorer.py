@@ -1,0 +1,144 @@
+"""The explorer of the page: its data in compact columns, and the scripts that show them.
+
+Tables are drawn by DataTables (MIT, shipped in the distribution itables) and charts by Vega-Lite (BSD-3, shipped in
+vl-convert-python). Both are read from the installed packages and become part of the page, which then loads nothing.
+"""
+
+import base64
+import functools
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import vl_convert
+
+from polycal.audit.lineage import LineageNode
+from polycal.report import provenance_page, style
+from polycal.report.study_tables import StudyTables
+from polycal.vocabulary import CELL_KEYS, NONE, RESOURCE_LEVELS
+
+METRICS = {
+    "gap": "Gap (confidence minus accuracy)",
+    "ece": "ECE",
+    "accuracy": "Accuracy",
+    "confidence": "Confidence",
+    "rms": "RMS",
+    "brier": "Brier score",
+    "nll": "Negative log-likelihood",
+}
+"""Metrics that can be chosen; all have intervals and contrasts."""
+CONTRAST_COLUMNS = ("difference", "low", "high", "q")
+BIN_COLUMNS = {
+    "low": "left", "high": "right", "n": "n", "confidence": "confidence", "accuracy": "accuracy",
+    "accuracy_low": "low", "accuracy_high": "high",
+}  # fmt: skip
+MEAN = "mean"
+"""The language of rows that are means over languages."""
+
+
+class Scripts(NamedTuple):
+    """The text of what the page runs, each safe inside a script element."""
+
+    tables: str
+    tables_style: str
+    charts: str
+    own: str
+    data: str
+
+
+def scripts(study: StudyTables, nodes: Sequence[LineageNode]) -> Scripts:
+    """The libraries, the page's own script and its data."""
+    package = importlib.resources.files("itables") / "html"
+    # a module cannot be evaluated later by name: its export of jQuery becomes a variable of the window
+    library = (package / "dt_bundle.js").read_text(encoding="utf-8")
+    library, exported = re.subn(r"export\{.*?(\w+) as jQuery.*?\}", r"window.jQuery=\1", library)
+    if exported != 1:
+        raise ValueError(
+            "itables: dt_bundle.js does not export jQuery; must be the version of envs/cpu.lock."
+        )
+    own = importlib.resources.files("polycal.report") / "templates" / "explorer.js"
+    return Scripts(
+        _inside_script(f"(()=>{{{library}\n}})()"),
+        (package / "dt_bundle.css").read_text(encoding="utf-8"),
+        _charts(),
+        _inside_script(own.read_text(encoding="utf-8")),
+        json.dumps(data(study, nodes), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+    )
+
+
+@functools.cache
+def _charts() -> str:
+    return _inside_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+def _inside_script(text: str) -> str:
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any]:
+    """The tables ``cells`` (with the means over languages), ``contrasts`` and ``reliability`` in compact columns.
+
+    A row of the last two has the number of its cell. ``record`` is the anchor of a cell's record on the page on
+    provenance, and empty for a mean.
+    """
+    means = study["means"]
+    means = means[means.group == "all"].assign(language=MEAN, resource="", n=means.languages)
+    cells = pd.concat([study["cells"], means], ignore_index=True)
+    keys = list(CELL_KEYS)
+    number = {key: place for place, key in enumerate(cells[keys].itertuples(index=False, name=None))}
+    anchors = provenance_page.record_anchors(nodes)
+    links = [anchors.get(key, "") for key in number]
+    intervals = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
+    return {
+        "metrics": METRICS,
+        "languages": {code: study.language_name(code) for code in sorted(set(cells.language) - {MEAN})},
+        "levels": list(RESOURCE_LEVELS),
+        "colours": style.COLOURS,
+        "provenance": provenance_page.FILE,
+        "records": links,
+        "cells": {
+            **{key: _texts(cells[key]) for key in [*keys, "resource"]},
+            **{name: _numbers(cells[name]) for name in ["n", *intervals, "ece_floor"]},
+        },
+        "contrasts": _contrasts(study.get("contrasts"), number),
+        "reliability": _reliability(study["reliability"], number),
+    }
+
+
+def _of_cells(table: pd.DataFrame, number: Mapping[Any, int]) -> pd.DataFrame:
+    """The rows of ``table`` that belong to a cell, with its number."""
+    keys = table[list(CELL_KEYS)].itertuples(index=False, name=None)
+    numbered = table.assign(cell=[number.get(key, -1) for key in keys])
+    return numbered[numbered.cell >= 0]
+
+
+def _contrasts(table: pd.DataFrame, number: Mapping[Any, int]) -> dict[str, Any]:
+    if table.empty:
+        table = pd.DataFrame(columns=[*CELL_KEYS, "metric", "reference", *CONTRAST_COLUMNS])
+    rows = _of_cells(table[table.metric.isin(list(METRICS))], number)
+    return {
+        "cell": _numbers(rows.cell),
+        "metric": _texts(rows.metric),
+        "reference": _texts(rows.reference),
+        **{name: _numbers(rows[name]) for name in CONTRAST_COLUMNS},
+    }
+
+
+def _reliability(table: pd.DataFrame, number: Mapping[Any, int]) -> dict[str, Any]:
+    rows = _of_cells(table, number)
+    return {"cell": _numbers(rows.cell)} | {
+        short: _numbers(rows[name]) for name, short in BIN_COLUMNS.items()
+    }
+
+
+def _numbers(column: pd.Series) -> dict[str, str]:
+    return {"numbers": base64.b64encode(column.to_numpy("<f4", na_value=np.nan).tobytes()).decode()}
+
+
+def _texts(column: pd.Series) -> dict[str, Any]:
+    codes, values = pd.factorize(column.fillna(NONE).astype(str), sort=True)
+    return {"values": list(values), "codes": base64.b64encode(codes.astype("<u2").tobytes()).decode()}

@@ -1,0 +1,53 @@
+"""The main table of the page: over-confidence and ECE of every language, as text that needs no script."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from polycal.report import study_holes, study_tables
+from polycal.report.study_tables import StudyTables
+
+METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
+"""Metrics of the table, with the title and the format of each."""
+
+
+def by_benchmark(study: StudyTables) -> Iterator[dict[str, Any]]:
+    """For each benchmark and protocol: its name, and a table with a row for each language, by resource level.
+
+    A value is the mean over models, data sets, recipes and seeds, with the least and the greatest of them in brackets;
+    FAILED if one of them has no result.
+    """
+    cells = study["cells"]
+    if len(holes := study.get("holes")):
+        cells = pd.concat([cells, holes.drop(columns=["stage", "reason"])], ignore_index=True)
+    for (benchmark, protocol), scored in cells.groupby(["benchmark", "protocol"]):
+        yield {"name": f"{benchmark}, {protocol}", "table": _table(study, scored)}
+
+
+def _table(study: StudyTables, scored: pd.DataFrame) -> pd.DataFrame:
+    order = study_tables.languages_in_order(scored)
+    levels = dict(zip(scored.language, scored.resource, strict=True))
+    columns: dict[str, list[str]] = {
+        "Language": [study.language_name(code) for code in order],
+        "Code": order,
+        "Level": [levels[code] for code in order],
+    }
+    named = scored.assign(setting=[study_tables.setting_name(beta) for beta in scored.beta])
+    for metric, (title, form) in METRICS.items():
+        for setting in study_tables.setting_names(scored):
+            chosen = named[named.setting == setting]
+            values = {str(code): part[metric] for code, part in chosen.groupby("language")}
+            columns[f"{title}, {setting}"] = [_text(values.get(code), form) for code in order]
+    floors = scored.groupby("language").ece_floor.mean()
+    columns["Noise floor"] = ["" if pd.isna(floors[code]) else f"{floors[code]:.2f}" for code in order]
+    return pd.DataFrame(columns)
+
+
+def _text(values: pd.Series | None, form: str) -> str:
+    if values is None:
+        return ""
+    if values.isna().any():
+        return study_holes.FAILED
+    mean = f"{values.mean():{form}}"
+    return mean if len(values) == 1 else f"{mean} ({values.min():{form}} to {values.max():{form}})"

@@ -1,0 +1,134 @@
+"""The first page of the report: the answer, the claims, every language, the tables and the figures."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from polycal.artifacts import cell_paths, records
+from polycal.audit import lineage
+from polycal.audit.lineage import LineageNode
+from polycal.report import (
+    answer,
+    captions,
+    explorer,
+    findings,
+    language_table,
+    provenance_page,
+    reading,
+    sensitivity_table,
+    study_holes,
+    study_tables,
+    tables,
+    templating,
+)
+from polycal.report.study_tables import StudyTables
+from polycal.vocabulary import CELL_KEYS, NONE
+
+SHOWN_FIRST = "overview"
+"""Kind of the figure that is part of the page; all others are files beside it."""
+
+
+def render(
+    study: StudyTables,
+    name: str,
+    scores: Sequence[Path],
+    figures: Sequence[Path],
+    settings: Mapping[str, Any],
+    conversations: Sequence[Path] = (),
+    nodes: Sequence[LineageNode] = (),
+) -> str:
+    """The HTML of the page. All text is escaped, and nothing is loaded from elsewhere.
+
+    The first overview among ``figures`` (PNG) is part of the page. The others are shown from the folder
+    ``figures`` beside it. ``nodes`` are the results behind the tables: every value of Table 1 links to its records on
+    the page on provenance.
+    """
+    first_rows = tables.numbers(study)[tables.KEYS].to_dict("records")
+    pair_rows = tables.pairs(study).to_dict("records")
+    scored = set(study["cells"].language)
+    holes = study_holes.of_study(study)
+    shown = [_figure(path) for path in figures]
+    first = next((path for path in figures if captions.kind_of(path.stem) == SHOWN_FIRST), None)
+    return templating.render(
+        "report.html.j2",
+        name=name,
+        answer=answer.answer(study),
+        cautions=answer.cautions(study),
+        overview=_figure(first) | {"data": base64.b64encode(first.read_bytes()).decode()} if first else None,
+        summary=findings.summary(study),
+        claims=findings.claim_checks(study),
+        failed=study_holes.FAILED,
+        hole_counts=study_holes.counts(study),
+        holes=study_holes.grouped(holes, study_tables.distinguishing(holes)),
+        languages=[
+            {"name": part["name"], **_table(part["table"])} for part in language_table.by_benchmark(study)
+        ],
+        first=_table(tables.table_one(study)),
+        first_reasons=[study_holes.reasons(holes, row) for row in first_rows],
+        pairs=_table(tables.data_sets(study)),
+        pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
+        conventions=_table(sensitivity_table.conventions(study)),
+        kinds={kind: about for kind, about in captions.FIGURE_KINDS.items() if _of_kind(shown, kind)},
+        figures=shown,
+        data=[_instruction_set(path, scored) for path in conversations if path.exists()],
+        origins=settings.get("origins", []),
+        mixtures=provenance_page.mixtures(nodes),
+        acceptances=lineage.acceptances_behind(nodes),
+        missing=_unnamed(scores, holes),
+        provenance=provenance_page.FILE,
+        reading=reading.html(),
+        scripts=explorer.scripts(study, nodes),
+        table_anchors=provenance_page.table_anchors(nodes),
+    )
+
+
+def _of_kind(figures: Sequence[Mapping[str, Any]], kind: str) -> bool:
+    return any(figure["kind"] == kind for figure in figures)
+
+
+def _unnamed(scores: Sequence[Path], holes: pd.DataFrame) -> list[str]:
+    """The records that do not exist and whose cell is not among ``holes``."""
+    named = set(holes[list(CELL_KEYS)].itertuples(index=False, name=None))
+    missing = [path for path in scores if not path.exists()]
+    cells = [cell_paths.cell_in(path) for path in missing]
+    return [
+        str(path)
+        for path, cell in zip(missing, cells, strict=True)
+        if tuple(cell.get(name, NONE) for name in CELL_KEYS) not in named
+    ]
+
+
+def _table(table: pd.DataFrame) -> dict[str, Any]:
+    return {"columns": list(table.columns), "rows": table.to_dict("records")}
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        # a PNG has its width and height, four bytes each, after the first 16
+        size = file.read(24)[16:]
+    kind, _, about = path.stem.partition("-")
+    return {
+        "name": path.stem,
+        "kind": kind,
+        "about": about,
+        "width": int.from_bytes(size[:4], "big"),
+        "height": int.from_bytes(size[4:], "big"),
+    }
+
+
+def _instruction_set(path: Path, scored: set[str]) -> dict[str, Any]:
+    """What an instruction set contains, and how much of it is in languages that the study scores."""
+    manifest: Mapping[str, Any] = records.metadata(path)
+    by_language: dict[str, int] = manifest["by_language"]
+    return {
+        "name": path.stem,
+        "conversations": manifest["conversations"],
+        "sources": len(manifest["by_source"]),
+        "languages": len(set(by_language) - {"unknown"}),
+        "unknown": by_language.get("unknown", 0),
+        "scored": ", ".join(f"{code} {count}" for code, count in by_language.items() if code in scored),
+        "identified": ", ".join(f"{how} {count}" for how, count in manifest["language_from"].items()),
+    }

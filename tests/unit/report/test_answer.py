@@ -1,0 +1,58 @@
+"""The answer's numbers are those of the tables, and the cautions name what a study lacks."""
+
+import pandas as pd
+
+from polycal.report import answer
+from polycal.report.study_tables import StudyTables
+
+
+def changed(study, **tables):
+    return StudyTables({**study.tables, **tables}, study.languages)
+
+
+def test_each_statement_has_the_numbers_of_its_comparisons(study):
+    tuning, smoothing, temperature = answer.answer(study)
+    contrasts = study["contrasts"].query("language == 'mean'")
+    gap = contrasts.query("contrast == 'tuned_minus_base' and metric == 'gap' and beta == '0'").iloc[0]
+    assert f"in {int(gap.low > 0)} of 1 comparison." in tuning.sentence
+    assert f"{gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] (llama on alpaca)" in tuning.numbers
+    smoothed = contrasts.query("contrast == 'smoothed_minus_unsmoothed' and beta == '0.1'")
+    ece, accuracy = (smoothed[smoothed.metric == metric].iloc[0] for metric in ("ece", "accuracy"))
+    lowered = "1" if ece.high < 0 else "none"
+    assert f"β = 0.1 lowered ECE beyond chance in {lowered} of 1 comparison" in smoothing.sentence
+    for row in (ece, accuracy):
+        assert f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" in smoothing.numbers
+    rows = study["recalibration"].query("language == 'mean' and method == 'english' and beta == '0'")
+    assert f"by {rows.relative_ece_reduction.mean():.0%} on average" in temperature.sentence
+
+
+def test_comparisons_that_lack_a_cell_are_left_out(study):
+    contrasts = study["contrasts"]
+    other = contrasts.assign(data="tulu", **dict.fromkeys(("difference", "low", "high"), float("nan")))
+    both = changed(study, contrasts=pd.concat([contrasts, other]))
+    assert answer.answer(both)[:2] == answer.answer(study)[:2]
+
+
+def test_rows_over_all_seeds_are_taken_where_there_are_several(two_seeds):
+    tuning, *_ = answer.answer(two_seeds)
+    rows = two_seeds["contrasts"].query("contrast == 'tuned_minus_base' and metric == 'gap' and beta == '0'")
+    [row] = rows[(rows.language == "mean") & (rows.seed == "all")].to_dict("records")
+    assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in tuning.numbers
+    assert "trained with 2 seeds" in " ".join(answer.cautions(two_seeds))
+
+
+def test_a_study_without_tuning_has_no_answer(study):
+    cells = study["cells"].query("beta == 'none'")
+    bare = StudyTables({"cells": cells, "means": study["means"], "reliability": study["reliability"]}, {})
+    assert answer.answer(bare) == []
+    assert not any("trained" in caution for caution in answer.cautions(bare))
+
+
+def test_few_questions_are_named_first_and_guessing_last(study):
+    assert "trained once (seed 42)" in answer.cautions(study)[0]
+    floors = study["cells"].ece_floor
+    assert f"of {floors.min():.3f} to {floors.max():.3f}" in answer.cautions(study)[1]
+    cells = study["cells"].assign(n=8, above_chance=False)
+    first, *_, last = answer.cautions(changed(study, cells=cells))
+    assert first.startswith("A benchmark has only 8 questions in a language.")
+    assert f"In {len(cells)} of {len(cells)} cells" in last

@@ -1,0 +1,41 @@
+"""The main table of languages: means over models and data sets with their range, and failed where one is missing."""
+
+import pandas as pd
+
+from polycal.report import language_table
+from polycal.report.study_tables import StudyTables
+
+
+def test_a_value_is_the_mean_over_models_with_its_range(study):
+    cells = study["cells"]
+    doubled = pd.concat([cells, cells.assign(model="other", gap=cells.gap + 0.2)])
+    [part] = language_table.by_benchmark(StudyTables({**study.tables, "cells": doubled}, study.languages))
+    assert part["name"] == "mmlu-prox, texts-0shot"
+    table = part["table"].set_index("Code")
+    assert table.Language["yo"] == "Yorùbá <b>"
+    gap = cells.query("language == 'yo' and beta == '0'").gap.iloc[0]
+    assert table["Gap, β = 0"]["yo"] == f"{gap + 0.1:+.2f} ({gap:+.2f} to {gap + 0.2:+.2f})"
+    assert list(table.Level) == ["high", "high", "mid", "low"]
+
+
+def test_a_value_that_lacks_a_cell_is_failed(study):
+    lost = study["cells"].query("language == 'yo' and beta == '0'")
+    cells = study["cells"].drop(index=lost.index)
+    keys = [
+        "model",
+        "base_seed",
+        "data",
+        "recipe",
+        "beta",
+        "seed",
+        "benchmark",
+        "protocol",
+        "language",
+        "resource",
+    ]
+    holes = lost[keys].assign(stage="score", reason="killed.")
+    [part] = language_table.by_benchmark(StudyTables({**study.tables, "cells": cells, "holes": holes}, {}))
+    table = part["table"].set_index("Code")
+    assert table["ECE, β = 0"]["yo"] == "failed"
+    there = study["cells"].query("language == 'yo' and beta == '0.1'").ece.iloc[0]
+    assert table["ECE, β = 0.1"]["yo"] == f"{there:.2f}"
