@@ -26,7 +26,9 @@ def main(configfile: str) -> int:
         where, _, body = section.partition("\n")
         lints = re.split(r"^    \* ", body, flags=re.MULTILINE)[1:]
         findings += [
-            f"{configfile}: {where}\n    {lint.strip()}" for lint in lints if not lint.startswith(IGNORED_ADVICE)
+            f"{configfile}: {where}\n    {lint.strip()}"
+            for lint in lints
+            if not lint.startswith(IGNORED_ADVICE)
         ]
     print("\n".join(findings) or f"{configfile}: nothing found")
     return bool(findings)
