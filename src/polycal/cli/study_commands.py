@@ -35,8 +35,12 @@ def config_docs(root: Annotated[Path, typer.Option(help="The repository.")] = Pa
 def publish(
     study: Annotated[Path, typer.Option(help="Folder of a finished study.")],
     out: Annotated[Path, typer.Option(help="Folder to publish to.")] = Path(paths.REFERENCE),
-    readme: Annotated[Path, typer.Option(help="File with the marks for the short table.")] = Path("README.md"),
-    results: Annotated[Path, typer.Option(help="File with the marks for the findings.")] = Path("docs/results.md"),
+    readme: Annotated[Path, typer.Option(help="File with the marks for the short table.")] = Path(
+        "README.md"
+    ),
+    results: Annotated[Path, typer.Option(help="File with the marks for the findings.")] = Path(
+        "docs/results.md"
+    ),
 ) -> None:
     """Copy a study's figures and tables to where readers see them first, with their provenance."""
     from polycal.report import publish as publishing
