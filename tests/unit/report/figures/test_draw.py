@@ -1,20 +1,24 @@
 """Which figures are drawn, and their files."""
 
+import pytest
+
 from polycal.report import captions
 from polycal.report.figures import draw
 from polycal.report.study_tables import StudyTables
 
 
-def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, tmp_path):
-    bare = StudyTables(
-        {name: table for name, table in study.tables.items() if name not in ("recalibration", "truth")},
-        study.languages,
-    )
-    first = draw.draw(bare, tmp_path / "a")
-    again = draw.draw(bare, tmp_path / "b")
-    kinds = {path.stem.split("-")[0] for path in first}
-    assert kinds == {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
-    for one, two in zip(first, again, strict=True):
+@pytest.fixture(scope="module")
+def drawn(study, tmp_path_factory):
+    """All figures of the study, drawn once."""
+    return draw.draw(study, tmp_path_factory.mktemp("drawn"))
+
+
+def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, drawn, tmp_path):
+    again = draw.draw(study, tmp_path)
+    kinds = {captions.kind_of(path.stem) for path in drawn}
+    without_truth = {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
+    assert kinds == without_truth | {"recalibration", "temperature", "truth"}
+    for one, two in zip(drawn, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
 
@@ -38,7 +42,6 @@ def test_a_study_without_tuned_checkpoints_has_a_folder_without_figures(study, t
     assert "no figures" in (tmp_path / "figures" / draw.CAPTIONS).read_text()
 
 
-def test_each_figure_has_its_caption_beside_it(study, tmp_path):
-    figures = draw.draw(study, tmp_path)
-    text = (tmp_path / draw.CAPTIONS).read_text()
-    assert all(f"**{path.stem}.**" in text for path in figures)
+def test_each_figure_has_its_caption_beside_it(drawn):
+    text = drawn[0].with_name(draw.CAPTIONS).read_text()
+    assert all(f"**{path.stem}.**" in text for path in drawn)
