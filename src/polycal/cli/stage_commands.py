@@ -46,11 +46,11 @@ def _command(stage: Stage) -> Callable[..., None]:
 
 def _parameters(stage: Stage) -> list[inspect.Parameter]:
     """The parameters of a stage's command, required ones first."""
-    out_type: Any
+    out_type: Any = list[Path] if stage.per_language else Path
     if stage.per_language:
-        cell, cell_help, out_type = "cells", "JSON list of cells: all settings of each result.", list[Path]
+        cell, cell_help = "cells", "JSON list of cells: all settings of each result."
     else:
-        cell, cell_help, out_type = "cell", "JSON of the cell: all settings of the result.", Path
+        cell, cell_help = "cell", "JSON of the cell: all settings of the result."
     out_help = "Folder of the tables." if stage.tables_of_cell else f"File to write ({stage.output})."
     declared: dict[str, tuple[Any, Any]] = {
         cell: (Annotated[str, typer.Option(help=cell_help)], REQUIRED),

@@ -230,7 +230,10 @@ def table(config: Config) -> str:
             " 'questions' and 'tokens' of benchmarks."
         )
     elif hours:
-        days = ", ".join(f"{calendar_days(estimates, gpus):,.1f} days with {gpus} GPUs" for gpus in CLUSTERS)
+        estimated = [(gpus, calendar_days(estimates, gpus)) for gpus in CLUSTERS]
+        days = ", ".join(
+            f"{value:,.1f} days with {gpus} GPUs" for gpus, value in estimated if value is not None
+        )
         lines.append(f"Calendar time if all GPUs are always busy: {days}.")
     if probes := _probe_jobs(config):
         lines.append(f"Not estimated: {probes}.")
