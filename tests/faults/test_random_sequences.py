@@ -27,7 +27,7 @@ SEQUENCES = 30
 FAULTS_OF_A_SEQUENCE = 3
 STARTS = 6
 """Times that a person gives the same command again after a run that stopped."""
-SECONDS = 300
+SECONDS = 900
 MODULE = "src/polycal/scoring/multiple_choice.py"
 SENTENCES = re.compile(
     r"^polycal: |ended as [A-Z_]+: |works here; wait for it|failed results|WorkflowError", re.MULTILINE

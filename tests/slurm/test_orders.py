@@ -24,7 +24,7 @@ def test_code_edited_while_a_study_runs(study, prepared, cluster):
     holder = study.working("score")
     # the note of an attempt is written when the code is loaded
     until(
-        "the code is loaded", lambda: list(study.work.glob("results/.attempts/*/*.json")), 90, why=study.logs
+        "the code is loaded", lambda: list(study.work.glob("results/.attempts/*/*.json")), 600, why=study.logs
     )
     restore = edit(study)
     said = study.wait()
@@ -45,7 +45,7 @@ def test_code_edited_while_a_job_waits_for_a_lock(study, prepared, cluster):
     study.controller.send_signal(signal.SIGKILL)
     study.controller.wait()
     study.start(RECORDS[0])
-    until("the second job waits", lambda: "waiting for it" in study.logs(), 60, why=study.logs)
+    until("the second job waits", lambda: "waiting for it" in study.logs(), 600, why=study.logs)
     restore = edit(study)
     cluster.call("scancel", holder["job"])
     said = study.wait()
@@ -79,7 +79,9 @@ def test_a_job_that_is_requeued_and_held(study, prepared, cluster):
     study.start()
     job = study.working("score")["job"]
     cluster.call("scontrol", "requeuehold", job)
-    until("it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 60, why=study.said)
+    until(
+        "it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 600, why=study.said
+    )
     cluster.call("scontrol", "release", job)
     cluster.requeued(job)
     study.finish()
