@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from polycal.analysis import bootstrap, intervals
+from polycal.analysis import bootstrap, intervals, power
 from polycal.analysis.quantities import Clusters, Quantity
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import Resamples
@@ -84,6 +84,20 @@ def test_an_interval_over_questions_alone_does_not_cover_other_trainings(weights
         low, high = intervals.interval(found.estimate, found.samples)
         inside.append(((low <= 0) & (high >= 0)).mean())
     assert np.mean(inside) < 0.7
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_the_smallest_difference_is_shown_in_four_studies_of_five(weights, seeds, share):
+    """4,000 studies, a standard error of 0.006; freedom that is estimated moves the power a little."""
+    rng, found = np.random.default_rng([12, seeds, int(10 * share)]), []
+    variances = power.Components(QUESTIONS, 1 - share, 0.0, share, float("nan"))
+    difference = power.smallest_difference(variances, power.Design(QUESTIONS, seeds, 1))
+    for _ in range(8):
+        low, high = simulated(rng, weights, seeds, share, 0.0).interval()
+        found.append(((low + difference > 0) | (high + difference < 0)).mean())
+    print(f"{seeds} seeds, share {share}: power {np.mean(found):.3f}")
+    assert 0.77 <= np.mean(found) <= 0.84
 
 
 def outcomes(rng, shift, truth, uniform):
