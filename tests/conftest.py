@@ -3,9 +3,14 @@
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
+
+# an example may wait for a busy machine
+hypothesis.settings.register_profile("polycal", deadline=None)
+hypothesis.settings.load_profile("polycal")
 
 # A shell ignores SIGINT for what it starts in the background, and children inherit that. Tests that interrupt a
 # workflow as Ctrl-C does need the signal to arrive.

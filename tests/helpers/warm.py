@@ -1,4 +1,4 @@
-"""Python commands in processes that are forked from one which has imported the libraries already, but not polycal.
+"""Python commands in processes that are forked from one which has imported the libraries already. polycal is imported anew.
 
 Planning takes half a second then and not two; what a command does is the same. The jobs that Snakemake starts are
 forked from another process, by ``warm_jobs``.
@@ -39,6 +39,9 @@ def _call(module: str, words: list[str], environment: dict[str, str], folder: Pa
     os.chdir(folder)
     sys.path[:0] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.argv = [module, *words]
+    # Snakemake loads its plugins, and the one for Slurm imports polycal from where it is installed
+    for name in [name for name in sys.modules if name.partition(".")[0] == "polycal"]:
+        del sys.modules[name]
     try:
         import_module(module).main()
     finally:

@@ -3,9 +3,12 @@
 import shutil
 import signal
 
+import pytest
 from helpers.cluster import until
 from helpers.endings import complete, runs
 from helpers.runs import RECORDS, filled, needs_mounts
+
+pytestmark = pytest.mark.apart
 
 MODULE = "src/polycal/scoring/multiple_choice.py"
 
@@ -66,7 +69,7 @@ def test_a_limit_on_submitted_jobs(study, prepared, cluster):
         until(
             "the limit is named",
             lambda: "Slurm takes no job now (AssocMaxSubmitJobLimit)" in study.said(),
-            90,
+            600,
         )
         study.finish()
     finally:
@@ -97,7 +100,7 @@ def test_snakemakes_folder_deleted_while_jobs_wait_in_the_queue(study, prepared,
     until(
         "both jobs are queued",
         lambda: len(cluster.call("squeue", "-h", "-t", "PENDING", "-o", "%i").split()) >= 2,
-        60,
+        600,
     )
     shutil.rmtree(study.work / ".snakemake")
     cluster.call("scancel", full.strip())
