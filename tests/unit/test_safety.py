@@ -46,7 +46,7 @@ def test_nothing_is_unpickled_and_no_code_of_a_repository_runs():
 
 def test_every_value_that_reaches_a_shell_is_quoted():
     # a hexadecimal number, whole numbers by Snakemake and the schema, and commands that shlex quoted
-    plain = {"params.code", "threads", "params.further"}
+    plain = {"params.code", "threads", "params.probes"}
     seen = 0
     for path in RULES:
         # every part of a command is a string on a line of its own

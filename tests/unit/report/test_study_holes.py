@@ -265,7 +265,8 @@ def test_a_study_with_holes_is_not_published(folder, tmp_path):
         publish.publish(folder, tmp_path / "out", readme, document)
     assert re.fullmatch(
         r".*: 6 of 24 cells have no result, such as llama, none, alpaca, paper, 0\.1, 42, mmlu-prox, texts-0shot, de"
-        r" \(measure: .*not finite\); publish a study without missing cells\.",
+        r" \(measure: .*a value of option_logprob is not finite; every value must be a finite number\); publish a study"
+        r" without missing cells\.",
         str(error.value),
     )
     assert readme.read_text() == before
