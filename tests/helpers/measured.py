@@ -1,9 +1,6 @@
 """The invented study of ``score_records``, measured."""
 
-import atexit
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +35,6 @@ def write_tables(
     measure.measure(cell, scores=files, missing=missing, out=out, stamp=stamp)
 
 
-_WRITTEN: dict[str, Path] = {}
-
-
-def once(name: str, write: Callable[[Any, Path], object], study: Any, folder: Path) -> None:
-    """Let ``write`` fill a folder from a study; later calls with the same ``name`` copy what the first one wrote."""
-    if name not in _WRITTEN:
-        write(study, folder)
-        _WRITTEN[name] = Path(tempfile.mkdtemp(prefix="polycal-written-")) / name
-        atexit.register(shutil.rmtree, _WRITTEN[name].parent)
-        shutil.copytree(folder, _WRITTEN[name])
-    else:
-        shutil.copytree(_WRITTEN[name], folder)
+def of_kind(drawings: Mapping[str, Any], *kinds: str) -> dict[str, Any]:
+    """The figures of some kinds only, because drawing all of them takes many seconds."""
+    return {name: make for name, make in drawings.items() if name.partition("-")[0] in kinds}

@@ -30,7 +30,9 @@ def finished(tmp_path, monkeypatch):
     measured.write_tables(files, folder, **FACTS)
     study = study_tables.read(folder, {})
     tables.write(study, folder / "tables")
-    measured.once("published", draw.draw, study, folder / "figures")
+    drawings = draw.drawings
+    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview"))
+    draw.draw(study, folder / "figures")
     readme = tmp_path / "README.md"
     begin, end = publish.marks("study")
     readme.write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")

@@ -179,6 +179,9 @@ def draw(study: StudyTables, folder: Path) -> list[Path]:
     written = []
     for name, make in drawings(study).items():
         figure = make()
+        # all formats share one layout, which takes as long as the drawing
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         for suffix, metadata in UNDATED.items():
             with files.replacing(folder / f"{name}{suffix}") as part:
                 figure.savefig(part, format=suffix[1:], metadata=metadata)
