@@ -90,7 +90,7 @@ docs: $(DOCS)/packages/.ready
 	@echo "$(DOCS)/site/index.html"
 
 # Several of pytest's processes share two cores, because tests wait for processes that they start.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --dist loadgroup --numprocesses
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses
 
 test:
 	@echo "Tests of units, workflow and Slurm: about 20 minutes on two cores. make test-fast: the units, in 90 seconds."

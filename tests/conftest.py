@@ -1,12 +1,11 @@
 """What holds for every tier."""
 
+import functools
 import signal
 from pathlib import Path
 
 import hypothesis
-import pytest
-
-HERE = Path(__file__).parent
+from xdist.scheduler import LoadScopeScheduling
 
 # an example may wait for a busy machine
 hypothesis.settings.register_profile("polycal", deadline=None)
@@ -18,10 +17,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# pytest-xdist reads the groups in the same hook
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests of a file run in one process, because they share what they prepare, unless they are marked ``apart``."""
-    for item in items:
-        if not any(item.iter_markers("apart")) and not any(item.iter_markers("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(HERE))))
+class ByFile(LoadScopeScheduling):
+    """Sends the tests of a file to one process, because they share what they prepare, unless the file is ``apart``.
+
+    ``--dist loadgroup`` of pytest-xdist 3.8 has no effect with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if _is_apart(self.config.rootpath / file) else file
+
+
+@functools.cache
+def _is_apart(file: Path) -> bool:
+    return "pytestmark = pytest.mark.apart" in file.read_text(encoding="utf-8")
+
+
+def pytest_xdist_make_scheduler(config, log):
+    # long tests come first in the order of collection
+    config.option.loadscopereorder = False
+    return ByFile(config, log)

@@ -1,6 +1,6 @@
 """The Slurm tier: a cluster for each of pytest's processes, left out with a loud word where Slurm is missing.
 
-The tests mostly wait, so that several processes share two cores: ``--numprocesses 4 --dist loadgroup``.
+The tests mostly wait, so that several processes share two cores: ``--numprocesses 4``.
 """
 
 import os

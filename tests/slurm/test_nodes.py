@@ -19,9 +19,6 @@ from safetensors.numpy import load_file
 from polycal.artifacts import manifests
 from polycal.study import paths
 
-# they share what was trained
-pytestmark = pytest.mark.xdist_group("nodes")
-
 # what the executor leaves of a job's environment, and a rank that is asked to stop
 JOB = """#!/bin/sh
 for name in $(env | grep ^SLURM_ | cut -d= -f1 | grep -v -x SLURM_JOB_ID); do unset $name; done

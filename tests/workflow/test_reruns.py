@@ -164,7 +164,6 @@ def test_switching_overlays_and_back_computes_nothing(world):
     assert world.planned() == NOTHING
 
 
-@pytest.mark.xdist_group("further")
 def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
     """Embeddings of prompts and next tokens, as everything else: by cell, code and content."""
     world = further.copy(tmp_path / "copy")

@@ -47,7 +47,6 @@ def test_the_bare_command_imports_no_stage(bare):
     assert not bare & {name for stage in STAGES.values() for name in stage.modules}
 
 
-@pytest.mark.xdist_group("further")
 def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
     world = further.copy(tmp_path / "copy")
     # the tiny study has no miniature and one learning rate
