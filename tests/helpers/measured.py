@@ -42,7 +42,7 @@ _WRITTEN: dict[str, Path] = {}
 
 
 def once(name: str, write: Callable[[Any, Path], object], study: Any, folder: Path) -> None:
-    """Let ``write`` fill ``folder`` from a study. Later calls with the same ``name`` copy the files of the first call."""
+    """Let ``write`` fill a folder from a study; later calls with the same ``name`` copy what the first one wrote."""
     if name not in _WRITTEN:
         write(study, folder)
         _WRITTEN[name] = Path(tempfile.mkdtemp(prefix="polycal-written-")) / name
