@@ -1,11 +1,17 @@
-"""Snakemake's Slurm executor with another reading of job states, so that no job is waited for in vain or forgotten.
+"""Snakemake's Slurm executor, with job states handled so that no job is forgotten or waited for forever.
 
-Submission is that of snakemake-executor-plugin-slurm. What differs, each a fault that was met on a controller:
-a job that Slurm preempts for good is waited for without end; a status query that fails forgets all jobs; a job that
-Slurm has forgotten, or that only accounting takes for running, is waited for without end; a lost node spends a retry
-and its name breaks later submissions; a controller that does not answer, or that takes no more jobs of this user,
-spends all retries in seconds, and so does an error that no retry mends; nothing is said of a job that Slurm holds
-back; jobs that find ``.snakemake`` deleted do nothing and end well; GPUs of a job on two nodes may fall 3 and 1.
+Submission is that of snakemake-executor-plugin-slurm. Each difference is the remedy for a fault of that executor
+which was observed with a real Slurm controller:
+
+- It waits forever for a job that Slurm preempts and does not requeue.
+- It forgets all jobs if one status query fails.
+- It waits forever for a job that Slurm no longer knows, and for a job that runs only according to accounting.
+- The loss of a node uses up a retry of the job, and the name of the node breaks later submissions.
+- A controller that does not answer, or that accepts no more jobs of this user, uses up all retries within seconds.
+  So does an error that no retry can fix.
+- It does not report a job that Slurm holds.
+- Jobs that find ``.snakemake`` deleted do nothing and are reported as successful.
+- The GPUs of a job on two nodes may be split unevenly, for example 3 and 1.
 """
 
 import os
@@ -26,8 +32,8 @@ from polycal.vocabulary import NO_RETRY
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
-# Not the job's fault: it is submitted again, as often as this happens, without spending a retry.
-# RUNAWAY is not Slurm's word for a state: the controller does not know the job, and accounting was not told its end.
+# Jobs in these states are submitted again without using up a retry, because the job did not cause the state.
+# RUNAWAY is not a state of Slurm: the controller does not know the job, and accounting has no end for it.
 TAKEN_AWAY = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "RUNAWAY"}
 FAILED = {
     "CANCELLED": "it was cancelled",
@@ -38,24 +44,26 @@ FAILED = {
     ),
     "TIMEOUT": "its time limit passed (scoring_minutes, training_minutes)",
 }
-# Slurm calls a job FAILED or CANCELLED whose step, not its script, was killed for memory; its daemon's word in the log tells.
+# If a step of a job, and not its script, was killed for its memory, the state of the job is FAILED or CANCELLED.
+# Only this line of Slurm's daemon in the job's log shows the cause.
 MEMORY = re.compile(r"^slurmstepd.*(exceeded .*memory limit|oom.kill)", re.IGNORECASE | re.MULTILINE)
-# Submissions that Slurm takes when other jobs of this user have ended, or when its controller answers again.
+# Errors of submissions that succeed later, when other jobs of this user have ended or the controller answers again.
 LATER = re.compile(
     r"\w*Submit\w*Limit|temporarily un\w+|timed out|Unable to contact|Connection refused|Zero Bytes",
     re.IGNORECASE,
 )
-# Reasons for which every job waits; of others, such as a hold or a limit, something is said.
+# Usual reasons for which a job waits. Other reasons, such as a hold or a limit, are reported.
 USUAL_REASONS = {"None", "Priority", "Resources", "BeginTime", "Cleaning", "Prolog"}
-# A controller that starts again may need minutes before it knows its jobs.
+# A controller that was restarted may need minutes before it knows its jobs.
 RUNAWAY_SECONDS = int(os.environ.get("POLYCAL_SLURM_RUNAWAY_SECONDS", "300"))
-# Between two queries for all jobs while no job ends, and between two tries to reach the controller; tests set them.
+# The time between two status queries grows by STEP_SECONDS up to LONGEST_WAIT_SECONDS while no job ends. STEP_SECONDS
+# is also the time between two attempts to reach the controller. Tests set shorter times.
 LONGEST_WAIT_SECONDS = int(os.environ.get("POLYCAL_SLURM_LONGEST_WAIT_SECONDS", "180"))
 STEP_SECONDS = int(os.environ.get("POLYCAL_SLURM_STEP_SECONDS", "10"))
 
 
 class Executor(SlurmExecutor):
-    """The Slurm executor, patient with the cluster."""
+    """The Slurm executor with the differences that the module describes."""
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
@@ -64,7 +72,7 @@ class Executor(SlurmExecutor):
 
     @property
     def tmpdir(self) -> str:
-        """The folder that every job waits for; outside of ``.snakemake``, which people delete while jobs are queued."""
+        """The temporary folder that each job needs. It is not in ``.snakemake``, which users delete while jobs wait."""
         if self._tmpdir is None:
             Path("logs").mkdir(exist_ok=True)
             self._tmpdir: str | None = tempfile.mkdtemp(dir="logs", prefix=".slurm-")
@@ -73,7 +81,7 @@ class Executor(SlurmExecutor):
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """One question for all jobs; yields those to be waited for."""
+        """Query the states of all jobs at once. Yields the jobs that have not ended."""
         first = self.workflow.executor_settings.init_seconds_before_status_checks
         ended = not active_jobs
         if active_jobs:
@@ -95,7 +103,7 @@ class Executor(SlurmExecutor):
                     if state != "TIMEOUT" and _matches(MEMORY, log):
                         state = "OUT_OF_MEMORY"
                     if state == "OUT_OF_MEMORY" or _needs_a_person(one):
-                        # it would end in the same way
+                        # another attempt would end in the same way
                         _spend_retries(one.job)
                     why = FAILED.get(state, "Slurm knows it no longer")
                     self.report_job_error(
@@ -113,7 +121,7 @@ class Executor(SlurmExecutor):
         )
 
     def run_job(self, job: JobExecutorInterface) -> None:
-        """Submit a job, after waiting for a controller that answers."""
+        """Submit a job. Waits until the controller answers."""
         while self.wait and _ask("scontrol", "ping") is None:
             self._say_once("The Slurm controller does not answer: waiting to submit.")
             time.sleep(STEP_SECONDS)
@@ -121,7 +129,7 @@ class Executor(SlurmExecutor):
             super().run_job(job)
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
-        """Submit a job again that Slurm will take later; of another job that it refuses, no further try is made."""
+        """Submit a job again if Slurm will accept it later. A job that is refused for another reason is not retried."""
         if refused := LATER.search(msg):
             self._say_once(f"Slurm takes no job now ({refused[0]}): waiting to submit.")
             end = time.monotonic() + STEP_SECONDS
@@ -140,26 +148,30 @@ class Executor(SlurmExecutor):
             self.logger.warning(sentence)
 
     def get_partition_arg(self, job: JobExecutorInterface) -> str:
-        """The partition; and for a job on several nodes, that each has the same share of its GPUs."""
+        """The option for the partition, and for a job on several nodes, the same number of GPUs on each node."""
         argument: str = super().get_partition_arg(job)
         nodes, gpus = job.resources.get("nodes") or 1, job.resources.get("gpu") or 0
         if nodes > 1 and gpus:
-            # with the type wherever the total has it: Slurm refuses to be told one with and one without
+            # The type must be given here if the total has one: Slurm refuses one option with and one without type.
             model = job.resources.get("gpu_model")
             argument += f" --gpus-per-node={f'{model}:' if model else ''}{gpus // nodes}"
         return argument
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Cancel all jobs of this run, by its name: also those whose state is being asked for now."""
+        """Cancel all jobs of this run by their common name, including those whose states are being queried now."""
         _ask("scancel", f"--name={self.run_uuid}")
 
     def shutdown(self) -> None:
-        """End also what waits to be submitted."""
+        """End, and submit none of the jobs that wait for the controller."""
         self.wait = False
         super().shutdown()
 
     def _states(self, jobs: list[str]) -> dict[str, str] | None:
-        """Job id → state, of all jobs of this run; None where Slurm does not answer."""
+        """Job id → state, for all jobs of this run that Slurm knows. None if Slurm does not answer.
+
+        The states of ``jobs`` that the controller no longer knows are read from accounting. Jobs that neither knows
+        are missing in the result.
+        """
         answer = _ask("squeue", "--noheader", "--states=all", "--format=%i|%T|%r", f"--name={self.run_uuid}")
         if answer is None:
             return None
@@ -169,20 +181,20 @@ class Executor(SlurmExecutor):
             if job in jobs and states[job] in WAITING and reason not in USUAL_REASONS:
                 self._say_once(_waits(job, states[job], reason))
         if any(job not in states for job in jobs):
-            # ended longer ago than the controller remembers; accounting does, where there is any
+            # The controller forgets a job some time after its end. Accounting, if the cluster has it, does not.
             fields, name = ["-X", "-n", "-P", "-o", "JobIDRaw,State", "-S", "now-30days"], self.run_uuid
             accounted = _ask("sacct", *fields, f"--name={name}") or ""
-            # "CANCELLED by 0" is CANCELLED
+            # the first word, because a state may be "CANCELLED by 0"
             pairs = (line.split("|") for line in accounted.splitlines())
             unknown = {job: state.split()[0] for job, state in pairs if job not in states}
             states |= {job: self._known_to_accounting(job, unknown[job]) for job in jobs if job in unknown}
         return states
 
     def _known_to_accounting(self, job: str, state: str) -> str:
-        """The state of a job that the controller does not know: RUNAWAY where accounting was not told that it ended.
+        """The state of a job that the controller does not know, given its state in accounting.
 
-        That is decided after ``RUNAWAY_SECONDS``. If the job runs after all, the lock of its cell keeps its successor
-        from computing beside it.
+        If accounting has no end for the job, the state is RUNAWAY after ``RUNAWAY_SECONDS``. If the job runs
+        nevertheless, the lock of its cell makes its successor wait.
         """
         if state == "COMPLETED" or state in FAILED or state in TAKEN_AWAY:
             return state
@@ -200,25 +212,25 @@ WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
 
 def _waits(job: str, state: str, reason: str) -> str:
-    """Why a job does not start, and what a person can do."""
+    """The message for a job that Slurm holds: why it does not start, and how to release it."""
     held = "held" in reason.lower() or state in ("REQUEUE_HOLD", "SPECIAL_EXIT")
     release = f"; 'scontrol release {job}' lets it start" if held else ""
     return f"Slurm job {job} is waited for, which Slurm holds back ({state}, {reason}){release}."
 
 
 def _spend_retries(job: JobExecutorInterface) -> None:
-    """Let Snakemake not try a job again that would end in the same way."""
+    """Make Snakemake not retry a job that would end in the same way."""
     job.attempt = job.restart_times + 1
 
 
 def _needs_a_person(one: SubmittedJobInfo) -> bool:
-    """Whether polycal says in the log of the rule that no further try can end in another way."""
+    """Whether polycal's line NO_RETRY is in the log of the rule: another attempt would end in the same way."""
     line = re.compile(f"^{re.escape(NO_RETRY.format(one.external_jobid))}$", re.MULTILINE)
     return any(_matches(line, Path(log)) for log in one.job.log)
 
 
 def _matches(pattern: re.Pattern[str], log: Path) -> bool:
-    """Whether the log of a job contains a line."""
+    """Whether a log contains the pattern. False if the log cannot be read."""
     try:
         return pattern.search(log.read_text(errors="replace")) is not None
     except OSError:
@@ -226,7 +238,7 @@ def _matches(pattern: re.Pattern[str], log: Path) -> bool:
 
 
 def _ask(*command: str) -> str | None:
-    """What a Slurm program says; None where it fails."""
+    """The standard output of a Slurm program, or None if it fails or takes more than two minutes."""
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except (OSError, subprocess.SubprocessError):

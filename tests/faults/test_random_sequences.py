@@ -1,7 +1,7 @@
-"""A study on the cluster under random sequences of known faults, edits and restarts, each from a seed.
+"""A study on the cluster under random sequences of known faults, edits and restarts. Each sequence has a seed.
 
-At the end all cells are complete and equal to those of an undisturbed run, and none was computed again after it was
-complete. A run that stops before says in a sentence why, and the same command goes on.
+At the end, all records equal those of an undisturbed run, and none was computed again after it was complete. If a run
+stops early, its output gives the reason, and the same command continues the study.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from helpers.runs import Prepared
 SEQUENCES = 30
 FAULTS_OF_A_SEQUENCE = 3
 STARTS = 6
-"""Times that a person gives the same command again after a run that stopped."""
+"""Largest number of times that the same command is given again after a run stopped."""
 SECONDS = 900
 MODULE = "src/polycal/scoring/multiple_choice.py"
 SENTENCES = re.compile(
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machi
 
 @pytest.fixture(scope="module")
 def folder():
-    # short: a socket's path holds about a hundred characters
+    # not in pytest's folder: the path of a socket may have about a hundred characters only
     made = Path(tempfile.mkdtemp(prefix="polycal-faults-"))
     made.chmod(0o755)
     yield made
@@ -60,7 +60,7 @@ def prepared(folder):
 
 
 def at_work(study):
-    """The holder of a lock whose job works now; None where the run ends before there is one."""
+    """The holder of the lock of a job that is working, or None if the run ends before there is one."""
 
     def holder():
         if study.controller.poll() is not None:
@@ -88,7 +88,7 @@ def freeze_process(study, cluster, rng):
     if holder := at_work(study):
         with contextlib.suppress(ProcessLookupError):
             os.kill(holder["pid"], signal.SIGSTOP)
-            # longer than a heartbeat may be silent where Slurm cannot say that the job runs
+            # longer than the time after which a lock without heartbeat is stale
             time.sleep(20)
             os.kill(holder["pid"], signal.SIGCONT)
 

@@ -1,8 +1,8 @@
-"""A Slurm cluster on one machine: four nodes, two with fake GPUs, accounting, no systemd.
+"""A Slurm cluster on one machine: four nodes, two of them with fake GPUs, and accounting. It needs no systemd.
 
-Everything it writes lies in one folder, every daemon is a child of this process, and only those are ended. Several
-clusters run beside each other: each has its own ports, keys, database and controller.
-Programs: munged, mariadbd, slurmdbd, slurmctld and one slurmd a node, as Debian packages them.
+A cluster writes only to its own folder. Each daemon is a child of this process, and no other process is ended.
+Several clusters can run at once, because each has its own ports, keys, database and controller. The programs are
+munged, mariadbd, slurmdbd, slurmctld and one slurmd per node, as Debian packages them.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
     "CPUs=8 Sockets=1 CoresPerSocket=8 ThreadsPerCore=1 RealMemory=64000 {gres}"
 )
-# any character device will do for a GPU that nothing opens
+# nothing opens these GPUs, so any character device will do
 GRES = "AutoDetect=off\n" + "".join(
     f"NodeName=g1,g2 Name=gpu Type=fake File=/dev/{device}\n" for device in ("null", "zero", "full", "random")
 )
@@ -102,7 +102,7 @@ StorageUser=slurm
 StoragePass=slurm
 StorageLoc=slurm_acct
 """
-# jobs run under a wrapped name, because the jobstep plugin takes SLURM_CONF out of their environment
+# Clients are started by wrappers, because Snakemake's jobstep plugin removes SLURM_CONF from the environment of jobs.
 WRAPPER = """#!/bin/sh
 export SLURM_CONF={conf}
 exec {program} "$@"
@@ -110,19 +110,20 @@ exec {program} "$@"
 
 
 def missing() -> list[str]:
-    """The programs of a Slurm cluster that this machine lacks."""
+    """The programs of a Slurm cluster that are not installed on this machine."""
     return [name for name in (*DAEMONS, *CLIENTS) if program(name) is None]
 
 
 def program(name: str) -> str | None:
-    """Where a program lies; daemons are often outside of a user's path."""
+    """The path of a program, or None. Daemons are often in folders that are not on a user's path."""
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *SYSTEM]))
 
 
 def until(what: str, holds: Callable[[], T | None], seconds: float = 600, why: Callable[[], str] = str) -> T:
-    """Wait until ``holds()`` is true and give its value; after ``seconds`` AssertionError with ``what`` and ``why()``.
+    """Wait until ``holds()`` is true, and return its value.
 
-    The limit is long because several clusters share the machine's cores; it costs time only where a test fails.
+    Raises AssertionError with ``what`` and ``why()`` after ``seconds``. The limit is long because several clusters
+    share the machine's cores. It costs time only if a test fails.
     """
     end = time.monotonic() + seconds
     while not (found := holds()):
@@ -132,7 +133,7 @@ def until(what: str, holds: Callable[[], T | None], seconds: float = 600, why: C
 
 
 class Cluster:
-    """A running cluster in ``folder``; ``up`` starts it, ``down`` ends it."""
+    """A cluster in ``folder``. ``up`` starts it, ``down`` ends it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -148,13 +149,13 @@ class Cluster:
         return {**os.environ, "PATH": path, "SLURM_CONF": str(self.conf)}
 
     def call(self, *words: str) -> str:
-        """What a client program says; raises CalledProcessError."""
+        """The standard output of a client program. Raises CalledProcessError if it fails."""
         return subprocess.run(
             words, env=self.environment(), check=True, capture_output=True, text=True, timeout=300
         ).stdout
 
     def up(self) -> "Cluster":
-        """Write the configuration and start every daemon."""
+        """Write the configuration and start all daemons."""
         self._write()
         self._start("munged", "--foreground", "--force", *self._munge())
         self._await("munged", "munge", "-n", "-S", f"{self.folder}/run/munge.sock")
@@ -168,7 +169,10 @@ class Cluster:
         return self
 
     def start_slurm(self, boot: float = 0) -> None:
-        """Start the controller, and the nodes ``boot`` seconds after it; jobs of a stopped controller are known again."""
+        """Start the controller, and after ``boot`` seconds the nodes.
+
+        A controller that was stopped before still knows its jobs.
+        """
         self._start("slurmctld", "-D", "-f", str(self.conf))
         self._await("slurmctld", "scontrol", "ping")
         time.sleep(boot)
@@ -181,12 +185,12 @@ class Cluster:
         self._start("slurmd", "-D", "-N", node, "-f", str(self.conf), name=f"slurmd-{node}")
 
     def stop_slurm(self) -> None:
-        """End controller and nodes, as when a cluster goes down; accounting stays."""
+        """End the controller and the nodes, as when a cluster goes down. Accounting keeps running."""
         for name in [*(f"slurmd-{node}" for node in NODES), "slurmctld"]:
             self.stop(name)
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
-        """End one daemon."""
+        """End one daemon with signal ``number``."""
         daemon = self.daemons.pop(name, None)
         if daemon is None or daemon.poll() is not None:
             return
@@ -198,9 +202,12 @@ class Cluster:
             daemon.wait(10)
 
     def lose_power(self, *nodes: str) -> None:
-        """End these nodes and all that runs on them at once; without names all nodes and the controller."""
+        """Kill these nodes and all their processes at once, as a power failure does.
+
+        Without names, all nodes and the controller are killed.
+        """
         lost = nodes or NODES
-        # Slurm keeps what runs for a job apart from the node's daemon, which may end before it
+        # listed first: the processes of a job are no children of the node's daemon, and outlive it
         running = [process for node in lost for process in self.processes(node)]
         for name in [f"slurmd-{node}" for node in lost] + ([] if nodes else ["slurmctld"]):
             self.stop(name, signal.SIGKILL)
@@ -209,7 +216,7 @@ class Cluster:
                 process.kill()
 
     def processes(self, node: str) -> set[psutil.Process]:
-        """All that runs for jobs on a node: the daemons of their steps and what these have started."""
+        """All processes of jobs on a node: the daemons of their steps, and their descendants."""
         place = {"SLURM_CONF": str(self.conf), "SLURMD_NODENAME": node}
         found: set[psutil.Process] = set()
         for process in psutil.process_iter():
@@ -220,7 +227,7 @@ class Cluster:
         return found
 
     def down(self) -> None:
-        """End all jobs, then every daemon."""
+        """End all jobs, then all daemons."""
         if "slurmctld" in self.daemons:
             with contextlib.suppress(subprocess.SubprocessError):
                 self.cancel_all()
@@ -233,11 +240,14 @@ class Cluster:
         until("all jobs are gone", lambda: not self.call("squeue", "-h").strip())
 
     def urgent(self) -> None:
-        """A job of a few seconds that takes a whole node from jobs of lower partitions."""
+        """Submit a job of a few seconds that preempts the jobs of lower partitions on a whole node."""
         self.call("sbatch", "-p", "urgent", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 5")
 
     def requeued(self, job: str, *changes: str) -> None:
-        """Wait until Slurm has put a job back into the queue, and let it begin now instead of in two minutes."""
+        """Wait until Slurm has put a job back into the queue, and let it start now instead of after two minutes.
+
+        ``changes`` are further arguments of ``scontrol update``.
+        """
         command = ("squeue", "-h", "-j", job, "-o", "%T")
         until(f"job {job} is in the queue again", lambda: self.call(*command).strip() == "PENDING")
         self.call("scontrol", "update", f"JobId={job}", "StartTime=now", *changes)
@@ -248,7 +258,7 @@ class Cluster:
         return dict(line.split(maxsplit=1) for line in lines)
 
     def jobs(self, since: float = 0) -> list[dict[str, str]]:
-        """What accounting says of all jobs begun after ``since`` (Unix time), requeued ones once for each run."""
+        """The rows of accounting for all jobs since ``since`` (Unix time). A requeued job has one row per run."""
         columns = [
             "JobIDRaw",
             "JobName",
@@ -265,11 +275,11 @@ class Cluster:
         return [dict(zip(columns, line.split("|"), strict=True)) for line in said.splitlines()]
 
     def states(self, since: float = 0) -> list[str]:
-        """The states of ``jobs``, the first word of each (``CANCELLED by 0`` is CANCELLED)."""
+        """The state of each row of ``jobs``, without its details (``CANCELLED by 0`` is CANCELLED)."""
         return [job["State"].split()[0] for job in self.jobs(since)]
 
     def running(self) -> list[str]:
-        """Ids of the jobs that run now, oldest first."""
+        """Ids of the running jobs, oldest first."""
         return sorted(self.call("squeue", "-h", "-t", "RUNNING", "-o", "%i").split(), key=int)
 
     def _idle(self) -> bool:
@@ -306,7 +316,7 @@ class Cluster:
     def _database(self) -> None:
         data, socket_file = self.folder / "sql", self.folder / "run/sql.sock"
         user = ["--user=mysql"] if os.geteuid() == 0 else []
-        if user:  # the server refuses to run as root, and its data must be its own
+        if user:  # the server refuses to run as root, and must own its data
             data.mkdir(exist_ok=True)
             shutil.chown(data, "mysql")
             shutil.chown(self.folder / "run", group="mysql")
@@ -351,15 +361,16 @@ class Cluster:
 
 
 def own_ports(number: int) -> tuple[socket.socket, list[int]]:
-    """Ports that nothing listens on and that no other cluster takes while the socket given with them is open.
+    """A socket and ``number`` free ports. No other cluster takes these ports while the socket is open.
 
-    They lie below the ports that the system gives to outgoing connections.
+    The ports are below those that the system uses for outgoing connections. Raises AssertionError if there are not
+    enough.
     """
     for first in range(20_000, 32_000, 50):
         guard = socket.socket(socket.AF_UNIX)
         ports = range(first, first + number)
         with contextlib.suppress(OSError):
-            # a name that only one process can hold, and that vanishes with it
+            # only one process can bind this name, and the system frees it when the process ends
             guard.bind(f"\0polycal-cluster-{first}")
             for port in ports:
                 with socket.socket() as tried:

@@ -1,16 +1,19 @@
-"""What a struck study must end with, and how to tell from Slurm's own records that it was struck."""
+"""What a study must end with after a fault, and checks in Slurm's own records that the fault happened."""
 
 from helpers.cluster import until
 
 
 def complete(study, prepared):
-    """All cells are there, equal to the undisturbed run, and none was computed twice."""
+    """Assert that all records equal those of an undisturbed run, and that none was computed twice."""
     assert study.contents() == prepared.contents
     assert set(study.computed().values()) == {1}
 
 
 def resumed(study, prepared):
-    """The checkpoint is there, went on from a state, has the bits of the undisturbed run, and was computed once."""
+    """Assert that the training resumed from a saved state and computed its checkpoint once.
+
+    The checkpoint must be bit for bit that of an undisturbed run.
+    """
     made = study.trained()
     assert 0 < made["resumed_at"] < made["steps"]
     assert made["content"] == prepared.trained["content"]
@@ -18,7 +21,7 @@ def resumed(study, prepared):
 
 
 def recorded(study, cluster, job, state):
-    """Slurm's record of a run of the job that ended in this state; it had begun."""
+    """Slurm's record of a run of ``job`` that ended in ``state``. Asserts that the run had started."""
 
     def found():
         return [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == job and state in one["State"]]
@@ -29,13 +32,13 @@ def recorded(study, cluster, job, state):
 
 
 def struck(study, cluster, job, state):
-    """The job had begun, ended in this state, and computed nothing."""
+    """Assert that ``job`` started, ended in ``state`` and computed nothing."""
     recorded(study, cluster, job, state)
     assert not [e for e in study.events() if e["event"] == "computed" and e["job"] == job]
 
 
 def runs(study, cluster):
-    """The states of all runs of the workflow's own jobs, as Slurm's accounting has them, by job."""
+    """Job id → states of all its runs in Slurm's accounting, for the jobs of the workflow."""
     found: dict[str, list[str]] = {}
     for one in cluster.jobs(study.begun):
         if one["Comment"].startswith("rule_"):

@@ -1,4 +1,4 @@
-"""A tiny random model of each family of causal language models that transformers knows, built from its config."""
+"""A tiny random model for each family of causal language models in transformers, built from its configuration."""
 
 import inspect
 from typing import Any
@@ -15,7 +15,7 @@ SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256,
     "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-    # other names of the same
+    # other names for the same sizes
     "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256, "n_inner": 96, "d_model": 64, "n_layers": 2,
     "n_heads": 4, "d_ff": 96, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 96,
     "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 96, "ffn_dim": 96, "emb_dim": 64,
@@ -28,13 +28,13 @@ SIZES: dict[str, Any] = {
     # latent attention
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 16,
 }  # fmt: skip
-"""Sizes that most configurations take; each gets those that its class names."""
+"""Sizes that most configurations take. Each configuration gets those that its class has."""
 VISION: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "image_size": 28, "patch_size": 14, "depth": 1, "embed_dim": 32, "num_heads": 2, "out_hidden_size": 64,
     "num_layers": 1, "hidden_dim": 32,
 }  # fmt: skip
-"""The same for parts that see or hear, which no prompt uses."""
+"""The same for the parts of a model that process images or sound, which no prompt uses."""
 SPECIAL: dict[str, dict[str, Any]] = {
     "granite": {
         "logits_scaling": 8.0,
@@ -47,16 +47,16 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gemma2": {"final_logit_softcapping": 2.0},
     "cohere": {"logit_scale": 0.25},
 }
-"""What a family needs besides, or has no default for that would matter."""
+"""Settings of single families: those that they need, and those whose default would change nothing."""
 EAGER = ("gemma2", "gpt_oss")
 
 
 class NotBuilt(Exception):
-    """A family without a tiny model; the message says why."""
+    """No tiny model of a family can be built. The message says why."""
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Any:
-    """A tiny random model in float32, ready for inference. Raises NotBuilt."""
+    """A tiny random model in float32, ready for inference. Raises NotBuilt if there is none."""
     try:
         config = configuration(name, **changes)
         with torch.device("meta"):
@@ -72,7 +72,7 @@ def build(name: str, seed: int = 0, **changes: Any) -> Any:
     except (ValueError, ImportError):
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     with torch.no_grad():
-        # far from uniform predictions
+        # larger weights, so that the predictions are far from uniform
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3.0)
@@ -99,7 +99,7 @@ def _class(part: Any, name: str, attribute: str) -> Any:
 
 
 def _known(kind: Any, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Those of ``sizes`` that a configuration class has a place for."""
+    """The entries of ``sizes`` that a configuration class accepts."""
     names = set(dir(kind)) | set(getattr(kind, "__annotations__", {}))
     for base in kind.__mro__:
         names |= set(getattr(base, "__annotations__", {}))

@@ -1,4 +1,4 @@
-"""Prompts for models of any family, and their log-likelihoods by the model's own logits."""
+"""Prompts for models of any family, and their log-likelihoods from the model's own logits."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ PROMPTS = [
 
 @torch.inference_mode()
 def own_log_likelihoods(model: Any, tokenizer: Any, asked: Any = PROMPTS) -> list[list[float]]:
-    """One row of tokens per candidate; no code of polycal is used."""
+    """The log-likelihood of each candidate in nats, from one forward pass each, without code of polycal."""
     values = []
     for prompt in asked:
         before = len(tokenizer(prompt.prefix)["input_ids"])

@@ -1,4 +1,4 @@
-"""Logs in the layout of lm-evaluation-harness and lighteval, of invented questions and log-likelihoods."""
+"""Logs in the layout of lm-evaluation-harness and lighteval, with invented questions and log-likelihoods."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ WORDS = ("tree", "house", "river", "cloud", "stone")
 def sample(
     number: int, options: list[str], logprob: list[float], target: Any, **other: Any
 ) -> dict[str, Any]:
-    """One line of lm-evaluation-harness since 0.4.3; options are without the delimiter."""
+    """One line in the format of lm-evaluation-harness since 0.4.3. ``options`` are given without the delimiter."""
     answers = [[str(value), "False"] for value in logprob]
     return {
         "doc_id": number,
@@ -34,7 +34,7 @@ def sample(
 
 
 def old_sample(number: int, options: list[str], logprob: list[float], target: Any) -> dict[str, Any]:
-    """One element of the array of versions before 0.4.3: pairs, and numbers as numbers."""
+    """One element of the array in the format before 0.4.3: arguments are pairs, and numbers are not strings."""
     context = f"What is {number}?\nAnswer:"
     return {
         "doc_id": number,
@@ -47,7 +47,7 @@ def old_sample(number: int, options: list[str], logprob: list[float], target: An
 
 
 def samples(count: int = 8, seed: int = 0, letters: bool = False) -> list[dict[str, Any]]:
-    """Questions of three to five options with random log-likelihoods, and what the harness counts as right."""
+    """Lines for questions of three to five options with random log-likelihoods, and ``acc`` as the harness has it."""
     rng, shared, made = np.random.default_rng(seed), np.random.default_rng(7), []
     for number in range(count):
         size = int(shared.integers(3, 6))
@@ -60,7 +60,7 @@ def samples(count: int = 8, seed: int = 0, letters: bool = False) -> list[dict[s
 
 
 def write_lines(path: Path, lines: list[Any]) -> Path:
-    """A file of JSON lines, in UTF-8."""
+    """Write a file of JSON lines in UTF-8, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     return path
@@ -73,7 +73,7 @@ def write_run(
     model: str = "lab/model",
     shots: int = 0,
 ) -> Path:
-    """A run of lm-evaluation-harness below ``folder``: its results and a log for each task. Returns its folder."""
+    """Write a run of lm-evaluation-harness, its results and one log per task, below ``folder``. Returns its folder."""
     run = folder / model.replace("/", "__")
     for task, lines in tasks.items():
         write_lines(run / f"samples_{task}_{time}.jsonl", lines)
@@ -93,7 +93,7 @@ def write_run(
 def detail(
     number: int, options: list[str], logprob: list[float], gold: Any, tokens: Any, **other: Any
 ) -> dict[str, Any]:
-    """One row of lighteval since 0.11.0; options have their space before. ``acc`` is right as it should be."""
+    """One row in the format of lighteval since 0.11.0. Unless ``acc`` is given, it follows from ``logprob``."""
     right = other.pop("acc") if "acc" in other else int(int(np.argmax(logprob[: len(options)])) == gold)
     return {
         "doc": {
@@ -108,7 +108,7 @@ def detail(
 
 
 def write_details(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """A file of details as lighteval writes it."""
+    """Write a file of details as lighteval does, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path

@@ -14,7 +14,7 @@ DIVERGED = Failure("finetune", "training diverged in step 3 of 60 at learning ra
 
 
 def fail(folder: Path, *names: str, failure: Failure = DIVERGED) -> None:
-    """Replace records of a study by failed results: ``names`` are BETA_SEED_LANGUAGE."""
+    """Replace records of a study by failed results. Each of ``names`` has the form BETA_SEED_LANGUAGE."""
     for name in names:
         beta, seed, language = name.split("_")
         record = {"stage": "score", "cell": cell(beta, language, seed=seed)}
@@ -22,12 +22,12 @@ def fail(folder: Path, *names: str, failure: Failure = DIVERGED) -> None:
 
 
 def poison(path: Path) -> None:
-    """Make the first log-likelihood of a record not a number."""
+    """Replace the first log-likelihood of a record by NaN."""
     rows, metadata = records.read_scores(path).to_pylist(), records.metadata(path)
     rows[0]["option_logprob"][0] = np.nan
     records.write(path, pa.Table.from_pylist(rows, records.SCORE), records.SCORE, metadata)
 
 
 def missing(beta: str = "none", language: str = "en", **other: str) -> Path:
-    """The path of a record of the study, in the layout of a results folder; no such file exists."""
+    """The path of a record of the study in a results folder. The file does not exist."""
     return Path(paths.SCORES.format(**cell(beta, language, **other)))

@@ -1,4 +1,4 @@
-"""A hub on this machine: repositories as mappings of name to bytes, served as the hub's client expects."""
+"""A Hugging Face hub on this machine. Its repositories map file names to bytes."""
 
 import hashlib
 import http.server
@@ -19,15 +19,15 @@ MODEL = {
     "modeling_own.py": b"raise SystemExit",
     "README.md": b"# a model",
 }
-"""A repository with the files of a model, and with some that must not be downloaded."""
+"""A repository with the files of a model, and with files that must not be downloaded."""
 
 
 class Hub:
     """A server of repositories at ``address``.
 
-    ``repositories`` maps a name to its files; ``gated`` ones need a token; ``commits`` exist in all of them.
-    ``asked`` lists the requests (command, path, range). ``cuts`` gives, by file, after how many bytes the
-    next connections break.
+    ``repositories`` maps the name of a repository to its files. Those in ``gated`` need a token. ``commits`` exist in
+    all repositories. ``asked`` lists the requests (command, path, range). ``cuts`` maps a file to the numbers of
+    bytes after which its next connections break.
     """
 
     def __init__(self) -> None:
@@ -128,5 +128,5 @@ def lfs(body: bytes) -> dict[str, object]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files below ``folder`` by name, as a repository of the hub."""
+    """All files below ``folder``, as a repository of the hub."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

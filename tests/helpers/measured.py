@@ -1,4 +1,4 @@
-"""The invented study of ``score_records``, measured."""
+"""Measurements of the invented study of ``score_records``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from polycal.analysis.score_set import ScoreSet
 
 
 def measured_cell(score_set: ScoreSet, path: Path) -> MeasuredCell:
-    """One file of a score set, measured."""
+    """The measurements of one file of a score set."""
     questions = score_arrays.read(path)
     return measure_cell(score_set, questions, score_set.log_probabilities(questions))
 
 
 def measured_cells(files: list[Path]) -> list[MeasuredCell]:
-    """All files of a study, measured with the default settings."""
+    """The measurements of all files of a study, with the default settings."""
     score_set = ScoreSet(files, SETTINGS)
     return [measured_cell(score_set, path) for path in score_set.files]
 
@@ -30,7 +30,7 @@ def write_tables(
     missing: Sequence[Path] = (),
     **facts: Any,
 ) -> None:
-    """Run the stage ``measure`` into the folder ``out``."""
+    """Run the stage ``measure``, which writes its tables to the folder ``out``."""
     cell, stamp = {"settings": settings or SETTINGS}, FixedStamp(**facts)
     measure.measure(cell, scores=files, missing=missing, out=out, stamp=stamp)
 

@@ -1,4 +1,4 @@
-"""Tiny random models of the study's three architectures, with a byte-level tokenizer, as local folders."""
+"""Tiny random models of the paper's three architectures with a byte-level tokenizer, in local folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +24,10 @@ SPECIAL = ["<pad>", "<s>", "</s>"]
 def tokenizer(
     bos: bool = True, learned: Sequence[str] = (), vocabulary: int = 259
 ) -> PreTrainedTokenizerFast:
-    """Bytes as tokens, so that every script has tokens; ``bos`` puts a beginning-of-sequence before.
+    """A tokenizer whose tokens are bytes, so that it covers every script.
 
-    Pairs are merged that are frequent in ``learned``, up to so many tokens.
+    With ``bos``, it puts a beginning-of-sequence token before each text. Frequent pairs in the texts ``learned`` are
+    merged until the vocabulary has ``vocabulary`` tokens.
     """
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -40,7 +41,10 @@ def tokenizer(
 
 
 def fallback(bos: bool = True) -> PreTrainedTokenizerFast:
-    """As Llama 2 and Gemma have it: letters where the vocabulary has them, else the bytes of a character."""
+    """A tokenizer like those of Llama 2 and Gemma, with byte fallback.
+
+    Characters in the vocabulary are tokens. Of another character, each byte is a token.
+    """
     letters = ["▁", *"abcdefghijklmnopqrstuvwxyzABCDEFGH:?.", "▁a", "er"]
     tokens = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
     vocabulary = {token: number for number, token in enumerate(tokens)}
@@ -62,7 +66,10 @@ def _finished(made: Tokenizer, bos: bool) -> PreTrainedTokenizerFast:
 
 
 def save(architecture: str, folder: Path, window: int = 512, vocabulary: int = 259) -> Path:
-    """Write one tiny model to ``folder``; weights depend on the architecture and the size of the vocabulary."""
+    """Write one tiny model and its tokenizer to ``folder``, and return the folder.
+
+    The same arguments give the same weights. ``window`` is the largest number of positions.
+    """
     torch.manual_seed(ARCHITECTURES.index(architecture))
     shape = {
         "vocab_size": vocabulary,

@@ -1,4 +1,4 @@
-"""Questions in several scripts, their Score records by a tiny model, and references in float64."""
+"""Questions in several scripts, their score records from a tiny model, and reference values in float64."""
 
 import torch
 
@@ -41,7 +41,7 @@ def cell(candidates, num_fewshot, attention="eager"):
 
 
 def score(folder, questions, out, candidates, num_fewshot, token_budget=None, attention="eager"):
-    """The rows of the Score record of one file of questions."""
+    """Score one file of questions, and return the rows of the score record."""
     multiple_choice.score(
         [cell(candidates, num_fewshot, attention)],
         model=folder,
@@ -54,7 +54,7 @@ def score(folder, questions, out, candidates, num_fewshot, token_budget=None, at
 
 
 def reference(folder, prompt):
-    """Log-likelihoods of a prompt's candidates: one sequence per candidate, float64, all logits."""
+    """Log-likelihoods of a prompt's candidates in nats, from full logits in float64, one sequence per candidate."""
     model, tokenizer = models.load(folder, "float64", "eager", "cpu")
     values = []
     for text in prompt.candidates:

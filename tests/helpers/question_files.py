@@ -1,4 +1,4 @@
-"""Files of questions as a user writes them."""
+"""Files of questions in the formats that a user may write."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 def write_questions(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows in the format that the suffix of ``path`` names."""
+    """Write rows in the format of the suffix of ``path``: .parquet, .csv, .jsonl, or else JSON."""
     if path.suffix == ".parquet":
         names = list(dict.fromkeys(key for row in rows for key in row))
         pq.write_table(pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows]), path)

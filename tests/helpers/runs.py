@@ -1,4 +1,4 @@
-"""A study of seconds on the cluster: what is asked for, how the workflow runs, and what it must end with."""
+"""A study of a few seconds on the cluster: its configuration, the run of its workflow, and its results."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ RECORDS = [paths.SCORES.format(**ASKED, **BASE, language=language) for language 
 CHECKPOINT = paths.FINETUNED.format(model="own", base_seed="none", **TUNED, lr="0.001")
 
 
-# heartbeats and questions in seconds instead of minutes
+# heartbeats and queries every few seconds instead of every few minutes
 QUICK = {
     "POLYCAL_LOCK_HEARTBEAT_SECONDS": "1",
     "POLYCAL_LOCK_STALE_AFTER_SECONDS": "15",
@@ -45,7 +45,7 @@ needs_mounts = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root
 
 @contextlib.contextmanager
 def filled(place: Path) -> Iterator[None]:
-    """No room at all on the file system of a folder."""
+    """Inside the context, the file system of the folder is full."""
     filler = place / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
@@ -57,7 +57,7 @@ def filled(place: Path) -> Iterator[None]:
 
 
 class Study(World):
-    """A study in a folder of its own, run by the shipped profile with this site's lines."""
+    """A study in its own folder, run with the profile for Slurm and the settings of this cluster."""
 
     cluster: Cluster
     begun = 0.0
@@ -67,11 +67,11 @@ class Study(World):
         self.variables: dict[str, str] = {}
 
     def programs(self) -> str:
-        """Jobs are processes of their own, because the tests kill them."""
+        """The installed command: jobs are ordinary processes here, because the tests kill them."""
         return str(Path(sys.executable).parent)
 
     def environment(self) -> dict[str, str]:
-        """The cluster's user, with the packages of this interpreter and the study's own source."""
+        """The environment of a user of the cluster, with this interpreter's packages and the study's own source."""
         mine = super().environment() | QUICK | self.variables
         if hasattr(self, "cluster"):
             mine |= {key: self.cluster.environment()[key] for key in ("SLURM_CONF",)}
@@ -79,7 +79,10 @@ class Study(World):
         return mine
 
     def profile(self, resources: dict | None = None, **settings: object) -> Path:
-        """The shipped profile with this site's partition and account, and what a test changes on top."""
+        """Write the profile for Slurm with the partition and account of this cluster. Returns its folder.
+
+        ``resources`` change its default resources, and ``settings`` its other entries. None removes an entry.
+        """
         told = yaml.safe_load(PROFILE.read_text())
         site = {"slurm_partition": "cpu", "slurm_account": "lab"}
         told["default-resources"] |= site | (resources or {})
@@ -91,14 +94,17 @@ class Study(World):
         return folder
 
     def give(self, settings: dict | None = None, **resources: int) -> None:
-        """Configure what the jobs get; training is long enough for a fault to strike, but where ``settings`` differ."""
+        """Configure the study, with ``resources`` for its model.
+
+        Unless ``settings`` differ, training is long enough for a fault to happen during it.
+        """
         model = {"path": "model", "dtype": "float32", **resources}
         usual = {"grid.betas": ["0.1"], "languages_per_job": 1, "recipes.brief.epochs": EPOCHS}
         self.configure({**usual, "models.own": model, **(settings or {})})
 
     @contextlib.contextmanager
     def small_disk(self, folder: str, megabytes: int) -> Iterator[Path]:
-        """A file system of its own for a folder that is to be; at the end nothing runs that could use it."""
+        """Create a folder with its own small file system. At the end, all jobs are ended and it is unmounted."""
         place = self.work / folder
         place.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
@@ -110,7 +116,10 @@ class Study(World):
             subprocess.run(["umount", str(place)], check=True)
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen:
-        """Start the workflow's controller, by the command ``before`` if any; its output goes to ``controller.log``."""
+        """Start Snakemake, the controller of the workflow. Its output goes to ``controller.log``.
+
+        ``words`` are the targets, by default RECORDS. ``before`` is a command that starts it, for example unshare.
+        """
         self.begun = self.begun or time.time() - 1
         command = [*before, sys.executable, "-m", "snakemake", "-s", str(self.code / "Snakefile")]
         command += ["--profile", str(self.work.parent / "profile")]
@@ -122,22 +131,22 @@ class Study(World):
         return self.controller
 
     def finish(self, seconds: float = 900) -> str:
-        """Wait for the controller, which must end well; what it said."""
+        """Wait for the controller, assert that it succeeds, and return the output of it and its jobs."""
         said = self.wait(seconds)
         assert self.controller.returncode == 0, said
         return said
 
     def wait(self, seconds: float = 900) -> str:
-        """Wait until the controller has ended, well or not; what it and its jobs said."""
+        """Wait until the controller ends, with success or not. Returns the output of it and its jobs."""
         self.controller.wait(seconds)
         return self.said() + self.logs()
 
     def logs(self) -> str:
-        """What the jobs said."""
+        """The logs of all jobs."""
         return "".join(f"\n--- {p}\n{p.read_text()}" for p in sorted(self.work.glob("logs/**/*.log")))
 
     def end(self) -> None:
-        """End whatever still runs."""
+        """End the controller and all jobs that still run."""
         if hasattr(self, "controller") and self.controller.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.controller.pid, signal.SIGKILL)
@@ -145,7 +154,7 @@ class Study(World):
         self.cluster.cancel_all()
 
     def working(self, stage: str, seconds: float = 600) -> dict:
-        """The holder of a cell's lock, in the middle of its work: what runs, as which Slurm job and process."""
+        """The holder of a cell's lock while its job works: its stage, Slurm job, host and process."""
 
         def held() -> dict | None:
             for path in sorted(self.work.glob("results/**/.*.lock")):
@@ -158,15 +167,15 @@ class Study(World):
         return until(f"a job of {stage} is at work", held, seconds, why=lambda: self.said() + self.logs())
 
     def said(self) -> str:
-        """What the controller said so far."""
+        """The output of the controller so far."""
         return (self.work / "controller.log").read_text()
 
     def save_often(self) -> None:
-        """Save training state every three seconds: a run that had no time to save one goes on from that."""
+        """Save training state every three seconds. A run that is killed without warning then resumes from it."""
         self.variables["POLYCAL_SAVE_MINUTES"] = "0.05"
 
     def training(self, saved: bool = False) -> dict:
-        """The holder of a checkpoint's lock, after the first steps of its training, or when it saved its state."""
+        """The holder of a checkpoint's lock, after its first steps or, with ``saved``, after it saved its state."""
         holder = self.working("finetune")
         log, sign = next(self.work.glob("logs/finetune/**/*.log")), " saved" if saved else " steps, "
         until("training has begun", lambda: sign in log.read_text(), why=log.read_text)
@@ -177,19 +186,19 @@ class Study(World):
         return json.loads((self.work / CHECKPOINT).read_text())
 
     def computed(self) -> Counter:
-        """How often each cell was computed, as the stages themselves say."""
+        """How often each cell was computed, by the events that stages log."""
         made = [event for event in self.events() if event["event"] == "computed"]
         return Counter((event["stage"], event["fingerprint"]) for event in made)
 
     def contents(self) -> dict[str, str]:
-        """Score record → checksum of its rows, of every record that was asked for."""
+        """Score record → checksum of its rows, for each of RECORDS."""
         return {name: records.metadata(self.work / name)["content"] for name in RECORDS}
 
 
 class Prepared:
-    """The study run once, undisturbed and without Slurm, and copies of it in ``folder`` with parts taken away.
+    """A study that was run once, undisturbed and without Slurm, and copies of it without some of its results.
 
-    The study is at ``whole``, or else in the same folder.
+    The copies are in ``folder``. The study is in ``whole``, or in ``folder`` by default.
     """
 
     def __init__(self, folder: Path, whole: Path | None = None) -> None:
@@ -210,14 +219,14 @@ class Prepared:
         return self.read()
 
     def read(self) -> "Prepared":
-        """What the computed study holds; its data set is on this process's hub."""
+        """Read the results of the computed study, and serve its data set from the hub of this process."""
         self.whole.publish()
         self.contents = self.whole.contents()
         self.trained = self.whole.trained()
         return self
 
     def study(self, name: str, cluster: Cluster, trained: bool = True) -> Study:
-        """A copy with nothing scored; with its checkpoints or without."""
+        """A copy of the study without scores, and without checkpoints unless ``trained``."""
         folder = self.folder / name
         made = Study(folder, self.whole.hub)
         subprocess.run(["cp", "-a", str(self.whole.work.parent), str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""Score files of a small invented study, whose true answers are known."""
+"""Score records of a small invented study, for which the true probabilities are known."""
 
 import zlib
 from pathlib import Path
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def cell(beta: str = "none", language: str = "en", **other: Any) -> dict[str, Any]:
-    """A score cell of one model: its base where ``beta`` is none, else tuned on Alpaca."""
+    """The cell of a score record: of the base model if ``beta`` is none, else of the model tuned on Alpaca."""
     tuned = beta != "none"
     return {
         "stage": "score",
@@ -44,7 +44,7 @@ def cell(beta: str = "none", language: str = "en", **other: Any) -> dict[str, An
 
 
 def score_row(name: str, logprob: list[float], gold: int, **other: Any) -> dict[str, Any]:
-    """A row of a Score file; candidates of one token and four bytes unless told."""
+    """A row of a score record. By default, each option has one token and four bytes."""
     return {
         "question_id": name,
         "group": "g",
@@ -68,7 +68,11 @@ def study(
     seeds: tuple[str, ...] = ("42",),
     languages: tuple[str, ...] = tuple(LANGUAGES),
 ) -> list[Path]:
-    """A base and two tuned models, in every language: sharper than the truth, smoothing a little less so."""
+    """Write the score records of a base and of tuned models for each language. Returns their paths.
+
+    ``n`` is the number of questions. Tuning without smoothing makes predictions sharper than the true probabilities;
+    tuning with β = 0.1 makes them less sharp than that.
+    """
     shared = np.random.default_rng(0)
     options = shared.integers(3, 6, n)
     truth = [shared.normal(0, 1.5, count) for count in options]
@@ -97,7 +101,10 @@ def study(
 
 
 def write_truth(folder: Path, n: int = 150) -> dict[str, str]:
-    """The true distributions of ``study``: by benchmark, the folder of a file a language."""
+    """Write the true probabilities of ``study``, one file per language in ``folder``.
+
+    Returns benchmark → folder.
+    """
     shared = np.random.default_rng(0)
     options = shared.integers(3, 6, n)
     rows = []

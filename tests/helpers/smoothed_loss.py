@@ -1,4 +1,4 @@
-"""Inputs of the smoothed loss, and the loss over full logits that it is compared with."""
+"""Inputs of the smoothed loss, and a reference loss from full logits."""
 
 import torch
 
@@ -12,11 +12,11 @@ SMALL_MODEL = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }
-"""Configuration of a model of transformers."""
+"""The configuration of a small model, as keyword arguments of a configuration class of transformers."""
 
 
 def inputs(n=17, d=12, v=53, scale=1.0, seed=0, dtype=torch.float32):
-    """Hidden states [n, d], output weight [v, d], and labels [n], among them 0, v − 1 and an ignored one."""
+    """Hidden states [n, d], output weight [v, d], and labels [n], which include 0, v − 1 and an ignored label."""
     generator = torch.Generator().manual_seed(seed)
     hidden = (torch.randn(n, d, generator=generator) * scale).to(dtype)
     weight = torch.randn(v, d, generator=generator).to(dtype)
@@ -26,7 +26,7 @@ def inputs(n=17, d=12, v=53, scale=1.0, seed=0, dtype=torch.float32):
 
 
 def from_full_logits(hidden, weight, labels, beta, softcap=None, dtype=torch.float64):
-    """Loss and gradients in hidden states and weight, by PyTorch over all logits in ``dtype``."""
+    """The loss and its gradients in hidden states and weight, computed by PyTorch from all logits in ``dtype``."""
     h, w = (t.detach().to(dtype).requires_grad_() for t in (hidden, weight))
     z = h @ w.T
     if softcap is not None:
@@ -36,13 +36,13 @@ def from_full_logits(hidden, weight, labels, beta, softcap=None, dtype=torch.flo
 
 
 def from_tiles(hidden, weight, labels, beta, softcap=None):
-    """The same by ``smoothed_cross_entropy``."""
+    """The loss and its gradients, computed by ``smoothed_cross_entropy``."""
     h, w = (t.detach().clone().requires_grad_() for t in (hidden, weight))
     loss = smoothed_cross_entropy(h, w, labels, beta, softcap=softcap)
     return (loss, *torch.autograd.grad(loss, (h, w)))
 
 
 def relative_error(actual, expected):
-    """Norm of the difference over the norm of ``expected``."""
+    """Norm of the difference, divided by the norm of ``expected``."""
     actual, expected = actual.detach().double(), expected.detach().double()
     return float((actual - expected).norm() / expected.norm().clamp(min=1e-30))

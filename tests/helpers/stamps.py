@@ -1,10 +1,10 @@
-"""Stamps for stages that are called without the bookkeeping."""
+"""Stamps for stages that are called without ``polycal.store``."""
 
 from typing import Any
 
 
 class FixedStamp:
-    """A stamp that records the given ``facts`` and nothing of the machine."""
+    """A stamp that records the given ``facts`` and nothing about the machine."""
 
     def __init__(self, **facts: Any) -> None:
         self.facts = facts

@@ -1,4 +1,4 @@
-"""A small study whose files do not exist, for tests that only plan."""
+"""The configuration of a small study whose files do not exist, for tests that only plan."""
 
 BASE = {
     "study": "s",
@@ -24,7 +24,7 @@ BASE = {
         "protocols": ["p"],
     },
 }
-"""One model, data set and benchmark in three languages; two β."""
+"""One model, one data set, one benchmark in three languages, and two values of β."""
 
 MINIATURE = {
     "miniature": {"languages": ["en", "fr"]},
@@ -32,4 +32,4 @@ MINIATURE = {
     "data": {"mini": {"miniature": "alpaca", "format": "alpaca"}},
     "benchmarks": {"mini": {"miniature": "global-mmlu", "format": "global-mmlu", "languages": ["en", "fr"]}},
 }
-"""Entries of the miniature, to be merged over ``BASE``."""
+"""Entries of the miniature, to be merged into ``BASE``."""

@@ -1,6 +1,6 @@
-"""Tokenizers of every kind that people save: what they add, cut, fill, split and report differs.
+"""Tokenizers of many kinds. They differ in special tokens, truncation, padding, splitting and offsets.
 
-Those of one family have the same vocabulary, so that prompts, candidates and targets must be the same tokens.
+Tokenizers of one family have the same vocabulary, so that prompts, candidates and targets must be the same tokens.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Processor = Any
 
 
 def byte_level(processor: Processor = None) -> Tokenizer:
-    """Byte pairs of characters, as GPT-2 and Llama 3 have them."""
+    """Byte-level byte-pair encoding, like that of GPT-2 and Llama 3."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -29,14 +29,14 @@ def byte_level(processor: Processor = None) -> Tokenizer:
 
 
 def prefix_space(processor: Processor = None) -> Tokenizer:
-    """As ``byte_level``, with a space before each text, as RoBERTa's descendants have it."""
+    """Like ``byte_level``, with a space before each text, as in models that descend from RoBERTa."""
     made = byte_level(processor)
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return made
 
 
 def metaspace(scheme: str) -> Callable[[Processor], Tokenizer]:
-    """Words that begin with ▁, which is put before the first text or each part (``scheme``), as T5 has it."""
+    """Words that begin with ▁, as in T5. ``scheme`` says whether ▁ precedes only the first part of a text or each."""
 
     def build(processor: Processor = None) -> Tokenizer:
         made = _letters()
@@ -47,7 +47,7 @@ def metaspace(scheme: str) -> Callable[[Processor], Tokenizer]:
 
 
 def prepended(processor: Processor = None) -> Tokenizer:
-    """▁ put before each part of a text by the normalizer, and bytes for what is unknown, as Llama 2 has it."""
+    """The normalizer puts ▁ before each part of a text, and unknown characters become bytes, as in Llama 2."""
     made = _letters()
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     return _with(made, processor)
@@ -79,17 +79,17 @@ def _with(made: Tokenizer, processor: Processor) -> Tokenizer:
 
 
 def template(single: str) -> Processor:
-    """A post-processor that adds tokens around a text, $A."""
+    """A post-processor that adds special tokens around a text, which is $A."""
     return processors.TemplateProcessing(single=single, special_tokens=[BOS, EOS])
 
 
 def trimming(single: str = "$A") -> Processor:
-    """The same, after white space is taken out of the offsets, which is the default of ByteLevel."""
+    """The same, after offsets are trimmed to exclude white space, which is the default of ByteLevel."""
     return processors.Sequence([processors.ByteLevel(trim_offsets=True), template(single)])
 
 
 def roberta() -> Processor:
-    """<s> text </s>, with trimmed offsets, as RoBERTa has it."""
+    """<s> text </s>, with trimmed offsets, as in RoBERTa."""
     return processors.RobertaProcessing(EOS, BOS)
 
 
@@ -99,22 +99,22 @@ WITH_BOS: dict[str, Callable[[], Processor]] = {
     "trimmed offsets and end of sequence": lambda: trimming("<s> $A </s>"),
     "roberta": roberta,
 }
-"""Post-processors that differ from <s> text only by their habits."""
+"""Post-processors that give the same prompt tokens as <s> text, but add </s> or report other offsets."""
 WITHOUT_BOS: dict[str, Callable[[], Processor]] = {
     "end of sequence": lambda: template("$A </s>"),
     "trimmed offsets": lambda: processors.ByteLevel(trim_offsets=True),
     "trimmed offsets and end of sequence": lambda: trimming("$A </s>"),
 }
-"""The same without a beginning of sequence."""
+"""The same without a beginning-of-sequence token."""
 
 
 def fast(made: Tokenizer, **options: Any) -> PreTrainedTokenizerFast:
-    """As transformers has it."""
+    """The tokenizer as a tokenizer of transformers."""
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", **options)
 
 
 def saved(made: Tokenizer, folder: Path, **options: Any) -> PreTrainedTokenizerFast:
-    """Saved with truncation and padding left on, and loaded again."""
+    """The tokenizer after it was saved to ``folder`` with truncation and padding enabled, and loaded again."""
     made.enable_truncation(4)
     made.enable_padding(direction="left", length=64, pad_id=1, pad_token="</s>")
     fast(made, **options).save_pretrained(folder)

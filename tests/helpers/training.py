@@ -1,4 +1,4 @@
-"""A cell so small that its training takes seconds, run as polycal runs it: in processes of their own."""
+"""A cell whose training takes seconds. As in the workflow, it is trained in separate processes."""
 
 import json
 import os
@@ -27,11 +27,11 @@ SETTINGS = {
 
 
 def prepare(folder: Path) -> None:
-    """Write a model that ZeRO-3 partitions, and conversations of very different length.
+    """Write a model that ZeRO-3 partitions, and conversations of very different lengths.
 
-    Six are trained on, which is no multiple of a global batch of four; one is held out.
+    Six conversations are for training, which is not a multiple of the global batch of four. One is held out.
     """
-    # DeepSpeed partitions no parameter of less than 100,000 numbers: embedding and head have more
+    # DeepSpeed partitions only parameters of at least 100,000 numbers; here the embedding and the head
     models.save("llama", folder / "llama", vocabulary=4000)
     rows = [
         {
@@ -58,7 +58,10 @@ def start(
     minutes: float = 10,
     **settings: object,
 ):
-    """Start ``polycal finetune`` for one cell with ``settings``; its outputs are in ``folder``/``name``."""
+    """Start ``polycal finetune`` for one cell. Its outputs are in ``folder``/``name``.
+
+    ``zero`` is the ZeRO stage, and ``minutes`` is the time between two saves. ``settings`` replace those of SETTINGS.
+    """
     cell = {
         "stage": "finetune",
         "model": "llama",
@@ -86,7 +89,7 @@ def start(
 
 
 def train(folder: Path, name: str, **options: object) -> tuple[dict, str]:
-    """Run a training to its end; returns the manifest and what was printed."""
+    """Run a training to its end. Returns the manifest and the output."""
     process = start(folder, name, **options)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output

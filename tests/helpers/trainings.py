@@ -1,4 +1,4 @@
-"""Trainings of one cell in this process, as functions that a process of its own can import too."""
+"""Trainings of one cell in this process. The functions are here so that a separate process can import them too."""
 
 import csv
 import json
@@ -37,7 +37,11 @@ def train(folder, name, beta="0", architecture="llama", zero_stage=2, **settings
 
 
 def gathered(folder):
-    """ZeRO-3 in a process of its own: the training, and how often the head's weight was put together for it."""
+    """Train with ZeRO-3, and count how often the weight of the output head is gathered.
+
+    Returns the number of steps, of target tokens and of gathers. To be called in a separate process, because it
+    replaces functions of DeepSpeed and polycal.
+    """
     from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
     from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator as Kind
 
@@ -49,14 +53,14 @@ def gathered(folder):
         return real(self, params, *words, **named)
 
     def noted(self, *words, **named):
-        # the comparison of the loss before training runs before ZeRO partitions the parameters
+        # the check of the loss before training also calls this, before ZeRO partitions the parameters
         if hasattr(self.weight, "ds_id"):
             heads.add(self.weight.ds_id)
         return forward(self, *words, **named)
 
     setattr(Kind, name, counted)
     smoothed_head.SmoothedHead.forward = noted
-    # blocks of one token and tiles of 16 columns: a gather a chunk would be some hundred
+    # blocks of one token and tiles of 16 columns: one gather per tile would be some hundred gathers
     logit_tiles.MAX_BLOCK_LOGITS = logit_tiles.MIN_BLOCK_TOKENS = 1
     logit_tiles.TILE_LOGITS = logit_tiles.MIN_TILE_COLUMNS = 16
     said, _, curve = train(folder, "gathered", "0.1", "wide", micro_batch_size=1, zero_stage=3)

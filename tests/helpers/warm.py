@@ -1,7 +1,7 @@
-"""Python commands in processes that are forked from one which has imported the libraries already. polycal is imported anew.
+"""Python commands in processes that are forked from one which has already imported the libraries.
 
-Planning takes half a second then and not two; what a command does is the same. The jobs that Snakemake starts are
-forked from another process, by ``warm_jobs``.
+Planning then takes half a second instead of two, and a command does the same as in a fresh process. polycal itself is
+imported again by each command. Jobs that Snakemake starts are forked from another process, by ``warm_jobs``.
 """
 
 import atexit
@@ -22,7 +22,10 @@ context.set_forkserver_preload(LIBRARIES)
 def run(
     module: str, words: list[str], environment: dict[str, str], folder: Path
 ) -> subprocess.CompletedProcess:
-    """What ``module.main`` of the path in ``environment`` does with ``words``, called in ``folder``."""
+    """Run ``module.main`` with the arguments ``words`` in ``folder``, in a forked process.
+
+    The module is searched on the PYTHONPATH of ``environment`` first.
+    """
     with tempfile.TemporaryDirectory() as aside:
         said = [Path(aside, name) for name in ("stdout", "stderr")]
         process = context.Process(target=_call, args=(module, words, environment, folder, said))
@@ -39,11 +42,11 @@ def _call(module: str, words: list[str], environment: dict[str, str], folder: Pa
     os.chdir(folder)
     sys.path[:0] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.argv = [module, *words]
-    # Snakemake loads its plugins, and the one for Slurm imports polycal from where it is installed
+    # Snakemake loads its plugins, and the Slurm plugin has imported the installed polycal, not the one to be tested
     for name in [name for name in sys.modules if name.partition(".")[0] == "polycal"]:
         del sys.modules[name]
     try:
         import_module(module).main()
     finally:
-        # a forked process leaves without
+        # a forked process ends without calling them
         atexit._run_exitfuncs()

@@ -1,11 +1,12 @@
-"""The command ``polycal`` in processes that are forked from one which has imported the large libraries already.
+"""The command ``polycal`` in processes that are forked from a server which has already imported the large libraries.
 
     python warm_jobs.py SOCKET
 
-A job of a tiny study spends nearly all its time on importing PyTorch. Here a program named ``polycal`` in front of the
-path asks a server for the job: the server forks, and the child does what the command does in the caller's folder,
-environment and streams. Libraries that read the environment while they are imported (huggingface_hub, transformers)
-and polycal itself are imported by the child. Tests that interrupt or kill jobs do not use it.
+A job of a tiny study spends nearly all its time on importing PyTorch. To avoid this, another program named
+``polycal`` is placed first on the path. It asks a server to run the job. The server forks, and the child does what
+the command does, in the folder, environment and streams of the caller. The child itself imports polycal and the
+libraries that read the environment while they are imported (huggingface_hub, transformers). Tests that interrupt or
+kill jobs do not use this module.
 """
 
 import atexit
@@ -47,7 +48,7 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 class Jobs:
-    """A server of jobs for one of pytest's processes, and the folder ``bin`` with the program that asks it."""
+    """A server of jobs for one process of pytest, and the folder ``bin`` with the program that uses it."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="polycal-jobs-"))
@@ -78,19 +79,19 @@ _started: list[Jobs] = []
 
 
 def path() -> str:
-    """The folder of the program; the first call starts the server."""
+    """The folder of the program. The first call starts the server."""
     if not _started:
         _started.append(Jobs())
     return str(_started[0].bin)
 
 
 def serve(place: str) -> None:
-    """Fork a child for each job until the standard input ends."""
+    """Fork a child for each job, until the standard input is closed."""
     for name in LIBRARIES:
         import_module(name)
     early = {name.partition(".")[0] for name in sys.modules} & set(FOUND_BY_CHILDREN)
     assert not early, f"imported before a job is there: {early}"
-    # ended children need nobody who waits for them
+    # the system then removes ended children, so that nobody has to wait for them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(place)
@@ -108,7 +109,7 @@ def serve(place: str) -> None:
 
 
 def _answer(client: socket.socket) -> None:
-    """Do what a client asks for; never returns."""
+    """Run the job of a client in this forked child. Never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, streams, _, _ = socket.recv_fds(client, 8, 3)
     asked = b""
@@ -125,7 +126,7 @@ def _answer(client: socket.socket) -> None:
 
 
 def _job(words: list[str], folder: str, environment: dict[str, str]) -> int:
-    """Run the command as a fresh interpreter would; its exit status."""
+    """Run the command as a fresh interpreter would, and return its exit status."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -134,7 +135,7 @@ def _job(words: list[str], folder: str, environment: dict[str, str]) -> int:
     sys.path[:0] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     code = 0
     try:
-        # a site's own module, which Python imports at its start
+        # Python imports sitecustomize at its start; a study may have its own
         sys.modules.pop("sitecustomize", None)
         with contextlib.suppress(ModuleNotFoundError):
             import_module("sitecustomize")

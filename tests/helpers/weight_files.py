@@ -1,10 +1,10 @@
-"""Files in the safetensors format, written without the library."""
+"""Files in the safetensors format, written without the safetensors library."""
 
 import json
 
 
 def safetensors(*names: str, size: int = 4, kind: str = "F16") -> bytes:
-    """A file with one tensor of ``size`` bytes and of type ``kind`` for each name."""
+    """The bytes of a file that contains one tensor of ``size`` bytes and type ``kind`` for each name."""
     tensors = {
         name: {"dtype": kind, "shape": [size], "data_offsets": [size * number, size * (number + 1)]}
         for number, name in enumerate(names)

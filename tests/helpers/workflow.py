@@ -1,4 +1,4 @@
-"""Snakemake on a study in a folder of its own, with the repository's rules."""
+"""Snakemake with the repository's rules, on a study in its own folder."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ def snakemake(
     environment: dict[str, str] | None = None,
     programs: str = "",
 ) -> subprocess.CompletedProcess:
-    """Run the rules in ``folder`` on two cores with these files over the list of languages.
+    """Run the workflow in ``folder`` on two cores.
 
-    ``words`` come last: options, then ``--`` and targets.
-
-    ``environment`` replaces the one of this process; ``programs`` is a folder that jobs search before all others.
+    ``configuration`` lists the configuration files after the list of languages. ``words`` are the last arguments:
+    options, then ``--`` and targets. ``environment`` replaces the environment of this process. ``programs`` is a
+    folder that comes first on the path of jobs.
     """
     given = dict(os.environ if environment is None else environment)
     folders = [programs, warm_jobs.path(), str(Path(sys.executable).parent), given.get("PATH", "")]

@@ -22,16 +22,16 @@ TALKS = "someone/talks"
 
 
 OTHER = "f" * 40
-"""Another commit of the instruction set, with the same rows."""
+"""Another commit of the instruction set, which contains the same rows."""
 
 FURTHER = {
     "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
     "next_token": {"data": ["talks"]},
     "data.talks.heldout": 0.3,
 }
-"""Prompts embedded and next tokens predicted, as only some studies ask."""
+"""Settings of a study that also embeds prompts and scores next tokens."""
 
-# Python imports it at every start: a stage leaves word of the modules that it has really imported.
+# Python imports this as sitecustomize at every start. Each stage then writes a list of the modules that it imported.
 WATCH = """
 import atexit, json, os, pathlib, sys
 
@@ -50,13 +50,13 @@ if stage in STAGES:
 
 
 class World:
-    """A folder with ``code`` (Snakefile, workflow, config, envs, src) and ``work`` (data and results)."""
+    """A study in a folder with ``code`` (Snakefile, workflow, config, envs, src) and ``work`` (data and results)."""
 
     def __init__(self, folder: Path, hub: Hub) -> None:
         self.code, self.work, self.hub = folder / "code", folder / "work", hub
 
     def build(self) -> "World":
-        """Lay out the code and the sources of the study; nothing is run."""
+        """Write the code and the sources of the study. Nothing is run."""
         for name in ("src", "workflow", "config", "envs"):
             shutil.copytree(
                 ROOT / name, self.code / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -64,7 +64,7 @@ class World:
         shutil.copy(ROOT / "Snakefile", self.code)
         (self.code / "watch/seen").mkdir(parents=True)
         (self.code / "watch/sitecustomize.py").write_text(f"STAGES = {sorted(STAGES)}\n{WATCH}")
-        # slow to import, and only one of pytest's processes builds a world
+        # imported here because it is slow to import, and only one process of pytest builds a world
         from helpers import models
 
         models.save("llama", self.work / "model")
@@ -79,11 +79,11 @@ class World:
         return self
 
     def publish(self) -> None:
-        """Put the conversations on the hub."""
+        """Serve the conversations from the hub."""
         self.hub.repositories[TALKS] = files(self.work.parent / "talks")
 
     def ask(self, language: str, question: str = "{}?") -> None:
-        """Write the questions of one language."""
+        """Write the questions of one language. ``question`` is the text of question 3."""
         rows = [
             {
                 "question_id": f"q{n}",
@@ -100,12 +100,12 @@ class World:
         (self.work / "questions" / f"{language}.jsonl").write_text(text)
 
     def copy(self, folder: Path) -> "World":
-        """The same world at another place, with links, times and Snakemake's metadata as they are."""
+        """A copy of this world in another folder. Links, file times and Snakemake's metadata are preserved."""
         subprocess.run(["cp", "-a", str(self.work.parent), str(folder)], check=True)
         return World(folder, self.hub)
 
     def configure(self, changes: dict) -> None:
-        """Write the study with ``changes``: a dotted key and its new value each."""
+        """Write the configuration of the study. ``changes`` maps dotted keys to new values."""
         study = {
             "study": "tiny",
             "models": {"own": {"path": "model", "dtype": "float32"}},
@@ -134,14 +134,14 @@ class World:
         (self.work / "study.yaml").write_text(yaml.safe_dump(study))
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replace ``old``, which must be there, in a file of the code."""
+        """Replace the first ``old`` in a file of the code. Asserts that the file contains it."""
         path = self.code / file
         text = path.read_text()
         assert old in text, (file, old)
         path.write_text(text.replace(old, new, 1))
 
     def programs(self) -> str:
-        """The folder that holds the command ``polycal``."""
+        """The folder of the command ``polycal``."""
         return warm_jobs.path()
 
     def environment(self) -> dict[str, str]:
@@ -169,37 +169,37 @@ class World:
         )
 
     def planned(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
-        """How many jobs of each rule a dry run plans; scoring jobs under one name, ``all`` left out."""
+        """The number of jobs per rule that a dry run plans. Scoring jobs are counted as ``score``; ``all`` is not."""
         ran = self.snakemake("--dry-run", *words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr + ran.stdout
         found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
         return Counter(re.sub(r"^score_.+_\d\d$", "score", name) for name in found if name != "all")
 
     def status(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
-        """What polycal says would run."""
+        """The jobs that ``polycal status`` expects to run."""
         ran = self.book("status", "--json", *words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr
         return json.loads(ran.stdout)
 
     def book(self, *words: str, overlays: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-        """One of the commands that compare results with the plan."""
+        """Run a command that compares results with the plan, such as ``status`` or ``verify``."""
         files = [word for file in self.configurations(*overlays) for word in ("--configfile", file)]
         return warm.run("polycal.cli.app", [*words, *files], self.environment(), self.work)
 
     def imported(self) -> dict[str, set[str]]:
-        """Modules of polycal that each stage has imported in all its runs so far."""
+        """Stage → modules of polycal that it has imported in all its runs so far."""
         seen: dict[str, set[str]] = {}
         for path in (self.code / "watch/seen").glob("*.json"):
             seen.setdefault(path.stem.rsplit("-", 1)[0], set()).update(json.loads(path.read_text()))
         return seen
 
     def forget(self) -> None:
-        """Forget what was imported so far."""
+        """Remove the lists of imported modules."""
         for path in (self.code / "watch/seen").glob("*.json"):
             path.unlink()
 
     def note(self, pattern: str) -> dict:
-        """What the one result that ``pattern`` names says of itself."""
+        """The manifest of the only result whose path matches ``pattern``."""
         (path,) = self.work.glob(pattern)
         return manifests.read(path)
 
@@ -208,7 +208,7 @@ class World:
         return [json.loads(path.read_text()) for path in found]
 
     def run(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
-        """Run, and say how many cells of each stage were computed, scores also by language."""
+        """Run the workflow. Returns the number of cells per stage that were computed."""
         before = len(self.events())
         ran = self.snakemake(*words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr + "".join(

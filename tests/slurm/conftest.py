@@ -1,6 +1,6 @@
-"""The Slurm tier: a cluster for each of pytest's processes, left out with a loud word where Slurm is missing.
+"""The Slurm tier: one cluster per process of pytest. Without Slurm it is skipped, and the summary says so.
 
-The tests mostly wait, so that several processes share two cores: ``--numprocesses 4``.
+The tests mostly wait. Several processes can therefore share two cores: ``--numprocesses 4``.
 """
 
 import os
@@ -25,7 +25,7 @@ LONGEST = ("test_nodes", "test_training")
 
 def pytest_collection_modifyitems(items):
     mine = [item for item in items if item.path.parent == Path(__file__).parent]
-    # a long test that starts last would keep all other processes waiting
+    # the longest tests start first, because all other processes would wait for a long test that starts last
     mine.sort(key=lambda item: item.path.stem not in LONGEST)
     items[:] = [item for item in items if item not in mine] + mine
     for item in items:
@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def folder():
-    # short: a socket's path holds about a hundred characters
+    # not in pytest's folder: the path of a socket may have about a hundred characters only
     made = Path(tempfile.mkdtemp(prefix="polycal-slurm-"))
     made.chmod(0o755)
     yield made
@@ -61,7 +61,10 @@ def cluster(folder):
 
 @pytest.fixture(scope="session")
 def prepared(folder, tmp_path_factory):
-    """A tiny study, fetched, trained and scored undisturbed by the first of pytest's processes that needs it."""
+    """A tiny study that was fetched, trained and scored without faults.
+
+    The first process of pytest that needs it computes it, and the others read it.
+    """
     own = tmp_path_factory.getbasetemp()
     shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "slurm"
     (folder / "studies").mkdir()
@@ -74,7 +77,7 @@ def prepared(folder, tmp_path_factory):
 
 @pytest.fixture
 def study(prepared, cluster, request):
-    """A copy of the study with nothing scored yet, to be run on the cluster."""
+    """A copy of the study without scores, to be run on the cluster."""
     made = prepared.study(re.sub(r"\W", "_", request.node.name), cluster)
     yield made
     made.end()
@@ -82,7 +85,7 @@ def study(prepared, cluster, request):
 
 @pytest.fixture
 def untrained(prepared, cluster, request):
-    """A copy of the study with nothing trained and nothing scored."""
+    """A copy of the study without checkpoints and scores, to be run on the cluster."""
     made = prepared.study(re.sub(r"\W", "_", request.node.name), cluster, trained=False)
     yield made
     made.end()

@@ -1,4 +1,4 @@
-"""The workflow's controller killed, interrupted, started twice, and shown files late."""
+"""Snakemake, the controller of the workflow: killed, interrupted, started twice, or on a slow file system."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ def test_controller_killed_and_started_again_while_jobs_run(study, prepared, clu
     assert holder["job"] in cluster.running()
     study.start()
     study.finish()
-    # the first controller's job did the work, the second's waited for it or found it done
+    # the job of the first controller did the work; the job of the second waited for it, or found the result
     made = {event["job"] for event in study.events() if event["event"] == "computed"}
     assert holder["job"] in made
     complete(study, prepared)
@@ -56,12 +56,12 @@ def test_files_that_the_controller_sees_late(study, prepared, cluster):
     scores.mkdir()
     seen.mkdir()
     study.profile(**{"latency-wait": 600})
-    # in the controller's own view of the file system another folder stands where the jobs write
+    # the controller sees another folder in the place of the one to which the jobs write
     view = 'mount --bind "$0" "$1" && shift && exec "$@"'
     study.start(before=["unshare", "--mount", "sh", "-c", view, str(seen), str(scores)])
     until("both jobs ended well", lambda: list(runs(study, cluster).values()) == [["COMPLETED"]] * 2)
     until("the controller waits for files", lambda: "Waiting at most 600 seconds" in study.said())
-    # longer than Snakemake waits where nothing is said
+    # longer than Snakemake's default
     time.sleep(8)
     assert study.controller.poll() is None
     subprocess.run(["cp", "-a", f"{scores}/.", seen], check=True)

@@ -1,6 +1,7 @@
-"""Training on several processes and nodes of a real Slurm controller, asked for as profiles/slurm/README.md says.
+"""Training on several processes and nodes under a real Slurm controller, as profiles/slurm/README.md describes.
 
-The nodes' GPUs are fake, so ranks compute on the CPU and meet by gloo; all the rest is what a cluster does.
+The GPUs of the nodes are fake, so ranks compute on the CPU and communicate through gloo. Everything else is as on a
+real cluster.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from safetensors.numpy import load_file
 from polycal.artifacts import manifests
 from polycal.study import paths
 
-# what the executor leaves of a job's environment, and a rank that is asked to stop
+# JOB has only the Slurm variable that the executor leaves to a job. RANK takes two seconds to save after a signal.
 JOB = """#!/bin/sh
 for name in $(env | grep ^SLURM_ | cut -d= -f1 | grep -v -x SLURM_JOB_ID); do unset $name; done
 PATH={bin}:$PATH exec {python} -c "
@@ -47,14 +48,17 @@ RECIPE = {"recipes.brief.epochs": 200, "recipes.brief.micro_batch_size": 2}
 
 @pytest.fixture(scope="module")
 def lay(prepared, cluster):
-    """Lay out a copy of the study whose model trains with ``training_gpus`` on each of ``training_nodes``."""
+    """A function that makes a copy of the study without checkpoints.
+
+    Its model trains on ``nodes`` nodes with ``gpus`` GPUs each.
+    """
     made = []
 
     def lay(name, gpus=0, nodes=1):
         study = prepared.study(name, cluster, trained=False)
         ask(study, gpus, nodes)
         study.profile({"slurm_partition": "gpu", "gpu_model": "fake"})
-        # seconds that the wait between two looks at the jobs grows by
+        # so that the executor often queries the states of jobs
         study.variables["POLYCAL_SLURM_STEP_SECONDS"] = "1"
         made.append(study)
         return study
@@ -65,14 +69,14 @@ def lay(prepared, cluster):
 
 
 def ask(study, gpus, nodes):
-    """Write into the study what its model is trained on."""
+    """Configure the number of GPUs per node and of nodes on which the model is trained."""
     asked = {"grid.betas": list(BETAS), **RECIPE}
     study.give(asked, training_gpus=gpus, training_nodes=nodes, training_memory_mb=3000)
 
 
 @pytest.fixture(scope="module")
 def alone(lay):
-    """Both cells trained by one process each, without Slurm."""
+    """A study in which one process trained each of the two cells, without Slurm."""
     study = lay("one_rank")
     study.run(*CELLS)
     return study
@@ -80,7 +84,10 @@ def alone(lay):
 
 @pytest.fixture(scope="module")
 def together(lay):
-    """Both cells trained at once by a job on two nodes each; with the places of all ranks while both ran."""
+    """A study in which two jobs, on two nodes each, trained the two cells at the same time.
+
+    Returns also the environments of all ranks and the allocations of both jobs while both ran.
+    """
     study = lay("two_nodes", gpus=1, nodes=2)
     study.start(*CELLS)
 
@@ -95,7 +102,7 @@ def together(lay):
 
 
 def ranks(job, cluster):
-    """Of each rank of a running job what its environment says of its place; the nodes are all this machine."""
+    """The environments of the ranks of a running job, by rank. All nodes of the cluster are on this machine."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -103,7 +110,7 @@ def ranks(job, cluster):
             if (
                 "RANK" in said
                 and said.get("SLURM_JOB_ID") == job
-                # other clusters number their jobs alike
+                # jobs of other clusters may have the same number
                 and said.get("SLURM_CONF") == str(cluster.conf)
                 and "polycal.training.rank" in process.cmdline()
             ):
@@ -136,7 +143,7 @@ def test_two_processes_on_one_node(lay, alone, together, cluster):
     assert [(one["LOCAL_RANK"], one["WORLD_SIZE"]) for one in places] == [("0", "2"), ("1", "2")]
     study.finish()
     equal_to_rounding(study, alone, CELLS[0])
-    # two processes are two processes, wherever they run
+    # two ranks give the same weights on one node and on two
     assert content(study, CELLS[0]) == content(together[0], CELLS[0])
 
 
@@ -150,7 +157,7 @@ def test_two_jobs_on_the_same_two_nodes_at_once(alone, together):
         assert all(one["CUDA_VISIBLE_DEVICES"] for one in (first, second))
         assert first["MASTER_PORT"] == second["MASTER_PORT"]
         assert "JOB_GRES=gpu:fake:2" in shares[job]
-        # each node its share
+        # each node has its share of the GPUs
         assert shares[job].count("GRES=gpu:fake:1") in (1, 2)
     assert len({first["MASTER_PORT"] for first, _ in places.values()}) == 2
     for cell in CELLS:
@@ -165,13 +172,13 @@ def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
     job = study.training()["job"]
     cluster.call("scancel", job)
     until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split())
-    # saved between the signal and the end, by the ranks of both nodes
+    # the ranks of both nodes saved the state between the signal and the end of the job
     log = next(study.work.glob("logs/finetune/**/*.log")).read_text()
     assert re.search(r"CANCELLED AT .*^state of step \d+ saved$", log, re.DOTALL | re.MULTILINE), log
     [saved] = [json.loads(path.read_text()) for path in study.work.glob("results/**/state/*/complete.json")]
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= saved["files"].keys()
     assert saved["ranks"] == 2
-    # a copy in which the next job has one node, while this one's goes on
+    # a copy of the study continues on one node, while the study itself continues on two
     fewer = Study(folder / "studies/fewer", study.hub)
     subprocess.run(["cp", "-a", str(study.work.parent), str(fewer.work.parent)], check=True)
     fewer.cluster = cluster
@@ -199,8 +206,8 @@ def test_the_warning_before_a_limit_gives_the_ranks_of_all_nodes_time_to_save(cl
     told = {"bin": cluster.bin, "python": sys.executable, "rank": place / "rank.py", "folder": place}
     (place / "job.sh").write_text(JOB.format(**told))
     (place / "rank.py").write_text(RANK)
-    # due seventy seconds after the start (Slurm looks every half minute, and sends what is due before it looks again):
-    # the ranks have to be there to hear it
+    # The signal is due 70 seconds after the start, so that the ranks have started before. Slurm checks every half
+    # minute, and sends signals that are due before its next check.
     asked = ("-p", "gpu", "-N", "2", "-t", "60", "--signal=TERM@3530", "-o", str(place / "said"))
     job = cluster.call("sbatch", "--parsable", *asked, str(place / "job.sh")).strip()
     until("the job is gone", lambda: job not in cluster.call("squeue", "-h", "-o", "%i").split())
@@ -211,7 +218,7 @@ def test_the_warning_before_a_limit_gives_the_ranks_of_all_nodes_time_to_save(cl
         [ended] = [one for one in cluster.jobs() if one["JobIDRaw"] == job]
         return ended if ended["State"] != "RUNNING" else None
 
-    # the accounting may learn of the end after the queue
+    # accounting may record the end after the job has left the queue
     ended = until("the job's end is accounted", accounted)
     assert (ended["State"], ended["ExitCode"]) == ("FAILED", "75:0")
     assert not list(place.glob(".rendezvous-*"))

@@ -1,4 +1,4 @@
-"""Orders of events: code that is edited, limits, holds and lost folders while a study runs."""
+"""Events while a study runs: edited code, a limit on jobs, a held job, a deleted folder and a full disk."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ MODULE = "src/polycal/scoring/multiple_choice.py"
 
 
 def edit(study):
-    """Change the code of scoring, but no number; what takes the change back."""
+    """Edit the code of scoring without changing its numbers. Returns a function that undoes the edit."""
     path = study.code / MODULE
     before = path.read_text()
     path.write_text(before + '\nADDED = "a line that changes no number"\n')
@@ -25,14 +25,14 @@ def test_code_edited_while_a_study_runs(study, prepared, cluster):
     study.profile(jobs=1)
     study.start()
     holder = study.working("score")
-    # the note of an attempt is written when the code is loaded
+    # the record of an attempt is written after the code is loaded
     until(
         "the code is loaded", lambda: list(study.work.glob("results/.attempts/*/*.json")), 600, why=study.logs
     )
     restore = edit(study)
     said = study.wait()
     assert study.controller.returncode == 1
-    # the first job had its code before the edit; the second is not tried again
+    # the first job had loaded its code before the edit; the second is not retried
     assert "score: planned with code version" in said
     assert sorted(runs(study, cluster).values()) == [["COMPLETED"], ["FAILED"]]
     assert {event["job"] for event in study.events() if event["event"] == "computed"} == {holder["job"]}

@@ -1,4 +1,4 @@
-"""Faults that strike scoring: every record ends equal to an undisturbed run's, and none is computed twice."""
+"""Faults during scoring: all records equal those of an undisturbed run, and none is computed twice."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, clu
     study.start()
     holder = study.working("score")
     node = holder["host"].split()[0]
-    # the controller loses the node; what runs there runs on, and only its heartbeat shows that
+    # the controller loses the node, but processes there keep running, and only their heartbeat shows it
     cluster.stop(f"slurmd-{node}", signal.SIGKILL)
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     computed_before = len(study.computed())
@@ -66,7 +66,7 @@ def test_preemption_and_requeue_of_a_scoring_job(study, prepared, cluster):
     study.start()
     job = study.working("score")["job"]
     cluster.urgent()
-    # they begin again on another node, where no process of the first run can be seen
+    # the jobs start again on another node, where processes of their first run are not visible
     for one in cluster.call("squeue", "-h", "-p", "spare", "-o", "%i").split():
         cluster.requeued(one, "Partition=cpu", "ExcNodeList=c1")
     study.finish()
@@ -82,7 +82,7 @@ def test_a_job_killed_for_its_memory(untrained, prepared, cluster):
     said = untrained.wait()
     assert untrained.controller.returncode == 1
     ended = runs(untrained, cluster)
-    # the rest went on, and nothing was tried again with as little
+    # other jobs continued, and nothing was retried with the same memory
     assert sorted(ended.values()) == [["COMPLETED"], ["FAILED"], ["FAILED"]]
     for job in (one for one, states in ended.items() if states == ["FAILED"]):
         struck(untrained, cluster, job, "FAILED")
@@ -105,7 +105,7 @@ def test_a_failing_cell_and_its_neighbour(study, prepared, cluster, together):
     said = study.wait()
     assert study.controller.returncode == 1
     assert "but the model's window is" in said
-    # the cell ends in a failed result, and its job well
+    # the cell has a failed result, and its job succeeds
     assert "1 result has failed and would fail again as it is" in said
     assert [state for [state] in runs(study, cluster).values()] == ["COMPLETED"] * (3 - together)
     assert [stage for stage, _ in study.computed()].count("score") == 1

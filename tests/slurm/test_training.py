@@ -1,4 +1,4 @@
-"""Faults that strike training: it goes on from its state and ends in the bits of an undisturbed run."""
+"""Faults during training: it resumes from its state, and its weights are bit for bit those of an undisturbed run."""
 
 import os
 import signal
@@ -24,15 +24,15 @@ def test_time_limit_of_a_training_job(untrained, prepared, cluster):
     untrained.start(CHECKPOINT)
     holder = untrained.training()
     job = holder["job"]
-    # Slurm checks limits every half minute. The training waits so long, or it would end before; Slurm continues a
-    # process that it signals.
+    # Slurm checks limits every half minute, and the training would end before that. It is stopped here; Slurm
+    # continues a stopped process to which it sends a signal.
     os.kill(holder["pid"], signal.SIGSTOP)
-    # the warning signal comes five minutes before the limit
+    # the warning signal is due five minutes before the limit, so it is sent at the next check
     cluster.call("scontrol", "update", f"JobId={job}", "EndTime=now+200")
     said = untrained.finish()
     struck(untrained, cluster, job, "FAILED")
     resumed(untrained, prepared)
-    # the job's shell outlived the signal and waited for the save, however long that takes
+    # the job's shell survived the signal and waited until the state was saved
     assert "returned non-zero exit status 75" in said
     assert "died with <Signals" not in said
 
@@ -74,7 +74,7 @@ def test_a_training_job_lost_with_its_node(untrained, prepared, cluster):
 
 
 def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
-    # the records are scored on a node that another's job fills, so their jobs wait in the queue
+    # the scoring jobs wait in the queue, because another job fills their node
     full = cluster.call(
         "sbatch", "--parsable", "-p", "spare", "-c", "8", "-o", "/dev/null", "--wrap", "sleep 600"
     )
@@ -86,7 +86,7 @@ def test_the_whole_cluster_stopped_and_started(untrained, prepared, cluster):
     queued = cluster.call("squeue", "-h", "-p", "spare", "-t", "PENDING", "-o", "%i").split()
     cluster.lose_power()
     until("the controller's silence is noticed", lambda: "does not answer" in untrained.said())
-    # Slurm takes a node's word that a job is gone only 20 s after its own start (BatchStartTimeout)
+    # in its first 20 s (BatchStartTimeout) the controller does not believe a node that a job is gone
     cluster.start_slurm(boot=22)
     cluster.call("scancel", full.strip())
     untrained.finish()

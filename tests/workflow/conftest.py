@@ -1,4 +1,4 @@
-"""One tiny study, computed once; every test edits a copy of it."""
+"""A tiny study that is computed once. Each test edits a copy of it."""
 
 import os
 
@@ -11,7 +11,7 @@ from polycal.store import locks
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """Computed by the first of pytest's processes that needs it; the others read it."""
+    """The computed study. The first process of pytest that needs it computes it, and the others read it."""
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
     with locks.acquire("prepared", folder / "whole"):

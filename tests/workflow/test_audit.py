@@ -1,4 +1,4 @@
-"""``polycal status``, ``accept``, ``verify`` and ``prune`` on a study that was really computed."""
+"""``polycal status``, ``accept``, ``verify`` and ``prune`` on a study that was computed by the workflow."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
     )
     (entry,) = yaml.safe_load((world.code / "config/accepted.yaml").read_text())
     assert set(entry) == {"stage", "old", "new", "because", "author", "commit", "date"}
-    # nothing but the page, which lists what its numbers rely on
+    # only the report, because it lists the acceptances on which its numbers rely
     page = world.work / "results/studies/tiny/report.html"
     assert "a constant only" not in page.read_text()
     assert world.planned() == {"report": 1}
@@ -71,7 +71,7 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
     told = said(world, "verify")
     assert "a constant only (6 results rely on it)" in told
 
-    # a record made while it stands says what really made it
+    # a record that is made while the acceptance is valid names the code that made it
     world.configure({"grid.betas": [0, 0.1, 0.2]})
     assert world.run() == {"finetune": 1, "score": 2, "measure": 1, "report": 1}
     made = world.note("results/scores/**/beta=0.2/**/language=yo/scores.parquet")
@@ -87,7 +87,7 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
 
 
 def test_of_two_versions_the_results_of_both_are_handed_out(world):
-    """Half of a grid computed before a change and half after it, and the change accepted then."""
+    """One part of the grid is computed before an edit and one after it. Then the edit is accepted."""
     world.edit(*SCORING)
     assert world.run(first_record(world, "none")) == {"score": 2}
     said(world, "accept", "score", "--because", "a constant only", "--author", "A. Author")
@@ -135,7 +135,7 @@ def test_verify_lists_what_is_missing_stale_broken_and_foreign(world):
     assert ran.returncode == 1
     told = json.loads(ran.stdout)
     states = Counter(one["state"] for one in told["results"].values())
-    # the table and the report stand on what is missing
+    # the table and the report are stale, because they depend on the missing record
     assert states == {"current": 10, "missing": 1, "stale": 3, "broken": 1}
     assert told["foreign"] == [str(foreign.relative_to(world.work))]
     other = told["results"][str(spoiled.relative_to(world.work))]
@@ -153,7 +153,7 @@ def test_prune_removes_what_no_study_needs_and_nothing_else(world):
     state.mkdir(parents=True)
     (state / "optimizer").write_text("large")
     listed = world.polycal("prune", *study)
-    # of two checkpoints the manifest and the weights, of each two records; measured tables and the report
+    # manifest and weights of two checkpoints, two records of each, the measured tables, and the report
     assert "11 not needed" in listed.stdout, listed.stdout + listed.stderr
     assert "training state of a finished run" in listed.stdout
     before = {p for p in world.work.glob("results/**/*") if ".cache" not in p.parts and p.is_file()}
@@ -191,5 +191,5 @@ def test_prune_keeps_what_another_study_needs(world):
     less = (*study, "over.yaml")
     assert "0 not needed" not in world.polycal("prune", *less).stdout
     assert "0 not needed" in world.polycal("prune", *less, *study).stdout
-    # Without a study, everything that is in its place is needed.
+    # without a study, each result at its own path is needed
     assert "0 not needed" in world.polycal("prune").stdout

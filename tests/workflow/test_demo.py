@@ -1,4 +1,4 @@
-"""The miniature end to end, cut to one model: interrupted in each stage it finishes, and repeats nothing complete."""
+"""The miniature with one model, end to end. After an interrupt in any stage it finishes without repeating results."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LANGUAGES = ["en", "yo"]
 
 
 def study(folder):
-    """The configuration of the demo with one model, one data set, one benchmark, two languages."""
+    """Write the configuration of the demo with one model, one data set, one benchmark and two languages."""
     told = yaml.safe_load((ROOT / "config/mini.yaml").read_text())
     told["miniature"] = {"languages": LANGUAGES, "questions": 40, "rows": 64}
     told["benchmarks"]["global-mmlu-mini"]["languages"] = LANGUAGES
@@ -62,7 +62,10 @@ def finish(folder):
 
 
 def interrupt_in(folder, stage):
-    """Ctrl-C, which reaches all processes of the terminal, as soon as a job of ``stage`` writes its log."""
+    """Run until a job of ``stage`` writes its log, then interrupt the run.
+
+    The signal goes to all its processes, as Ctrl-C in a terminal does.
+    """
     run = start(folder)
     end = time.monotonic() + 300
     while not any(path.stat().st_size for path in folder.glob(f"logs/{stage}/**/*.log")):
@@ -75,7 +78,11 @@ def interrupt_in(folder, stage):
 
 
 def computed(folder):
-    """How often each result was computed; the page, which tells the times that its folder took, by its name only."""
+    """How often each result was computed, by stage and fingerprint.
+
+    The report is listed without its fingerprint. It shows the costs of the study, so its fingerprint differs between
+    two runs.
+    """
     events = [json.loads(path.read_text()) for path in folder.glob("results/.events/*.json")]
     return Counter(
         (e["stage"], "" if e["stage"] == "report" else e["fingerprint"])

@@ -1,4 +1,4 @@
-"""The miniature twins of the study's first experiments, cut in size: each gives the figure or table it is run for."""
+"""The miniature versions of the first experiments, reduced in size: each produces the figure or table it is for."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from helpers import workflow
 ROOT = Path(__file__).parents[2]
 TWINS = ROOT / "config/experiments/mini"
 CUT = {
-    # the world speaks what tulu-mini needs; fewer questions, conversations and epochs than the demo
+    # the languages that tulu-mini needs; fewer questions, conversations and epochs than in the demo
     "miniature": {"languages": ["en", "de", "fr", "zh", "yo"], "questions": 60, "rows": 64},
     "benchmarks": {"global-mmlu-mini": {"languages": ["en", "fr", "yo"]}},
     "recipes": {"mini": {"epochs": 1}},
@@ -27,7 +27,7 @@ def work(tmp_path_factory):
 
 
 def study(work, twin):
-    """Run a twin in the folder that all of them share, and give the folder of its results."""
+    """Run an experiment in the folder that all of them share, and return the folder of its results."""
     files = [ROOT / "config/mini.yaml", TWINS / f"{twin}.yaml", work / "cut.yaml"]
     ran = workflow.snakemake(work, "--profile", str(ROOT / "profiles/local"), configuration=files)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,4 +1,4 @@
-"""A training that diverges and a job that is killed again and again: neither costs the rest of the study."""
+"""A training that diverges, and a job that is killed repeatedly. The rest of the study is computed nevertheless."""
 
 import json
 import sys
@@ -21,7 +21,10 @@ PAGE = "results/studies/holes/report.html"
 
 
 class Study:
-    """A study of two recipes: of one a learning rate diverges, of the other the only one does."""
+    """A study of two recipes.
+
+    In ``brief`` one of two learning rates diverges. In ``wild`` the only learning rate diverges.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -51,7 +54,7 @@ class Study:
         self.programs = ""
 
     def run(self, *words):
-        """Exit status and output of the workflow."""
+        """Run the workflow. Returns its exit status and output."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
         files = [self.folder / "study.yaml"]
         ran = workflow.snakemake(self.folder, "-k", *words, configuration=files, programs=self.programs)
@@ -72,7 +75,7 @@ def study(tmp_path):
 
 
 def names_the_holes(told):
-    """Each failed training with step, learning rate and last loss, and the record that it cost."""
+    """Assert that each failed training is listed with its reason, and the record that is lost. Returns True."""
     assert "3 results have failed and would fail again as they are; all others" in told
     for folder in DIVERGED:
         assert told.count(f"finetune: {folder}: training diverged in step 2 of 10 at learning rate") == 1
@@ -95,12 +98,12 @@ def test_a_training_that_diverges_is_a_hole_and_the_records_of_all_others_are_ma
     chosen = json.loads((study.folder / CHECKPOINTS.format("brief") / "selected.json").read_text())
     assert chosen["lr"] == "0.01"
     assert chosen["failed"] == {"1000000": study.failure(f"{DIVERGED[0]}/manifest.json").reason}
-    # a start without a change computes nothing, and neither does a dry run, which ends well
+    # another run without a change computes nothing; neither does a dry run, and both succeed
     for words in ([], ["-n"]):
         status, told = study.run(*words, "--", *targets)
         assert (status, "Nothing to be done" in told) == (0, True), told
 
-    # with a lower learning rate the checkpoint is there, and the one it took part in is selected again
+    # lower learning rates give a checkpoint for ``wild``, and another selection for ``brief``
     study.config["recipes"]["wild"]["learning_rates"] = ["1e-2"]
     study.config["recipes"]["brief"]["learning_rates"] = ["1e-2", "1e-9"]
     status, told = study.run("--", *targets)
@@ -133,7 +136,7 @@ def test_a_study_with_holes_has_its_page_and_says_so_at_every_end(study):
 def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
     study.config["recipes"]["brief"]["learning_rates"] = ["1e-2"]
     study.config["grid"]["recipes"] = ["brief"]
-    # the scoring of the checkpoint is killed, as for its memory
+    # the job that scores the checkpoint is killed, as if it exceeded its memory
     bin = study.folder / "bin"
     bin.mkdir()
     killed = f'case "$*" in *score*{BRIEF}*) kill -9 $$ ;; esac\n'

@@ -1,4 +1,4 @@
-"""Fine-tuning through TRL and DeepSpeed, against a plain loop with full logits."""
+"""Fine-tuning with TRL and DeepSpeed, compared with a plain training loop over full logits."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +29,7 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finetune")
     for architecture in ("llama", "gemma2"):
         models.save(architecture, folder / architecture)
-    # DeepSpeed partitions no parameter of less than 100,000 numbers
+    # DeepSpeed partitions only parameters of at least 100,000 numbers
     models.save("llama", folder / "wide", vocabulary=4000)
     rows = [talk("q" * n, "a" * (2 * n)) for n in range(1, 7)]
     empty = {**rows[0], "messages": []}
@@ -43,7 +43,7 @@ def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduct
     name = f"{architecture[:5]}-{reduction}"
     said, out, curve = train(given, name, beta, architecture, reduction=reduction)
     assert (said["engine"], said["zero_stage"], said["steps"]) == ("DeepSpeedEngine", 2, 4)
-    # six conversations and two fillers an epoch
+    # six conversations and two padding rows per epoch
     assert (said["conversations"], said["filled"], said["skipped"]) == (6, 4, {"empty": 1})
 
     tokenizer = AutoTokenizer.from_pretrained(given / architecture)
@@ -81,7 +81,7 @@ def test_deepspeed_trains_as_a_plain_loop_does(given, architecture, beta, reduct
 def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
     first, out, curve = train(given, "whole", "0.1", micro_batch_size=4, zero_stage=0)
     weights = load_file(checkpoints.read(out).folder / "model.safetensors")
-    # a process of its own: ZeRO-3 partitions every model that its process loads from then on
+    # in another process, because ZeRO-3 partitions all models that its process loads afterwards
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         found = [
             train(given, "split", "0.1", micro_batch_size=1, zero_stage=2),
@@ -101,7 +101,7 @@ def test_the_head_is_gathered_once_a_micro_batch_and_never_for_a_chunk(given):
         steps, targets, times = pool.submit(gathered, given).result()
     micro_batches = 4 * steps
     assert targets > 3 * micro_batches
-    # once more where held-out conversations are scored at the end
+    # the loss of held-out conversations at the end gathers the head once or twice more
     assert micro_batches <= times <= micro_batches + 2
 
 

@@ -1,6 +1,7 @@
-"""The workflow on repositories in the hub's shape, served on this machine: fetch, adapt, tune, score, table.
+"""The workflow from a hub on this machine to the table: fetch, tune, score and measure.
 
-Every schema of instructions and both benchmarks, under the names and with the columns of the real ones.
+The hub serves repositories for every format of instructions and for both benchmarks. They have the names and columns
+of the real ones.
 """
 
 import json
@@ -72,7 +73,7 @@ def hub(tmp_path):
     hub.repositories = {name: files(SHAPES / folder) for name, folder in NAMES.items()}
     hub.repositories["someone/tiny"] = {
         **files(models.save("llama", tmp_path / "tiny")),
-        # what must not be taken, let alone run
+        # files that must not be downloaded or run
         "pytorch_model.bin": b"pickle",
         "modeling_tiny.py": b"raise SystemExit",
     }
@@ -122,7 +123,7 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     assert {name: said["source"]["revision"] for name, said in sets.items()} == dict.fromkeys(sets, COMMIT)
     assert sets["alpaca"]["by_language"] == {"en": sets["alpaca"]["conversations"]}
     assert sets["stanford"]["conversations"] == 5
-    # the real one is not English only either
+    # like the real data set, it is not only in English
     assert {"sw", "yo", "ig", "zh", "de", "en"} <= set(sets["tulu3"]["by_language"])
     assert sets["tulu3"]["identifier"].startswith("pycld2")
     assert sets["aya"]["by_source"] == {AYA: 3}
@@ -130,7 +131,7 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     dropped = records.metadata(folder / "resources/benchmarks/prox/zh.parquet")["dropped"]
     assert dropped["test"] == [{"question_id": "3299", "reason": "option_8 is empty"}]
 
-    # from here on there is no hub
+    # no hub any more from here on
     hub.asked.clear()
     hub.server.shutdown()
     hub.server.server_close()
@@ -139,7 +140,7 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
     assert not hub.asked
 
     cells = pd.read_parquet(folder / "results/studies/shapes/cells.parquet")
-    # the base and six tuned checkpoints, on six languages of benchmarks
+    # a base model and six tuned checkpoints, each scored in three languages of two benchmarks
     assert len(cells) == 7 * 6
     assert set(cells[cells.benchmark == "prox"].n) == {23, 24}
     assert set(cells[cells.benchmark == "global"].n) == {9}
@@ -157,7 +158,7 @@ def test_from_the_hub_to_the_table(hub, tmp_path):
         (benchmark, "openhermes", "0.1") for benchmark in ("prox", "global")
     }
 
-    # the page says which sets hold languages that are scored
+    # the report says which data sets contain languages that are scored
     page = (folder / "results/studies/shapes/report.html").read_text()
     assert re.search(
         r"<td>aya</td><td>3</td><td>1</td>\n<td>3</td><td>(sw 1|yo 1), (sw 1|yo 1)</td><td>0</td>", page

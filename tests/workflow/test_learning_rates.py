@@ -1,4 +1,4 @@
-"""Two learning rates through the whole workflow: one is chosen, the records are its own, another list asks again."""
+"""A workflow with two learning rates: the records are those of the selected one. Another list selects again."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_the_records_are_those_of_the_learning_rate_that_won(study):
     trained = {
         rate: json.loads((checkpoints / f"lr={rate}/manifest.json").read_text()) for rate in ("0.01", "1e-9")
     }
-    # a rate of 1e-9 leaves the untrained model as it was
+    # with a rate of 1e-9 the model hardly changes
     assert chosen["lr"] == "0.01"
     assert chosen["heldout_nll"] == {rate: said["heldout_nll"] for rate, said in trained.items()}
     assert trained["0.01"]["heldout_nll"] < trained["1e-9"]["heldout_nll"]
@@ -66,7 +66,7 @@ def test_the_records_are_those_of_the_learning_rate_that_won(study):
     assert records.metadata(scores)["reads"]["model"] == trained["0.01"]["content"]
     assert "Nothing to be done" in run(folder, config)
 
-    # the winner leaves the list: no selection any more, nothing is trained, the other is scored
+    # without the selected rate in the list, the other one is scored; nothing is selected or trained
     before = computed(folder)
     config["recipes"]["brief"]["learning_rates"] = ["1e-9"]
     run(folder, config)

@@ -1,4 +1,4 @@
-"""A stage is added by a registry entry, a path, a rule and a module: the example of docs/architecture.md, run."""
+"""The example of docs/architecture.md: a registry entry, a path, a rule and a module add a stage."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_the_documented_example_adds_a_stage(world):
     assert "resources/benchmarks/mine/en.parquet" in chain.stdout
     assert world.polycal("question-lengths", "--help").returncode == 0
 
-    # an edit of its module makes it stale and nothing else
+    # an edit of its module makes only its own results stale
     world.edit("src/polycal/analysis/question_lengths.py", "mean = ", "mean = 1.0 * ")
     assert world.planned() == {}
     assert world.run(RECORD) == {"question_lengths": 1}

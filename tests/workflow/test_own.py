@@ -1,4 +1,4 @@
-"""The overlays of config/own, as they stand, over another study: what they add runs, and nothing else does."""
+"""The overlays of config/own over another study: they add what they name and nothing else, and they run."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_an_overlay_is_five_lines(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The files that the overlays name, in the form that their README shows, and a small study below them."""
+    """A small study, and the files that the overlays name, in the formats that their README shows."""
     readme = (OWN / "README.md").read_text()
     talk = json.loads(re.search(r"```json\n(.*?)\n```", readme, re.DOTALL)[1])
     header, row = re.search(r"```csv\n(.*?)\n```", readme, re.DOTALL)[1].splitlines()

@@ -1,4 +1,4 @@
-"""The workflow from a bare folder: a model and questions of one's own become measured cells."""
+"""The workflow in a new folder: a user's own model is measured on the user's own questions."""
 
 import json
 
@@ -14,7 +14,7 @@ ASKED = {"en": ["tree", "house", "river"], "zh": ["树", "房子", "河"], "yo":
 
 @pytest.fixture
 def study(tmp_path):
-    """A folder with a tiny model, questions in three languages and a configuration."""
+    """A folder with a tiny model and questions in three languages, and the configuration of a study of two."""
     models.save("llama", tmp_path / "model")
     (tmp_path / "questions").mkdir()
     for language, words in ASKED.items():
@@ -79,7 +79,7 @@ def test_only_what_changed_is_computed(study):
     assert "Nothing to be done" in again.stderr
     assert computed(folder) == first
 
-    # another language, and another number of languages a job: only the new cells are computed
+    # with another language, and another number of languages per job, only the new cells are computed
     config["benchmarks"]["mine"]["languages"] = ["en", "yo", "zh"]
     config["languages_per_job"] = 3
     more = snakemake(folder, config)
@@ -92,7 +92,7 @@ def test_only_what_changed_is_computed(study):
         "fetch_benchmark", "check_parallel", "score", "measure", "report",
     }  # fmt: skip
 
-    # one question is corrected: only its language is read and asked again
+    # after a correction of one question, only its language is fetched and scored again
     file = folder / "questions/zh.jsonl"
     file.write_text(file.read_text().replace("树", "花"))
     before = computed(folder)

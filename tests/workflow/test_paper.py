@@ -1,4 +1,4 @@
-"""What the paper's grid plans, on a bare clone: no data, GPU, network or environment."""
+"""The jobs that the paper's grid plans on a new clone, without data, GPU, network or environment variables."""
 
 import json
 import os
@@ -19,7 +19,7 @@ FILES = [ROOT / "config/languages.yaml", ROOT / "config/config.yaml"]
 
 
 def planned(*words):
-    """Rule → number of jobs of a dry run from the repository's own files, in an empty folder's state."""
+    """Rule → number of jobs in a dry run of the repository, as if no result existed."""
     environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     command = ["-n", "--quiet", "rules", "-c", "1", "--forceall", *words]
     ran = warm.run("snakemake.cli", command, environment, ROOT)
@@ -56,7 +56,7 @@ def study():
 
 
 def record_cells(config):
-    """Each cell of the grid with all that determines it: its record's cell, and its checkpoint's file."""
+    """Cell of the grid → the settings that determine its record, and the path of its checkpoint."""
     found = {}
     for cell in grid.cells(grid.blocks(config)):
         names = asdict(cell)
@@ -110,7 +110,7 @@ def test_one_learning_rate_means_no_selection_job(tmp_path):
         ("overconfidence", 4, 1, 2 * 3),
         ("smoothing", 5 * 4, 5, 6 * 42),
         ("data", 2 * 2 * 4, 2 * 2, 5 * 42),
-        # the twins score nine languages a job, with one learning rate but for the last
+        # the miniature versions have nine languages per job, and one learning rate except for the last
         ("mini/overconfidence", 1, 0, 2),
         ("mini/smoothing", 5, 0, 6),
         ("mini/data", 2 * 2 * 2, 2 * 2, 5),

@@ -1,5 +1,5 @@
-"""Both reports in a real browser, offline, over a study whose texts hold HTML, quotes and right-to-left writing; and
-no planted secret in anything that the study leaves behind."""
+"""Both reports in a real browser without a network, for a study whose texts contain HTML, quotes and right-to-left
+script. No file of the study contains the tokens that were in its environment."""
 
 import json
 import os
@@ -34,7 +34,10 @@ LINKS = "return [...document.querySelectorAll('a')].map(a => a.getAttribute('hre
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """A finished study with nasty texts, both reports and an archive, made with tokens about."""
+    """A finished study with difficult texts, both reports and an archive.
+
+    It was made while tokens were in the environment, in the cache of the hub and in a refused configuration.
+    """
     folder = tmp_path_factory.mktemp("reports")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY"):
@@ -71,7 +74,7 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a network, whose console and requests can be read."""
+    """Chromium without a network. Its console and its requests can be read."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (binary and driver):
         warnings.warn("chromium and chromedriver are not installed: the reports are not opened", stacklevel=1)
@@ -90,7 +93,7 @@ def browser():
 
 
 def look(browser, page: Path) -> str:
-    """Open a page and return its text; its console must hold no error, and it must ask for nothing."""
+    """Open a page and return its text. Asserts that its console has no error and that it requests no address."""
     browser.get(page.resolve().as_uri())
     browser.implicitly_wait(20)
     text = browser.find_element("tag name", "body").text
@@ -109,7 +112,7 @@ def calm(browser) -> None:
 
 def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, browser):
     behind = look(browser, work / STUDY / "provenance.html")
-    # the language's name, right to left, is in the configuration as JSON
+    # the configuration is shown as JSON, and so is the name of the language in it
     for nasty in (FOLDER, json.dumps(LANGUAGE, ensure_ascii=False)):
         assert " ".join(nasty.split()) in " ".join(behind.split())
     anchors = set(browser.execute_script(IDS))
@@ -143,7 +146,7 @@ def test_the_page_opens_offline_and_leads_from_a_number_to_its_source(work, brow
 
 
 def explored(browser, page: Path):
-    """Open a page and bring its explorer into view; returns a function that makes a choice in it."""
+    """Open a page and scroll to its explorer. Returns a function that selects an option of the explorer."""
     browser.get(page.resolve().as_uri())
     browser.execute_script("document.getElementById('explore').scrollIntoView()")
     ready = "return document.documentElement.dataset.explorer == 'ready'"
@@ -160,7 +163,7 @@ def explored(browser, page: Path):
 
 
 def shown_rows(browser) -> list[dict[str, str]]:
-    """The rows of the explorer's table, by the titles of its columns."""
+    """The rows of the explorer's table, as column title → text."""
     return browser.execute_script(
         "const titles = [...document.querySelectorAll('#explorer-table thead th')].map(e => e.textContent);"
         "return [...document.querySelectorAll('#explorer-table tbody tr')].map(line => Object.fromEntries("
@@ -194,7 +197,7 @@ def test_the_explorer_shows_the_numbers_of_the_tables_and_opens_a_language(work,
     choose("beta", "all")
     assert len(shown_rows(browser)) == len(cells)
     assert browser.execute_script("return document.querySelectorAll('#explorer-chart svg').length") == 1
-    # by the keyboard alone: the heading of a column sorts, a language opens
+    # the keyboard is enough to sort by a column and to open a language
     heading = browser.find_element("css selector", "#explorer-table th[data-dt-column] [role=button]")
     heading.send_keys("\n")
     button = browser.find_elements("css selector", "button.language")[-1]
@@ -222,7 +225,7 @@ def test_snakemakes_report_opens_offline_and_shows_text_as_text(work, browser):
     assert json.dumps(LICENCE, ensure_ascii=False) in text
     browser.find_element("xpath", "//*[text()='What did tuning and smoothing change?']").click()
     assert "the study on one page" in browser.find_element("tag name", "body").text
-    # of a result's two buttons the second opens its caption
+    # the second of a result's two buttons opens its caption
     browser.find_elements("css selector", "td a")[1].click()
     caption = browser.find_element("xpath", "//*[contains(text(), 'provenance/report.json')]")
     assert caption.is_displayed()

@@ -1,6 +1,6 @@
-"""Exactly the changed cells: what an edit plans in a dry run, what ``polycal status`` says, and what is then computed.
+"""After an edit, exactly the changed cells run: in a dry run, in ``polycal status``, and in what is then computed.
 
-A planned job may compute nothing: where what it reads comes out as it was, its kept results are restored.
+A planned job may compute nothing: if its inputs have the same content as before, its cached results are restored.
 """
 
 import shutil
@@ -18,7 +18,11 @@ TRAINING = {"finetune": 2, "score": 2, **BELOW}
 
 
 def follow(world, planned, computed, **more):
-    """Snakemake plans ``planned``, polycal says the same, ``computed`` is computed, and then nothing is left."""
+    """Assert that Snakemake and ``polycal status`` plan ``planned``, and that a run computes ``computed``.
+
+    Both map a stage to a number: of jobs in ``planned``, and of cells in ``computed``. After the run, nothing may be
+    planned any more.
+    """
     assert world.planned(**more) == planned
     said = world.status(**more)
     jobs = {one["job"]: one["stage"] for one in said}
@@ -41,13 +45,13 @@ EDITS = {
     "a comment in scoring": (SCORING, "\nimport", "\n# why\nimport", {}, {}),
     "a docstring in scoring": (SCORING, '"""', '"""Other words. ', {}, {}),
     "a format change in scoring": (SCORING, "\nimport", "\n\n\nimport", {}, {}),
-    # the scores come out as they were, so what is measured on them stands; the report names other records
+    # the scores are the same, so the tables remain valid; the report names other records
     "scoring": (SCORING, "\nimport", "\nEDITED = 1\nimport", {"score": 3, **BELOW}, {"score": 6, "report": 1}),
     "calibration": ("src/polycal/metrics/calibration.py", "\nfrom", "\nEDITED = 1\nfrom", BELOW, BELOW),
     "figures": ("src/polycal/report/figures/common.py", "\nfrom", "\nEDITED = 1\nfrom", {"report": 1}, {"report": 1}),
     "the report's template": (
         "src/polycal/report/templates/report.html.j2", "<body>", "<body >", {"report": 1}, {"report": 1}),
-    # the weights come out as they were, so what was scored with them stands
+    # the weights are the same, so the scores remain valid
     "smoothing": (
         "src/polycal/losses/label_smoothing.py", "\nimport", "\nEDITED = 1\nimport", TRAINING, {"finetune": 2, "report": 1}),
     "a training dependency": ("envs/cpu.lock", "\ntrl==", "\ntrl==9", TRAINING, {"finetune": 2, "report": 1}),
@@ -72,7 +76,7 @@ SETTINGS = {
         {"models.own": {"path": "model", "dtype": "float32", "training_gpus": 1, "zero_stage": 3, "scoring_gpus": 2,
                         "training_memory_mb": 999}}, {}, {}),
     "another spelling": ({"grid.betas": ["0.0", ".10"], "recipes.brief.learning_rates": [0.001]}, {}, {}),
-    # the revision holds the same rows
+    # the revision contains the same rows
     "revision of the instructions": (
         {"data.talks.revision": OTHER}, {"fetch_instructions": 1, **TRAINING},
         {"fetch_instructions": 1, "report": 1}),
@@ -137,7 +141,7 @@ LANGUAGES = {
     ("en", "sw", "yo"): (ADDED, {1: ADDED, 4: ADDED}),
     ("en",): (BELOW, {1: {**BELOW, "score": 0}, 4: {**BELOW, "score": 3}}),
 }
-"""Computed, and planned by languages a job."""
+"""Languages of the benchmark → cells to be computed, and jobs to be planned by number of languages per job."""
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -145,7 +149,7 @@ LANGUAGES = {
 def test_of_languages_only_the_added_are_computed(world, size, languages):
     if size != 4:
         world.configure({"languages_per_job": size})
-        assert world.run() == NOTHING  # regrouped only
+        assert world.run() == NOTHING  # the same cells in other jobs
     world.configure({"languages_per_job": size, "benchmarks.mine.languages": list(languages)})
     computed, planned = LANGUAGES[languages]
     follow(world, +Counter(planned[size]), computed)
@@ -165,13 +169,13 @@ def test_switching_overlays_and_back_computes_nothing(world):
 
 
 def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
-    """Embeddings of prompts and next tokens, as everything else: by cell, code and content."""
+    """Embeddings of prompts and next-token scores depend on cell, code and content, like all other results."""
     world = further.copy(tmp_path / "copy")
     follow(world, {}, {})
     told = world.book("verify")
     assert told.returncode == 0, told.stdout
     study = ("--configfile", *world.configurations())
-    # the checkpoints of the conversations before these; nothing of what looks further
+    # cached checkpoints of earlier conversations are not needed; embeddings are
     assert "cached finetune" in world.polycal("prune", *study).stdout
     assert "cached embed" not in world.polycal("prune", *study).stdout
     world.edit("src/polycal/analysis/next_token_metrics.py", "\nimport", "\nEDITED = 1\nimport")

@@ -1,4 +1,4 @@
-"""The modules that a stage really imports are those that its code version covers."""
+"""The code version of a stage covers all modules that the stage imports when it runs."""
 
 import json
 import subprocess
@@ -19,16 +19,17 @@ MINIATURE = {
 
 
 def unseen(stage, imported, bare):
-    """Modules that a stage imported, but that neither its version nor the bare command covers.
+    """Modules that a stage imported, but that neither its code version nor the bare command covers.
 
-    A job whose files follow from its cell imports the study's grid to list them; its checksums name each file.
+    A stage whose input paths follow from its cell also imports modules that list these paths. They need no version,
+    because the checksums of the inputs name each file.
     """
     declared = STAGES[stage]
     listing = {one.paths_of_cell.partition(":")[0] for one in declared.inputs if one.paths_of_cell}
     other = {declared.checksums.partition(":")[0], declared.whole.partition(":")[0]} - {""}
     covered = code_versions.import_closure({*declared.modules, *listing, *other})
     packages = {name for name in imported if (code_versions.PACKAGE / name.replace(".", "/")).is_dir()}
-    # importing a module runs the re-exports of its package, of which it uses none
+    # importing a module also imports the re-exports of its package, which it does not use
     packages |= code_versions.import_closure(
         module for name in packages for _, _, module in code_versions._imports(name)
     )
@@ -37,7 +38,7 @@ def unseen(stage, imported, bare):
 
 @pytest.fixture(scope="module")
 def bare():
-    """What the command imports before it knows which stage it runs; the same for all."""
+    """The modules that the command imports before it knows which stage it runs."""
     words = "import json, sys, polycal.cli; print(json.dumps([m for m in sys.modules if m.startswith('polycal.')]))"
     ran = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     return {name.removeprefix("polycal.") for name in json.loads(ran.stdout)}
@@ -49,7 +50,7 @@ def test_the_bare_command_imports_no_stage(bare):
 
 def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
     world = further.copy(tmp_path / "copy")
-    # the tiny study has no miniature and one learning rate
+    # these stages are run separately, because the tiny study has no miniature and only one learning rate
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     rates = {"learning_rates": [json.loads(manifest.read_text())["cell"]["lr"]]}
     for command, cell, words in (

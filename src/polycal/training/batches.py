@@ -23,7 +23,7 @@ PADDING_ROW = -1
 
 
 class BatchError(PolycalError):
-    """A global batch that cannot be divided into the requested micro-batches."""
+    """A global batch cannot be divided into the requested micro-batches."""
 
 
 def stable_seed(*parts: object) -> int:
@@ -33,9 +33,10 @@ def stable_seed(*parts: object) -> int:
 
 
 def training_order(rows: int, epochs: str, global_batch_size: int, seed: str) -> np.ndarray:
-    """Row numbers [steps × global_batch_size] in training order, PADDING_ROW where there is no row.
+    """Row numbers [steps × global_batch_size] in training order.
 
-    ``epochs`` is a decimal number. It may be fractional; training then stops after the last complete global batch.
+    Each epoch is a new permutation of the rows, padded with PADDING_ROW to whole global batches. ``epochs`` is a
+    decimal number. It may be fractional; training then stops within an epoch, after a complete global batch.
     """
     steps_per_epoch = math.ceil(rows / global_batch_size)
     steps = math.ceil(Decimal(epochs) * steps_per_epoch)
@@ -48,9 +49,10 @@ def training_order(rows: int, epochs: str, global_batch_size: int, seed: str) ->
 
 
 def pad(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str, np.ndarray]:
-    """A micro-batch: ``input_ids``, ``attention_mask``, ``labels`` [B, L] int64, padded on the right.
+    """The rows ``numbers`` as a micro-batch: ``input_ids``, ``attention_mask``, ``labels`` [B, L] int64.
 
-    A PADDING_ROW among ``numbers`` becomes one ``pad_token`` without a target.
+    Rows are padded on the right. ``labels`` is IGNORE_INDEX for tokens that are not targets. A PADDING_ROW among
+    ``numbers`` becomes one ``pad_token`` without a target.
     """
     padding = (np.asarray([pad_token]), np.asarray([False]))
     selected = [padding if n == PADDING_ROW else rows.row(n) for n in numbers]
@@ -68,7 +70,7 @@ def pad(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str
 class BatchSplit:
     """How a global batch is divided: ``global_batch_size`` = ``micro_batch_size`` × ``accumulation`` × ``ranks``.
 
-    Raises BatchError if there is no such whole number ``accumulation``.
+    All sizes are numbers of rows. Raises BatchError if ``accumulation`` is not a whole number.
     """
 
     global_batch_size: int
@@ -97,9 +99,10 @@ def settings_split(settings: Mapping[str, Any], ranks: int) -> BatchSplit:
 def heldout_micro_batches(
     rows: TokenizedRows, micro_batch_size: int, rank: int, ranks: int
 ) -> Iterable[list[int]]:
-    """Row numbers of each micro-batch of one rank.
+    """The row numbers of each held-out micro-batch of one rank, in the order of ``rows``.
 
-    All ranks get the same number of micro-batches, because the ranks of ZeRO stage 3 must run in step.
+    All ranks get the same number of micro-batches, because the ranks of ZeRO stage 3 must run in step. A rank
+    without rows left gets a micro-batch of one PADDING_ROW.
     """
     for first in range(0, len(rows), micro_batch_size * ranks):
         share = range(first + rank * micro_batch_size, min(first + (rank + 1) * micro_batch_size, len(rows)))

@@ -1,6 +1,6 @@
-"""Training that diverges: what is looked at after each step, and the error that ends the cell.
+"""Training that diverges: what is checked after each step, and the error that ends the cell.
 
-Nothing of a step that is not finite is saved.
+The check runs before the training state is saved, so that a state with NaN or infinity is never saved.
 """
 
 import math
@@ -13,12 +13,13 @@ from polycal.errors import CellError
 
 
 class DivergenceError(CellError):
-    """A training whose loss, gradient or weights are not finite; the message names the cell and the step."""
+    """The loss, gradient or weights of a training are not finite. The message names the cell and the step."""
 
 
 def not_finite(logs: Mapping[str, float], skipped_steps: int, weights_are_finite: bool) -> list[str]:
-    """What is not finite after a step, given the Trainer's log of it.
+    """The quantities that are not finite after a step, as phrases for the message of DivergenceError.
 
+    ``logs`` is the Trainer's log of the step. ``skipped_steps`` is the number of steps that DeepSpeed skipped.
     DeepSpeed reports a gradient norm that is not finite as −1, or skips the step.
     """
     gradient = logs.get("grad_norm", 0.0)
@@ -37,7 +38,11 @@ def error(
     what: Sequence[str],
     history: Iterable[Mapping[str, Any]],
 ) -> DivergenceError:
-    """The error for ``what`` is not finite after ``steps`` = (done, all). ``history`` is the log of finite steps."""
+    """The error that says which quantities, ``what``, are not finite.
+
+    ``steps`` is the number of the current step and of all steps. ``history`` is the Trainer's log of the finite
+    steps.
+    """
     losses = [entry["loss"] for entry in history if "nll" in entry]
     last = f"the last finite loss was {losses[-1]:.4f}" if losses else "no step had a finite loss"
     return DivergenceError(
@@ -47,5 +52,5 @@ def error(
 
 
 def are_finite(parameters: Iterable[Any]) -> bool:
-    """Whether all weights are finite; of a parameter that ZeRO-3 partitioned, this rank's part."""
+    """Whether all weights are finite. Of parameters that ZeRO-3 partitions, only this rank's part is checked."""
     return model_loading.are_finite(getattr(p, "ds_tensor", p).detach() for p in parameters)

@@ -17,14 +17,14 @@ LR_SCHEDULER = "linear"
 
 
 class EngineError(PolycalError):
-    """A training that DeepSpeed did not do, or not as configured."""
+    """DeepSpeed did not do the training, or not as configured."""
 
 
 def set_up_process_group() -> None:
-    """Declare this process the only rank unless a launcher set WORLD_SIZE; DeepSpeed would otherwise ask for MPI.
+    """Declare this process the only rank, unless a launcher set WORLD_SIZE.
 
-    DeepSpeed's operator for ranks with shared memory is disabled: gloo does the same, and compiling the operator
-    takes a minute and a half.
+    Without these variables DeepSpeed would look for MPI. DeepSpeed's operator for communication through shared
+    memory is disabled, because gloo does the same and compiling the operator takes a minute and a half.
     """
     if "WORLD_SIZE" not in os.environ:
         # port 0: the system chooses a free port
@@ -36,7 +36,8 @@ def set_up_process_group() -> None:
 def arguments(cell: Mapping[str, Any], state_folder: Path, zero_stage: int) -> SFTConfig:
     """The arguments of the Trainer for one cell, including DeepSpeed's configuration.
 
-    ``set_up_process_group`` must have been called. Raises BatchError if the global batch does not divide.
+    ``set_up_process_group`` must have been called. Raises BatchError if the global batch does not divide by the
+    number of ranks and the micro-batch size.
     """
     settings = cell["settings"]
     ranks = int(os.environ["WORLD_SIZE"])
@@ -48,7 +49,7 @@ def arguments(cell: Mapping[str, Any], state_folder: Path, zero_stage: int) -> S
         num_train_epochs=1,
         learning_rate=float(cell["lr"]),
         lr_scheduler_type=LR_SCHEDULER,
-        # transformers reads a value below 1 as a share of all steps
+        # transformers takes a value below 1 as a share of all steps
         warmup_steps=float(settings["warmup_ratio"]),
         weight_decay=float(settings["weight_decay"]),
         max_grad_norm=float(settings["max_grad_norm"]),
@@ -82,15 +83,16 @@ def _deepspeed(max_grad_norm: float, zero_stage: int) -> dict[str, Any]:
         "gradient_clipping": max_grad_norm,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": "auto"},
-        # DeepSpeed prints nothing of its own
+        # so large that DeepSpeed never prints its own progress
         "steps_per_print": 10**9,
     }
 
 
 def check(trainer: Any, zero_stage: int, steps: int) -> dict[str, Any]:
-    """The engine that trained, as facts: ``engine``, ``zero_stage``, ``steps``, ``vocabulary``.
+    """Facts about the engine that trained: ``engine``, ``zero_stage``, ``steps``, ``vocabulary``.
 
-    Raises EngineError unless it was DeepSpeed, at ``zero_stage``, for all ``steps``.
+    ``vocabulary`` is the number of outputs of the model's head. Raises EngineError unless DeepSpeed took all
+    ``steps`` at ``zero_stage``.
     """
     engine: Any = trainer.model_wrapped
     if not isinstance(engine, deepspeed.DeepSpeedEngine):

@@ -1,4 +1,4 @@
-"""The stage ``finetune``: trains one cell on one rank or several and writes its manifest."""
+"""The stage ``finetune``: trains one cell on one or several ranks, and writes its manifest."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ from polycal.training.divergence import DivergenceError
 
 
 class RankError(TransientError):
-    """Ranks that ended without a result; the message is that of rank 0, if it wrote one."""
+    """The ranks ended without a result. The message is that of rank 0, if it wrote one."""
 
 
 class RankCellError(RankError, CellError):
-    """Ranks that ended because the cell cannot be trained."""
+    """The ranks ended because the cell cannot be trained."""
 
 
 def finetune(
@@ -37,15 +37,16 @@ def finetune(
 ) -> None:
     """Train one cell and write its manifest to ``out``, with weights and loss curve in a folder beside it.
 
-    The training runs on ``nodes`` times ``ranks`` processes, which share the ``threads`` of a node. A single rank
-    is this process; several are started as ``python -m polycal.training.rank``. The state is saved every
-    ``save_minutes`` and removed once the manifest is written: a run that is killed at any moment leaves either
-    the manifest or a state from which the next run resumes.
+    The training runs on ``nodes`` nodes with ``ranks`` processes each. The processes of a node share its
+    ``threads`` cores. A single rank is this process; several are started as ``python -m polycal.training.rank``.
+    The state is saved every ``save_minutes``, and removed once the manifest is written. A run that is killed
+    leaves either the manifest or the last saved state, from which the next run resumes.
 
     Raises BatchError before any work if the global batch does not divide by the number of ranks. Raises SystemExit
-    with TRY_AGAIN if a signal stopped the run after it saved its state, and with their exit code if ranks failed.
-    Errors of a single rank are those of ``training_run.train``; of several ranks, DivergenceError if the training
-    diverged, and RankError with the sentence of any other error.
+    with TRY_AGAIN if a signal stopped the run after it saved its state. A single rank raises the errors of
+    ``training_run.train``. Several ranks raise DivergenceError if the training diverged, RankCellError if the cell
+    cannot be trained, RankError for any other error that rank 0 reported or if there is no result, and otherwise
+    SystemExit with the exit code of the ranks. They raise LaunchError if they cannot be started.
     """
     batches.settings_split(cell["settings"], ranks * nodes)
     folder = out.parent / stamp.fingerprint[:12]
@@ -59,7 +60,7 @@ def finetune(
         "save_minutes": save_minutes,
     }
     if ranks * nodes == 1:
-        # DeepSpeed is imported only by a process that trains
+        # imported here because it imports DeepSpeed, which only a process that trains needs
         from polycal.training import training_run
 
         facts = training_run.train(cell, **arguments)
@@ -70,7 +71,7 @@ def finetune(
         facts = _train_on_ranks(cell, arguments, ranks, nodes, threads)
         run_record = stamp(**facts.pop("usage"))
     files.write_json(out, {**run_record, **facts})
-    # a kill before this line finds the manifest, a kill before the line above a state to resume from
+    # Last, so that a kill before the manifest is written leaves the state, and a later kill leaves the manifest.
     shutil.rmtree(folder / "state", ignore_errors=True)
 
 
@@ -79,8 +80,8 @@ def _train_on_ranks(
 ) -> dict[str, Any]:
     """Start the ranks, wait for them, and return the facts that rank 0 wrote.
 
-    The file of the facts has a new name in each attempt, so that a file from a killed attempt is never taken for a
-    result. That attempt wrote no manifest; its state is still there, and the last steps are trained again.
+    The file of the facts has a new name in each attempt, so that the file of a killed attempt is never taken for a
+    result. A killed attempt left no manifest but its state; this attempt resumes from it.
     """
     folder: Path = arguments["folder"]
     for leftover in folder.glob("facts-*.json"):

@@ -1,8 +1,8 @@
-"""Starts one process per rank, on one node or several: ``python -m polycal.training.launcher --ranks 2 -- COMMAND``.
+"""Starts one process per rank, on one or several nodes: ``python -m polycal.training.launcher --ranks 2 -- COMMAND``.
 
-On several nodes it is started once per node (``srun --ntasks-per-node=1``) and reads the number of its node from
-SLURM_NODEID. Signals are forwarded to all ranks, and the exit code is the worst of theirs. torchrun is not used
-because it returns 1 whatever code its workers return, so that TRY_AGAIN would be lost.
+On several nodes the launcher is started once per node (``srun --ntasks-per-node=1``). It reads the number of its
+node from SLURM_NODEID. It forwards signals to all ranks, and its exit code is the worst of theirs. torchrun is not
+used because it returns 1 for any code of its workers, so that TRY_AGAIN would be lost.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class LaunchError(TransientError):
-    """Ranks that cannot be started; the message says why."""
+    """The ranks cannot be started. The message says why."""
 
 
 def run(
@@ -40,11 +40,12 @@ def run(
     rendezvous: Path | None = None,
     patience: float = 600.0,
 ) -> int:
-    """Run ``command`` as ``ranks`` processes on this node, number ``node`` of ``nodes``; returns their worst exit code.
+    """Run ``command`` as ``ranks`` processes on this node, and return their worst exit code.
 
-    The ranks connect through a TCPStore that the launcher of node 0 holds open, on a port that the system chooses:
-    no other job can take the port in between. Other nodes read its address from the file ``rendezvous``. Raises
-    LaunchError if the file does not appear within ``patience`` seconds.
+    ``node`` is the number of this node, from 0 to ``nodes`` − 1. The ranks connect through a TCPStore. The launcher
+    of node 0 holds it open on a port that the system chooses, so that no other job can take the port. Launchers of
+    other nodes read its address from the file ``rendezvous``. Raises LaunchError if several nodes have no
+    ``rendezvous``, or if the file does not appear within ``patience`` seconds.
     """
     from torch.distributed import TCPStore
 
@@ -63,7 +64,7 @@ def run(
         "LOCAL_WORLD_SIZE": str(ranks),
         "MASTER_ADDR": str(address["host"]),
         "MASTER_PORT": str(address["port"]),
-        # tells torch that the launcher holds the store, so that rank 0 opens none
+        # torch then uses the launcher's store; without it rank 0 would open another
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
@@ -86,10 +87,11 @@ def run(
 
 
 def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, threads: int = 1) -> int:
-    """Run ``command`` as ``ranks`` processes on each of ``nodes`` nodes of this Slurm job; returns the worst exit code.
+    """Run ``command`` as ``ranks`` processes on each of ``nodes`` nodes of this Slurm job; return the worst exit code.
 
     ``threads`` is the number of cores that the job has per node. ``folder`` must be visible to all nodes, and no
-    other call may use it at the same time. Raises LaunchError if the nodes cannot be used.
+    other call may use it at the same time. Raises LaunchError if this is not the batch step of a Slurm job, or if
+    srun is missing.
     """
     if nodes == 1:
         return run(command, ranks)
@@ -97,9 +99,9 @@ def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, thr
     for leftover in folder.glob(".rendezvous-*"):
         leftover.unlink(missing_ok=True)  # from a job that was killed
     rendezvous = folder / f".rendezvous-{uuid.uuid4().hex[:12]}.json"
-    # each task is this launcher; --kill-on-bad-exit ends the whole step if one of them fails; a step gets all of
-    # the job's GPUs and memory, but only one core unless it asks for more; --wait=0 because rank 0 writes weights
-    # long after the others have ended
+    # Each task of the step is one launcher. --kill-on-bad-exit ends the whole step if one of them fails. A step
+    # gets all of the job's GPUs and memory, but only one core unless it requests more. --wait=0 sets no time
+    # limit after the first task ends, because rank 0 writes weights long after the other ranks have ended.
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     step += [f"--cpus-per-task={threads}", "--kill-on-bad-exit=1", "--wait=0"]
     launcher = [sys.executable, "-m", "polycal.training.launcher", f"--ranks={ranks}", f"--nodes={nodes}"]
@@ -119,12 +121,12 @@ def over_nodes(command: Sequence[str], ranks: int, nodes: int, folder: Path, thr
 
 
 def _try_again_file(rendezvous: Path) -> Path:
-    """The file by which the launchers of a step report TRY_AGAIN: on a nonzero exit code srun would kill the others."""
+    """The file by which a launcher of a step reports TRY_AGAIN. After a nonzero exit code srun would kill the others."""
     return rendezvous.with_suffix(".again")
 
 
 def _check_job(nodes: int) -> None:
-    """Raise LaunchError if ``srun`` would allocate another job, or wait forever for cores that this step occupies."""
+    """Raise LaunchError if ``srun`` would allocate another job, or wait forever for cores that this step uses."""
     if "SLURM_JOB_ID" not in os.environ:
         raise LaunchError(
             f"{nodes} nodes are requested, but this is no Slurm job: submit it with --nodes={nodes}."
@@ -137,7 +139,7 @@ def _check_job(nodes: int) -> None:
 
 
 def _dying_with_parent(number: int) -> Callable[[], None]:
-    """A function to be called in a child process, which then gets signal ``number`` when its parent ends for any reason."""
+    """A function for a child process to call. The child then gets signal ``number`` when its parent ends for any reason."""
     libc = ctypes.CDLL(None)
 
     def bind() -> None:
@@ -148,7 +150,7 @@ def _dying_with_parent(number: int) -> Callable[[], None]:
 
 @contextmanager
 def _forwarding(children: Sequence[subprocess.Popen[bytes]], as_number: int | None = None) -> Iterator[None]:
-    """Forward the signals of this process to all children, as signal ``as_number`` if it is given."""
+    """Forward the signals FORWARDED from this process to all children, as signal ``as_number`` if it is given."""
 
     def forward(number: int, _: Any) -> None:
         for child in children:
@@ -164,7 +166,7 @@ def _forwarding(children: Sequence[subprocess.Popen[bytes]], as_number: int | No
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Wait for all children; returns their worst exit code.
+    """Wait for all children, and return their worst exit code: an error, else TRY_AGAIN, else 0.
 
     If one fails, the others are killed, because they would wait for it forever in their next collective operation.
     """
@@ -182,12 +184,15 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> int:
 
 
 def _exit_code(returncode: int) -> int:
-    """The exit code that a shell would give: 128 + n for a process that was ended by signal n."""
+    """The exit code that a shell would report: 128 + n for a process that was ended by signal n."""
     return returncode if returncode >= 0 else 128 - returncode
 
 
 def _wait_for(rendezvous: Path | None, patience: float) -> Mapping[str, Any]:
-    """The address that node 0 wrote to ``rendezvous``."""
+    """The address that node 0 wrote to ``rendezvous``.
+
+    Raises LaunchError if there is no ``rendezvous``, or no address within ``patience`` seconds.
+    """
     if rendezvous is None:
         raise LaunchError("several nodes need --rendezvous: a file in a folder that all of them share.")
     end = time.monotonic() + patience

@@ -1,12 +1,12 @@
-"""The check before training: polycal's loss at β = 0 against cross-entropy over the model's own logits.
+"""The check before training: compares polycal's loss at β = 0 with cross-entropy over the model's own logits.
 
-The model's own forward pass gives the logits, so a scale, a cap or a bias that the output head of
-``polycal.losses`` does not apply shows in the loss and in the gradient. There is no list of models.
+The logits come from the model's own forward pass. If the model applies a scale, a cap or a bias that the output
+head of ``polycal.losses`` does not apply, the loss and the gradient differ. No list of models is needed.
 
-The check is done in float32, whatever the precision of the training, on the beginning of the first micro-batch.
-Where the logits are small, it is done again with the input of the head enlarged until they are not: a cap changes
-only large logits, and training makes them large. The model, its gradients and all random states are left as they
-were, to the bit.
+The check is done in float32, whatever the precision of the training, on a part of the first micro-batch. A cap
+changes only large logits, and training makes logits large. If the logits are small, the check is therefore repeated
+with the input of the head multiplied so that they are large. The model, its gradients and all random states are
+restored exactly.
 """
 
 import os
@@ -26,23 +26,30 @@ from polycal.training import undisturbed
 from polycal.vocabulary import IGNORE_INDEX
 
 TOLERANCE = 1e-4
-"""Largest difference of the loss, relative to the loss plus a tenth of (1 + the largest logit), and of the gradient,
-relative to its norm or, if that is larger, to the norm of the gradient of log-sum-exp."""
+"""Largest relative difference that is allowed, of the loss and of the gradient.
+
+The difference of the loss is relative to the loss plus a tenth of (1 + the largest logit). The difference of the
+gradient is relative to its norm or to the norm of the gradient of log-sum-exp, whichever is larger.
+"""
 LARGE_LOGIT = 30.0
-"""Logits of at least this size show a cap."""
+"""Logits of at least this size are changed by a cap."""
 MAX_TOKENS, MAX_LOGITS = 256, 2**24
-"""Tokens that are compared, and logits, which are held in float64."""
+"""Largest number of tokens that are compared, and of their logits, which are stored in float64."""
 MIN_ROW = 8
-"""Tokens that are compared of a row at least."""
+"""Smallest number of tokens that are compared per row, if the rows are that long."""
 
 
 class LossCheckError(CellError):
-    """A model that cannot be trained with the smoothed loss; the message says how they differ."""
+    """A model cannot be trained with the smoothed loss. The message says why."""
 
 
 @dataclass(frozen=True)
 class LossCheck:
-    """The outcome: relative differences (see TOLERANCE), the weight whose gradient was compared, and its amounts."""
+    """The result of the check.
+
+    It contains the relative differences (see TOLERANCE), the name of the weight whose gradient was compared, and
+    the number of target tokens.
+    """
 
     loss_difference: float
     gradient_difference: float
@@ -55,10 +62,11 @@ class LossCheck:
 
 
 def check(model: Any, micro_batch: Mapping[str, np.ndarray]) -> LossCheck:
-    """Compare the losses of ``model``, in float32 and not yet patched, on ``micro_batch`` as ``batches.pad`` makes it.
+    """Compare the model's own loss with polycal's on a part of ``micro_batch``.
 
-    Raises LossCheckError if they differ by more than TOLERANCE, and if the model's own forward pass or the loss
-    fails on such a batch.
+    ``model`` is in float32 and does not have the smoothed head yet. ``micro_batch`` is a result of ``batches.pad``.
+    Raises LossCheckError if the losses or gradients differ by more than TOLERANCE, if the model's own loss is not
+    finite or has no gradient, and if one of the forward passes fails.
     """
     batch = shorten(micro_batch, embedding_rows(model))
     device = _roomy_gpu(model)
@@ -66,21 +74,23 @@ def check(model: Any, micro_batch: Mapping[str, np.ndarray]) -> LossCheck:
         try:
             return _check_on(model, batch, device)
         except (RuntimeError, LossCheckError):
-            pass  # what a GPU cannot do, or has no room for, is done on the CPU
+            # The GPU may lack memory or an operator. The CPU then decides.
+            pass
     return _check_on(model, batch, torch.device("cpu"))
 
 
 def shorten(micro_batch: Mapping[str, np.ndarray], vocabulary: int) -> dict[str, Tensor]:
-    """The part of a micro-batch that is compared: some rows, of each a window with the first of its targets.
+    """The part of a micro-batch that is compared: a window of each of the first rows, with the row's first target.
 
-    Where no token of it can be a target, as in rows of one token, all tokens are.
+    If no token of the part can be a target, for example in rows of one token, all of its tokens become targets.
+    ``vocabulary`` is the number of logits per token.
     """
     rows, width = micro_batch["labels"].shape
     tokens = int(np.clip(MAX_LOGITS // vocabulary, MIN_ROW, MAX_TOKENS))
     kept = min(rows, max(tokens // MIN_ROW, 1))
     length = min(width, tokens // kept)
     is_target = micro_batch["labels"][:kept] != IGNORE_INDEX
-    # the target is in the middle of the window where it can be
+    # the target is in the middle of the window, or as near to it as the row allows
     starts = np.clip(is_target.argmax(axis=1) - length // 2, 0, width - length)
     columns = starts[:, None] + np.arange(length)
     part = {name: np.take_along_axis(array[:kept], columns, 1) for name, array in micro_batch.items()}
@@ -92,7 +102,7 @@ def shorten(micro_batch: Mapping[str, np.ndarray], vocabulary: int) -> dict[str,
 
 
 def _roomy_gpu(model: Any) -> torch.device | None:
-    """The GPU of this rank if the model takes at most half of its free memory."""
+    """The GPU of this rank if the model needs at most half of its free memory, else None."""
     if not torch.cuda.is_available():
         return None
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -123,7 +133,11 @@ def _check_on(model: Any, batch: Mapping[str, Tensor], device: torch.device) -> 
 
 @dataclass(frozen=True)
 class _Own:
-    """Loss per target token by the model's own logits, its gradient, and that of log-sum-exp, by ``weight``."""
+    """The model's own loss per target token in nats, and two gradients with respect to ``weight``.
+
+    The gradients are those of the loss and of the mean log-sum-exp of the logits. ``head_is_called`` is False if
+    the model does not compute its logits by calling its output head.
+    """
 
     loss: float
     gradient: Tensor
@@ -133,7 +147,7 @@ class _Own:
 
 
 def _own(model: Any, batch: Mapping[str, Tensor], factor: float) -> tuple[_Own, float]:
-    """The model's own loss, with the input of its head times ``factor``, and its largest logit."""
+    """The model's own loss, with the input of its head multiplied by ``factor``, and its largest absolute logit."""
     undisturbed.seed(batch["labels"].device)
     with _enlarged(model.get_output_embeddings(), factor) as calls:
         output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
@@ -154,12 +168,16 @@ def _own(model: Any, batch: Mapping[str, Tensor], factor: float) -> tuple[_Own, 
 
 
 def _last_gradient(model: Any, loss: Tensor) -> tuple[str, Tensor]:
-    """Name and gradient of a small weight near the head: the last vector outside it on which the loss depends."""
+    """Name and gradient of a small weight near the head.
+
+    It is the last vector outside the head on which the loss depends, or the last matrix if there is no vector.
+    Raises LossCheckError if no weight outside the head has a gradient other than zero.
+    """
     head = model.get_output_embeddings()
     in_head = {id(p) for p in (head.parameters() if head is not None else ())}
     names = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in in_head]
     names.reverse()
-    # a sort is stable: vectors from the last to the first, then matrices in the same order
+    # vectors from the last to the first, then matrices in the same order, because sorting is stable
     for name in sorted(names, key=lambda n: model.get_parameter(n).ndim > 1):
         (gradient,) = torch.autograd.grad(
             loss, model.get_parameter(name), retain_graph=True, allow_unused=True
@@ -172,7 +190,7 @@ def _last_gradient(model: Any, loss: Tensor) -> tuple[str, Tensor]:
 
 
 def _smoothed(model: Any, batch: Mapping[str, Tensor], weight: str, factor: float) -> tuple[float, Tensor]:
-    """polycal's loss per target token at β = 0 with the head installed as in training, and its gradient."""
+    """polycal's loss per target token at β = 0, and its gradient. The head is installed as in training."""
     targets = int((batch["labels"][:, 1:] != IGNORE_INDEX).sum())
     undisturbed.seed(batch["labels"].device)
     try:
@@ -200,7 +218,7 @@ def _compare(
         weight=own.weight,
         tokens=int((batch["labels"][:, 1:] != IGNORE_INDEX).sum()),
     )
-    # a NaN fails both comparisons
+    # written so that a NaN is refused too
     if not (result.loss_difference <= TOLERANCE and result.gradient_difference <= TOLERANCE):
         raise LossCheckError(
             f"{describe(model)}: the smoothed loss is not that of the model's own logits: {loss:.6g} against"
@@ -213,7 +231,7 @@ def _compare(
 
 @contextmanager
 def _enlarged(head: Any, factor: float) -> Iterator[list[float]]:
-    """Multiply the input of the head by ``factor``; the list has an entry for every call of the head."""
+    """Multiply the input of the head by ``factor``. The yielded list gets an entry for each call of the head."""
     calls: list[float] = []
 
     def enlarge(_: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """Selection of a cell's learning rate: which of the trained checkpoints is scored, and why.
 
-The paper names four learning rates and no rule for choosing one (arXiv 2601.01362). The rule here is the lowest
-unsmoothed loss per target token on held-out conversations. It judges every β by the same measure and uses no
-benchmark. Of equal losses the lower learning rate is chosen.
+The paper names four learning rates, but no rule for choosing one (arXiv 2601.01362). The rule here is the lowest
+unsmoothed loss per target token on held-out conversations. It is the same measure for every β and uses no
+benchmark. If losses are equal, the lower learning rate is chosen.
 """
 
 import math
@@ -19,19 +19,20 @@ RULE = "lowest unsmoothed loss per target token of held-out conversations; of eq
 
 
 class SelectionError(PolycalError):
-    """Checkpoints among which no choice can be made; the message names the manifest."""
+    """No learning rate can be chosen. The message names the manifest and says why."""
 
 
 class NoRateError(SelectionError, CellError):
-    """A cell whose training failed at every learning rate."""
+    """The training of a cell failed at every learning rate."""
 
 
 def select_lr(cell: Mapping[str, Any], *, manifests: Sequence[Path], out: Path, stamp: Stamp) -> None:
-    """Write to ``out`` which checkpoint is scored: its manifest relative to ``out``, and the losses in nats.
+    """Write to ``out`` which checkpoint is scored, and why.
 
-    ``cell["learning_rates"]`` are the rates of ``manifests``, in the same order. Rates whose training failed are left
-    out and listed with the reason. Raises SelectionError if a manifest has another learning rate or no finite
-    ``heldout_nll``, and NoRateError if all failed.
+    ``out`` contains the path of the chosen manifest relative to its own folder, and the held-out losses in nats per
+    target token. ``cell["learning_rates"]`` contains the rates of ``manifests``, in the same order. Rates whose
+    training failed are not candidates; they are listed with the reason. Raises SelectionError if a manifest has
+    another learning rate or no finite ``heldout_nll``, and NoRateError if every training failed.
     """
     rates = cell["learning_rates"]
     losses, failed = heldout_losses(rates, manifests), failed_rates(rates, manifests)
@@ -60,7 +61,7 @@ def select_lr(cell: Mapping[str, Any], *, manifests: Sequence[Path], out: Path, 
 def input_checksums(cell: Mapping[str, Any], *, manifests: Sequence[Path]) -> dict[str, str]:
     """Learning rate → checksum of its weights, followed by the held-out loss by which the rate is chosen.
 
-    Of a failed training it is the fingerprint alone. Raises SelectionError as ``select_lr`` does, and CheckpointError
+    For a failed training it is the fingerprint alone. Raises SelectionError like ``select_lr``, and CheckpointError
     if weights are missing.
     """
     losses = heldout_losses(cell["learning_rates"], manifests)
@@ -69,9 +70,9 @@ def input_checksums(cell: Mapping[str, Any], *, manifests: Sequence[Path]) -> di
 
 
 def heldout_losses(rates: Sequence[str], paths: Sequence[Path]) -> dict[str, float]:
-    """Learning rate → held-out loss of its manifest, in nats, without those whose training failed.
+    """Learning rate → held-out loss in its manifest, in nats per target token. Failed trainings are left out.
 
-    Raises SelectionError as ``select_lr`` does.
+    Raises SelectionError like ``select_lr``, and if there is not one manifest for each rate.
     """
     if len(rates) != len(paths):
         raise SelectionError(f"{len(rates)} learning rates but {len(paths)} manifests; give one for each.")
@@ -80,7 +81,7 @@ def heldout_losses(rates: Sequence[str], paths: Sequence[Path]) -> dict[str, flo
 
 
 def failed_rates(rates: Sequence[str], paths: Sequence[Path]) -> dict[str, str]:
-    """Learning rate → why its training failed, of those that did."""
+    """Learning rate → reason of the failure, for each rate whose training failed."""
     found = {rate: failures.read(path) for rate, path in zip(rates, paths, strict=True)}
     return {rate: failure.reason for rate, failure in found.items() if failure is not None}
 

@@ -1,7 +1,7 @@
-"""One rank of a training on several: ``python -m polycal.training.rank JSON``, started by the launcher.
+"""One of several ranks of a training: ``python -m polycal.training.rank JSON``, started by the launcher.
 
-A rank has no stamp of the stage. Rank 0 therefore writes the facts of the training to a file, from which the stage
-writes the manifest. An error with a sentence for the user is written there too, and the stage raises it again.
+A rank has no stamp, so it cannot write the manifest. Rank 0 writes the facts of the training to a file instead, and
+the stage makes the manifest of them. A PolycalError is written to this file too, and the stage raises it again.
 """
 
 import json
@@ -19,17 +19,20 @@ from polycal.training.divergence import DivergenceError
 
 PATHS = ("model", "instructions", "folder", "facts")
 PATIENCE = 5.0
-"""Seconds in which rank 0 can report an error that all ranks have, before another rank does."""
+"""Seconds that the other ranks wait for rank 0 to report an error that all ranks have."""
 
 
 def command(cell: Mapping[str, Any], facts: Path, arguments: Mapping[str, Any]) -> list[str]:
-    """The command line of every rank: ``arguments`` of ``training_run.train``, and where rank 0 writes the facts."""
+    """The command line of each rank.
+
+    ``arguments`` are those of ``training_run.train`` beside ``cell``. ``facts`` is the file that rank 0 writes.
+    """
     content = {"cell": dict(cell), "facts": facts, **arguments}
     return [sys.executable, "-m", "polycal.training.rank", json.dumps(content, default=str)]
 
 
 def main() -> None:
-    """Train as one rank; the launcher set RANK, WORLD_SIZE and the address of the others."""
+    """Train as one rank. The launcher has set RANK, WORLD_SIZE and the address of the TCPStore."""
     import torch
 
     from polycal.training import training_run
@@ -41,12 +44,12 @@ def main() -> None:
         facts = training_run.train(**arguments)
     except Exception as error:
         if files.is_disk_full(error):
-            # rank 0 could not write it to the facts
+            # the disk may have no room for the facts either
             raise SystemExit(f"polycal: {files.disk_full_in_words(error)}") from None
         if not isinstance(error, PolycalError):
             raise
         if os.environ["RANK"] != "0":
-            # the launcher kills all ranks once one has failed, and that would be before rank 0 has written
+            # The launcher kills all ranks once one of them ends with an error, so rank 0 has to write first.
             end = time.monotonic() + PATIENCE
             while not facts_file.exists() and time.monotonic() < end:
                 time.sleep(0.1)
@@ -57,8 +60,8 @@ def main() -> None:
     if facts is not None:
         files.write_json(facts_file, facts)
     torch.distributed.destroy_process_group()
-    # A native thread that asks for the interpreter while it is taken down aborts the process after all its work
-    # ("terminate called without an active exception"): a rank ends without that.
+    # During its shutdown, Python ends native threads that need the interpreter. This can abort the process although
+    # all work is done ("terminate called without an active exception"). os._exit skips the shutdown.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

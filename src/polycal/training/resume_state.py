@@ -1,10 +1,10 @@
-"""Training state from which a run resumes, written so that it is complete or does not exist.
+"""Training state from which a run resumes. A state is either complete or does not exist.
 
-A state is a folder ``step-N`` with a file ``complete.json``: fingerprint, step, and the name, size and sha256 of every
-file. It is written to a temporary folder, flushed to disk, and renamed last, so a kill at any moment leaves the
-previous state intact. Checksums are computed anew before a run resumes, because a disk can alter a file without a
-change of its size. The Trainer itself resumes from its newest folder without checking it, and continues with
-wrong values and no message if a file is missing.
+A state is a folder ``step-N`` with a file ``complete.json``. This file contains the fingerprint, the step, and the
+name, size and sha256 of every other file. A state is written to a temporary folder, flushed to disk, and renamed
+last, so that a kill at any moment leaves the previous state intact. Checksums are computed again before a run
+resumes, because a disk can alter a file without changing its size. The Trainer does none of this: it resumes from
+its newest folder, and if a file is missing, it continues with wrong values and without a message.
 """
 
 import json
@@ -39,7 +39,10 @@ def complete_states(folder: Path, fingerprint: str) -> list[State]:
 
 
 def read(folder: Path) -> State | None:
-    """The state in ``folder``; None unless every listed file exists with the recorded size."""
+    """The state in ``folder``, or None unless each listed file exists with the recorded size.
+
+    Checksums are not computed here; ``altered`` does this.
+    """
     if folder.name.startswith("."):
         return None
     try:
@@ -56,7 +59,7 @@ def read(folder: Path) -> State | None:
 
 
 def altered(state: State) -> str | None:
-    """The first file of ``state`` whose content is not the one that was saved; None if all are intact."""
+    """The name of the first file of ``state`` that was altered or removed since it was saved, or None."""
     listed = state.note["files"]
     try:
         present = _checksums(state.folder / name for name in listed)
@@ -69,7 +72,7 @@ def altered(state: State) -> str | None:
 
 
 def newest_intact(states: Iterable[State]) -> State | None:
-    """The last of ``states`` whose files are unaltered; says in one sentence why a later one is passed over."""
+    """The last of ``states`` whose files are unaltered, or None. Prints a line for each later state."""
     for state in reversed(list(states)):
         if (name := altered(state)) is None:
             return state
@@ -78,7 +81,7 @@ def newest_intact(states: Iterable[State]) -> State | None:
 
 
 def _checksums(paths: Iterable[Path]) -> list[str]:
-    """The sha256 of each file; hashing releases the interpreter's lock, so files are read by as many threads as cores."""
+    """The sha256 of each file, computed by one thread per core. Hashing releases the interpreter's lock."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(files.sha256, paths))
 
@@ -92,9 +95,9 @@ def begin(folder: Path, step: int) -> Path:
 
 
 def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
-    """Make the files in ``temporary``, a folder from ``begin``, the complete state of ``step``.
+    """Turn the folder ``temporary``, which ``begin`` created, into the complete state of ``step``.
 
-    ``note`` is recorded with the state. All files are flushed to disk before the rename.
+    ``note`` is stored in ``complete.json``. All files are flushed to disk before the rename.
     """
     paths = sorted(path for path in temporary.rglob("*") if path.is_file())
     sealed = {
@@ -109,7 +112,7 @@ def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
     for path in (temporary / COMPLETE, *folders, temporary):
         files.flush(path)
     target = temporary.parent / f"step-{step}"
-    # an existing folder of this step is broken, or was written by another number of ranks
+    # an existing folder for this step is broken, or was written by another number of ranks
     shutil.rmtree(target, ignore_errors=True)
     os.rename(temporary, target)
     files.flush(target.parent)
@@ -117,7 +120,7 @@ def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
 
 
 def prune(folder: Path, fingerprint: str, keep: list[State]) -> None:
-    """Remove broken states, and states of ``fingerprint`` that are not in ``keep``; states of others remain."""
+    """Remove broken states, and states of ``fingerprint`` that are not in ``keep``. Other states remain."""
     for entry in folder.iterdir() if folder.is_dir() else ():
         state = read(entry)
         if state is None or (state.note["fingerprint"] == fingerprint and state not in keep):

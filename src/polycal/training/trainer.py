@@ -1,4 +1,4 @@
-"""The trainer: TRL's SFTTrainer with a predetermined order of rows, the smoothed loss and states that are complete."""
+"""The trainer: TRL's SFTTrainer with a predetermined order of rows, the smoothed loss and complete states."""
 
 import signal
 import time
@@ -41,11 +41,11 @@ class SmoothedTrainer(SFTTrainer):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Forward and backward pass of one micro-batch."""
+        """Forward and backward pass of one micro-batch. Dropout gets the seed of the micro-batch."""
         step = self.state.global_step
         self.micro_batch = self.micro_batch + 1 if self.micro_batch_step == step else 0
         self.micro_batch_step = step
-        # accelerate distributes the micro-batches of a global batch over the ranks in turn
+        # accelerate gives each rank one micro-batch in turn
         position = self.micro_batch * self.args.world_size + self.args.process_index
         torch.manual_seed(batches.stable_seed("dropout", self.dropout_seed, step, position))
         return super().training_step(model, inputs, num_items_in_batch)
@@ -53,9 +53,9 @@ class SmoothedTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The loss of one micro-batch; its statistics are added up for the log."""
+        """The loss of one micro-batch. Its statistics are added up for the log."""
         count = 1 if self.reduction == "sum" else max(int(num_items_in_batch), 1)
-        # DeepSpeed averages gradients over ranks, and the Trainer's log averages the loss
+        # DeepSpeed averages gradients over ranks, and the Trainer averages the logged loss over ranks
         output = model(**inputs, num_items_in_batch=count / self.args.world_size)
         sums = torch.stack(
             [output.nll.double().sum(), output.entropy.double().sum(), output.correct.double().sum()]
@@ -65,9 +65,10 @@ class SmoothedTrainer(SFTTrainer):
         return (output.loss, output) if return_outputs else output.loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the unsmoothed loss and the entropy (nats per target token) and the accuracy of the same pass.
+        """Add the unsmoothed loss and the entropy (nats per target token), and the accuracy, of the same pass.
 
-        Raises DivergenceError if the step left anything that is not finite. The Trainer logs before it saves.
+        Raises DivergenceError if the loss, the gradient or the weights are not finite after the step. The Trainer
+        logs before it saves, so that such a step is never saved.
         """
         if "loss" in logs and self.statistics is not None:
             targets, nll, entropy, correct = self.accelerator.reduce(self.statistics, "sum").tolist()
@@ -82,7 +83,7 @@ class SmoothedTrainer(SFTTrainer):
         super().log(logs, start_time)
 
     def _check_finite(self, logs: Mapping[str, float]) -> None:
-        """Raise DivergenceError, on all ranks alike, if the loss, the gradient or the weights are not finite."""
+        """Raise DivergenceError, on all ranks, if the loss, the gradient or the weights are not finite."""
         engine: Any = self.model_wrapped
         broken = torch.tensor([not divergence.are_finite(engine.parameters())], device=self.args.device)
         anywhere = self.accelerator.reduce(broken.float(), "sum")
@@ -91,19 +92,19 @@ class SmoothedTrainer(SFTTrainer):
             raise self.diverged(what)
 
     def diverged(self, what: Sequence[str]) -> divergence.DivergenceError:
-        """The error for ``what`` is not finite in the current step."""
+        """The error that says which quantities, ``what``, are not finite in the current step."""
         steps = (self.state.global_step, self.state.max_steps)
         cell = self.state_folder.parent.parent
         return divergence.error(cell, steps, self.args.learning_rate, what, self.state.log_history)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save the state of the Trainer and of DeepSpeed: all ranks write, and rank 0 commits it."""
+        """Save the state of the Trainer and of DeepSpeed. All ranks write their files, and rank 0 commits the state."""
         wait, is_first = self.accelerator.wait_for_everyone, self.is_world_process_zero()
         step = self.state.global_step
         temporary = resume_state.begin(self.state_folder, step) if is_first else None
         [temporary] = broadcast_object_list([temporary])
         assert temporary is not None
-        # this includes the weights, which are in DeepSpeed's part
+        # DeepSpeed writes the weights too
         self._save_optimizer_and_scheduler(str(temporary))
         self._save_rng_state(str(temporary))
         if is_first:
@@ -117,15 +118,19 @@ class SmoothedTrainer(SFTTrainer):
         wait()
 
     def layout(self) -> dict[str, int]:
-        """How DeepSpeed partitions a state: by ranks and ZeRO stage. A run resumes only from its own layout."""
+        """Number of ranks and ZeRO stage, which determine how DeepSpeed partitions a state.
+
+        A run resumes only from a state of its own layout.
+        """
         return {"ranks": self.args.world_size, "zero_stage": self.args.hf_deepspeed_config._stage}
 
 
 class SaveOnSignal(TrainerCallback):
-    """Saves the state every ``seconds``; on SIGTERM, SIGINT or SIGUSR1 saves it after the current step and stops.
+    """Saves the state every ``seconds``, and on SIGTERM, SIGINT or SIGUSR1.
 
-    All ranks take the same decision, also if a signal reached only one of them. ``stopped`` is true after such a
-    signal. Signal handlers are installed on creation, so that a signal during preparation is not lost.
+    After such a signal the run finishes its step, saves its state and stops; ``stopped`` is then true. All ranks
+    take the same decision, even if the signal reached only one of them. Signal handlers are installed on creation,
+    so that a signal during preparation is not lost.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -142,11 +147,11 @@ class SaveOnSignal(TrainerCallback):
         self.received = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the interval between saves."""
+        """Start the clock for the first save."""
         self.last_save = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Request a save if one is due."""
+        """Request a save if one is due, and a stop if a signal was received."""
         now = time.monotonic()
         flags = [self.received, state.is_world_process_zero and now - self.last_save >= self.seconds]
         if args.world_size > 1:
@@ -160,17 +165,17 @@ class SaveOnSignal(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """Prints a line of progress every few seconds, with the loss and the unsmoothed loss of the last step."""
+    """Prints a progress line every few seconds, with the loss and the unsmoothed loss of the last step."""
 
     line: ProgressLine | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock; a resumed run starts at the step of its state."""
+        """Start the clock. A resumed run starts at the step of its state."""
         if state.is_world_process_zero:
             self.line = ProgressLine("training", state.max_steps, "steps", done=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Count one step; the Trainer's summary at the end, which has no ``nll``, is not one."""
+        """Count one step. The Trainer's summary at the end is not a step; it has no ``nll``."""
         if self.line is not None and "nll" in (logs or {}):
             steps = state.global_step - self.line.done
             self.line(steps, f", loss {logs['loss']:.4f}, nll {logs['nll']:.4f}")

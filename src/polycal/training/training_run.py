@@ -1,9 +1,10 @@
 """The training of one cell in one process, which is the only rank or one of several.
 
 The order of conversations is determined before training (``polycal.training.batches``), so that every global batch
-is the same for any number of ranks. The last global batch of an epoch is filled up with rows that have no target
-and change neither loss nor gradient. The state is saved at intervals and on a signal; the next run with the same
-fingerprint resumes from it and ends with the same bits (``polycal.training.resume_state``).
+is the same for any number of ranks. The last global batch of an epoch is filled up with rows without targets, which
+change neither loss nor gradient. The state is saved at intervals and on a signal
+(``polycal.training.resume_state``). The next run with the same fingerprint resumes from it, and its weights are
+bit for bit those of a run without interruption.
 """
 
 import csv
@@ -48,12 +49,12 @@ CURVE_COLUMNS = (
 
 
 class FinetuneError(CellError):
-    """A cell that cannot be trained; the message says why."""
+    """A cell cannot be trained. The message says why."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A training that is ready to start: rows [N] and their order [steps × global batch size]."""
+    """A training that is ready to start: N rows, and their numbers in training order [steps × global batch size]."""
 
     trainer: SmoothedTrainer
     tokenizer: Any
@@ -77,14 +78,14 @@ def train(
 ) -> dict[str, Any] | None:
     """Train one cell, write ``weights`` and ``loss.csv`` to ``folder``, and return the facts of the manifest.
 
-    Only rank 0 returns facts, other ranks None. ``usage`` among the facts is the resource usage of all ranks. The
-    training state in ``folder/state`` is left; remove it once the manifest is written.
+    Only rank 0 returns facts; other ranks return None. ``usage`` among the facts is the resource usage of all
+    ranks. The training state in ``folder/state`` remains; remove it once the manifest is written.
 
-    Raises SystemExit(TRY_AGAIN) if a signal stopped the run after it saved its state. Raises ChatError, RecordError,
-    CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is nothing to train on, and
-    LossCheckError for a model whose logits the loss does not reproduce, all before training. Raises DivergenceError
-    as soon as the loss, the gradient or the weights are not finite, and EngineError if DeepSpeed did not train as
-    configured.
+    Raises SystemExit with TRY_AGAIN if a signal stopped the run after it saved its state. Before training, raises
+    ChatError, RecordError, CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is
+    nothing to train on, and LossCheckError if polycal's loss does not reproduce that of the model's own logits.
+    Raises DivergenceError as soon as the loss, the gradient or the weights are not finite, and EngineError if
+    DeepSpeed did not train as configured.
     """
     started = time.monotonic()
     torch.set_num_threads(threads)
@@ -126,7 +127,7 @@ def _prepare(
         dropout=float(settings["dropout"]),
     )
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
-    # before DeepSpeed partitions the weights
+    # the check needs whole weights, which DeepSpeed partitions later
     first = batches.pad(rows, order[: settings["micro_batch_size"]].tolist(), tokenizer.eos_token_id)
     self_check = loss_check.check(network, first)
 
@@ -147,7 +148,7 @@ def _prepare(
         processing_class=tokenizer,
         callbacks=[Progress(), saving],
     )
-    trainer.remove_callback(PrinterCallback)  # Progress prints the same in fewer lines
+    trainer.remove_callback(PrinterCallback)  # Progress prints the same numbers in fewer lines
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
     smoothed_head.install(trainer.model, float(cell["beta"]))
     return _Run(trainer, tokenizer, rows, skipped, order, self_check, _state_to_resume(trainer))
@@ -162,7 +163,10 @@ def _rows(
 
 
 def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
-    """The newest state of this run's layout, the same on all ranks. Rank 0 also removes leftovers of killed runs."""
+    """The newest intact state of this run's layout, the same on all ranks, or None.
+
+    Rank 0 also removes what killed runs left: broken states and unfinished weights.
+    """
     chosen = None
     if trainer.is_world_process_zero():
         states = resume_state.complete_states(trainer.state_folder, trainer.fingerprint)
@@ -190,7 +194,7 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
 def _write(
     cell: Mapping[str, Any], run: _Run, instructions: Path, folder: Path, zero_stage: int
 ) -> dict[str, Any] | None:
-    """Write weights and loss curve; the facts on rank 0, None on others."""
+    """Write weights and loss curve. Returns the facts of the manifest on rank 0, and None on other ranks."""
     trainer, settings, weights = run.trainer, cell["settings"], folder / "weights"
     steps = len(run.order) // settings["global_batch_size"]
     engine_facts = engine.check(trainer, zero_stage, steps)
@@ -199,7 +203,7 @@ def _write(
     if heldout_nll is not None and not math.isfinite(heldout_nll):
         raise trainer.diverged(["the held-out loss"])
     trainer.save_model(str(weights))
-    # the Trainer's arguments, a pickle that polycal never reads
+    # a pickle of the Trainer's arguments, which polycal never reads
     (weights / "training_args.bin").unlink(missing_ok=True)
     if trainer.is_world_process_zero():
         for path in checkpoints.parts(weights):
@@ -237,7 +241,7 @@ def _write(
 def _heldout_nll(
     trainer: SmoothedTrainer, rows: TokenizedRows, micro_batch_size: int, pad_token: int
 ) -> float | None:
-    """Unsmoothed loss of held-out conversations in nats per target token; None if there are none."""
+    """Unsmoothed loss of held-out conversations in nats per target token, or None if there are none."""
     model: Any = trainer.model_wrapped
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=model.device)
@@ -252,9 +256,10 @@ def _heldout_nll(
 
 
 def _usage(trainer: SmoothedTrainer) -> dict[str, float]:
-    """Resource usage of all ranks: devices, the sum of CPU seconds, the largest peak of resident memory in bytes.
+    """Resource usage of all ranks: number of GPUs, sum of CPU seconds, largest peak of resident memory in bytes.
 
-    Called by all ranks, and before work that only rank 0 does: the others would wait for it and could time out.
+    All ranks call this, before any long work that only rank 0 does. Otherwise they would wait for rank 0 and could
+    time out.
     """
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu_seconds = sum(u.ru_utime + u.ru_stime for u in (own, children))

@@ -1,4 +1,7 @@
-"""Use of a model before its training that leaves no trace: weights, modes, buffers and random states are put back."""
+"""Use of a model before its training, without any effect on it.
+
+Weights, training modes, buffers and random states are restored afterwards.
+"""
 
 import random
 from collections.abc import Iterator
@@ -13,7 +16,10 @@ FLASH = "flash_attention_2"
 
 @contextmanager
 def borrowed(model: Any, device: torch.device) -> Iterator[None]:
-    """The model in training mode on ``device``, with an attention that works in float32; afterwards as it was."""
+    """Inside the context, the model is in training mode on ``device``, and its attention works in float32.
+
+    Afterwards the model and all random states are restored.
+    """
     parameters = [(parameter, parameter.data) for parameter in model.parameters()]
     modules = [(module, module.training, dict(module._buffers)) for module in model.modules()]
     attention = getattr(model.config, "_attn_implementation", None)
@@ -46,7 +52,7 @@ def borrowed(model: Any, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def installed(model: Any) -> Iterator[None]:
-    """Undo ``smoothed_head.install`` at the end."""
+    """Undo ``smoothed_head.install`` at the end of the context."""
     head, forward = model.get_output_embeddings(), model.__dict__.get("forward")
     kind = type(head)
     try:
@@ -60,7 +66,10 @@ def installed(model: Any) -> Iterator[None]:
 
 
 def seed(device: torch.device) -> None:
-    """Begin the random numbers of ``device`` anew, so that two passes in training mode drop the same."""
+    """Seed the random generators of Python, NumPy, the CPU and ``device``.
+
+    Two passes in training mode then apply the same dropout.
+    """
     random.seed(0)
     np.random.seed(0)
     torch.default_generator.manual_seed(0)

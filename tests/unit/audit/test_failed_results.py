@@ -1,4 +1,4 @@
-"""Failed results in the audit: listed with their reason, never taken for current, missing or broken."""
+"""Failed results in the audit: they are listed with their reason, and not as current, missing or broken."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ FAILED_HERE = ("finetune", "score")
 
 
 def checked_inputs(result):
-    """What a failed result records of its inputs: the contents, of failed ones their fingerprints."""
+    """Input → checksum of its content, or the fingerprint of a failed input, as a failed result records them."""
     recorded = Manifests()
     return {role: failures.content(recorded.weights(path)) for role, path in result.inputs.items()}
 
@@ -37,7 +37,7 @@ def fail(result, **changes):
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
-    """The expected trainings and records of a study whose checkpoints failed; its sources are there."""
+    """The expected checkpoints and records of a study whose trainings failed. Its sources exist."""
     monkeypatch.chdir(tmp_path)
     expected = expected_results.expected_results(resolve(BASE))
     for result in expected:
@@ -79,14 +79,14 @@ def test_a_failed_result_is_stale_where_its_cell_code_or_input_changed(planned, 
     found = {status.result.out: status for status in statuses(planned)}
     assert found[training.out].state == "stale"
     assert any("beta: 9 → " in reason for reason in found[training.out].reasons)
-    # what was made from it has to wait for it, and what reads the other checkpoint has not
+    # records of this checkpoint are stale too; the other checkpoint and its records are not
     states = [(status.result.inputs.get("model") == training.out, status.state) for status in found.values()]
     assert states.count((True, "stale")) == 3
     assert states.count((False, "failed")) == 4
 
     fail(training)
     assert {status.state for status in statuses(planned)} == {"failed"}
-    # another failure of the same checkpoint
+    # the same checkpoint fails in another way
     manifest = files.canonical_json({**Manifests()[training.out], "fingerprint": "0" * 64})
     Path(training.out).write_text(manifest)
     [status] = [one for one in statuses(planned) if one.result is record]
@@ -113,7 +113,7 @@ def test_verify_finds_a_failed_result_that_was_edited(planned):
 def test_provenance_names_the_reason_and_follows_a_failed_result_back(planned):
     index = ArtifactIndex(Path(planned[2].out))
     nodes = lineage.trace(index, index.owner(Path(planned[2].out)))
-    # the invented sources have no complete manifest
+    # only these stages, because the invented sources have no complete manifest
     ours = [node for node in nodes if node.artifact.stage in FAILED_HERE]
     assert [node.artifact.path for node in ours] == [planned[2].out, planned[2].inputs["model"]]
     assert [node.problems for node in ours] == [[], []]

@@ -1,4 +1,4 @@
-"""The way of a result back to its sources, on an invented results folder: what holds, and what breaks it."""
+"""The lineage of results in an invented results folder: complete lineages, and edits that break them."""
 
 import json
 import shutil
@@ -49,7 +49,10 @@ def weights(folder, text):
 
 @pytest.fixture
 def root(tmp_path):
-    """Base model, instructions and questions; a checkpoint; its record; a table; the study's pages."""
+    """A folder with the results of a study.
+
+    It contains a base model, instructions, questions, a checkpoint, its score record, a table and the report.
+    """
     root = tmp_path / "whole"
     base = weights(root / "resources/models/m/base_seed=none/abc", "base")
     told = manifest_of("fetch_model", {"model": "m"}, {})

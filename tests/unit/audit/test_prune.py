@@ -1,4 +1,4 @@
-"""Without a study, ``polycal prune`` lists only what other results have replaced."""
+"""Without a study, ``polycal prune`` lists only results that other results have replaced."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def write(path: Path, fingerprint: str) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The manifest of a checkpoint that replaced an older one; both are in the cache and have weights."""
+    """The manifest of a checkpoint that replaced an older one. Both have an entry in the cache, and weights."""
     monkeypatch.chdir(tmp_path)
     manifest = Path(paths.FINETUNED.format(**NAMES))
     for fingerprint in ("a" * 64, "b" * 64):

@@ -1,4 +1,4 @@
-"""Acceptances join versions of a stage."""
+"""An acceptance makes two code versions of a stage equivalent."""
 
 from polycal.artifacts import files
 from polycal.store import acceptances

@@ -1,4 +1,4 @@
-"""Weights that are not those of their manifest make no result."""
+"""A stage refuses weights that differ from those in their manifest."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What failed attempts cost is counted in the result that comes in the end."""
+"""The final result of a cell includes the cost of failed attempts."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def attempt_that_died(cache, seconds, **told):
-    """What an attempt leaves that was killed after so many seconds."""
+    """Write the record of an attempt that was killed after ``seconds``."""
     left = Attempt(cache, KEY)
     left.stop.set()
     left.file.write_text(json.dumps({"began": time.time() - 1000, "gpus": 0, "job": None, **told}))
@@ -61,7 +61,8 @@ def test_an_attempt_shows_that_it_lives(cache, monkeypatch):
         assert attempt.file.stat().st_mtime > time.time() - 60
 
 
-# what sacct 22.05 say of ElapsedRaw,AllocTRES: a job on GPUs, a job on none, a job that never ran
+# output of sacct 22.05 for ElapsedRaw,AllocTRES → seconds of the job and of its GPUs, or None: jobs with GPUs, without
+# GPUs, that never ran, and that accounting does not know
 SAID = {
     "37|billing=2,cpu=2,gres/gpu:fake=2,gres/gpu=2,mem=1000M,node=1": (37, 74),
     "5|billing=1,cpu=1,mem=500M,node=1": (5, 0),

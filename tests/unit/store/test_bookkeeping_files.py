@@ -1,4 +1,7 @@
-"""No bookkeeping file, whatever became of it, blocks a cell: emptied, cut, of another schema, not to be written."""
+"""A broken file of ``polycal.store`` never blocks a cell.
+
+Files may be empty, truncated, of another schema, or impossible to write.
+"""
 
 import json
 import os
@@ -73,7 +76,7 @@ def test_an_altered_file_of_the_cache_is_not_used_and_named(shelf, tmp_path, cap
 
 
 def test_what_cannot_be_written_is_said_and_the_result_is_there(tmp_path, capsys):
-    """A file is where the folders would be, which root cannot write through either."""
+    """Files are in the place of the folders, so that not even root can write there."""
     results = tmp_path / "results"
     results.mkdir()
     for name in (".cache", ".events", ".versions", ".attempts"):

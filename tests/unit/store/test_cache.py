@@ -1,4 +1,4 @@
-"""The cache of results: what is restored, what is computed again."""
+"""The cache of results: which results are restored and which are computed again."""
 
 import json
 
@@ -13,7 +13,7 @@ CALLS = []
 
 
 def write(cell, *, out, stamp):
-    """The entry of a stage made for these tests."""
+    """The entry function of a stage that is made for these tests."""
     CALLS.append(dict(stamp()))
     if cell.get("fails"):
         raise ValueError("no")
@@ -39,7 +39,7 @@ VERSION = ["v1"]
 
 
 def ask(stage, folder, cell, version="v1"):
-    """Run the stage once more; the number of times it was computed so far."""
+    """Run the stage, and return how often it was computed so far."""
     VERSION[0] = version
     out = folder / "out.txt"
     out.unlink(missing_ok=True)

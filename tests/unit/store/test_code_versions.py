@@ -1,4 +1,4 @@
-"""What changes the code version of a stage, on a package made for the test and on polycal itself."""
+"""Which edits change the code version of a stage, in a package made for the test and in polycal itself."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ def fresh():
 
 
 class Package:
-    """A package in a folder, with one stage ``score`` whose entry is in module ``one``."""
+    """A package in a folder with one stage, ``score``, whose entry is in the module ``one``."""
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.monkeypatch = folder, monkeypatch
@@ -184,7 +184,7 @@ def test_a_new_stage_makes_none_stale(monkeypatch):
     assert {name: code_versions.code_version(name) for name in STAGES} == before
 
 
-# What an edit of a module of polycal makes stale; docs/architecture.md shows the same table.
+# Module of polycal → stages that an edit of it makes stale. docs/architecture.md contains the same table.
 
 NUMBERS = {"measure", "measure_next_token"}
 EDITS: dict[str, set[str]] = {
@@ -242,7 +242,7 @@ def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(copy, monkeypat
         path = copy / f"{module}.py"
         text = path.read_text()
         path.write_text(text + "\nEDITED = 1\n")
-        # what was parsed is kept by its text
+        # the parsed text of each module stays cached, because it is found by its content
         code_versions._source.cache_clear()
         code_versions._version.cache_clear()
         code_versions._DEEP.clear()
@@ -252,7 +252,7 @@ def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(copy, monkeypat
 
 
 def test_no_dependency_is_lost():
-    """Every module that a stage imports has a part in the stage's version, and so has every module in between."""
+    """The code version of a stage covers each module that it imports, directly or through other modules."""
     for name, stage in STAGES.items():
         code_versions.code_version(name)
         closure = code_versions.import_closure(stage.modules)

@@ -1,4 +1,4 @@
-"""Code that is edited after a job has begun: no record names code that did not make it."""
+"""Code is edited after a job has started: a record never names code that did not make it."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ ENTRY = "import json\nfrom polycal import two\ndef run(cell, *, out, stamp): out
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package with a stage whose modules are imported when it first runs."""
+    """A package with one stage, whose modules are imported when the stage runs for the first time."""
     folder = tmp_path / "package"
     folder.mkdir()
     for name, text in {"__init__": "", "one": ENTRY, "two": "MADE_BY = 'first'\n"}.items():
@@ -55,7 +55,7 @@ def test_code_that_is_edited_while_a_job_waits_for_its_lock(tmp_path, package, c
     said = ""
     with locks.acquire("first", out):
         waiting.start()
-        # it has read its code version before it waits
+        # the job reads its code version before it waits
         while "waiting for it" not in said:
             said += capsys.readouterr().out
             time.sleep(0.01)
@@ -73,7 +73,7 @@ def test_code_that_is_edited_while_a_job_waits_for_its_lock(tmp_path, package, c
 
 
 class Rewrites:
-    """A finder that writes a module's file anew at the moment when it is imported."""
+    """An import finder that writes the file of a module again, with the same content, while it is imported."""
 
     def __init__(self, path):
         self.path = path
@@ -90,7 +90,7 @@ def test_a_file_that_is_written_while_it_is_imported_is_refused_whatever_it_hold
     try:
         with pytest.raises(VersionError, match="the code was edited"):
             code_versions.check_loaded("extra")
-        # imported and untouched since
+        # the module is imported, and its file was not written since
         code_versions.check_loaded("extra")
     finally:
         sys.meta_path.remove(finder)

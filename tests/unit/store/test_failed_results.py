@@ -1,4 +1,4 @@
-"""A cell that cannot be computed ends in a failed result in a job of a workflow, and in an error elsewhere."""
+"""If a cell cannot be computed, a job of a workflow writes a failed result, and another command raises an error."""
 
 import errno
 import json
@@ -23,7 +23,7 @@ LANGUAGES = ("en", "sw", "yo")
 
 @pytest.fixture
 def entries(monkeypatch):
-    """Entry functions by stage, in place of the real ones."""
+    """A function that replaces the entry function of a stage."""
     found = {}
     real = run.load
     monkeypatch.setattr(run, "load", lambda name: found.get(name) or real(name))
@@ -64,7 +64,10 @@ def diverges(cell, **_):
 
 
 def scores(bad=(), error=PromptError):
-    """An entry that writes records, and fails at the languages ``bad``; with the calls that it got."""
+    """An entry function that writes records and raises ``error`` for the languages ``bad``, and a list.
+
+    The list gets the languages of each call.
+    """
     calls = []
 
     def entry(cells, *, out, stamps, done, **_):
@@ -97,7 +100,7 @@ def test_a_training_that_diverges_ends_in_a_failed_result(tmp_path, entries, cap
     key = cache.fingerprint(manifest["cell"], manifest["code"], manifest["reads"])
     assert manifest["fingerprint"] == key
     assert capsys.readouterr().out == f"finetune: failed: {SENTENCE}\n"
-    # nothing of it is cached, and what it cost is in the failed result
+    # a failed result is not cached, and it contains its cost
     assert not cache.entry_dir(job.cache, key).exists()
     assert not list((job.cache.parent / ".attempts").glob("*"))
     assert events(job) == [("failed", None)]
@@ -144,7 +147,7 @@ def test_what_the_machine_causes_is_no_failed_result(tmp_path, entries, cause):
     [attempt] = (job.cache.parent / ".attempts").glob("*/*.json")
     assert "ended" in json.loads(attempt.read_text())
 
-    # the failed attempt counts in the failed result that comes in the end
+    # the failed result of the next attempt counts the failed attempt
     entries("finetune", diverges)
     run.run(job)
     assert json.loads(job.out[0].read_text())["attempts"]["failed"] == 1
@@ -152,7 +155,7 @@ def test_what_the_machine_causes_is_no_failed_result(tmp_path, entries, cause):
 
 def test_what_a_library_refuses_is_final_and_what_the_machine_refuses_behind_it_is_not():
     def refused(*behind):
-        """A ModelError raised while an OSError of transformers was handled, which has causes of its own."""
+        """A ModelError whose cause is an OSError of transformers, which was raised while ``behind`` was handled."""
         outer = OSError("no file named pytorch_model.bin")
         for inner, cause in zip((outer, *behind), behind, strict=False):
             inner.__context__ = cause
@@ -193,7 +196,7 @@ def test_records_of_a_failed_checkpoint_fail_with_its_reason_and_nothing_is_comp
     assert manifest["reads"]["model"] == "b" * 64
     assert f"score: not computed, because finetune failed: {SENTENCE}" in capsys.readouterr().out
 
-    # another failure of the checkpoint is another fingerprint; a checkpoint that is there is scored
+    # another failure of the checkpoint changes the fingerprint; a checkpoint that exists is scored
     failures.write(checkpoint, {"fingerprint": "c" * 64}, REASON)
     run.run(job)
     assert records.metadata(job.out[0])["fingerprint"] != manifest["fingerprint"]
@@ -223,7 +226,7 @@ def test_questions_that_cannot_be_asked_fail_their_own_language_only(tmp_path, e
         ("failed" if name in bad else "computed", name) for name in LANGUAGES
     )
     assert not list((job.cache.parent / ".attempts").glob("*/*.json"))
-    # what succeeded is restored, what failed is tried again
+    # results are restored, and failed cells are tried again
     calls.clear()
     run.run(job)
     assert {name for call in calls for name in call} == set(bad)

@@ -1,4 +1,4 @@
-"""One writer per output, with real processes: contention, a killed holder, a live one, and one out of sight."""
+"""Locks between real processes: contention, a killed holder, a live holder, and a holder on another node."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Starts a process that holds the lock of ``out`` for so many seconds."""
+    """A function that starts a process which holds the lock of ``out`` for a number of seconds."""
     started = []
 
     def start(seconds):
@@ -105,7 +105,7 @@ def test_a_holder_elsewhere_is_followed_after_its_heartbeat_stops(tmp_path, hold
     with locks.acquire("next", tmp_path / "out"):
         assert time.monotonic() - begun >= 0.5
         assert "no sign of life" in capsys.readouterr().out
-        # one that wakes up again leaves without a result
+        # a holder that continues after it lost its lock ends without a result
         process.send_signal(signal.SIGCONT)
         assert process.wait(10) == TRY_AGAIN
         assert "is another's" in process.stdout.read()
@@ -155,7 +155,7 @@ def test_one_that_would_rather_leave_does_so_where_the_holder_lives(tmp_path, ho
 
 
 def test_a_step_of_the_clock_gives_no_lock_of_a_living_process_away(tmp_path, holder, monkeypatch):
-    """Where a node's clock is set, all processes seem to have started at another time."""
+    """If the clock of a node is set, all its processes appear to have started at another time."""
     started = psutil.Process.create_time
     process = holder(60)
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: started(self) + 1)

@@ -1,4 +1,4 @@
-"""The order of training, and how a global batch is divided."""
+"""The order of rows in training, and how a global batch is divided."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is not finite in a training is found and named in one sentence; tests/thorough has trainings that diverge."""
+"""The message about a training with NaN or infinity names what is not finite. tests/thorough trains such cells."""
 
 import math
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_one_weight_that_is_not_finite_is_seen(bad, kind):
     with torch.no_grad():
         parameters[2][4] = bad
     assert not divergence.are_finite(parameters)
-    # what ZeRO-3 leaves of a parameter is empty, and its part is beside it
+    # ZeRO-3 leaves the parameter empty, and puts this rank's part into its attribute ds_tensor
     partitioned = torch.nn.Parameter(torch.empty(0))
     partitioned.ds_tensor = torch.tensor([1.0, bad])
     assert not divergence.are_finite([partitioned])

@@ -1,4 +1,4 @@
-"""The stage around the training: several ranks leave a manifest or a state, and nothing that could be mistaken."""
+"""The stage around a training on several ranks: it leaves a manifest or a state, and never the facts of a killed run."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ USAGE = {"gpus": 0, "cpu_seconds": 3.5, "peak_memory_bytes": 7}
 
 
 class Stamp:
-    """Records the usage it is called with."""
+    """A stamp that records the usage with which it is called."""
 
     fingerprint = "0123456789abcdef" * 4
 
@@ -24,7 +24,10 @@ class Stamp:
 
 
 class Ranks:
-    """Takes the place of the launcher: rank 0 saves a state, may write facts, and all end with ``code``."""
+    """A replacement for ``launcher.over_nodes``.
+
+    Rank 0 saves a state and, with ``facts``, writes facts. All ranks end with ``code``.
+    """
 
     def __init__(self, code: int = 0, facts: bool = True) -> None:
         self.code, self.facts, self.calls = code, facts, []
@@ -67,7 +70,7 @@ def test_the_facts_of_rank_0_become_the_manifest_with_the_usage_of_all_ranks(mon
     assert launched == [2, 2, tmp_path / "out", 5]
     assert (arguments["fingerprint"], arguments["threads"]) == (Stamp.fingerprint, 2)
     assert arguments["folder"] == str(tmp_path / "out/0123456789ab")
-    # neither facts nor training state are left
+    # neither facts nor training state remain
     assert list((tmp_path / "out/0123456789ab").iterdir()) == []
 
 
@@ -107,7 +110,7 @@ def test_facts_of_a_killed_attempt_are_never_a_result(monkeypatch, tmp_path):
     folder = tmp_path / "out/0123456789ab"
 
     class Killed(BaseException):
-        """The process ends here; what a kill would skip is undone below."""
+        """The process is killed here. The test undoes what is done after this error but not after a kill."""
 
     class KilledBeforeTheManifest(Ranks):
         def __call__(self, *words):

@@ -1,4 +1,4 @@
-"""One process a rank: places, signals, codes."""
+"""The launcher of ranks: their environment, signals and exit codes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ time.sleep(60)
 
 
 def end(code):
-    """A rank that ends with a code of its own; negative: by that signal."""
+    """The command of a rank that ends with the exit code of its number in ``code``, or by a signal if it is negative."""
     return [sys.executable, "-c", f"import os; codes = {code}; c = codes[int(os.environ['RANK'])]\n"
             "os.kill(os.getpid(), -c) if c < 0 else os._exit(c)"]  # fmt: skip
 

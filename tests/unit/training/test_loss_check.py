@@ -1,4 +1,4 @@
-"""The check of the loss before training: it finds what a model does behind its head, and leaves no trace."""
+"""The check of the loss before training: it finds changes of the logits behind the head, and changes nothing."""
 
 import random
 from types import MethodType
@@ -31,7 +31,7 @@ def micro_batch(rows=3, width=20, vocabulary=61):
 
 
 def change_logits(model, change):
-    """Let the model's own forward pass do something behind its head, without a word in its configuration."""
+    """Make the model's own forward pass change its logits after the head. Its configuration does not show this."""
     plain = model.forward
 
     def forward(self, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Which learning rate is scored."""
+"""Selection of the learning rate whose checkpoint is scored."""
 
 import json
 
@@ -38,7 +38,7 @@ def given(folder, losses, rates=RATES):
     ("losses", "best"),
     [
         ([1.2, 1.1, 1.3], "1e-5"),
-        # of equal losses the lower rate, whatever the order of the rates as text or in the list
+        # the lower rate if losses are equal, for any order of the rates as text or in the list
         ([1.2, 1.1, 1.1], "1e-5"),
         ([1.1, 1.2, 1.1], "5e-6"),
     ],
@@ -51,7 +51,7 @@ def test_the_lowest_held_out_loss_is_scored(tmp_path, losses, best):
     assert (said["lr"], said["manifest"]) == (best, f"lr={best}/manifest.json")
     assert said["heldout_nll"] == dict(zip(RATES, losses, strict=True))
     assert f"at {best}, against" in said["why"]
-    # what scoring reads is the chosen checkpoint
+    # scoring reads the chosen checkpoint
     assert checkpoints.read(out).content == f"c{best}"
 
 

@@ -1,4 +1,4 @@
-"""Training state is whole or does not exist."""
+"""A training state is either complete or does not exist."""
 
 import hashlib
 import json
