@@ -1,7 +1,8 @@
-"""Accept a change of code that alters no result, instead of computing everything again.
+"""Accept a change of code that alters no result, instead of computing all results of the stage again.
 
-An entry of ``config/accepted.yaml`` says that the present version of a stage gives the results of an older one, why,
-and who says so. It is reviewed like code. ``polycal.store.acceptances`` treats joined versions as one.
+An entry of ``config/accepted.yaml`` says that the present code version of a stage gives the same results as
+an older one, for which reason, and who decided it. The file is reviewed like code.
+``polycal.store.acceptances`` reads it.
 """
 
 import subprocess
@@ -32,10 +33,14 @@ def accept(
     old: str | None,
     author: str | None,
 ) -> dict[str, Any]:
-    """Write an entry that the present version of ``stage`` gives the results of version ``old``, and return it.
+    """Append an entry: the present version of ``stage`` gives the same results as version ``old``.
 
-    Without ``old`` it is the only other version that expected results were made with. Raises AcceptanceError if there
-    is none or several, without a reason or author, or for an entry that would join nothing.
+    By default ``old`` is the only other version that expected results were made with, and ``author`` is the
+    user in git's configuration. Returns the entry.
+
+    Raises AcceptanceError in these cases: the stage is unknown, the reason is empty, there is no author, no
+    expected result was made with ``old``, several older versions are possible, or the present version is
+    accepted already.
     """
     if stage not in STAGES:
         raise AcceptanceError(f"{stage}: no such stage; known: {', '.join(STAGES)}.")
@@ -70,7 +75,7 @@ def accept(
 
 
 def _made(stage: str, expected: Sequence[ExpectedResult], recorded: Manifests) -> dict[str, int]:
-    """The number of expected results per version that made them, the latest version first."""
+    """The number of expected results for each code version that made them, the latest version first."""
     found: list[tuple[str, str]] = []
     for result in expected:
         if result.stage == stage and Path(result.out).exists():
@@ -94,7 +99,7 @@ def _only(stage: str, now: str, made: dict[str, int]) -> str:
         raise AcceptanceError(
             f"{stage}: the results were made with several older versions ({_counts(made)}); name one with --old."
         )
-    # the latest of those that count as one: what was compared before the change was made with it
+    # These versions count as one. Name the latest, because the results before the change were made with it.
     return next(iter(others.values()))[0]
 
 
@@ -117,7 +122,7 @@ def _author() -> str:
 
 
 def _append(path: Path, entry: dict[str, Any]) -> None:
-    """Add an entry at the end of the file; the rest stays as it is."""
+    """Append an entry to the file, which is created if it is missing."""
     before = path.read_text(encoding="utf-8") if path.exists() else HEAD
     added = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=110)
     files.write_text(path, f"{before.rstrip()}\n{added}")

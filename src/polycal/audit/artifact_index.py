@@ -1,8 +1,8 @@
-"""All results of a results folder, found by path or by content checksum.
+"""Index of all results in a results folder, by path and by content checksum.
 
-A link between two results is a checksum: a result records the checksums of its inputs, and the result with
-that content is the one it read. No configuration and no repository is needed, so a copied results folder is
-enough. A copy lacks the downloads and questions; their manifests are copied into the study's provenance
+Each result records the checksums of its inputs. The result whose content has such a checksum is the input.
+This needs neither a configuration nor the repository, so it works on a copy of the results folder. A copy
+does not contain the downloads and questions. Copies of their manifests are in the study's provenance
 folder.
 """
 
@@ -21,20 +21,20 @@ RESULT_FOLDERS = {"checkpoints", "scores", "studies"}
 MANIFEST_NAMES = {stage.output for stage in STAGES.values() if stage.output.endswith(".json")} | {
     "report.json"
 }
-"""JSON files that contain a manifest; the report's lies in the study's provenance folder."""
+"""Names of JSON files that contain a manifest. ``report.json`` is in the study's provenance folder."""
 SOURCES = "sources.json"
-"""File with the manifests of a study's sources outside of the results folder, by path."""
+"""File that maps the path of each source outside of the results folder to its manifest."""
 STAGES_WITH_FILES = ("fetch_model", "finetune", "miniature_model", "miniature_data", "report")
 """Stages whose manifest lists further files, relative to the manifest's ``folder``."""
 
 
 class LineageError(PolycalError):
-    """A file without a manifest, or a broken link between results; the message names the file."""
+    """A file has no manifest, or a link between two results is broken. The message names the file."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A result with its manifest; ``here`` is False if only the manifest was copied along."""
+    """A result with its manifest. ``here`` is False if only a copy of the manifest exists, not the result."""
 
     path: str
     """Relative to the folder that holds results and resources."""
@@ -44,19 +44,22 @@ class Artifact:
 
     @property
     def stage(self) -> str:
-        """The stage that made it."""
+        """The name of the stage that made the result."""
         return str(self.manifest["stage"])
 
     def folder(self) -> Path:
-        """The folder of the files that its manifest lists."""
+        """The folder that the file names in the manifest are relative to."""
         return Path(os.path.normpath(self.file.parent / str(self.manifest.get("folder", "."))))
 
 
 class ArtifactIndex:
-    """The results of a results folder and of the resources beside it, by path and by content."""
+    """The results of a results folder and of ``resources`` beside it, by path and by content checksum."""
 
     def __init__(self, file: Path) -> None:
-        """Read all manifests of the results folder around ``file``; without one, those of its own folder."""
+        """Read all manifests in the results folder that contains ``file``, and in ``resources`` beside it.
+
+        If there is no such folder, the manifests in the folder of ``file`` are read.
+        """
         self.file = file.absolute()
         results = next((p for p in self.file.parents if RESULT_FOLDERS & set(_folder_names(p))), None)
         inside_resources = next((p for p in self.file.parents if p.name == "resources"), None)
@@ -92,7 +95,7 @@ class ArtifactIndex:
                     yield Artifact(name, manifest, self.base / name, here=False)
 
     def owner(self, file: Path) -> Artifact:
-        """The result that ``file`` is or belongs to. Raises LineageError if no manifest mentions the file."""
+        """The result that ``file`` belongs to. Raises LineageError if it is missing or in no manifest."""
         if not file.exists():
             raise LineageError(f"{file}: no such file.")
         artifact = self._by_file.get(Path(os.path.normpath(file.absolute())))
@@ -104,7 +107,10 @@ class ArtifactIndex:
         return artifact
 
     def inputs(self, artifact: Artifact) -> tuple[list[Artifact], list[str]]:
-        """The results that ``artifact`` read, and a sentence for each input that no result here provides."""
+        """The results that ``artifact`` read, and one sentence for each input that is not in the index.
+
+        Data and models from outside (the hub or a local path) have no inputs.
+        """
         manifest = artifact.manifest
         if artifact.stage.startswith("fetch_") and "miniature" not in manifest.get(
             "source", manifest["cell"].get("source", {})
@@ -124,10 +130,10 @@ class ArtifactIndex:
         return list(inputs.values()), missing
 
     def _with_content(self, artifact: Artifact, role: str, checksum: str) -> Artifact | None:
-        """The result with this content: if several have it, the one whose path or cell matches best.
+        """The result with this content. If there are several, the one whose path or cell matches best.
 
-        What is fetched from the miniature has the content that the miniature made. All other stages read what
-        was fetched.
+        A stage that fetches from the miniature has an input and an output with the same content. Its input is
+        the result of the miniature. The input of every other stage is the fetched result.
         """
         cell = artifact.manifest["cell"].items()
         fetched = artifact.stage.startswith("fetch_")
@@ -152,7 +158,7 @@ def _text_values(cell: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def artifacts_below(folder: Path, base: Path) -> Iterator[Artifact]:
-    """Every result in ``folder`` and below; their paths are relative to ``base``. Hidden folders are left out."""
+    """Every result below ``folder``, with its path relative to ``base``. Hidden folders are skipped."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "weights")
         for path in (Path(parent) / name for name in sorted(names)):
@@ -163,7 +169,7 @@ def artifacts_below(folder: Path, base: Path) -> Iterator[Artifact]:
                     records.metadata(path) if path.suffix == ".parquet" else json.loads(path.read_text())
                 )
             except (records.RecordError, OSError, ValueError):
-                continue  # not written by polycal, or incomplete: nothing can have read this content
+                continue  # not written by polycal, or incomplete, so no result was made from it
             if isinstance(manifest, dict) and "stage" in manifest and "fingerprint" in manifest:
                 yield Artifact(path.relative_to(base).as_posix(), manifest, path)
 
@@ -172,5 +178,5 @@ def _checksums(artifact: Artifact) -> list[str]:
     if artifact.stage == "miniature_data":
         return [file["sha256"] for file in artifact.manifest.get("files", {}).values()]
     found = [artifact.manifest["content"]] if "content" in artifact.manifest else []
-    # a failed record has no rows, as all others; what is made from it may know it by its fingerprint
+    # All failed records have the same content, no rows. Results made from one record its fingerprint instead.
     return [*found, failures.content(artifact.manifest)] if failures.of(artifact.manifest) else found

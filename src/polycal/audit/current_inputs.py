@@ -1,4 +1,4 @@
-"""The checksums of a result's inputs as they are now, and the fingerprint that follows from them."""
+"""The present checksums of a result's inputs, and the fingerprint that the result would have with them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from polycal.study import grid
 
 
 class Manifests:
-    """The manifests of results by path; each file is read once."""
+    """The manifests of results by path. Each file is read only once."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, Any]] = {}
@@ -27,7 +27,10 @@ class Manifests:
         return self.known[path]
 
     def weights(self, path: str) -> dict[str, Any]:
-        """The manifest of the weights behind a manifest or a selection."""
+        """The manifest of the checkpoint at ``path``; for a selected learning rate, that of its checkpoint.
+
+        Raises ManifestError if a file is missing or broken.
+        """
         manifest = self[path]
         if "manifest" not in manifest:
             return manifest
@@ -35,10 +38,10 @@ class Manifests:
 
 
 def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = False) -> dict[str, str]:
-    """The content checksums of the inputs of ``result``, as they enter its fingerprint.
+    """The present content checksums of the inputs of ``result``, as its fingerprint includes them.
 
-    With ``trust_mtimes``, local files older than the result are not hashed again. Raises ManifestError, SourceError or
-    CheckpointError if an input is missing.
+    With ``trust_mtimes``, local files that are not newer than the result are not hashed again. Raises
+    ManifestError, SourceError or CheckpointError if an input is missing or broken.
     """
     inputs = result.inputs
     match result.stage:
@@ -71,13 +74,16 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
 
 
 def _candidate(manifest: Mapping[str, Any]) -> str:
-    """The checksum of a checkpoint among which a learning rate is selected (``lr_selection.input_checksums``)."""
+    """The checksum of one candidate of a learning-rate selection, as in ``lr_selection.input_checksums``."""
     content = failures.content(manifest)
     return content if failures.of(manifest) else f"{content} {float(manifest['heldout_nll'])}"
 
 
 def _unchanged(result: ExpectedResult, recorded: Manifests) -> dict[str, str] | None:
-    """The recorded checksums of a local source if none of its files is newer than the result."""
+    """The recorded checksums of a local source, or None if they may have changed.
+
+    They may have changed if a file was added, was removed or is newer than the result.
+    """
     source, out = result.cell["source"], Path(result.out)
     if "hub" in source or not out.exists():
         return None
@@ -95,5 +101,5 @@ def _unchanged(result: ExpectedResult, recorded: Manifests) -> dict[str, str] | 
 
 
 def fingerprints(result: ExpectedResult, inputs: Mapping[str, str], code: str) -> list[str]:
-    """The fingerprint of a result with these input checksums, then the equivalent ones."""
+    """The fingerprint of a result with these input checksums, then those of equivalent code versions."""
     return cache.equivalent_fingerprints(result.stage, result.cell, code, inputs)

@@ -1,4 +1,4 @@
-"""In words, what differs between how a result was made and how it would be made now."""
+"""Describe what has changed since a result was made: its settings, code and inputs."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from polycal.study import paths
 
 
 def setting_changes(old: Any, new: Any) -> list[str]:
-    """The changed keys of a cell, one sentence each, such as ``settings.epochs: 2 → 1``."""
+    """One line for each changed key of a cell, such as ``settings.epochs: 2 → 1``."""
     was, now = dict(_flat("", old)), dict(_flat("", new))
     lines = []
     for key in sorted(was.keys() | now.keys()):
@@ -50,7 +50,11 @@ def _short(value: Any) -> str:
 
 
 def code_changes(stage: str, made: str, now: str) -> list[str]:
-    """The modules, data files and locked versions that differ between version ``made`` of a stage and ``now``."""
+    """One line for each module, data file and locked package that differs between two versions of a stage.
+
+    ``made`` is the version that made a result and ``now`` the present version. If it is not recorded what
+    ``made`` consists of, the one line gives both versions.
+    """
     path = Path(paths.CODE_PARTS) / f"{stage}-{made}.json"
     try:
         old = json.loads(path.read_text())
@@ -71,7 +75,7 @@ def code_changes(stage: str, made: str, now: str) -> list[str]:
 
 
 def input_changes(result: ExpectedResult, was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The inputs whose checksums differ between ``was`` and ``now``, one sentence each."""
+    """One line for each input whose checksum differs between ``was`` and ``now``."""
     lines = []
     for role in sorted(was.keys() | now.keys()):
         name = f"{role} ({result.inputs[role]})" if result.inputs.get(role, role) != role else role

@@ -1,6 +1,7 @@
-"""Every result that a configuration needs, with the cell that determines it and the results that it reads.
+"""List every result that a configuration needs, with its settings and its inputs.
 
-This is the graph of the workflow without Snakemake. Everything that compares results with a configuration starts here.
+This is the graph of the workflow without Snakemake. The commands that compare results with a configuration
+(status, accept, verify and prune) start from it.
 """
 
 import json
@@ -16,10 +17,12 @@ from polycal.study.config import Config
 
 @dataclass(frozen=True)
 class ExpectedResult:
-    """A result: its files, its cell, and the paths of its inputs by role.
+    """A result that a configuration needs.
 
-    Its manifest is in the first file, or in ``manifest`` if that is given. ``job`` names the job that makes it, and
-    ``together`` contains all inputs of that job if it makes other results too.
+    ``outputs`` are its files. ``cell`` contains all its settings. ``inputs`` maps the role of each input to
+    its path. ``manifest`` is the file with its manifest; empty: the first output. ``job`` names the job
+    that makes it. ``together`` contains all inputs of that job if the job makes several results, and is
+    empty otherwise.
     """
 
     stage: str
@@ -32,17 +35,17 @@ class ExpectedResult:
 
     @property
     def out(self) -> str:
-        """The first file, which names the result."""
+        """The first output, whose path identifies the result."""
         return self.outputs[0]
 
     @property
     def recorded_in(self) -> str:
-        """The file with the manifest of the result."""
+        """The path of the file that contains the manifest of the result."""
         return self.manifest or self.out
 
 
 def expected_results(config: Config) -> list[ExpectedResult]:
-    """Every result behind ``rule all`` of a configuration, inputs before what is made from them."""
+    """Every result that ``rule all`` needs. Each result follows its inputs."""
     return [
         *_sources(config),
         *_checkpoints(config),
@@ -132,7 +135,7 @@ def _per_language(
     cell: Mapping[str, Any],
     names: dict[str, str],
 ) -> ExpectedResult:
-    """A record of one language, made by a job for several languages."""
+    """The record of one language, which a job for several languages makes."""
     model, questions = grid.checkpoint(config, **names), paths.QUESTIONS.format(**names)
     together = {paths.QUESTIONS.format(**{**names, "language": code}) for code in languages}
     inputs, job = {"model": model, "questions": questions}, path.format(**{**names, "language": batch})

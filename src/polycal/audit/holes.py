@@ -1,4 +1,4 @@
-"""The holes of a study, in words, for the workflow: results that failed for good, were refused, or are missing."""
+"""Describe the holes of a study: results that failed, were refused by ``measure``, or are missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,21 @@ from polycal.store import failed_results
 from polycal.vocabulary import CELL_KEYS
 
 SHOWN = 20
-"""Results that a message names; of the others it gives the number."""
+"""Number of results that a message names. The others are only counted."""
 
 
 def failed(paths: Iterable[str]) -> dict[str, Failure]:
-    """The failed results among ``paths``; a file that is missing or broken is not one."""
+    """The failed results among ``paths`` (path → failure). Missing and broken files are not included."""
     found = {path: failed_results.failure_at(Path(path)) for path in paths}
     return {path: failure for path, failure in found.items() if failure is not None}
 
 
 def refused(tables: Iterable[str]) -> dict[str, Failure]:
-    """The cells whose records ``measure`` refused, from those of its tables of holes that exist.
+    """The cells whose records ``measure`` refused (description of the cell → failure).
 
-    Such a table has CELL_KEYS, stage and reason. Rows of other stages are failed or missing records.
+    ``tables`` are paths of its tables of holes, of which missing ones are skipped. The columns are
+    CELL_KEYS, ``stage`` and ``reason``. Only rows of the stage ``measure`` are read; the other rows are
+    failed or missing records.
     """
     found: dict[str, Failure] = {}
     for table in filter(Path.is_file, map(Path, tables)):
@@ -34,7 +36,7 @@ def refused(tables: Iterable[str]) -> dict[str, Failure]:
 
 
 def lines(holes: Mapping[str, Failure]) -> list[str]:
-    """Each reason once, with the stage that failed, and below it the results that have it; SHOWN results in all."""
+    """Lines with each stage and reason once, followed by the results; at most SHOWN results in all."""
     by_failure: dict[Failure, list[str]] = {}
     for path, failure in holes.items():
         by_failure.setdefault(failure, []).append(path)
@@ -48,7 +50,7 @@ def lines(holes: Mapping[str, Failure]) -> list[str]:
 
 
 def failed_in_words(holes: Mapping[str, Failure]) -> str:
-    """What failed and why, for the end of a workflow that did all the rest."""
+    """The message at the end of a workflow in which only the results ``holes`` failed."""
     one = "1 result has failed and would fail again as it is"
     several = f"{len(holes)} results have failed and would fail again as they are"
     return "\n".join(
@@ -60,7 +62,10 @@ def failed_in_words(holes: Mapping[str, Failure]) -> str:
 
 
 def missing_in_words(missing: Sequence[str], page: str) -> str:
-    """What is missing after a workflow whose retries are exhausted; ``page`` can be made without it."""
+    """The message about results that are missing after all retries of a workflow.
+
+    ``page`` is the path of the report that the target ``partial`` makes without them.
+    """
     number = "1 result is" if len(missing) == 1 else f"{len(missing)} results are"
     named = [f"    {path}" for path in missing[:SHOWN]]
     more = [f"    and {len(missing) - SHOWN} more"] * (len(missing) > SHOWN)

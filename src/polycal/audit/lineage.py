@@ -1,4 +1,4 @@
-"""From a table, figure, record or checkpoint back to its sources, with every checksum on the way verified."""
+"""Trace a table, figure, record or checkpoint back to its sources, and verify every checksum on the way."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from polycal.store.stages import STAGES
 
 @dataclass
 class LineageNode:
-    """A result, what is wrong with it, and the results that it read."""
+    """A result, one sentence for each problem with it, and the results that it was made from."""
 
     artifact: Artifact
     problems: list[str] = field(default_factory=list)
@@ -23,9 +23,10 @@ class LineageNode:
 
 
 def trace(index: ArtifactIndex, artifact: Artifact, checked: bool = True) -> list[LineageNode]:
-    """``artifact`` and all results that it was made from, each once, a result before its inputs.
+    """``artifact`` and all results that it was made from, each once, in depth-first order.
 
-    With ``checked`` every checksum is computed again; without, only the links are followed.
+    With ``checked``, every checksum is computed again. Otherwise files are not read and ``problems`` contains
+    only missing inputs. The inputs of a manifest that violates the schema are not followed.
     """
     nodes: dict[str, LineageNode] = {}
 
@@ -46,25 +47,28 @@ def trace(index: ArtifactIndex, artifact: Artifact, checked: bool = True) -> lis
 
 
 def results_behind(study: Path) -> list[LineageNode]:
-    """Every result that the measured tables in the folder ``study`` were made from; nothing is recomputed."""
+    """The measured tables in the folder ``study`` and every result that they were made from, each once.
+
+    No checksum is computed. Raises LineageError if a table has no manifest.
+    """
     index = ArtifactIndex(study / "cells.parquet")
     nodes: dict[str, LineageNode] = {}
     for path in sorted(study.glob("*.parquet")):
         for node in trace(index, index.owner(path), checked=False):
-            # all tables read the same records: keep the nodes of the first
+            # The tables share inputs. Keep the first node of each result.
             nodes.setdefault(node.artifact.path, node)
     return list(nodes.values())
 
 
 def input_checksums(study: Path, nodes: Sequence[LineageNode]) -> dict[str, str]:
-    """Checksums of what the report of ``study`` shows: its measured tables and the manifests of ``nodes``."""
+    """The checksums of what a report shows: the tables in ``study`` and the manifests of ``nodes``."""
     manifests = files.canonical_json([dict(node.artifact.manifest) for node in nodes])
     tables = {path.name: files.sha256(path) for path in sorted(study.glob("*.parquet"))}
     return {**tables, "manifests": hashlib.sha256(manifests.encode()).hexdigest()}
 
 
 def acceptances_behind(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """The acceptances by which results of an older version count as results of the present version."""
+    """The acceptances because of which results of older code versions count as current."""
     made_with = {(node.artifact.stage, str(node.artifact.manifest["code_version"])) for node in nodes}
     entries: list[dict[str, Any]] = []
     for stage, version in sorted(pair for pair in made_with if pair[0] in STAGES):
@@ -73,7 +77,10 @@ def acceptances_behind(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
 
 
 def check(artifact: Artifact) -> list[str]:
-    """What is wrong with a result: manifest against schema and fingerprint, files against manifest."""
+    """One sentence for each problem with a result; empty if there is none.
+
+    The manifest is compared with the schema and with its fingerprint, and the files with the manifest.
+    """
     manifest = artifact.manifest
     if problems := manifest_checks.problems(manifest):
         return problems
@@ -96,7 +103,7 @@ def check(artifact: Artifact) -> list[str]:
 
 
 def _tables_changed(report: Artifact) -> list[str]:
-    """The measured tables that differ from those that the report shows."""
+    """One sentence for each measured table that has changed since the report was made."""
     folder = report.folder()
     tables = {name: sha for name, sha in report.manifest["reads"].items() if name.endswith(".parquet")}
     return [
@@ -107,7 +114,10 @@ def _tables_changed(report: Artifact) -> list[str]:
 
 
 def as_json(index: ArtifactIndex, nodes: list[LineageNode]) -> dict[str, Any]:
-    """The lineage as plain JSON: the file asked for, and all results with manifest, problems and inputs."""
+    """The lineage as values that JSON can represent.
+
+    It contains the path and sha256 of the file, and for each result its path, problems, inputs and manifest.
+    """
     return {
         "file": os.path.relpath(index.file, index.base),
         "sha256": files.sha256(index.file),
@@ -125,7 +135,7 @@ def as_json(index: ArtifactIndex, nodes: list[LineageNode]) -> dict[str, Any]:
 
 
 def as_text(nodes: list[LineageNode]) -> str:
-    """The lineage as a tree: a result, how it was made, and below it its inputs; each result once."""
+    """The lineage as an indented tree: each result once, how it was made, and its inputs below it."""
     lines: list[str] = []
     shown: set[str] = set()
 
@@ -165,7 +175,7 @@ def _line(node: LineageNode) -> str:
 
 
 def origin(artifact: Artifact) -> list[str]:
-    """Where a fetched result came from, as one sentence; empty for a result that was not fetched."""
+    """Where a fetched result came from, in words; empty for a result that was not fetched."""
     source = artifact.manifest.get("source", {})
     kinds = ("hub", "path", "miniature")
     address = next((f"{kind} {source[kind]}" for kind in kinds if kind in source), None)
@@ -174,7 +184,7 @@ def origin(artifact: Artifact) -> list[str]:
 
 
 def broken(nodes: list[LineageNode]) -> str | None:
-    """The first broken link in a sentence; None if every checksum matches."""
+    """One sentence about the first problem, with the number of others; None if there is no problem."""
     problems = [(node.artifact.path, problem) for node in nodes for problem in node.problems]
     if not problems:
         return None

@@ -1,8 +1,11 @@
 """Find cached results, weights and training state that no study needs.
 
-A cached result is needed if a study asks for its fingerprint. While the fingerprint is open, because an input is still
-to be made, every cached result of the same cell and code is needed. If no study is named, every result that is in its
-place is needed: that includes the results of every study with a folder in ``results/studies``.
+If studies are named, a cached result is needed if a study has a result with its fingerprint. The
+fingerprint is unknown as long as an input has to be made. Until then every cached result with the same cell
+and code version is needed. The cached copy of a result that exists is always kept.
+
+If no study is named, every result in ``resources`` and ``results`` is needed, and so is its cached copy. This
+includes the results of every study with a folder in ``results/studies``.
 """
 
 import contextlib
@@ -22,12 +25,12 @@ from polycal.study import paths
 
 
 class PruneError(PolycalError):
-    """A state of the results in which nothing may be removed."""
+    """Nothing may be removed now, because a workflow runs."""
 
 
 @dataclass(frozen=True)
 class Unneeded:
-    """A folder that no study needs: what it is, and the bytes that removing it frees."""
+    """A folder that no study needs. ``what`` describes it; ``size`` is the number of bytes that it frees."""
 
     path: Path
     what: str
@@ -35,15 +38,15 @@ class Unneeded:
 
 
 def find_unneeded(plans: Sequence[Sequence[ExpectedResult]]) -> list[Unneeded]:
-    """The cached results, weights and training states that none of ``plans`` needs, by path."""
+    """The cached results, weights and training states that none of ``plans`` needs, sorted by path."""
     keys, cells = _needed(plans)
     return _unneeded(keys, cells)
 
 
 def find_replaced() -> list[Unneeded]:
-    """The cached results, weights and training states of results that others have replaced, by path.
+    """The cached results, weights and training states of results that others have replaced, sorted by path.
 
-    Training that is not finished is not listed.
+    Checkpoint folders without a manifest are not included, because their training is not finished.
     """
     folders = (Path(paths.RESOURCES), Path(paths.RESULTS))
     in_place = (artifact for folder in folders for artifact in artifact_index.artifacts_below(folder, Path()))
@@ -54,9 +57,9 @@ def find_replaced() -> list[Unneeded]:
 def _unneeded(
     keys: set[str], cells: set[tuple[str, str, str | None]], unfinished: bool = True
 ) -> list[Unneeded]:
-    """What is needed neither by its fingerprint in ``keys`` nor by its (stage, cell, code version) in ``cells``.
+    """What has neither its fingerprint in ``keys`` nor its (stage, cell, code version) in ``cells``.
 
-    ``unfinished``: list weights and states of a checkpoint that has no manifest, too.
+    ``unfinished`` includes the weights and training state of checkpoints without a manifest.
     """
     found, needed = [], set(keys)
     for folder in sorted(Path(paths.CACHE).glob("??/*")):
@@ -82,12 +85,12 @@ def _unneeded(
 
 
 def remove(found: Sequence[Unneeded]) -> int:
-    """Remove the folders; returns the bytes freed. Raises PruneError while a workflow runs here."""
+    """Remove the folders and return the bytes freed. Raises PruneError while a workflow runs here."""
     try:
-        # the lock of the workflow itself: one that starts meanwhile stops with a message
+        # This is the lock of the workflow. A workflow that starts meanwhile stops with a message.
         with locks.acquire("prune", Path(paths.CONTROLLER_LOCK), wait=False):
             for unneeded in found:
-                # an entry counts as long as this file is there, so it goes first
+                # A cache entry is used as long as this file exists, so remove it first.
                 (unneeded.path / cache.COMPLETE).unlink(missing_ok=True)
                 shutil.rmtree(unneeded.path)
     except locks.LockError as error:
@@ -98,14 +101,17 @@ def remove(found: Sequence[Unneeded]) -> int:
 def _needed(
     plans: Sequence[Sequence[ExpectedResult]],
 ) -> tuple[set[str], set[tuple[str, str, str | None]]]:
-    """Fingerprints that the plans need, and (stage, cell, accepted code version) of results whose is open."""
+    """The fingerprints that the plans need.
+
+    For results whose fingerprint is not known yet: (stage, cell as JSON, accepted code version).
+    """
     recorded, keys = Manifests(), set()
     cells: set[tuple[str, str, str | None]] = set()
     for expected in plans:
         for status in staleness.statuses(expected, recorded):
             result, code = status.result, acceptances.accepted_version(status.result.stage)[0]
             if Path(result.recorded_in).exists():
-                # the result in place is kept, stale or not: the next run decides
+                # Keep the cached copy of a result that exists, even if it is stale.
                 with contextlib.suppress(manifests.ManifestError):
                     keys.add(str(recorded[result.recorded_in].get("fingerprint")))
             open_cell = (result.stage, files.canonical_json(result.cell), code)
@@ -122,7 +128,7 @@ def _needed(
 
 
 def _recorded(folder: Path) -> tuple[str, Any, str | None]:
-    """Stage, cell and code version of a cached result; empty where no file of it has a manifest."""
+    """Stage, cell and code version of a cached result; ("", {}, None) if none of its files has a manifest."""
     for path in sorted(p for p in folder.iterdir() if p.name != cache.COMPLETE and p.is_file()):
         try:
             manifest = manifests.read(path)
@@ -134,7 +140,10 @@ def _recorded(folder: Path) -> tuple[str, Any, str | None]:
 
 
 def _folders(path: Path) -> tuple[str | None, str | None]:
-    """The name of the folder with the weights that a manifest describes; of a failed training, that of its state."""
+    """The names of two folders: of the weights that a manifest describes, and of a failed training's state.
+
+    At least one of them is None.
+    """
     try:
         manifest = manifests.read(path)
     except manifests.ManifestError:
@@ -145,13 +154,13 @@ def _folders(path: Path) -> tuple[str | None, str | None]:
 
 
 def _freed(folder: Path) -> int:
-    """Bytes that removing a folder frees: a file with another name elsewhere frees nothing."""
+    """The bytes that removing a folder frees. A file with a hard link elsewhere frees nothing."""
     sizes = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum(size.st_size for size in sizes if size.st_nlink == 1)
 
 
 def as_text(found: Sequence[Unneeded]) -> str:
-    """The list in words, and the bytes that removing all frees."""
+    """One line for each folder, then the number of folders and their size in megabytes."""
     lines = [f"{unneeded.path}: {unneeded.what}, {unneeded.size / 1e6:.1f} MB" for unneeded in found]
     total = sum(unneeded.size for unneeded in found) / 1e6
     return "\n".join([*lines, f"{len(found)} not needed, {total:.1f} MB"]) + "\n"

@@ -1,6 +1,7 @@
-"""What Snakemake knows of a result: the inputs of the job that made it, from ``.snakemake/metadata``.
+"""Read from ``.snakemake/metadata`` which inputs the job had that made a result.
 
-Without an entry there it goes by file times; with one it plans a job again whose inputs are others than then.
+If there is an entry, Snakemake reruns a job whose set of inputs has changed. Without an entry it compares
+only file times.
 """
 
 import json
@@ -12,11 +13,11 @@ METADATA = Path(".snakemake/metadata")
 
 
 def inputs(path: str) -> set[str] | None:
-    """The inputs of the job that made ``path`` as Snakemake recorded them; None where it knows nothing of it."""
+    """The recorded inputs of the job that made ``path``; None if there is no complete entry."""
     if not METADATA.is_dir():
         return None
     name = urlsafe_b64encode(path.encode()).decode()
-    # a name too long for the file system is cut into folders, whose names start with @
+    # Snakemake splits a name that is too long for the file system into folders whose names start with @.
     size = os.pathconf(METADATA, "PC_NAME_MAX") - 1
     parts = [name[at : at + size] for at in range(0, len(name), size)]
     try:

@@ -1,7 +1,7 @@
-"""The status of each expected result: current, failed, missing, stale or broken, and what would run for it.
+"""The status of each expected result: current, failed, missing, stale or broken, and what a run would do.
 
-Snakemake says that parameters or inputs changed. Here the recorded cell is compared with the expected one key by key,
-the recorded code version with the present one module by module, and the recorded checksums with those of the inputs.
+Snakemake reports only that parameters or inputs have changed. This module names what has changed: each key of
+the cell, each module of the code version, and each input whose checksum differs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,21 +29,30 @@ NOUNS = {
     "finetune": "the checkpoint",
     "report": "the report",
 }
-"""What messages call the result of a stage; the result, if not listed."""
+"""What messages call the result of a stage. Other stages have "the result"."""
 
 
 class TargetError(PolycalError):
-    """A target that the study does not need; the message names a similar one."""
+    """A target is not part of the study. The message names a similar one, if there is one."""
 
 
 @dataclass
 class ResultStatus:
     """The status of one expected result.
 
-    ``state`` is current, failed (a failed result that would be the same again, with its ``failure``), missing, stale
-    (made with another cell, code or input than expected) or broken. ``reasons`` say why it has to be made, ``after``
-    lists inputs that have to be made before it. ``outcome`` of a run is computed, restored (a cached result exists),
-    or open until its inputs are made.
+    - ``state``: one of
+
+      - current: the result is as expected.
+      - failed: it is a failed result, which would fail again in the same way. ``failure`` says why.
+      - missing: a file does not exist.
+      - stale: it was made with other settings, code or inputs, or one of its inputs has to be made.
+      - broken: its manifest cannot be read, or its content contradicts the manifest.
+
+    - ``reasons``: why the result has to be made.
+    - ``after``: the inputs that have to be made before it.
+    - ``outcome``: what a run would do: "computed"; "restored", because a cached result exists; or "open",
+      until its inputs exist. Empty if nothing would run.
+    - ``accepted``: the acceptances because of which the result is current.
     """
 
     result: ExpectedResult
@@ -56,11 +65,11 @@ class ResultStatus:
 
     @property
     def runs(self) -> bool:
-        """Whether the workflow has to make it."""
+        """Whether the workflow has to make the result."""
         return bool(self.reasons or self.after)
 
     def all_reasons(self) -> list[str]:
-        """Its own reasons, and the stages that have to run before it."""
+        """``reasons``, and a sentence with the stages that have to run before it, if any."""
         before = sorted({result.stage for result in self.after})
         return self.reasons + [f"its input from {' and '.join(before)} would be made anew"] * bool(before)
 
@@ -71,10 +80,11 @@ def statuses(
     trust_mtimes: bool = True,
     scheduled: bool = False,
 ) -> list[ResultStatus]:
-    """The status of each result, in the order of ``expected``; ``trust_mtimes`` as in ``current_inputs.checksums``.
+    """The status of each result, in the order of ``expected``, in which each result must follow its inputs.
 
-    With ``scheduled``, current results that Snakemake makes anyway are included among those that run: records that
-    it knows from jobs with other languages.
+    ``trust_mtimes`` is passed to ``current_inputs.checksums``. With ``scheduled``, a current record also
+    counts as one to make if Snakemake would rerun its job, because the set of languages of the job has
+    changed.
     """
     running: dict[str, ExpectedResult] = {}
     found = []
@@ -101,7 +111,7 @@ def statuses(
 
 
 def _compare(status: ResultStatus, recorded: Manifests, trust_mtimes: bool) -> None:
-    """Compare the manifest of a result with what is expected."""
+    """Compare the manifest of a result with what is expected, and set state, reasons and acceptances."""
     result = status.result
     try:
         manifest = recorded[result.recorded_in]
@@ -141,9 +151,9 @@ def _outcome(status: ResultStatus, recorded: Manifests, trust_mtimes: bool) -> s
 
 
 def _with_companions(found: list[ResultStatus]) -> list[ResultStatus]:
-    """A job makes all its results: those that are current are restored beside those that are not.
+    """Add the current results of jobs that have to run, because a job makes all its results.
 
-    A failed result is not cached, so the job tries again.
+    A current result is restored from the cache. A failed result is not cached, so it is computed again.
     """
     jobs = {status.result.job for status in found if status.runs}
     for status in found:
@@ -162,9 +172,9 @@ def _noun(result: ExpectedResult) -> str:
 
 
 def select(found: Sequence[ResultStatus], targets: Sequence[str]) -> list[ResultStatus]:
-    """The statuses of ``targets`` (files, folders or stages) and of all their inputs; all without a target.
+    """The statuses of ``targets`` and all their direct and indirect inputs; without targets, all statuses.
 
-    Raises TargetError for a target that the study does not need.
+    A target is a file, folder or stage. Raises TargetError for a target that is not part of the study.
     """
     if not targets:
         return list(found)
@@ -191,7 +201,7 @@ def select(found: Sequence[ResultStatus], targets: Sequence[str]) -> list[Result
 
 
 def as_text(found: Sequence[ResultStatus]) -> str:
-    """Which jobs would run and why, then failed results; those with the same reasons are listed together."""
+    """The jobs that would run and why, then the failed results. Results with the same reasons are grouped."""
     running = [status for status in found if status.runs]
     failed = [status for status in found if status.state == "failed"]
     lines = []
@@ -229,13 +239,13 @@ def _outcomes(found: Sequence[ResultStatus]) -> str:
 
 
 def unknown_to_snakemake(found: Sequence[ResultStatus]) -> int:
-    """The number of existing results that Snakemake has no metadata of."""
+    """The number of existing files for which Snakemake has no metadata."""
     existing = [path for status in found if status.state != "missing" for path in status.result.outputs]
     return sum(snakemake_metadata.inputs(path) is None for path in existing)
 
 
 def as_json(found: Sequence[ResultStatus]) -> list[dict[str, Any]]:
-    """The results that would be made, as plain JSON."""
+    """The results that would be made, as values that JSON can represent."""
     return [
         {
             "stage": status.result.stage,

@@ -1,7 +1,7 @@
-"""Compare every result with the configuration, cell by cell: what is missing, failed, stale, broken or foreign.
+"""Compare every result with the configuration: which are missing, failed, stale, broken or foreign.
 
-Nothing is trusted: the checksums of rows, weights and sources are computed again, and a fingerprint has to follow
-from the cell, code version and checksums that the result records.
+The checksums of rows, weights and sources are computed again. The fingerprint of each result is computed
+again from the cell, code version and checksums in its manifest.
 """
 
 import os
@@ -24,33 +24,37 @@ from polycal.study import paths
 
 STATES = ("current", "failed", "missing", "stale", "broken")
 DONE = ("current", "failed")
-"""States of results that Snakemake has no reason to make."""
+"""States of results that Snakemake does not have to make."""
 
 
 class RegisterError(PolycalError):
-    """Snakemake did not accept the results; the message contains its answer."""
+    """Snakemake failed to register the results. The message contains its output."""
 
 
 @dataclass
 class Verification:
-    """The statuses of all expected results, records and checkpoints that no cell needs, and unused acceptances."""
+    """The result of ``verify``.
+
+    ``statuses`` has one entry per expected result. ``foreign`` contains the paths of records and checkpoints
+    that no cell of the study needs. ``unused_acceptances`` contains a sentence per entry without effect.
+    """
 
     statuses: list[ResultStatus]
     foreign: list[str] = field(default_factory=list)
     unused_acceptances: list[str] = field(default_factory=list)
 
     def of(self, state: str) -> list[ResultStatus]:
-        """The statuses of one state."""
+        """The statuses whose state is ``state``."""
         return [status for status in self.statuses if status.state == state]
 
     @property
     def complete(self) -> bool:
-        """Whether every expected result is there and current, and none is a failed one."""
+        """Whether every expected result is current. A failed result is not."""
         return all(status.state == "current" for status in self.statuses)
 
 
 def verify(expected: Sequence[ExpectedResult]) -> Verification:
-    """Compare every expected result with its cell, and its content with the checksums that it records."""
+    """Compare every expected result with its settings, code and inputs, and its content with its manifest."""
     recorded = Manifests()
     statuses = staleness.statuses(expected, recorded, trust_mtimes=False)
     for status in statuses:
@@ -64,7 +68,7 @@ def verify(expected: Sequence[ExpectedResult]) -> Verification:
 
 
 def unused_acceptances() -> list[str]:
-    """Acceptances that join nothing to the present code, in words."""
+    """A sentence for each acceptance that has no effect on the present code."""
     return [
         f"{entry['stage']}: {entry['old']} → {entry['new']} ({entry['because']}): {why}"
         for entry, why in acceptances.unused_acceptances()
@@ -72,7 +76,7 @@ def unused_acceptances() -> list[str]:
 
 
 def _contradictions(result: ExpectedResult, recorded: Manifests) -> list[str]:
-    """Where a result contradicts its own manifest."""
+    """One sentence for each contradiction between a result and its own manifest."""
     file = Path(result.recorded_in)
     try:
         manifest = recorded[result.recorded_in]
@@ -99,7 +103,7 @@ def _contradictions(result: ExpectedResult, recorded: Manifests) -> list[str]:
 
 
 def as_text(found: Verification) -> str:
-    """The outcome in words: each broken, stale or missing result with its reasons, then the counts."""
+    """Lines with each broken, stale, failed or missing result and its reasons, then the counts."""
     lines = []
     for state in ("broken", "stale", "failed", "missing"):
         for status in found.of(state):
@@ -120,11 +124,12 @@ def as_text(found: Verification) -> str:
 
 
 def register(found: Verification, configfiles: Sequence[Path]) -> int:
-    """Give Snakemake metadata of the results as they are; returns the number of jobs registered.
+    """Write Snakemake's metadata for the existing results, and return the number of jobs registered.
 
-    Without metadata Snakemake compares file times. Jobs all of whose results are current or failed are recorded as
-    done. A stale result gets the oldest time, so that it is made again; where it has no input whose time could show that, it is
-    removed. Raises RegisterError if Snakemake refuses.
+    Without metadata Snakemake compares only file times. A job is recorded as done if all its results are
+    current or failed. A stale or broken result with inputs gets an old file time, so that Snakemake makes
+    it again. A stale or broken result without inputs is deleted, because Snakemake has no input to compare
+    its time with. Raises RegisterError if Snakemake fails.
     """
     jobs: dict[str, list[ResultStatus]] = {}
     for status in found.statuses:
@@ -133,7 +138,7 @@ def register(found: Verification, configfiles: Sequence[Path]) -> int:
     for status in [*found.of("stale"), *found.of("broken")]:
         for path in map(Path, status.result.outputs):
             if status.result.inputs:
-                # Snakemake takes a time of 0 for none
+                # Snakemake treats a time of 0 as a missing time.
                 os.utime(path, (1, 1))
             else:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Commands that compare results with a configuration, or trace a result back to its sources."""
+"""Commands that compare results with a configuration, remove unneeded results, or trace a result back."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from polycal.cli.configfile import Configfile
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add status, accept, verify, prune and provenance."""
+    """Add the commands status, accept, verify, prune and provenance to ``app``."""
     for command in (status, accept, verify, prune, provenance):
         app.command()(command)
 
@@ -75,7 +75,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the state of each result as JSON.")] = False,
 ) -> None:
-    """Check every record and checkpoint against the configuration. Fails unless all are current."""
+    """Check every result of a study against its configuration. Fails unless all are current."""
     from polycal.audit import expected_results
     from polycal.audit import verify as verifying
 

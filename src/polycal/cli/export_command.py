@@ -1,4 +1,4 @@
-"""The command ``polycal export``: the cells of a study for use outside of polycal."""
+"""The command ``polycal export``: write the cells of a study as files for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add export."""
+    """Add the command export to ``app``."""
     app.command()(export)
 
 

@@ -1,4 +1,4 @@
-"""The command ``polycal import``: score records from the logs of another harness."""
+"""The command ``polycal import``: convert the logs of another evaluation harness to score records."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,14 +8,14 @@ import typer
 
 
 class Tool(StrEnum):
-    """Harnesses whose logs can be imported."""
+    """Evaluation harnesses whose logs can be imported."""
 
     LM_EVAL = "lm-eval"
     LIGHTEVAL = "lighteval"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add import."""
+    """Add the command import to ``app``."""
     app.command("import")(import_logs)
 
 
@@ -30,7 +30,7 @@ def import_logs(
     model: Annotated[str | None, typer.Option(help="Name of the model; default: that in the log.")] = None,
     tasks: Annotated[str, typer.Option(help="Pattern of the tasks that are imported.")] = "*",
 ) -> None:
-    """Score records from the per-question logs of lm-evaluation-harness or lighteval."""
+    """Convert the per-question logs of lm-evaluation-harness or lighteval to score records."""
     from polycal.data.importers import score_records
     from polycal.data.importers.score_records import Names
 

@@ -1,4 +1,4 @@
-"""The command ``polycal self-check``: the check that every run does, on a model alone."""
+"""The command ``polycal self-check``: the check that every scoring run starts with, for one model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ COMPUTATIONS = {
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add self-check."""
+    """Add the command self-check to ``app``."""
     app.command("self-check")(self_check)
 
 

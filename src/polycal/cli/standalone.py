@@ -1,4 +1,8 @@
-"""Stages for use without a workflow: score any model folder and any file of questions, print metrics of records."""
+"""The commands ``score`` and ``measure``, which also work without a workflow.
+
+Outside of a workflow, ``score`` asks any model the questions of any file, and ``measure`` prints the
+metrics of score records.
+"""
 
 import sys
 import tempfile
@@ -20,13 +24,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMMANDS = ("score", "measure")
-"""Stages whose command has options of its own here."""
+"""Stages whose commands are defined in this module, because they have additional options."""
 
 QUESTION_SUFFIXES = (".csv", ".jsonl", ".json")
-"""Files of questions, which no record has."""
+"""Suffixes of files with questions. No record has one of them."""
 
 LONGEST_NAME = 200
-"""Bytes of the name of a record, beside which there is a temporary file of a longer name."""
+"""Maximum bytes in the name of a record. The temporary file beside it has a longer name."""
 
 CHOICES = {
     "candidates": ("letters", "texts"),
@@ -36,7 +40,7 @@ CHOICES = {
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add score and measure."""
+    """Add the commands score and measure to ``app``."""
     app.command(help=STAGES["score"].help)(score)
     app.command(help=STAGES["measure"].help)(measure)
 
@@ -67,7 +71,10 @@ def score(
     code: Code = None,
     cache_dir: CacheDir = None,
 ) -> None:
-    """The stage ``score``; without ``--cells`` on files of one's own."""
+    """Run the stage ``score``: for a workflow with ``--cells``, otherwise for a user's own questions.
+
+    Raises UsageError for options that contradict each other.
+    """
     stage = STAGES["score"]
     options = {"token_budget": token_budget}
     if cells:
@@ -95,7 +102,7 @@ def score(
 
 
 def check_choices(**given: str) -> None:
-    """Raise UsageError for an option that is none of its CHOICES."""
+    """Raise UsageError if an option (name=value) is not one of its CHOICES."""
     for key, value in given.items():
         if value not in CHOICES[key]:
             raise UsageError(f"--{key}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
@@ -107,20 +114,23 @@ def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any])
 
 
 def _checkpoint_names(model: Path) -> dict[str, str]:
-    """The names of a checkpoint in its manifest; for a folder, or a manifest without names, that of the folder."""
+    """The names that identify a checkpoint, from its manifest.
+
+    If ``model`` is a folder, or a manifest without names, the model is named after the folder.
+    """
     if not model.is_file():
         return {"model": model.absolute().name}
     try:
         cell = manifests.read(model).get("cell", {})
     except manifests.ManifestError:
-        # The stage says what is wrong with the manifest.
+        # The stage itself reports what is wrong with the manifest.
         cell = {}
     names = {key: cell[key] for key in CHECKPOINT_KEYS if key in cell}
     return names if "model" in names else {"model": model.absolute().parent.name}
 
 
 def _check_outputs(out: list[Path]) -> None:
-    """Raise UsageError for a record that could not be written, or only over another one or a user's own file."""
+    """Raise UsageError if a path cannot be written, is given twice, or is a file that is not a record."""
     for path in out:
         if path.exists() and not records.is_record(path):
             raise UsageError(
@@ -138,7 +148,10 @@ def _check_outputs(out: list[Path]) -> None:
 def _records(
     questions: list[Path], examples: Path | None, folder: Path, language: str | None = None
 ) -> dict[str, Any]:
-    """The inputs ``questions`` and ``examples`` as records, in ``folder`` those that are none yet."""
+    """The inputs ``questions`` and ``examples`` of the stage, as paths of records.
+
+    Files that are not records yet are converted to records in ``folder``.
+    """
     inputs: dict[str, Any] = {
         "questions": [_as_record(file, folder / str(n), language, "test") for n, file in enumerate(questions)]
     }
@@ -148,9 +161,11 @@ def _records(
 
 
 def _as_record(file: Path, folder: Path, language: str | None, needed: str | None) -> Path:
-    """A file of questions as a record: itself if polycal wrote it, else its checked rows in ``folder``.
+    """The record of a file of questions: the file itself if it is a record, else a new one in ``folder``.
 
-    Raises RecordError if there is no question in the ``needed`` split.
+    A new record contains the questions of ``language``, which is needed only if the file has several
+    languages. Raises RecordError if a question is not valid, or if ``needed`` is given and no question has
+    this split.
     """
     from polycal.data import own_questions, placeholders
 
@@ -195,7 +210,10 @@ def measure(
     cache_dir: CacheDir = None,
     partial: Partial = False,
 ) -> None:
-    """The stage ``measure``; without ``--cell`` the metrics of the given records are printed."""
+    """Run the stage ``measure``: write tables with ``--cell``, otherwise print the metrics of records.
+
+    Raises UsageError for options that contradict each other.
+    """
     if cell and out:
         given = {"cell": cell, "out": out, "code": code, "cache_dir": cache_dir, "partial": partial}
         run(stage_commands.job(STAGES["measure"], given))
@@ -213,7 +231,7 @@ def measure(
 
 
 def _records_of(path: Path) -> list[Path]:
-    """The path itself, or the records below a folder."""
+    """The records below a folder, or the path itself. Raises UsageError if a folder contains no record."""
     if not path.is_dir():
         return [path]
     found = sorted(path.rglob("*.parquet"))

@@ -1,7 +1,8 @@
-"""Accepted changes of code: versions of a stage that a reviewer declared to give the same results.
+"""Acceptances: code versions of a stage that a reviewer declared to give the same results.
 
-The entries of ``config/accepted.yaml`` join versions: each says that version ``new`` of a stage gives the results
-of version ``old``. A cached result of a joined version counts as current, so nothing is computed again.
+Each entry of ``config/accepted.yaml`` says that version ``new`` of a stage gives the same results as version
+``old``. The two versions then count as one, and so do further versions that other entries join to them. A
+cached result of such a version is current, so it is not computed again.
 """
 
 from collections.abc import Mapping
@@ -15,17 +16,18 @@ from polycal.store.stages import STAGES
 
 ACCEPTED = code_versions.ROOT / "config" / "accepted.yaml"
 KEYS = ("stage", "old", "new", "because", "author", "commit", "date")
-"""Keys of an entry; all are needed."""
+"""Keys of an entry. All are required."""
 
 
 class AcceptanceError(VersionError):
-    """An acceptance that is malformed or contradicts another; the message says which and why."""
+    """An entry of ``config/accepted.yaml`` is malformed or contradicts another entry."""
 
 
 def acceptances(stage: str | None = None) -> list[dict[str, Any]]:
-    """The entries of ``config/accepted.yaml``, all or those of one stage.
+    """The entries of ``config/accepted.yaml``: those of ``stage``, or all. A missing file has no entries.
 
-    Raises AcceptanceError for an entry without one of ``KEYS``, or for a version that is accepted twice.
+    Raises AcceptanceError if the file cannot be read or is not valid YAML, if an entry lacks one of ``KEYS``,
+    or if a version is accepted twice.
     """
     try:
         entries = yaml.safe_load(ACCEPTED.read_text(encoding="utf-8")) or []
@@ -48,9 +50,10 @@ def acceptances(stage: str | None = None) -> list[dict[str, Any]]:
 
 
 def accepted_version(stage: str, version: str | None = None) -> tuple[str, list[dict[str, Any]]]:
-    """The oldest version that gives the results of ``version`` (default: the present one), and the entries used.
+    """The oldest version with the same results as ``version``, and the entries that lead to it.
 
-    This oldest version represents all versions that acceptances join to it; fingerprints are computed with it.
+    ``version`` is the present version by default. Fingerprints are computed with the oldest version, which
+    represents all versions that acceptances join to it.
     """
     by_new = {entry["new"]: entry for entry in acceptances(stage)}
     oldest = version or code_versions.code_version(stage)
@@ -62,19 +65,22 @@ def accepted_version(stage: str, version: str | None = None) -> tuple[str, list[
 
 
 def equivalent_versions(stage: str, version: str) -> list[str]:
-    """All versions that acceptances join to ``version``, which comes first."""
+    """``version``, followed by all versions that acceptances join to it.
+
+    ``version`` must be the oldest of them, as ``accepted_version`` returns it.
+    """
     others = {entry[side] for entry in acceptances(stage) for side in ("old", "new")} - {version}
     return [version, *sorted(other for other in others if accepted_version(stage, other)[0] == version)]
 
 
 def relied_on(stage: str, version: str) -> list[dict[str, Any]]:
-    """The entries by which a result of ``version`` counts as one of the present version."""
+    """The entries because of which a result of ``version`` counts as a result of the present version."""
     now, then = accepted_version(stage)[1], accepted_version(stage, version)[1]
     return [entry for entry in [*now, *then] if (entry in now) != (entry in then)]
 
 
 def active_acceptances() -> list[str]:
-    """The acceptances that the present versions of all stages rely on, as ``stage: old → new``."""
+    """The acceptances that the present version of each stage relies on, as ``stage: old → new``."""
     return [
         f"{stage}: {entry['old']} → {entry['new']}"
         for stage in STAGES
@@ -83,7 +89,7 @@ def active_acceptances() -> list[str]:
 
 
 def unused_acceptances() -> list[tuple[dict[str, Any], str]]:
-    """Entries that join nothing to the present version of their stage, each with the reason."""
+    """The entries that have no effect on the present version of their stage, each with the reason."""
     unused = []
     for entry in acceptances():
         stage = entry["stage"]

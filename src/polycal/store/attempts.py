@@ -1,7 +1,9 @@
-"""Attempts at a result that failed: recorded while they run, counted in the cost of the result that follows.
+"""Records of attempts at a result. The cost of a result includes the attempts that failed before it.
 
-The caller holds the lock of the result. An attempt that is recorded and has not ended is therefore dead: killed, out
-of time or memory, or lost with its node. How long it ran is known from Slurm's accounting, else from its last heartbeat.
+Each attempt is a JSON file in ``.attempts/FINGERPRINT/`` beside the cache. The caller holds the lock of the
+result. An earlier attempt without an end time is therefore dead: it was killed, ran out of time or memory, or
+its node failed. Slurm's accounting knows how long it ran. Without that record, the last heartbeat (the
+modification time of the file) counts as its end.
 """
 
 import contextlib
@@ -21,10 +23,12 @@ HEARTBEAT_SECONDS = 20.0
 
 
 class Attempt:
-    """One attempt at the result with fingerprint ``key``; as a context manager it ends with the block.
+    """One attempt at the result with fingerprint ``key``.
 
-    It begins where this process finished its last result. ``earlier`` is the summary of failed attempts as a run
-    record holds it, empty where there are none. Without a cache nothing is recorded.
+    As a context manager, the attempt succeeds if the block ends normally and fails if the block raises. Its
+    time is counted from the previous result of this process, or from the start of the process. ``earlier`` is
+    the summary of earlier failed attempts for the run record: the number of attempts, and their wall and GPU
+    seconds. It is empty if there were none. Without a cache nothing is recorded.
     """
 
     def __init__(self, cache: Path | None, key: str) -> None:
@@ -40,19 +44,22 @@ class Attempt:
         threading.Thread(target=self._heartbeat, daemon=True).start()
 
     def succeeded(self) -> None:
-        """The result is there, and its run record contains the earlier attempts."""
+        """End the attempt with a result. Its run record lists the earlier attempts, so remove the files."""
         self.stop.set()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def failed(self) -> None:
-        """There is no result; the time spent stays recorded."""
+        """End the attempt without a result. Its time is counted in the next attempt that succeeds."""
         self.stop.set()
         if self.folder is not None:
             self._write({**self.record, "ended": time.time()})
 
     def withdrawn(self) -> None:
-        """There is no result yet; this process goes on with others, whose cost begins where this attempt began."""
+        """End the attempt without a result and without counting it.
+
+        This process continues with other attempts, whose cost includes the time of this one.
+        """
         self.stop.set()
         if self.folder is not None:
             with contextlib.suppress(OSError):
@@ -65,7 +72,10 @@ class Attempt:
         self.succeeded() if kind is None else self.failed()
 
     def _write(self, record: dict[str, Any]) -> None:
-        """Write the note; where that cannot be done, the attempt goes on and is not counted. A full disk is raised."""
+        """Write the file of the attempt. If it cannot be written, the attempt continues and is not counted.
+
+        Raises OSError if the disk is full, because the result could not be written either.
+        """
         try:
             files.write_json(self.file, record)
         except OSError as error:
@@ -77,12 +87,14 @@ class Attempt:
 
     def _heartbeat(self) -> None:
         while not self.stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a file system that does not answer now, or no note
+            with contextlib.suppress(
+                OSError
+            ):  # the file system does not respond, or the file was not written
                 os.utime(self.file, (time.time(),) * 2)
 
 
 def _summary(folder: Path) -> dict[str, Any]:
-    """The number of failed attempts, and their wall and GPU seconds."""
+    """The number of failed attempts in ``folder`` and their wall and GPU seconds; empty if there is none."""
     try:
         paths = sorted(folder.glob("*.json"))
     except OSError:
@@ -95,7 +107,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _spent(path: Path) -> tuple[float, float] | None:
-    """Wall and GPU seconds of a failed attempt; None for a note that cannot be read, which is set aside."""
+    """Wall and GPU seconds of a failed attempt; None if its file cannot be read, which is then renamed."""
     try:
         record = json.loads(path.read_text())
         job, began, gpus = record["job"], float(record["began"]), int(record["gpus"])
@@ -110,5 +122,5 @@ def _spent(path: Path) -> tuple[float, float] | None:
 
 
 def _gpus() -> int:
-    """The devices that the process may use: they are paid for even if the process never used them."""
+    """The number of GPUs allocated to the process. They are paid for even if the process never used them."""
     return len([device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device.strip()])

@@ -1,9 +1,10 @@
-"""The cache of results: each under a hash of everything that determines it, its fingerprint.
+"""The cache of results. Its keys are fingerprints: hashes of settings, code version and inputs.
 
-Snakemake deletes an output before it runs a job, and plans jobs for reasons that change no result (other languages
-per job, lost metadata, a touched file). Each stage therefore caches its result in ``CACHE/xx/FINGERPRINT/``, outside of
-all declared outputs, as hard links where the file system has them. A job whose fingerprint is unchanged restores the
-cached result; a changed setting, code version or input changes the fingerprint.
+Snakemake deletes an output before it runs a job. It also reruns jobs for reasons that change no result, such
+as a different set of languages per job, lost metadata or a touched file. Each stage therefore caches its
+result in ``CACHE/xx/FINGERPRINT/``, where Snakemake does not delete it. If the fingerprint of a job is
+unchanged, the cached result is restored and nothing is computed. Cached files are hard links to the outputs,
+or copies if the file system has no hard links.
 """
 
 import contextlib
@@ -21,11 +22,15 @@ from polycal.artifacts import files
 from polycal.store import acceptances, code_versions, provenance
 
 COMPLETE = "complete.json"
-"""Written last into an entry: the sha256 of each of its files. An entry without it is not used."""
+"""File with the sha256 of each file of an entry. It is written last; an entry without it is not used."""
 
 
 def fingerprint(cell: Mapping[str, Any], code: str, inputs: Mapping[str, str]) -> str:
-    """sha256 of a cell, its stage's accepted code version, and the content checksums of its inputs."""
+    """The fingerprint of a result, as 64 hexadecimal digits.
+
+    It is the sha256 of the result's cell (all its settings), the accepted code version of its stage, and the
+    content checksum of each input.
+    """
     text = files.canonical_json({"cell": cell, "code": code, "reads": inputs})
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -33,12 +38,15 @@ def fingerprint(cell: Mapping[str, Any], code: str, inputs: Mapping[str, str]) -
 def equivalent_fingerprints(
     stage: str, cell: Mapping[str, Any], code: str, inputs: Mapping[str, str]
 ) -> list[str]:
-    """The fingerprint of a result, then those with code versions that are accepted as giving the same result."""
+    """The fingerprint for code version ``code``, then one for each version with the same results.
+
+    ``code`` must be the version that ``acceptances.accepted_version`` returns.
+    """
     return [fingerprint(cell, version, inputs) for version in acceptances.equivalent_versions(stage, code)]
 
 
 def entry_dir(cache: Path, key: str) -> Path:
-    """The folder of the result with fingerprint ``key``."""
+    """The folder of the cache entry with fingerprint ``key``."""
     return cache / key[:2] / key
 
 
@@ -51,10 +59,11 @@ def restore(
     outputs: Mapping[str, Path],
     folder: Path,
 ) -> bool:
-    """Restore the cached result of a fingerprint, or of an equivalent one, and print so; False if there is none.
+    """Restore the cached result with this fingerprint or an equivalent one. Returns False if there is none.
 
-    ``outputs`` maps the names of files in the cache to where they belong. Further files of the entry are restored
-    under their names below ``folder``.
+    ``outputs`` maps the name of a file in the cache entry to the path that it is restored to. All other
+    files of the entry are restored below ``folder`` under their own names. A line is printed and an event
+    is logged.
     """
     for key in equivalent_fingerprints(stage, cell, code, inputs):
         if restore_entry(cache, key, outputs, folder):
@@ -65,7 +74,11 @@ def restore(
 
 
 def restore_entry(cache: Path, key: str, outputs: Mapping[str, Path], folder: Path = Path()) -> bool:
-    """Link the files of entry ``key`` to ``outputs``; False, and nothing written, unless all have their checksum."""
+    """Restore all files of the entry with fingerprint ``key``, to the paths that ``restore`` describes.
+
+    Returns False and restores nothing if there is no complete entry, if it lacks one of ``outputs``, or if a
+    file does not match its checksum.
+    """
     entry = entry_dir(cache, key)
     try:
         checksums = json.loads((entry / COMPLETE).read_text())
@@ -91,9 +104,10 @@ def restore_entry(cache: Path, key: str, outputs: Mapping[str, Path], folder: Pa
 
 
 def store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
-    """Cache ``outputs`` (name → file) under ``key``, replacing what is there; ``complete.json`` is written last.
+    """Cache the files ``outputs`` (name → path) under fingerprint ``key``, replacing an existing entry.
 
-    Where the cache cannot be written, the result is there and is not cached, which is said. A full disk is raised.
+    The cached files are read-only. If the cache cannot be written, a message is printed and the result is not
+    cached. Raises OSError if the disk is full.
     """
     with _not_in_the_way(f"{entry_dir(cache, key)}: the result is not cached"):
         _store(cache, key, outputs)
@@ -105,14 +119,17 @@ def _store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
     (entry / COMPLETE).unlink(missing_ok=True)
     for name, path in outputs.items():
         _link(path, entry / name)
-        # Both names are the same file: an edit in place would change the cached result too.
+        # Output and cached file are the same file, so an edit in place would change the cached result.
         os.chmod(entry / name, 0o444)
     files.write_json(entry / COMPLETE, {name: files.sha256(entry / name) for name in outputs})
 
 
 @contextlib.contextmanager
 def _not_in_the_way(what: str) -> Iterator[None]:
-    """Say ``what`` where the block cannot write, and go on; a full disk, which stops the results too, is raised."""
+    """Print ``what`` and continue if the block cannot write.
+
+    Raises OSError if the disk is full, because results could not be written either.
+    """
     try:
         yield
     except OSError as error:
@@ -122,7 +139,7 @@ def _not_in_the_way(what: str) -> Iterator[None]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make ``target`` the same file as ``source``, atomically; a copy where the file system has no links."""
+    """Hard-link ``target`` to ``source`` atomically, or copy it if the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -132,12 +149,17 @@ def _link(source: Path, target: Path) -> None:
             shutil.copy2(source, part)
         os.replace(part, target)
     finally:
-        # Renaming one link of a file onto another link of it does nothing and leaves both.
+        # If both names already are the same file, os.replace does nothing and leaves the temporary name.
         part.unlink(missing_ok=True)
 
 
 def log_event(cache: Path, event: str, stage: str, cell: Mapping[str, Any], key: str, **facts: Any) -> None:
-    """Write what happened to ``.events`` beside the cache; one file per event, so that nodes need no lock."""
+    """Log an event (restored, computed or failed) in ``.events`` beside the cache.
+
+    Each event is a file of its own, so that no lock is needed between nodes. The code version of the stage is
+    recorded too (``record_code_parts``). If the event cannot be written, a message is printed. Raises OSError
+    if the disk is full.
+    """
     at = time.time_ns()
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
     job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **facts}
@@ -148,7 +170,10 @@ def log_event(cache: Path, event: str, stage: str, cell: Mapping[str, Any], key:
 
 
 def record_code_parts(results: Path, stage: str) -> None:
-    """Write to ``.versions`` what a stage's present version consists of, so that ``status`` can name a change."""
+    """Write what the present code version of a stage consists of to ``.versions`` in the folder ``results``.
+
+    ``polycal status`` compares it with a later version to name the modules that changed.
+    """
     path = results / ".versions" / f"{stage}-{code_versions.code_version(stage)}.json"
     with _not_in_the_way(f"the version of {stage} is not recorded"):
         if not path.exists() or not path.stat().st_size:

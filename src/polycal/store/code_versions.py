@@ -1,11 +1,16 @@
-"""Code versions: which code of polycal and which runtime made a result.
+"""Code versions: which code of polycal, and which versions of other packages, made a result.
 
-The version of a stage is a hash of three things: the syntax trees of all modules that its entry point imports,
-transitively; the data files that it reads; and the locked versions of the distributions that it names. Comments,
-docstrings and formatting are not part of a syntax tree as it is hashed here, so they change no version.
+The version of a stage is a hash of three things:
 
-In the hash of a module each import of a polycal module is replaced by the hash of that module (a Merkle tree).
-Moving a module therefore changes no version, and importing a name from another module does.
+- the syntax tree of each module of polycal that its entry function imports, directly or indirectly,
+- the data files that the stage declares,
+- the versions in the lock file of the packages that the stage declares.
+
+Comments, formatting and the docstrings of modules, classes and functions are not hashed. A string that
+documents a constant is part of the syntax tree and is hashed.
+
+In the hash of a module, each import of a module of polycal is replaced by the hash of that module (a Merkle
+tree). Moving a module therefore changes no version. Importing a name from a module with other code does.
 """
 
 import ast
@@ -24,23 +29,27 @@ ROOT = PACKAGE.parents[1]
 LOCK = ROOT / "envs" / "cpu.lock"
 
 UNHASHED = frozenset({"store.stages", "study.paths"})
-"""Tables of names that enter no version: a further stage or output path changes no existing result."""
+"""Tables that no version includes, because a new stage or output path changes no existing result."""
 
 
 class VersionError(PolycalError):
-    """Code whose version cannot be computed, or a job that was planned with another version than the one that runs."""
+    """A code version cannot be computed, or it is not the version that the job was planned with."""
 
 
 def code_version(stage: str) -> str:
-    """The present version of a stage: 12 hexadecimal digits. Raises VersionError for an unknown stage."""
+    """The present version of a stage, as 12 hexadecimal digits.
+
+    Raises VersionError if the stage is unknown, an import cannot be resolved, modules import each other in a
+    circle, a declared data file is missing, or the lock file lacks a declared package.
+    """
     return _version(stage, LOCK)
 
 
 def parts(stage: str) -> dict[str, dict[str, str]]:
-    """What the present version of a stage consists of.
+    """What the present version of a stage consists of, as three dictionaries.
 
-    ``modules`` maps each imported module to a hash of its own code, ``files`` each data file to its sha256, and
-    ``runtime`` each named distribution to its locked version.
+    ``modules`` maps each imported module to a hash of its own code. ``files`` maps each data file to its
+    sha256. ``runtime`` maps each declared package to its version in the lock file.
     """
     declared = _declared(stage)
     return {
@@ -51,10 +60,11 @@ def parts(stage: str) -> dict[str, dict[str, str]]:
 
 
 def check_loaded(stage: str) -> None:
-    """Import all code of a stage and read its files anew: its version must be the one that was read first.
+    """Import all modules of a stage, and check that they are the code that its version was computed from.
 
-    A job may wait for hours between the first look at its code and its imports. Raises VersionError if a file has
-    changed since, or was written while it was imported, even if its text is the same afterwards.
+    A job may wait for hours between computing its code version and importing its modules. Raises VersionError
+    if the version has changed meanwhile, or if a module's file was written during the import, even with the
+    same text.
     """
     version = code_version(stage)
     modules = sorted(import_closure(_declared(stage).modules))
@@ -78,7 +88,7 @@ def check_loaded(stage: str) -> None:
 
 
 def _times(modules: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """What changes with every edit of a module's file; empty where there is none."""
+    """Times, size and inode of each module's file, which change with every edit; empty if it is missing."""
     found: dict[str, tuple[int, ...]] = {}
     for name in modules:
         try:
@@ -91,7 +101,10 @@ def _times(modules: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 
 def import_closure(modules: Iterable[str]) -> set[str]:
-    """All modules that ``modules`` import, transitively, themselves included; names are without ``polycal.``."""
+    """``modules`` and all modules of polycal that they import, directly or through other modules.
+
+    Names are without the prefix ``polycal.``. Raises VersionError if an import cannot be resolved.
+    """
     seen: set[str] = set()
     todo = list(modules)
     while todo:
@@ -139,7 +152,7 @@ def _pins(declared: stages.Stage, lock: Path) -> dict[str, str]:
 
 @functools.cache
 def locked(lock: Path) -> dict[str, str]:
-    """Distribution → version of a lock file. Raises VersionError where the file is missing."""
+    """Name → version of each package in a lock file. Raises VersionError if the file is missing."""
     try:
         lines = lock.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -150,18 +163,19 @@ def locked(lock: Path) -> dict[str, str]:
 
 @functools.cache
 def _own_hash(name: str) -> str:
-    """The hash of a module's code, with the names of the modules that it imports but not their content."""
+    """The hash of a module's own code. It includes the names of imported modules, but not their content."""
     return hashlib.sha256(ast.dump(_tree(_source(name))).encode()).hexdigest()
 
 
 _DEEP: dict[str, str] = {}
-"""Module → hash of its code and of all that it imports."""
+"""Module → hash of its code and of all modules that it imports."""
 
 
 def _deep_hash(name: str, above: tuple[str, ...] = ()) -> str:
     """The hash of a module's code with each import replaced by the hash of what it imports.
 
-    ``above`` are the modules on the way to this one. Raises VersionError where modules import each other in a circle.
+    ``above`` contains the modules that lead to this one. Raises VersionError if modules import each other
+    in a circle.
     """
     if name in above:
         raise VersionError(f"modules import each other in a circle: {' → '.join([*above, name])}.")
@@ -178,10 +192,10 @@ def _hash_with_imports(name: str, above: tuple[str, ...]) -> str:
 
 @functools.cache
 def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
-    """The code of a module without the names of the modules that it imports, and these modules in order.
+    """The syntax tree of a module without the names of imported modules, and the imported modules in order.
 
-    Each import is replaced by the local names that it binds. At the top they are sorted, because the order of imports
-    there follows the names of modules.
+    Each import is replaced by the local names that it binds. At the top of the module, imports are sorted by
+    local name. Their order in the file depends on the names of modules, which must not change the hash.
     """
     targets: list[str] = []
 
@@ -191,7 +205,7 @@ def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
         return ast.Expr(ast.Constant(json.dumps([names[:2] for names in found])))
 
     class Inner(ast.NodeTransformer):
-        """Replaces the imports inside functions and classes."""
+        """Replaces each import inside a function or class."""
 
         def generic_visit(self, node: ast.AST) -> ast.AST:
             if isinstance(node, (ast.Import, ast.ImportFrom)) and _names(node, name):
@@ -215,7 +229,7 @@ def _source(name: str) -> bytes:
 
 
 def _tree(source: bytes) -> ast.Module:
-    """The syntax tree of a module without docstrings."""
+    """The syntax tree of a module, without the docstrings of modules, classes and functions."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and (
@@ -226,7 +240,7 @@ def _tree(source: bytes) -> ast.Module:
 
 
 def _file(name: str) -> Path:
-    """The file of a module, of a package its ``__init__``."""
+    """The source file of a module. For a package it is ``__init__.py``."""
     base = PACKAGE.joinpath(*name.split("."))
     return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
 
@@ -248,7 +262,7 @@ def _imports(name: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _names(node: ast.AST, name: str) -> list[tuple[str, str, str]]:
-    """The same of one statement in module ``name``; empty for a statement that imports nothing of polycal."""
+    """The imports of one statement as ``_imports`` lists them; empty if it imports nothing of polycal."""
     if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "polycal"):
         package = _absolute(node, name)
         resolved = [(alias, _resolve(package, alias.name, name, node.lineno)) for alias in node.names]
@@ -266,7 +280,7 @@ def _names(node: ast.AST, name: str) -> list[tuple[str, str, str]]:
 
 
 def _absolute(node: ast.ImportFrom, name: str) -> str:
-    """The package or module that an import names, without ``polycal.``; relative imports are resolved."""
+    """The package or module that an import names, without ``polycal.``. Relative imports are resolved."""
     module = node.module or ""
     if not node.level:
         return module.removeprefix("polycal").removeprefix(".")
@@ -276,7 +290,11 @@ def _absolute(node: ast.ImportFrom, name: str) -> str:
 
 
 def _resolve(package: str, attribute: str, name: str, line: int) -> tuple[str, str]:
-    """The module that ``from polycal.PACKAGE import ATTRIBUTE`` reads, and the attribute unless it is the module."""
+    """The module and attribute behind ``from polycal.PACKAGE import ATTRIBUTE``, as (module, attribute).
+
+    The attribute is empty if ATTRIBUTE is itself a module. A re-export of a package is followed to its
+    module.
+    """
     where = f"{_file(name)}:{line}: from polycal{'.' if package else ''}{package} import {attribute}"
     if attribute == "*":
         raise VersionError(f"{where}: name what is imported.")
@@ -295,7 +313,7 @@ def _resolve(package: str, attribute: str, name: str, line: int) -> tuple[str, s
 
 @functools.cache
 def _defined(name: str) -> frozenset[str]:
-    """All names that a module binds anywhere."""
+    """All names that a module defines, assigns or imports, at any depth."""
     bound: set[str] = set()
     for node in ast.walk(ast.parse(_source(name))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -308,7 +326,10 @@ def _defined(name: str) -> frozenset[str]:
 
 
 def _check_packages(module: str) -> None:
-    """Python runs the ``__init__`` of each package on the way: it may hold a docstring and re-exports only."""
+    """Check that the ``__init__`` of each package above ``module`` contains only a docstring and re-exports.
+
+    Python runs these files on import, but no version includes them. Raises VersionError for other code.
+    """
     for package in _packages(module):
         for node in ast.parse(_source(package)).body:
             docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -328,7 +349,7 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def forget() -> None:
-    """Forget all that was read, because source files may have been edited since."""
+    """Clear all caches of this module, because source files may have been edited."""
     for cached in (_version, _own_hash, _source, _code, _imports, _defined, locked):
         cached.cache_clear()
     _DEEP.clear()

@@ -1,6 +1,7 @@
-"""Failed results of a job that a workflow planned: what is written where no further attempt could bring a result.
+"""Write and find failed results: what a workflow's job writes if no further attempt could produce the result.
 
-They are not cached. A job that is run again tries again; one that Snakemake sees no reason to run does not.
+Failed results are not cached, so each run of the job computes again. Snakemake does not run the job again
+without a reason, because its output exists.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ from polycal.store.stages import Stage
 
 
 def of_inputs(stage: Stage, inputs: Mapping[str, Any]) -> Failure | None:
-    """The failure of the first input that is a failed result; None for a stage that reads such inputs."""
+    """The failure of the first input that is a failed result, or None.
+
+    It is always None for a stage that handles failed inputs itself (``Stage.reads_failed``).
+    """
     if stage.reads_failed:
         return None
     for declared in stage.inputs:
@@ -27,13 +31,16 @@ def of_inputs(stage: Stage, inputs: Mapping[str, Any]) -> Failure | None:
 
 
 def failure_at(path: Path) -> Failure | None:
-    """The failure that is written at ``path``; None for a result, and for a file that is missing or broken."""
+    """The failure of a failed result; None for a result, or if the file is missing or broken."""
     manifest = manifest_at(path)
     return failures.of(manifest) if manifest else None
 
 
 def manifest_at(path: Path) -> dict[str, Any] | None:
-    """The manifest of a failed result; None for a result, a folder, or what the stage itself will find broken."""
+    """The manifest of the failed result at ``path``.
+
+    None for a result, for a folder, and for a missing or broken file, which the stage reports itself.
+    """
     if not path.is_file():
         return None
     try:
@@ -44,7 +51,7 @@ def manifest_at(path: Path) -> dict[str, Any] | None:
 
 
 def write(out: Path, stamp: RunStamp, failure: Failure, cache: Path | None) -> None:
-    """Write a failed result with its run record and cost, and say so."""
+    """Write a failed result with its run record and cost, log it beside ``cache``, and print the reason."""
     stage, cell = stamp.record["stage"], stamp.record["cell"]
     failures.write(out, stamp(), failure)
     if cache is not None:

@@ -1,10 +1,14 @@
-"""Locks: one writer per output, on whatever nodes the jobs run. A lock is a file beside the output.
+"""Locks: each output has one writer, also if jobs run on several nodes. A lock is a file beside the output.
 
-A complete file is linked to the name of the lock, which is atomic on network file systems too. A waiting process
-takes a lock over only if the holder is known to be gone: its process no longer exists on this node, Slurm reports its
-job as ended, or its heartbeat (the time of the file) has not changed for ``STALE_AFTER_SECONDS`` by the waiter's
-own clock. A job that Slurm reports as running is waited for even without a heartbeat. A job whose node Slurm has
-lost may still run there, so its heartbeat decides.
+The file is written under a temporary name and then hard-linked to the name of the lock, which is atomic on
+network file systems too. A waiting process takes over a lock only in these cases:
+
+- The holder ran on this node, and its process no longer exists.
+- Slurm reports that the holder's job has ended, or its job number now belongs to another job.
+- The heartbeat (the modification time of the file) has not changed for ``STALE_AFTER_SECONDS`` by the clock
+  of the waiting process. This applies only if neither this node nor Slurm reports the holder as running.
+
+If Slurm has lost a node (NODE_FAIL), the job may still run there, so the heartbeat decides.
 """
 
 import contextlib
@@ -24,7 +28,7 @@ from polycal.errors import TransientError
 from polycal.store import slurm
 from polycal.vocabulary import TRY_AGAIN
 
-# Tests set these; a network file system may show a heartbeat a minute late.
+# Tests set shorter times. The defaults allow for network file systems that show a heartbeat a minute late.
 HEARTBEAT_SECONDS = float(os.environ.get("POLYCAL_LOCK_HEARTBEAT_SECONDS", "20"))
 STALE_AFTER_SECONDS = float(os.environ.get("POLYCAL_LOCK_STALE_AFTER_SECONDS", "180"))
 POLL_SECONDS = float(os.environ.get("POLYCAL_LOCK_POLL_SECONDS", "5"))
@@ -32,10 +36,13 @@ POLL_SECONDS = float(os.environ.get("POLYCAL_LOCK_POLL_SECONDS", "5"))
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock. ``host`` is node, boot and process namespace, so that ``pid`` is unique within it.
+    """The process that holds a lock.
 
-    ``ticks`` is the start of the process in clock ticks since boot, which no change of the node's time moves.
-    ``job_name`` is the name of the Slurm job: Slurm may give the number of a job that ended to a stranger's.
+    ``token`` is random and unique for each lock. ``host`` consists of the node's name, the boot and the
+    process namespace, so that ``pid`` is unique within it. ``ticks`` is the start of the process in clock
+    ticks since boot, which does not change if the node's clock is set; without /proc it is in seconds of
+    the Unix time. ``job`` and ``job_name`` are the number and name of the Slurm job, if any. The name is
+    compared too, because Slurm may reuse the number of a job that has ended.
     """
 
     token: str
@@ -52,15 +59,19 @@ class Holder:
 
 
 class LockError(TransientError):
-    """Another holds the lock, and lives; the message says who."""
+    """A running process holds the lock, or the lock file cannot be written. The message says which."""
 
 
 @contextlib.contextmanager
 def acquire(stage: str, *outputs: Path, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock on all ``outputs``, waiting if necessary.
 
-    Locks are taken in sorted order to avoid deadlock. Without ``wait``, raises LockError as soon as another process is
-    known to hold one and to be alive.
+    The lock of ``folder/name`` is the file ``folder/.name.lock``. Locks are taken in sorted order to avoid
+    deadlock. Raises LockError if a lock file cannot be written. Without ``wait``, also raises LockError as
+    soon as another process holds a lock and is known to run: on this node, or because its heartbeat
+    changes.
+
+    If another process takes the lock over during the block, this process exits with code TRY_AGAIN.
     """
     with contextlib.ExitStack() as held:
         for path in sorted({one.with_name(f".{one.name}.lock") for one in outputs}):
@@ -100,7 +111,7 @@ def _wait_for(path: Path, mine: Holder, wait: bool) -> None:
         if sign != seen:
             seen, since = sign, time.monotonic()
         if not sign:
-            time.sleep(0.1)  # released between two looks, or not to be seen yet
+            time.sleep(0.1)  # it was released meanwhile, or the network file system does not show it yet
             continue
         first = first or sign
         gone = _gone(holder, mine, time.monotonic() - since)
@@ -117,7 +128,7 @@ def _wait_for(path: Path, mine: Holder, wait: bool) -> None:
 
 
 def _claim(path: Path, mine: Holder, over: bool = False) -> bool:
-    """Put the lock file there, whole; False where one is. ``over`` replaces it."""
+    """Create the lock file atomically. Returns False if it exists already; ``over`` replaces it instead."""
     aside = path.with_name(f"{path.name}.{mine.token}.part")
     try:
         aside.write_text(json.dumps(asdict(mine)))
@@ -129,7 +140,7 @@ def _claim(path: Path, mine: Holder, over: bool = False) -> bool:
         except FileExistsError:
             return False
         except OSError:
-            # no links here, or the answer of a network file system was lost on the way
+            # The file system has no hard links, or the link was made but the server's reply was lost.
             if _token(path) == mine.token:
                 return True
             return _create(path, mine)
@@ -148,14 +159,20 @@ def _create(path: Path, mine: Holder) -> bool:
 
 
 def _take_over(path: Path, sign: str, mine: Holder) -> bool:
-    """Replace the lock that was found abandoned, unless another waiter did: of them one at a time, by a lock."""
+    """Replace an abandoned lock. Returns False if it has changed since ``sign`` was read.
+
+    A second lock lets only one waiting process do this at a time.
+    """
     with _hold(path.with_name(f"{path.name}.{sign.split()[0]}"), mine.stage):
         _, now = _read(path)
         return now == sign and _claim(path, mine, over=True)
 
 
 def _read(path: Path) -> tuple[Holder | None, str]:
-    """The holder, None where the file does not say; and what changes with every heartbeat, empty without a lock."""
+    """The holder of a lock, and its sign of life: a text that changes with every heartbeat.
+
+    The holder is None if the file is missing or cannot be parsed. The sign is empty if the file is missing.
+    """
     try:
         time_ns = path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -175,7 +192,10 @@ def _token(path: Path) -> str | None:
 
 
 def _gone(holder: Holder | None, mine: Holder, silent: float) -> str:
-    """Why a lock is abandoned; empty where its holder lives or may live."""
+    """Why a lock is abandoned; empty if its holder runs or may run.
+
+    ``silent`` is the number of seconds without a heartbeat.
+    """
     if holder is not None and holder.host == mine.host:
         return "" if _lives(holder) else "its process is gone"
     if holder is not None and holder.job and holder.job != mine.job:
@@ -194,7 +214,10 @@ def _lives(holder: Holder) -> bool:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None where it does not exist or has ended (a zombie)."""
+    """The start of a process in clock ticks since boot, or in seconds of the Unix time without /proc.
+
+    None if the process does not exist or has ended (a zombie).
+    """
     if not Path("/proc/self/stat").exists():
         try:
             process = psutil.Process(pid)
@@ -202,7 +225,7 @@ def _start_ticks(pid: int) -> int | None:
         except psutil.NoSuchProcess:
             return None
     try:
-        # the name in field 2 may contain blanks and brackets
+        # Skip to the last bracket: the process name in field 2 may contain blanks and brackets.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -217,20 +240,23 @@ def _myself(stage: str) -> Holder:
     host += [boot.read_text().strip()] if boot.exists() else []
     host += [str(os.stat(space).st_ino)] if space.exists() else []
     pid, ticks = os.getpid(), _start_ticks(os.getpid())
-    assert ticks is not None  # this process runs
+    assert ticks is not None  # this process exists
     job, name = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NAME")
     return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), pid, ticks, job, name)
 
 
 def _heartbeat(path: Path, mine: Holder, stop: threading.Event) -> None:
-    """Show that the holder lives, and end it where it has lost the lock, before it writes beside another."""
+    """Touch the lock file regularly. End the process if another one has taken over the lock.
+
+    Otherwise both processes would write the same output.
+    """
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
             lost = _token(path) != mine.token
             if not lost:
                 os.utime(path)
         except OSError:
-            continue  # a file system that does not answer now
+            continue  # the file system does not respond; try again at the next heartbeat
         if lost and not stop.is_set():
             print(f"{mine.stage}: the lock {path} is another's; leaving without a result", flush=True)
             os._exit(TRY_AGAIN)

@@ -1,4 +1,4 @@
-"""Checks of manifests against their schema, and the schema as a published JSON document."""
+"""Check manifests against their schema, and write the schema as JSON."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from polycal.store.stages import STAGES
 
 
 def problems(manifest: Any) -> list[str]:
-    """Where a manifest breaks the model of its stage, one sentence each; empty for a valid one."""
+    """One sentence for each place where a manifest violates the model of its stage; empty if it is valid."""
     try:
         _model(manifest).model_validate(manifest)
     except pydantic.ValidationError as error:
@@ -23,7 +23,7 @@ def problems(manifest: Any) -> list[str]:
 
 
 def _model(manifest: Any) -> type[Manifest]:
-    """The model of a manifest: that of failed results, else that of its stage."""
+    """The model of a manifest: ``Failed`` for a failed result, else the model of its stage."""
     if not isinstance(manifest, dict):
         return Manifest
     if manifest.get("status") == failures.FAILED:
@@ -33,7 +33,7 @@ def _model(manifest: Any) -> type[Manifest]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of every manifest: what all contain, failed results, and what those of each stage contain."""
+    """The JSON schema of manifests: the fields of all manifests, of failed results, and of each stage."""
     models: list[type[BaseModel]] = [Manifest, Failed, *(stage.manifest for stage in STAGES.values())]
     definitions: dict[str, Any] = {}
     for model in models:

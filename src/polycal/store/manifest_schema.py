@@ -1,7 +1,8 @@
-"""What every manifest and record says of itself, as models that check it and as a published JSON schema.
+"""The fields of manifests, as pydantic models. They check manifests and give the published JSON schema.
 
-A manifest is a JSON file beside weights, or the object under ``polycal`` in a Parquet file's metadata. A stage may
-say more than stands here; what stands here it must say.
+The docstrings and descriptions here are copied to ``workflow/schemas/manifest.schema.json``. The manifest
+of a Parquet file is the JSON object ``polycal`` in its metadata. All other manifests are JSON files. The
+manifest of a stage contains all fields of its model and may contain more.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class Cost(BaseModel):
-    """What a result cost its job. The first record of a job also bears imports and the loading of the model."""
+    """The cost of a result. The first result of a job includes the time to import code and load the model."""
 
     wall_seconds: Amount
     cpu_seconds: Amount = Field(description="Of the writing process and its ended children.")
@@ -25,7 +26,7 @@ class Cost(BaseModel):
 
 
 class Attempts(BaseModel):
-    """Earlier attempts at the same result that came to nothing."""
+    """Earlier attempts at the same result that failed."""
 
     failed: int = Field(ge=1)
     wall_seconds: Amount
@@ -33,14 +34,14 @@ class Attempts(BaseModel):
 
 
 class File(BaseModel):
-    """A file of a result."""
+    """The size and checksum of a file of a result."""
 
     bytes: int = Field(ge=0)
     sha256: Sha256
 
 
 class Manifest(BaseModel):
-    """What every stage says of its result."""
+    """The fields that every manifest contains."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -63,21 +64,21 @@ class Manifest(BaseModel):
 
 
 class Failure(BaseModel):
-    """Why there is no result."""
+    """Why a result could not be produced."""
 
     stage: str = Field(description="The stage that failed first.")
     reason: str = Field(min_length=1, description="Its sentence.")
 
 
 class Failed(Manifest):
-    """A failed result: what a stage writes in place of a result that no further attempt could bring."""
+    """A failed result: what a stage writes instead of a result that no further attempt could produce."""
 
     status: Literal["failed"]
     failure: Failure
 
 
 class Fetched(Manifest):
-    """Something that came from the hub at a pinned commit, from a local path, or from the miniature."""
+    """Data or a model from the hub at a pinned commit, from a local path, or from the miniature."""
 
     source: dict[str, str]
     files: dict[str, File]
@@ -92,7 +93,7 @@ class ModelManifest(Fetched):
 
 
 class LossCheck(BaseModel):
-    """Comparison of the loss at beta 0 with cross-entropy over the model's own logits, before training."""
+    """Check before training: the loss at beta 0, compared with cross-entropy over the model's own logits."""
 
     loss_difference: Amount = Field(description="Relative to the loss and the largest logit.")
     gradient_difference: Amount = Field(description="Of one weight, relative to the gradient's norm.")
@@ -115,7 +116,7 @@ class Trained(Manifest):
 
 
 class Pretrained(Manifest):
-    """A base model of the miniature."""
+    """A pre-trained base model of the miniature."""
 
     content: Sha256
     files: dict[str, File]
@@ -124,13 +125,13 @@ class Pretrained(Manifest):
 
 
 class FilesManifest(Manifest):
-    """Files that a stage made together: the miniature's data; tables, figures and report of a study."""
+    """Several files made by one job: the miniature's data, or the tables, figures and report of a study."""
 
     files: dict[str, File]
 
 
 class Selected(Manifest):
-    """Which learning rate of a cell is scored."""
+    """The learning rate whose checkpoint is scored."""
 
     lr: str
     manifest: str = Field(description="The chosen checkpoint's manifest, from here.")
@@ -139,7 +140,7 @@ class Selected(Manifest):
 
 
 class SelfCheck(BaseModel):
-    """Comparison of a few of the run's prompts with the model's own forward pass, before the run."""
+    """Check before a run: polycal's numbers for a few prompts, compared with the model's own forward pass."""
 
     path: Literal["fast", "plain", "single"] = Field(
         description="The run's way through the model: polycal's own passes, or the model's own forward on"
@@ -154,7 +155,7 @@ class SelfCheck(BaseModel):
 
 
 class Scores(Manifest):
-    """One checkpoint asked in one language."""
+    """The scores of one checkpoint on one language of a benchmark."""
 
     content: Sha256 = Field(description="Checksum over the rows.")
     checkpoint: Sha256 = Field(description="Content of the model that was asked.")
@@ -164,25 +165,25 @@ class Scores(Manifest):
 
 
 class RowsManifest(Manifest):
-    """Rows with a checksum."""
+    """A Parquet file whose rows have a checksum."""
 
     content: Sha256
 
 
 class ModelRows(RowsManifest):
-    """Vectors of prompts or scores of next tokens, from one checkpoint."""
+    """Prompt embeddings or next-token scores of one checkpoint."""
 
     self_check: SelfCheck | None = Field(None, description="Null in records of earlier versions.")
 
 
 class TableManifest(RowsManifest):
-    """A table of numbers over such rows."""
+    """A table of embedding diversity or of next-token calibration."""
 
     table: str
 
 
 class Measured(Manifest):
-    """A table of numbers over the records of a study."""
+    """A table of metrics over the score records of a study."""
 
     content: Sha256
     table: str

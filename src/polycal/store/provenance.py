@@ -1,4 +1,4 @@
-"""The run record: which code, inputs, machine and job made a result, and what it cost."""
+"""The run record of a result: the code, inputs, machine and job that made it, and its cost."""
 
 import datetime
 import functools
@@ -20,27 +20,31 @@ from polycal.store import acceptances, code_versions, slurm
 
 @dataclass(frozen=True)
 class RunStamp:
-    """The stamp that a stage gets (``polycal.artifacts.manifests.Stamp``): a run record that ends with the cost."""
+    """The stamp that returns a stage's run record; implements ``polycal.artifacts.manifests.Stamp``."""
 
     record: Mapping[str, Any]
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of all that determines the result."""
+        """sha256 of all that determines the result, as 64 hexadecimal digits."""
         return str(self.record["fingerprint"])
 
     def __call__(self, **usage: float) -> dict[str, Any]:
-        """The run record with the cost since the last stamp of this process."""
+        """The run record with the cost since the previous result of this process.
+
+        ``usage`` are the arguments of ``Meter.read``.
+        """
         return {**self.record, "cost": METER.read(**usage)}
 
 
 def run_record(
     stage: str, cell: Mapping[str, Any], fingerprint: str, inputs: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What makes a result, as plain JSON: cell, code, commit, lock file, host, job, and checksums of its inputs.
+    """What makes a result, as values that JSON can represent: cell, code, inputs, commit, machine and job.
 
-    ``code`` is the accepted version that the fingerprint contains, ``code_version`` the one that runs. They differ
-    only by the acceptances listed. Of the environment only the Slurm job's id is recorded.
+    ``code`` is the accepted code version, which the fingerprint contains. ``code_version`` is the version
+    that runs. If they differ, the entries in ``acceptances`` join them. No environment variable is recorded
+    except the number of the Slurm job.
     """
     accepted, entries = acceptances.accepted_version(stage)
     commit, dirty = repository()
@@ -63,13 +67,13 @@ def run_record(
 
 
 def now() -> str:
-    """The time in UTC to the second, as ISO 8601."""
+    """The present time in UTC as ISO 8601, with a resolution of one second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 @functools.cache
 def repository() -> tuple[str | None, bool | None]:
-    """Commit of the working tree that runs, and whether tracked files differ from it; None outside of git."""
+    """The commit of the code that runs, and whether tracked files differ from it; None outside of git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(code_versions.ROOT), *arguments]
@@ -83,12 +87,12 @@ def repository() -> tuple[str | None, bool | None]:
 
 @functools.cache
 def lock_sha256() -> str | None:
-    """Checksum of the lock file that the installation follows; None where there is none."""
+    """The sha256 of the lock file of the installed packages; None if there is no lock file."""
     return files.sha256(code_versions.LOCK) if code_versions.LOCK.exists() else None
 
 
 class Meter:
-    """What a process uses; the first reading covers the process from its start, imports included."""
+    """Measures what this process uses. The first reading starts with the process, so it includes imports."""
 
     def __init__(self) -> None:
         self.since, self.cpu_before, self.first = psutil.Process().create_time(), 0.0, True
@@ -99,12 +103,17 @@ class Meter:
         cpu_seconds: float | None = None,
         peak_memory_bytes: float | None = None,
     ) -> dict[str, Any]:
-        """The cost since the last reading.
+        """The cost since the last reading, as a dictionary.
 
-        ``wall_seconds``; ``cpu_seconds`` of this process and its ended children; ``gpus`` and ``gpu_seconds``,
-        wall time on every rank's device, 0 on a CPU; ``peak_memory_bytes`` of the process so far;
-        ``queue_seconds`` of the Slurm job, counted in the first reading only, None where Slurm does not know.
-        Arguments replace what is measured here, where other processes did the work.
+        - ``wall_seconds``: elapsed time.
+        - ``cpu_seconds``: CPU time of this process and its ended children.
+        - ``gpus``: GPUs in use, one per rank; 0 without a GPU.
+        - ``gpu_seconds``: ``wall_seconds`` times ``gpus``.
+        - ``peak_memory_bytes``: highest resident memory of the process since its start.
+        - ``queue_seconds``: time of the Slurm job in the queue. After the first reading it is 0. It is None
+          without a Slurm job, or if Slurm does not know it.
+
+        The arguments replace the measured values if other processes did the work.
         """
         own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         now, cpu = time.time(), sum(usage.ru_utime + usage.ru_stime for usage in (own, children))
@@ -124,11 +133,11 @@ class Meter:
 
 
 METER = Meter()
-"""The meter of this process."""
+"""The one meter of this process."""
 
 
 def _gpus() -> int:
-    """Devices that the job computes on: one per rank where CUDA is in use."""
+    """The number of GPUs that the job computes on: one per rank if this process uses CUDA, else 0."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return 0

@@ -1,8 +1,10 @@
-"""Run a stage: take the lock, restore the cached result or compute it, cache it, record its cost.
+"""Run a job of a stage: lock the outputs, restore the cached result or compute it, cache it, record its cost.
 
-In a job that a workflow planned, a cell that cannot be computed ends in a failed result, and the job succeeds.
+In a workflow, a cell that cannot be computed gets a failed result, and the job succeeds. The rest of the
+study then continues.
 
-This is the only place where the science and the bookkeeping meet. Stages know nothing of it.
+This module connects the stages with the bookkeeping of this package. The functions that compute results do
+not import it, so that a change of the bookkeeping does not change their code version.
 """
 
 import gc
@@ -24,11 +26,14 @@ from polycal.store.stages import Stage, load
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a stage: its cells (one, but for stages that run per language), inputs, outputs and options.
+    """A job of a stage.
 
-    ``inputs`` maps each input to its path, or to a list of paths. ``out`` has a path per cell: the file to write, or
-    the folder of the tables. ``code`` is the version that the job was planned with, None for whatever is there.
-    ``missing`` are files of the cell that do not exist, where the stage is computed without them.
+    ``cells`` contains one cell, or one per language for a stage with ``per_language``. ``inputs`` maps the
+    name of each input to its path, or to a list of paths. ``out`` contains a path for each cell: the file
+    to write, or the folder of the tables. ``cache`` is the folder of cached results; None: no cache.
+    ``code`` is the code version that a workflow planned the job with; None accepts any version and writes
+    no failed results. ``missing`` are input files that do not exist, for a stage that runs without them
+    (``Stage.partial``).
     """
 
     stage: Stage
@@ -41,21 +46,26 @@ class Job:
     missing: Sequence[Path] = ()
 
     def inherits(self, inputs: Mapping[str, Any]) -> Failure | None:
-        """The failure of one of ``inputs``, which is that of the result too, in a job of a workflow."""
+        """The failure that the result inherits from a failed input, or None. None outside of a workflow."""
         return failed_results.of_inputs(self.stage, inputs) if self.code is not None else None
 
     def ends_in(self, error: BaseException) -> Failure | None:
-        """The failure that is written for an error; None where another attempt, or a person, may bring the result."""
+        """The failure to write for ``error``, or None if the error has to be raised.
+
+        Outside of a workflow every error is raised. In a workflow an error is raised if the stage is not a
+        stage of one cell (``Stage.one_cell``), or if another attempt may succeed.
+        """
         if self.code is None or not self.stage.one_cell or not errors.is_final(error):
             return None
         return Failure(self.stage.name, str(error))
 
 
 def run(job: Job) -> None:
-    """Make the results of a job, or restore them.
+    """Compute the results of a job, or restore them from the cache.
 
-    Raises VersionError where the code is not the one that the job was planned with, and whatever the stage raises,
-    except where a failed result is written instead.
+    Raises VersionError if the code version is not the planned one, LockError if an output cannot be locked,
+    and any error of the stage for which no failed result is written. Errors in reading the inputs are
+    raised too.
     """
     code = _planned_code(job)
     if job.stage.per_language:
@@ -68,13 +78,13 @@ def run(job: Job) -> None:
             _fail(job, 0, cache.fingerprint(job.cells[0], code, inputs), inputs, failure)
             return
         restored = _restored_or_computed(job, code, inputs, outputs)
-        # only the manifest is cached; where the files that belong to it are gone, they are made again
+        # The cache contains only the manifest. If the files that it describes are gone, compute them again.
         if restored and job.stage.whole and not load(job.stage.whole)(job.out[0]):
             _compute(job, code, inputs, outputs)
 
 
 def _planned_code(job: Job) -> str:
-    """The accepted version of the stage's code; it must be the one that the job was planned with."""
+    """The accepted code version of the stage. Raises VersionError if it is not the planned one."""
     present = acceptances.accepted_version(job.stage.name)[0]
     if job.code not in (None, present):
         raise VersionError(
@@ -85,7 +95,11 @@ def _planned_code(job: Job) -> str:
 
 
 def input_checksums(stage: Stage, cell: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
-    """The content checksum of each input of a job, by the rules of its stage (``Input``, ``Stage.checksums``)."""
+    """The content checksum of each input of a job: name of the input → checksum.
+
+    The names and checksums follow the rules in ``Input``, or the function ``Stage.checksums`` if there is
+    one. Raises an error of the reader if an input is missing or broken.
+    """
     if stage.checksums:
         return load(stage.checksums)(cell, **inputs)
     checksums: dict[str, str] = {}
@@ -98,9 +112,10 @@ def input_checksums(stage: Stage, cell: Mapping[str, Any], inputs: Mapping[str, 
 
 
 def content(kind: str, path: Path) -> str:
-    """The checksum of an input: of the rows of a record, of the weights behind a manifest or folder.
+    """The content checksum of an input.
 
-    Of a failed result it is the fingerprint.
+    For a record it is the checksum of the rows. For a checkpoint, given as manifest or folder, it is the
+    checksum of the weights. For a failed result it is the fingerprint.
     """
     if failed := failed_results.manifest_at(path):
         return failures.content(failed)
@@ -108,9 +123,10 @@ def content(kind: str, path: Path) -> str:
 
 
 def _check_before_computing(job: Job) -> None:
-    """Import the code that was planned, and check that the weights that will be read are those of their manifest.
+    """Import the planned code, and check that the weights of input models match their manifests.
 
-    Raises VersionError or CheckpointError. Reading a record checks it page by page, without this.
+    Raises VersionError or CheckpointError. Records need no check here, because their pages have checksums
+    that are checked on reading.
     """
     code_versions.check_loaded(job.stage.name)
     for declared in job.stage.inputs:
@@ -119,13 +135,13 @@ def _check_before_computing(job: Job) -> None:
 
 
 def _fail(job: Job, number: int, key: str, inputs: Mapping[str, str], failure: Failure) -> None:
-    """Write the failed result of one cell, which nothing was computed for."""
+    """Write a failed result for cell ``number``, without computing anything."""
     record = provenance.run_record(job.stage.name, job.cells[number], key, inputs)
     failed_results.write(job.out[number], provenance.RunStamp(record), failure, job.cache)
 
 
 def _outputs(stage: Stage, cell: Mapping[str, Any], out: Path) -> dict[str, Path]:
-    """Name in the cache → file, of all files that the rule declares."""
+    """The declared outputs of a job: name in the cache → path."""
     if not stage.tables_of_cell:
         return {stage.output: out}
     names = [f"{name}.parquet" for name in load(stage.tables_of_cell)(cell)]
@@ -135,7 +151,7 @@ def _outputs(stage: Stage, cell: Mapping[str, Any], out: Path) -> dict[str, Path
 def _restored_or_computed(
     job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[str, Path]
 ) -> bool:
-    """True where the result was restored."""
+    """Restore the result, or compute it. Returns True if it was restored."""
     cell, folder = job.cells[0], job.out[0].parent
     if job.cache and cache.restore(job.cache, job.stage.name, cell, code, inputs, outputs, folder):
         return True
@@ -169,7 +185,7 @@ def _compute(job: Job, code: str, inputs: Mapping[str, str], outputs: Mapping[st
 
 
 def _run_per_language(job: Job, code: str) -> None:
-    """Restore the cached records; compute the others together, and cache each as soon as it is written."""
+    """Restore the cached records and compute the others together. Each is cached as soon as it is written."""
     stage, inputs_of = job.stage, [_chosen(job, [number]) for number in range(len(job.cells))]
     checksums = [
         input_checksums(stage, cell, inputs) for cell, inputs in zip(job.cells, inputs_of, strict=True)
@@ -199,14 +215,18 @@ def _run_per_language(job: Job, code: str) -> None:
 def _compute_per_language(
     job: Job, code: str, checksums: Sequence[Mapping[str, str]], todo: Sequence[int]
 ) -> None:
-    """Compute the cells ``todo`` together; if one fails because of its questions, each of the others alone."""
+    """Compute the cells ``todo`` together, so that they share the loaded model.
+
+    If a cell fails because of its questions (LanguageError), each cell that is not done is computed alone, so
+    that only that cell gets a failed result. Other failures apply to all cells that are not done.
+    """
     name = job.stage.name
     keys = [cache.fingerprint(job.cells[n], code, checksums[n]) for n in todo]
     recorded = [
         provenance.run_record(name, job.cells[n], key, checksums[n])
         for n, key in zip(todo, keys, strict=True)
     ]
-    # failed attempts count in the cost of the first result that they kept waiting
+    # Earlier failed attempts count in the cost of the first result that they delayed.
     running = [Attempt(job.cache, keys[0])]
     recorded[0] |= running[0].earlier
     remaining = list(range(len(todo)))
@@ -244,7 +264,7 @@ def _compute_per_language(
         return
     if in_language and len(remaining) > 1:
         running.pop().withdrawn()
-        gc.collect()  # the model of this attempt, before another one is loaded
+        gc.collect()  # free the model of this attempt before the next one loads it again
         for position in remaining:
             _compute_per_language(job, code, checksums, [todo[position]])
         return
@@ -255,6 +275,6 @@ def _compute_per_language(
 
 
 def _chosen(job: Job, todo: Sequence[int]) -> dict[str, Any]:
-    """The inputs of the cells ``todo``: of an input with a file per cell those files, else the input as it is."""
+    """The inputs of the cells ``todo``. Of an input with one file per cell, only their files are included."""
     many = {declared.name for declared in job.stage.inputs if declared.many}
     return {name: [given[n] for n in todo] if name in many else given for name, given in job.inputs.items()}

@@ -1,4 +1,4 @@
-"""Questions to Slurm: the state of a job, its time in the queue, and what it used. All answers may be "unknown"."""
+"""Ask Slurm for the state of a job, its time in the queue and its use of GPUs. Each answer may be unknown."""
 
 import datetime
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 ENDED = frozenset(
     {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL"}
 )
-"""States in which Slurm has ended every process of a job. NODE_FAIL is not one: the node may still run it."""
+"""States in which Slurm has ended all processes of a job. Not NODE_FAIL: the node may still run the job."""
 
 ALIVE = frozenset(
     {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "CONFIGURING", "RESIZING"}
@@ -17,7 +17,7 @@ ALIVE = frozenset(
 
 
 def _ask(command: Sequence[str], timeout: float) -> str:
-    """The output of a Slurm command; empty where it is missing, fails or does not answer in ``timeout`` seconds."""
+    """The output of a Slurm command; empty if it is missing, fails, or takes over ``timeout`` seconds."""
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except (OSError, subprocess.SubprocessError):
@@ -26,9 +26,10 @@ def _ask(command: Sequence[str], timeout: float) -> str:
 
 
 def job_state(job: str) -> tuple[str, str]:
-    """The state of a job, such as RUNNING, and its name; both empty where Slurm does not know it or does not answer.
+    """The state of a job, such as RUNNING, and its name. Both are empty if Slurm does not know the job.
 
-    Asked is the controller alone. Accounting shows a job as RUNNING for ever whose end it was not told.
+    Only the controller is asked (squeue). The accounting database may show a job as RUNNING for ever, if it
+    was not informed of the end.
     """
     answer = _ask(["squeue", "--noheader", "--states=all", "--format=%T|%j", f"--jobs={job}"], 60)
     state, _, name = answer.partition("|")
@@ -36,7 +37,7 @@ def job_state(job: str) -> tuple[str, str]:
 
 
 def accounted_seconds(job: str) -> tuple[float, float] | None:
-    """Wall seconds and GPU seconds of a job from Slurm's accounting; None where that has no record."""
+    """Wall seconds and GPU seconds of a job from Slurm's accounting; None if it has no record of the job."""
     command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}"]
     answer = _ask([*command, "--format=ElapsedRaw,AllocTRES"], 30)
     try:
@@ -49,7 +50,7 @@ def accounted_seconds(job: str) -> tuple[float, float] | None:
 
 @functools.cache
 def queue_seconds(job: str | None) -> float | None:
-    """Seconds between a job's submission and its start, from squeue, else from sacct; None where unknown."""
+    """Seconds between submission and start of a job, from squeue or else from sacct; None if unknown."""
     if job is None:
         return None
     questions = (

@@ -1,8 +1,9 @@
-"""The registry of stages: everything that is said about a stage, once.
+"""The registry of stages: one entry with all properties of each stage.
 
-The command line, the manifest schema, the titles of the report, code versions, ``polycal verify`` and the tests
-read this table. To add a stage, add an entry here, the path of its output to ``polycal.study.paths``, a rule to
-``workflow/rules`` and the module with its entry function (docs/architecture.md shows an example).
+The command line, the manifest schema, the titles in the report, code versions, ``polycal verify`` and the
+tests read this registry. To add a stage, add an entry here, the path of its output to
+``polycal.study.paths``, a rule to ``workflow/rules`` and the module with its entry function
+(docs/architecture.md shows an example).
 """
 
 import importlib
@@ -22,9 +23,11 @@ DRAWING = ("itables", "jinja2", "markdown-it-py", "matplotlib", "pandas", "seabo
 class Input:
     """A result of another stage that a stage reads, given on the command line as ``--NAME``.
 
-    ``kind`` is how its content is identified: ``record`` by the checksum of its rows, ``checkpoint`` by that of its
-    weights. Of ``many`` files each is identified by its name without suffix. ``paths_of_cell`` names a function
-    that gives the files from the cell, for lists too long for a command line.
+    ``kind`` says which checksum identifies the content: ``record`` means the rows, ``checkpoint`` the
+    weights. With ``many``, the input is a list of files. Their checksums are recorded under the file names
+    without suffix. For a stage with ``per_language`` the list contains one file per cell. An ``optional``
+    input may be left out. ``paths_of_cell`` names a function that computes the list of files from the cell,
+    if the list is too long for a command line.
     """
 
     name: str
@@ -37,7 +40,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Option:
-    """How a job runs, which changes no result: ``--NAME``, or the environment variable ``environment``."""
+    """A setting of how a job runs, which changes no result.
+
+    It is given as ``--NAME`` or in the environment variable ``environment``. A value must be between
+    ``minimum`` and ``maximum``.
+    """
 
     name: str
     default: int | float | None
@@ -50,21 +57,32 @@ class Option:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage. Functions are named as strings, ``package.module:function`` below ``polycal``, and imported when run.
+    """A stage: a step of the workflow that computes one kind of result.
 
-    ``entry`` is called with the cell and, by keyword, the inputs, the options, ``out`` and ``stamp``. It writes ``out``
-    and may return further files below the folder of ``out``, which are cached too.
+    Functions are named by strings ``package.module:function``, relative to ``polycal``, and imported only
+    when they are needed.
 
-    With ``per_language`` a job makes several results that share a model: the entry gets lists of cells, ``out`` and
-    stamps, and calls ``done(number)`` after each result. ``tables_of_cell`` names a function that gives the names of
-    the tables that are written to the folder ``out``. ``checksums`` names a function that identifies all inputs,
-    where the rule of ``Input`` is not enough. ``whole`` names a function that says whether the files that belong to a
-    restored ``out`` are still there; if not, the stage runs again.
-
-    With ``partial`` the command has an option ``--partial``: files of the cell that do not exist are left out of the
-    inputs, and the entry gets them as ``missing``. ``one_cell`` is a stage whose result is one cell of the grid: where
-    its entry raises a CellError, a failed result is written in its place. A stage that ``reads_failed`` results deals
-    with them itself; the results of all others fail with the reason of a failed input.
+    - ``entry``: the function that computes the result. It is called with the cell and, by keyword, the
+      inputs, the options, ``out`` and ``stamp``. It writes ``out``. It may return the paths of further
+      files below the folder of ``out``, which are cached too.
+    - ``manifest``: the model that checks the manifest of the result.
+    - ``output``: the name of the result in the cache; empty for a stage with ``tables_of_cell``.
+    - ``runtime``: packages whose locked versions are part of the code version.
+    - ``data_files``: patterns of files in the package that are part of the code version.
+    - ``per_language``: a job makes several results that share a loaded model. The entry gets lists of cells,
+      ``out`` and stamps, and calls ``done(number)`` after each result.
+    - ``tables_of_cell``: a function that returns the names of the tables, which are written to the folder
+      ``out``.
+    - ``checksums``: a function that returns the checksums of all inputs, if the rule of ``Input`` is not
+      enough.
+    - ``whole``: a function that says whether the files described by a restored ``out`` still exist. If not,
+      the stage runs again.
+    - ``partial``: the command has an option ``--partial``. With it, input files that do not exist are left
+      out of the inputs and given to the entry as ``missing``.
+    - ``one_cell``: the result belongs to one cell of the grid. If the entry raises a CellError in a
+      workflow, a failed result is written.
+    - ``reads_failed``: the stage handles failed results among its inputs. All other stages fail with the
+      reason of the failed input.
     """
 
     name: str
@@ -87,17 +105,17 @@ class Stage:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The module of the entry function: what it imports makes the stage's code version."""
+        """The module of the entry function. It and the modules that it imports determine the code version."""
         return (self.entry.partition(":")[0],)
 
     @property
     def command(self) -> str:
-        """The name on the command line."""
+        """The name of the stage's command, such as ``select-lr``."""
         return self.name.replace("_", "-")
 
 
 def load(function: str) -> Callable[..., Any]:
-    """Import a function of the registry, written ``package.module:function``."""
+    """Import and return the function that the registry names ``package.module:function``."""
     module, _, name = function.partition(":")
     return getattr(importlib.import_module(f"polycal.{module}"), name)
 
@@ -330,4 +348,4 @@ _ALL = (
 )
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _ALL}
-"""By name, in the order in which the report lists them: from the tables back to the sources."""
+"""All stages by name, in the order in which the report lists them: from the tables back to the sources."""
