@@ -37,8 +37,10 @@ def acceptances(stage: str | None = None) -> list[dict[str, Any]]:
         raise AcceptanceError(f"{ACCEPTED}: not valid YAML: {' '.join(str(error).split())}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise AcceptanceError(f"{ACCEPTED}: cannot be read ({error}); restore it from git.") from None
+    if not isinstance(entries, list):
+        raise AcceptanceError(f"{ACCEPTED}: must be a list of entries; begin each entry with '- '.")
     seen: set[tuple[str, str]] = set()
-    for number, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+    for number, entry in enumerate(entries):
         where = f"{ACCEPTED}: entry {number}"
         if not isinstance(entry, Mapping) or (missing := [key for key in KEYS if not entry.get(key)]):
             lacks = repr(missing[0]) if isinstance(entry, Mapping) else "a mapping"

@@ -136,7 +136,7 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
     share = bins.n / max(bins.n.sum(), 1)
     axis.bar(bins.low, share, bins.high - bins.low, align="edge", color=style.BAR_COLOUR)
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle="--")
-    axis.errorbar(
+    points = axis.errorbar(
         bins.confidence,
         bins.accuracy,
         yerr=common.interval_lengths(bins, "accuracy"),
@@ -147,6 +147,9 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
         clip_on=False,  # an accuracy of 0 or 1 is a whole point
         zorder=3,
     )
+    for artist in points.get_children():
+        # what is not clipped would otherwise take part in the layout
+        artist.set_in_layout(False)
     if cell.ece.isna().any():
         axis.set_facecolor(style.BAR_COLOUR)
         axis.text(
