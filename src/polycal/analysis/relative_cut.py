@@ -54,7 +54,7 @@ def _bounds(quantity: Quantity, reference: Quantity) -> tuple[float, float, floa
         return relative_ece_reduction(ece, quantity.samples[:, ECE], base, reference.samples[:, ECE])
     if not base > 0:
         return float("nan"), float("nan"), float("nan")
-    # A ratio is linear for small changes: cut* − cut = (ratio · base* − ece*) / base.
+    # For small changes the reduction is nearly linear: cut* − cut = (ratio · base* − ece*) / base.
     ratio = ece / base
     change = Quantity(reference.estimate * ratio, reference.samples * ratio, _scaled(reference, ratio)).minus(
         quantity

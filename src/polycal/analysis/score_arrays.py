@@ -57,7 +57,7 @@ class ScoredQuestions:
         """Log of the distribution over each question's options, [N, K], minus infinity beyond them.
 
         - sum: softmax of the summed log-probabilities.
-        - token, byte: softmax of these, divided by the candidate's number of tokens or UTF-8 bytes.
+        - token, byte: softmax of the sums after division by the candidate's number of tokens or UTF-8 bytes.
         - pmi: softmax of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021, arXiv
           2104.08315).
 
