@@ -1,1 +1,1 @@
-"""Numbers from score records, embeddings and next-token scores."""
+"""Analysis of a study: metrics, intervals and tests from scores, embeddings and next-token scores."""

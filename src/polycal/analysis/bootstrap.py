@@ -1,7 +1,8 @@
-"""Calibration metrics of a cell and of all its bootstrap samples at once.
+"""The metrics of a cell, and of all its bootstrap samples at once.
 
-A bootstrap sample is a row of counts: how often it holds each question, or each conversation where tokens are
-resampled in clusters. Every metric of all samples is then a product of the counts [R, N] with columns [N].
+A bootstrap sample is a row of weights: how often it contains each of N questions, or each conversation if
+tokens are resampled in clusters. Every metric of R samples then follows from products of the weights [R, N]
+with columns [N].
 """
 
 import numpy as np
@@ -23,13 +24,14 @@ METRICS = (
     "brier",
     "nll",
 )
-"""Order of the last axis of every array of estimates and samples; gap is confidence − accuracy."""
+"""The order of the last axis of every array of estimates and samples; gap is confidence − accuracy."""
 ECE = METRICS.index("ece")
 SAMPLE_GRID = 256
+"""Grid points of the smooth ECE of bootstrap samples."""
 
 
 def estimates(outcomes: QuestionOutcomes, *, bins: int, binning: calibration.Binning) -> Array:
-    """The METRICS of one cell, [9]."""
+    """The METRICS of one cell, [9]. Raises ValueError as ``calibration.reliability`` does."""
     diagram = calibration.reliability(outcomes.confidence, outcomes.correct, bins=bins, binning=binning)
     share, gap = diagram.count / diagram.count.sum(), diagram.accuracy - diagram.confidence
     accuracy, confidence = outcomes.correct.mean(), outcomes.confidence.mean()
@@ -58,9 +60,12 @@ def samples(
 ) -> Array:
     """The METRICS of every bootstrap sample, [R, 9]; NaN for a sample without questions.
 
-    ``weights`` [R, N] counts each question. With ``cluster`` [T] the outcomes are those of T tokens, and
-    ``weights`` [R, C] counts the C clusters that ``cluster`` numbers; bins are then cut once, on all tokens.
-    Otherwise bins of equal mass are cut anew in each sample, as the metric does.
+    ``weights`` [R, N] is the number of times that a sample contains each question. With ``cluster`` [T], the
+    outcomes are those of T tokens, ``cluster`` is the cluster number of each token, and ``weights`` is [R, C]
+    for C clusters.
+
+    Equal-mass bins are cut anew in each sample, as the metric cuts them. With clusters they are cut once, on
+    all tokens.
     """
     if cluster is not None:
         total, count, error = _cluster_sums(outcomes, weights, cluster, bins, binning)
@@ -82,7 +87,10 @@ def samples(
 
 
 def _width_sums(outcomes: QuestionOutcomes, weights: Array, bins: int) -> tuple[Array, Array, Array]:
-    """Sums of the outcomes [R, 6], and count and summed correct − confidence of each non-empty bin [R, B]."""
+    """Sums of the outcomes [R, 6], and count and summed correct − confidence per equal-width bin [R, B].
+
+    Empty bins are left out.
+    """
     columns = outcomes.columns()
     difference = outcomes.correct - outcomes.confidence
     index = np.unique(calibration.bin_index(outcomes.confidence, bins, "width"), return_inverse=True)[1]
@@ -100,7 +108,7 @@ def _cluster_sums(
     bins: int,
     binning: calibration.Binning,
 ) -> tuple[Array, Array, Array]:
-    """The same sums from the sums of each cluster, of all bins."""
+    """The sums of ``_width_sums`` for either binning, from sums per cluster; empty bins are included."""
     clusters = weights.shape[1]
     sums = np.stack(
         [np.bincount(cluster, weights=values, minlength=clusters) for values in outcomes.columns()], axis=1
@@ -113,10 +121,10 @@ def _cluster_sums(
 
 
 def binned_errors(count: Array, error: Array, n: Array) -> tuple[Array, Array]:
-    """ECE and RMS calibration error of every sample, [R] each.
+    """ECE and RMS calibration error of every sample, each [R].
 
-    ``count`` and ``error`` [R, B] are the number of questions and the summed correct − confidence of each bin,
-    ``n`` [R, 1] the number of questions.
+    ``count`` [R, B] is the number of questions in each bin, ``error`` [R, B] their summed correct −
+    confidence, and ``n`` [R, 1] the number of questions of each sample.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         squared = np.divide(error**2, count, out=np.zeros_like(error), where=count > 0)
@@ -126,8 +134,9 @@ def binned_errors(count: Array, error: Array, n: Array) -> tuple[Array, Array]:
 def mass_bin_sums(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
     """Count and summed ``difference`` [N] of every equal-mass bin of every sample, each [R, B].
 
-    The bins are cut anew in each sample, as the metric does on the repeated questions: bin b ends with the
-    confidence at its last position among the sampled questions, equal confidences included.
+    The bins are cut anew in each sample, as the metric cuts them if questions are repeated: the upper edge of
+    a bin is the confidence at its last position among the sampled questions, and all equal confidences are in
+    that bin.
     """
     order = np.argsort(confidence, kind="stable")
     ranked = confidence[order]
@@ -149,7 +158,10 @@ def mass_bin_sums(confidence: Array, difference: Array, weights: Array, bins: in
 
 
 def smooth_ece_samples(outcomes: QuestionOutcomes, weights: Array) -> Array:
-    """Smooth ECE of every sample, [R], on a coarser grid than the estimate: only their spread is used."""
+    """The smooth ECE of every sample, [R]; NaN for a sample without questions.
+
+    The grid is coarser than that of the estimate, because only the spread of the samples is used.
+    """
     first, second, share = smooth_calibration.linear_binning(outcomes.confidence, SAMPLE_GRID)
     residual = outcomes.confidence - outcomes.correct
     n, row = len(residual), np.arange(len(residual))

@@ -1,4 +1,4 @@
-"""Metrics of one cell: with intervals, without intervals, under other conventions, and per reliability bin."""
+"""Metrics of one cell: with intervals, without intervals, under other conventions, per reliability bin."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from polycal.metrics.arrays import Array
 
 
 class Convention(NamedTuple):
-    """A way to compute a metric; ``binning`` is none and ``bins`` 0 for a metric without bins."""
+    """A way to compute a metric. Without bins, ``binning`` is ``none`` and ``bins`` is 0."""
 
     normalise: str
     metric: str
@@ -29,14 +29,16 @@ class Convention(NamedTuple):
 
 @dataclass(frozen=True)
 class MeasuredCell:
-    """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], and its table rows.
+    """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], with its table rows.
 
-    ``smooth`` is the smooth ECE with its fewer samples. ``row`` belongs to the table cells, ``diagnostics`` to
-    the table of that name. ``under_conventions`` has the estimates that the claims are checked with. ``floor`` [F]
-    are ECEs of a calibrated model with these confidences, ``ece_bias`` is what chance in the labels adds to the ECE.
-
-    A cell over several trainings has them as ``members``, and all else is the mean over them. ``covers`` are the
-    levels that its intervals are about.
+    - ``smooth`` is the smooth ECE. ``smooth_samples`` are fewer than R, because each needs a search.
+    - ``row`` is its row of the table cells, ``diagnostics`` that of the table diagnostics.
+    - ``under_conventions`` are the estimates under other conventions, with which the claims are checked.
+    - ``floor`` [F] are simulated ECEs of a perfectly calibrated model with the same confidences.
+    - ``ece_bias`` is the part of the ECE that chance in the labels adds.
+    - ``members`` are the cells of the trainings, if the cell is a mean over several. All other values are
+      then means.
+    - ``covers`` are the sources of chance that the intervals include (``quantities.LEVELS``).
     """
 
     cell: dict[str, str]
@@ -57,18 +59,18 @@ class MeasuredCell:
 
     @property
     def condition(self) -> Condition:
-        """The cell without its language."""
+        """The condition of the cell: its keys without the language."""
         return Condition.of(self.cell)
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        """What names the members: their seed, or the seed of their base; empty for a single training."""
+        """The seed of each member, or its base seed in a mean over base models; empty for one training."""
         level = "base_seed" if quantities.BASES in self.covers else "seed"
         return tuple(member.cell[level] for member in self.members)
 
     @property
     def quantity(self) -> Quantity:
-        """The METRICS [9] of the cell."""
+        """The METRICS [9] of the cell, with samples and trainings."""
         clusters = None
         if self.members:
             estimates = np.stack([member.estimate for member in self.members])
@@ -79,7 +81,7 @@ class MeasuredCell:
 
     @property
     def smooth_quantity(self) -> Quantity:
-        """The smooth ECE of the cell, [1]."""
+        """The smooth ECE of the cell, [1], with samples and trainings."""
         clusters = None
         if self.members:
             estimates = np.array([[member.smooth] for member in self.members])
@@ -116,7 +118,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         "resource": resource,
         "n": len(questions.gold),
         "chance": chance,
-        # A model that has not learned a form of question shows nothing of its calibration there.
+        # Where a model only guesses, its calibration cannot be judged.
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
         **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
@@ -169,7 +171,7 @@ def secondary_metrics(
 def reliability_rows(
     cell: Mapping[str, str], values: QuestionOutcomes, bins: int, binning: calibration.Binning
 ) -> list[dict[str, Any]]:
-    """One row per non-empty bin of the reliability diagram, accuracy with its Wilson interval."""
+    """One row per non-empty bin of the reliability diagram; the accuracy has its 95% Wilson interval."""
     diagram = calibration.reliability(values.confidence, values.correct, bins=bins, binning=binning)
     index = np.unique(calibration.bin_index(values.confidence, bins, binning))
     low, high = wilson(diagram.accuracy, diagram.count)
@@ -191,7 +193,8 @@ def metrics_under_conventions(
 ) -> dict[Convention, float]:
     """Accuracy, gap and ECE under every normalisation and binning of ``choices``, without intervals.
 
-    ``choices`` lists normalise, binning and bins; ``pmi`` is added where the file has what it needs.
+    ``choices`` has the lists ``normalise``, ``binning`` and ``bins``. ``token`` is left out if the file has
+    no numbers of tokens. ``pmi`` is added if the file has unconditional log-probabilities.
     """
     values: dict[Convention, float] = {}
     for normalise in questions.normalisations(choices["normalise"]):

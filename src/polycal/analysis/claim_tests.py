@@ -1,7 +1,7 @@
-"""Whether each claim holds beyond chance, under the study's own conventions.
+"""The test of each claim under the study's own conventions.
 
-Claims are directed, so that p is one-sided. A claim about every language is tested in each, and its p is the largest
-(an intersection-union test: Berger 1982, Technometrics 24(4)).
+Claims have a direction, so p is one-sided. A claim about every language is tested in each language, and its p
+is the largest of these (an intersection-union test: Berger 1982, Technometrics 24(4)).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ from polycal.vocabulary import ACCURACY_TOLERANCE
 
 
 def claim_tests(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> ClaimTests:
-    """The test of every claim, by CLAIM_KEYS and then by protocol; none for pairs that lack a language."""
+    """The test of every claim, by CLAIM_KEYS and then by protocol.
+
+    Pairs of conditions with missing languages have no test.
+    """
     tests: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
     for pair, claims in sensitivity.claimed(cells, gaps):
         if pair.holes:
@@ -38,7 +41,7 @@ def claim_tests(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> ClaimTes
 
 
 def _test(pair: Pair, claim: str, languages: Sequence[str]) -> dict[str, Any]:
-    """Interval and p of a claim about the mean over ``languages``."""
+    """Interval and one-sided p of a claim about the mean over ``languages``."""
     tuned, reference, floor = contrasts.sides(pair, languages)
     difference = tuned.minus(reference)
     test = {"interval_covers": ", ".join(difference.covers), REFUSED: ""}
@@ -64,7 +67,10 @@ def _test(pair: Pair, claim: str, languages: Sequence[str]) -> dict[str, Any]:
 
 
 def _every(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The test of a claim about every language. ``low`` bounds the least one; no upper bound is given."""
+    """The test of a claim about every language, from the tests of each.
+
+    ``low`` is the smallest of their lower bounds. There is no upper bound.
+    """
     refused = [test[REFUSED] for test in tests if test[REFUSED]]
     return {
         "interval_covers": tests[0]["interval_covers"],

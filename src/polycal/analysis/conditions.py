@@ -1,4 +1,7 @@
-"""Conditions: what a mean over languages keeps apart, and which condition another one is compared with."""
+"""Conditions: the keys of a cell without its language, and the pairs of conditions that are compared.
+
+A mean over languages is taken within one condition.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +12,7 @@ TUNED_MINUS_BASE = "tuned_minus_base"
 SMOOTHED_MINUS_UNSMOOTHED = "smoothed_minus_unsmoothed"
 DATA_MINUS_DATA = "data_minus_data"
 UNSMOOTHED = "0"
-"""β of a model that was tuned without label smoothing."""
+"""The β of a model that was tuned without label smoothing."""
 
 
 class Condition(NamedTuple):
@@ -31,19 +34,19 @@ class Condition(NamedTuple):
 
     @property
     def is_base(self) -> bool:
-        """Whether the model is not tuned."""
+        """Whether the model is a base model, which is not tuned."""
         return self.data == NONE
 
     def base(self) -> "Condition":
-        """The model before tuning, with the same pre-training seed."""
+        """The base model: before tuning, with the same base seed."""
         return self._replace(data=NONE, recipe=NONE, beta=NONE, seed=NONE)
 
     def unsmoothed(self) -> "Condition":
-        """The model tuned in the same way with β = 0; an untuned model itself."""
+        """The model tuned in the same way with β = 0. For a base model, the base model itself."""
         return self if self.is_base else self._replace(beta=UNSMOOTHED)
 
     def references(self) -> Iterator[tuple[str, "Condition"]]:
-        """(contrast, condition that this one is compared with): its base, and itself with β = 0."""
+        """Pairs (contrast, reference): its base model, and itself with β = 0. A base model has none."""
         if self.is_base:
             return
         yield TUNED_MINUS_BASE, self.base()
@@ -52,5 +55,5 @@ class Condition(NamedTuple):
 
 
 def cell_key(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    """The values of CELL_KEYS, which name a cell."""
+    """The values of CELL_KEYS, which identify a cell."""
     return tuple(str(cell[name]) for name in CELL_KEYS)

@@ -1,6 +1,6 @@
 """Differences between checkpoints on the same questions, with intervals and tests.
 
-Contrasts: tuned against base, smoothed against unsmoothed, one data set against another.
+There are three contrasts: tuned against base, smoothed against unsmoothed, and one data set against another.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,9 +25,13 @@ from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
 
 REFERENCE = {TUNED_MINUS_BASE: "base", SMOOTHED_MINUS_UNSMOOTHED: "β = 0"}
-"""What each contrast subtracts; ``data_minus_data`` names the other data set instead."""
+"""What each contrast subtracts. ``data_minus_data`` has the name of the other data set instead."""
 VARIANCES = ("question_variance", "interaction_variance", "training_variance", "trainings")
-"""Variance that trainings share through the questions; of one training, through them and in all; their number."""
+"""Columns with the parts of the variance of a difference (``quantities.VarianceParts``).
+
+They are the variance over questions that all trainings share, what questions add in each training on its own,
+the variance between trainings (which includes the second), and the number of trainings.
+"""
 COLUMNS = (
     "contrast",
     *CELL_KEYS,
@@ -49,10 +53,10 @@ COLUMNS = (
 
 
 class Pair(NamedTuple):
-    """A condition and the one that it is compared with, both by language.
+    """A condition and its reference, each with its cells by language.
 
-    ``shared`` are the languages that both have, in order, ``holes`` the number of those that both would have if
-    no cell were missing.
+    ``shared`` are the languages that both have, sorted. ``holes`` is the number of further languages that
+    both would have if no cell were missing.
     """
 
     contrast: str
@@ -65,9 +69,9 @@ class Pair(NamedTuple):
 
 
 def paired(conditions: Mapping[Condition, dict[str, MeasuredCell]], gaps: Gaps = NO_GAPS) -> Iterator[Pair]:
-    """Every condition with each of its references, where they share a language, missing or not.
+    """Every condition with each of its references, if they have a language in common, missing cells included.
 
-    Means over different seeds are not compared.
+    Means over different sets of seeds are not compared.
     """
     for contrast, condition, reference in _comparisons(conditions):
         members, references = conditions[condition], conditions[reference]
@@ -83,11 +87,12 @@ def paired(conditions: Mapping[Condition, dict[str, MeasuredCell]], gaps: Gaps =
 
 
 def _same_clusters(*cells: MeasuredCell) -> bool:
-    """Whether the cells over several trainings have those of the same seeds."""
+    """Whether all cells that are means over trainings have the same seeds."""
     return len({cell.clusters for cell in cells if cell.members}) < 2
 
 
 def _comparisons(conditions: Collection[Condition]) -> Iterator[tuple[str, Condition, Condition]]:
+    """Every contrast whose two conditions are present: (contrast, condition, reference)."""
     data = sorted({condition.data for condition in conditions} - {NONE})
     for condition in conditions:
         for contrast, reference in condition.references():
@@ -103,10 +108,11 @@ def _comparisons(conditions: Collection[Condition]) -> Iterator[tuple[str, Condi
 def contrast_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[dict[str, Any]]:
     """Every contrast in every language, and for the mean over the languages that both sides have.
 
-    q is the false discovery rate of p over the ``languages`` of one contrast, condition and metric; the mean is a
-    single test and has q = p. q_study is the rate over all rows. ``holes`` are languages that one of the sides lacks
-    by ``gaps``: they have no row, and the mean is empty. ``usable_records`` has checked that both sides hold the
-    same questions.
+    q is p adjusted for the false discovery rate over the languages of one contrast, condition and metric. The
+    mean is a single test, so its q is p. q_study is p adjusted over all rows.
+
+    ``holes`` is the number of languages that a side lacks according to ``gaps``. These languages have no row,
+    and the mean is then empty. Both sides must contain the same questions, which ``usable_records`` checks.
     """
     rows: list[dict[str, Any]] = []
     for pair in paired(by_condition(cells, gaps), gaps):
@@ -134,7 +140,7 @@ def contrast_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[d
 
 
 def _empty(pair: Pair, cell: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One row for each metric, without an estimate."""
+    """One row per metric, without an estimate."""
     names = {name: cell[name] for name in CELL_KEYS}
     values = dict.fromkeys(("difference", "low", "high", "p", "q"), float("nan"))
     empty = {**values, **NO_REDUCTION, "interval_covers": "", **dict.fromkeys(VARIANCES[:3], float("nan"))}
@@ -143,7 +149,7 @@ def _empty(pair: Pair, cell: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) -> list[dict[str, Any]]:
-    """One row for each metric, of the mean over ``languages``, with the keys of ``cell``."""
+    """One row per metric for the mean over ``languages``. The other columns are the keys of ``cell``."""
     tuned, reference, floor = sides(pair, languages)
     difference = tuned.minus(reference)
     low, high = difference.interval()
@@ -173,7 +179,10 @@ def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) 
 
 
 def sides(pair: Pair, languages: Sequence[str]) -> tuple[Quantity, Quantity, Array]:
-    """The METRICS [9] of both sides as means over ``languages``, and ECEs [F] of a calibrated reference."""
+    """The METRICS [9] of both sides as means over ``languages``, and the noise floor of the reference, [F].
+
+    The noise floor is simulated ECEs of a calibrated model, as in ``MeasuredCell``.
+    """
     members = [pair.members[language] for language in languages]
     references = [pair.references[language] for language in languages]
     if len(languages) == 1:

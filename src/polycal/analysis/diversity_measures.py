@@ -1,6 +1,6 @@
-"""How diverse a set of embeddings is: measures of the spectrum of their covariance, and their mean cosine.
+"""The diversity of a set of embeddings: measures of the spectrum of their covariance, and their mean cosine.
 
-Functions take embeddings [N, D], one row per prompt.
+Embeddings are [N, D], one row per prompt.
 """
 
 import numpy as np
@@ -9,13 +9,14 @@ import pandas as pd
 from polycal.metrics.arrays import Array
 
 SUBSETS, SMALLEST = 8, 16
-"""Random subsets per size, and the least size, of the sub-sampling curves."""
+"""Of sub-sampling curves: the number of random subsets per size, and the smallest size."""
 
 
 def spectrum(x: Array) -> Array:
-    """Eigenvalues of the covariance of the rows of ``x`` [N, D], descending, [D].
+    """Eigenvalues of the covariance of the rows of ``x`` [N, D], in descending order, [D].
 
-    At most N − 1 are above zero. As a covariance is symmetric and not negative, they are its singular values too.
+    At most N − 1 of them are above zero. A covariance is symmetric and positive semi-definite, so its
+    eigenvalues equal its singular values.
     """
     centred = x - x.mean(0)
     gram = centred @ centred.T if len(x) <= x.shape[1] else centred.T @ centred
@@ -25,9 +26,10 @@ def spectrum(x: Array) -> Array:
 
 
 def shrinkage(x: Array) -> float:
-    """Share δ in [0, 1] by which the covariance S is shrunk to (tr S / D) I (Ledoit & Wolf 2004, lemma 3.2 ff.).
+    """The weight δ in [0, 1] with which the covariance S is shrunk towards (tr S / D) I.
 
-    (1 − δ) S + δ (tr S / D) I has the least expected squared error; its eigenvalues follow from those of S.
+    δ minimises the expected squared error of (1 − δ) S + δ (tr S / D) I (Ledoit & Wolf 2004, lemma 3.2 ff.).
+    The eigenvalues of this matrix follow from those of S.
     """
     n, width = x.shape
     centred = x - x.mean(0)
@@ -41,13 +43,19 @@ def shrinkage(x: Array) -> float:
 
 
 def effective_rank(values: Array) -> float:
-    """exp of the entropy of the shares of eigenvalues [D], in [1, D] (Roy & Vetterli 2007, on the covariance)."""
+    """exp of the entropy of the normalised eigenvalues ``values`` [D], in [1, D]; NaN if all are zero.
+
+    Source: Roy & Vetterli 2007, applied to the covariance.
+    """
     share = values[values > 0] / values.sum()
     return float(np.exp(-(share * np.log(share)).sum())) if len(share) else float("nan")
 
 
 def anisotropy(x: Array) -> float:
-    """Mean cosine of two different rows, in [−1, 1] (Ethayarajh 2019, arXiv 1909.00512); NaN for a single row."""
+    """Mean cosine of two different rows, in [−1, 1]; NaN for a single row.
+
+    Source: Ethayarajh 2019, arXiv 1909.00512.
+    """
     length = np.linalg.norm(x, axis=1, keepdims=True)
     total = np.divide(x, length, out=np.zeros_like(x), where=length > 0).sum(0)
     n = len(x)
@@ -55,10 +63,11 @@ def anisotropy(x: Array) -> float:
 
 
 def describe(x: Array) -> dict[str, float]:
-    """Every measure of one set of embeddings.
+    """Every measure of one set of embeddings ``x`` [N, D].
 
-    smallest_singular_value is that of the unshrunk covariance and zero if N ≤ D: with few prompts it depends on N
-    more than on the model. smallest_shrunk is the one after Ledoit and Wolf's shrinkage.
+    smallest_singular_value is that of the covariance without shrinkage. It is zero if N ≤ D, and with few
+    prompts it depends more on N than on the model. smallest_shrunk is the value after Ledoit and Wolf's
+    shrinkage.
     """
     values = spectrum(x)
     share = shrinkage(x)
@@ -79,7 +88,10 @@ def describe(x: Array) -> dict[str, float]:
 
 
 def subsample_curve(x: Array, seed: int) -> list[dict[str, float]]:
-    """Means over random subsets of n = N, N/2, N/4 … rows: how a measure depends on the number of prompts."""
+    """Mean measures over random subsets of n = N, N/2, N/4 … rows, down to SMALLEST.
+
+    They show how a measure depends on the number of prompts.
+    """
     rng, rows, n = np.random.default_rng(seed), [], len(x)
     while n >= min(SMALLEST, len(x)):
         repeats = 1 if n == len(x) else SUBSETS

@@ -1,7 +1,7 @@
-"""Whether languages that lose diversity lose calibration: correlations over languages with the change of ECE.
+"""Correlations over languages between the change of diversity and the change of ECE.
 
 The paper explains over-confidence after tuning by a loss of diversity: the smallest singular value of the
-covariance of prompt embeddings falls (arXiv 2601.01362, not tested there).
+covariance of prompt embeddings falls (arXiv 2601.01362). The paper does not test this.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,23 @@ COLUMNS = (
     *(name + end for name in ("change", "pearson", "spearman") for end in ("", "_low", "_high")),
 )
 ALL = "all"
-"""Key value of the rows that take all conditions of a benchmark and protocol together."""
+"""Key value of the rows that combine all conditions of a benchmark and protocol."""
 
 
 def ece_correlations(
     table: pd.DataFrame, settings: Mapping[str, Any], gaps: Gaps = NO_GAPS
 ) -> list[dict[str, Any]]:
-    """Change of each measure, and its correlation over languages with the change of ECE; one row per contrast.
+    """The change of each measure and its correlation over languages with the change of ECE.
 
-    ``table`` has CELL_KEYS, the MEASURES and ece; ``settings``: bootstrap_samples, seed. The contrasts are
-    tuned_minus_base and smoothed_minus_unsmoothed. Rows of model ``all`` take every condition together, each
-    centred over its languages. Intervals resample languages, the same for all conditions: few languages give wide
-    intervals. The paper's account implies a negative correlation of log_smallest. ``holes`` counts the languages
-    that a condition or its reference lacks by ``gaps``, of all conditions in rows of model ``all``; a row with holes
-    is empty.
+    There is one row per contrast (tuned_minus_base, smoothed_minus_unsmoothed), condition and measure. Rows
+    of model ``all`` combine all conditions of a benchmark and protocol, each centred over its languages.
+
+    ``table`` has the columns CELL_KEYS, MEASURES and ece. ``settings`` has bootstrap_samples and seed.
+    Intervals are 95% and resample the languages, the same ones for all conditions, so with few languages they
+    are wide. According to the paper's explanation, the correlation of log_smallest is negative.
+
+    ``holes`` is the number of languages that a condition or its reference lacks according to ``gaps``, summed
+    over conditions in rows of model ``all``. A row with holes is empty.
     """
     conditions = {
         Condition(*map(str, names)): part.set_index("language")
@@ -68,7 +71,7 @@ def ece_correlations(
 
 
 class Change(NamedTuple):
-    """Change of the measures and of the ECE, a row per language, and the number of languages that are missing."""
+    """Change of the measures and of the ECE, one row per language, and the number of missing languages."""
 
     values: pd.DataFrame
     holes: int
@@ -77,7 +80,7 @@ class Change(NamedTuple):
 def _correlate(
     contrast: str, condition: Condition, members: Sequence[Change], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """A row per measure, over all ``members``."""
+    """One row per measure, over all ``members``."""
     if holes := sum(change.holes for change in members):
         return [
             {
@@ -112,9 +115,9 @@ def _correlate(
 
 
 def correlation(x: Array, y: Array) -> Array:
-    """Pearson's r of ``x`` and ``y`` [S, R, L] over conditions and languages, each condition centred, [R].
+    """Pearson's r of ``x`` and ``y`` [S, R, L] over S conditions and L languages, [R].
 
-    NaN if one of them is constant.
+    Each condition is centred over its languages. The result is NaN if ``x`` or ``y`` is constant.
     """
     x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
     over = np.sqrt((x * x).sum((0, 2)) * (y * y).sum((0, 2)))
@@ -122,13 +125,14 @@ def correlation(x: Array, y: Array) -> Array:
 
 
 def ranks(values: Array) -> Array:
-    """Ranks over the last axis, from 1; equal values get their mean rank."""
+    """Ranks over the last axis, from 1. Equal values have their mean rank."""
     below = (values[..., None, :] < values[..., :, None]).sum(-1)
     equal = (values[..., None, :] == values[..., :, None]).sum(-1)
     return below + (equal + 1) / 2
 
 
 def _percentiles(name: str, estimate: float, samples: Array) -> dict[str, float]:
+    """An estimate with the 2.5% and 97.5% quantiles of its finite samples."""
     samples = samples[np.isfinite(samples)]
     low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (np.nan, np.nan)
     return {name: estimate, f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -1,4 +1,4 @@
-"""The stage ``measure_embeddings``: diversity of prompt embeddings, and how it goes with calibration."""
+"""The stage ``measure_embeddings``: the diversity of prompt embeddings, and its correlation with the ECE."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ NO_ECE = "its answers have no ECE, so that it is in no correlation."
 
 
 class DiversityError(PolycalError):
-    """Embeddings that cannot be compared; the message names the file."""
+    """Embeddings that cannot be compared with the ECE; the message contains the file."""
 
 
 def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -36,15 +36,18 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
 def input_checksums(
     cell: Mapping[str, Any], *, embeddings: Sequence[Path], missing: Sequence[Path] = (), measured: Path
 ) -> dict[str, str]:
-    """Checksum of every Embedding record, by path, and under ``cells`` that of the measured ECE.
+    """The checksum of every Embedding record, by path, and of the measured ECE, under ``cells``.
 
-    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
+    Raises RecordError if a record is missing, or if it is broken and its path does not contain its cell.
     """
     return {**usable_records.checksums(KIND, embeddings), "cells": ece_checksum(measured)}
 
 
 def ece_checksum(measured: Path) -> str:
-    """Checksum of the columns that are read of the study's cells.parquet, whenever it was measured."""
+    """The checksum of the columns of the study's cells.parquet that this stage reads.
+
+    It does not depend on the run that wrote the file.
+    """
     return records.checksum(pq.ParquetFile(measured).read(columns=[*CELL_KEYS, "ece"]))
 
 
@@ -59,10 +62,12 @@ def measure_embeddings(
 ) -> None:
     """Write the tables of TABLES into the folder ``out``.
 
-    ``embeddings`` are Embedding records, ``missing`` the paths of those that do not exist, ``measured`` is the study's
-    cells.parquet. ``cell["settings"]``: bootstrap_samples, seed. Failed, missing and unusable records, and cells
-    without an ECE, are rows of embedding_holes. Raises DiversityError if no cell of a benchmark has an ECE,
-    MeasureError if no record is usable.
+    ``embeddings`` are Embedding records, ``missing`` are the paths of records that do not exist, and
+    ``measured`` is the study's cells.parquet. ``cell["settings"]`` has bootstrap_samples and seed. Failed,
+    missing and unusable records, and cells without an ECE, are rows of the table embedding_holes.
+
+    Raises DiversityError if no cell of a benchmark and protocol has an ECE, and MeasureError if no record is
+    usable.
     """
     settings = cell["settings"]
     rows, curves, spectra = [], [], []
@@ -90,14 +95,14 @@ def measure_embeddings(
 
 
 def _read(path: Path) -> tuple[list[str], Array]:
-    """Question ids and embeddings of one record, [N, D]. Raises RecordError."""
+    """Question ids [N] and embeddings [N, D] of one record. Raises RecordError if it is broken."""
     table = records.read_embeddings(path)
     flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return table["question_id"].to_pylist(), flat.astype(np.float64).reshape(table.num_rows, -1)
 
 
 def _question_ids(path: Path) -> list[str]:
-    """The question ids of one record, whose embeddings are checked. Raises RecordError."""
+    """The question ids of one record, after a check of its embeddings. Raises RecordError if it is broken."""
     return list(records.read_embeddings(path)["question_id"].to_pylist())
 
 
@@ -105,7 +110,7 @@ KIND = RecordKind("embed", "questions", usable_records.score_names, _question_id
 
 
 def _with_ece(diversity: pd.DataFrame, measured: Path) -> tuple[pd.DataFrame, list[Hole]]:
-    """The diversity of the cells that have an ECE, with it and the MEASURES that are compared with it; the others."""
+    """The cells that have an ECE, with ECE and MEASURES, and a hole for each other cell."""
     ece = pq.ParquetFile(measured).read(columns=[*CELL_KEYS, "ece"]).to_pandas()
     table = diversity.merge(ece, on=list(CELL_KEYS), how="left")
     for names, part in table.groupby(["benchmark", "protocol"]):

@@ -1,4 +1,4 @@
-"""Accuracy, gap and ECE by group of questions, such as a subject, in every language of any Score files."""
+"""Accuracy, gap and ECE by group of questions (such as a subject) and language, for any Score files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from polycal.metrics.arrays import Array
 METRICS = ("accuracy", "gap", "ece")
 COLUMNS = [bootstrap.METRICS.index(metric) for metric in METRICS]
 NO_GROUP = "none"
-"""Group of questions whose record names none."""
+"""The group of questions without one."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ class _Part:
 
 
 def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFrame:
-    """One row per run, benchmark, protocol, language and group, with 95% intervals over the group's questions.
+    """One row per run, benchmark, protocol, language and group, with 95% intervals over its questions.
 
-    ``language`` is ``mean`` for the unweighted mean over the languages that have the group, where there are
-    several. ``ece_floor`` is the mean ECE of a perfectly calibrated model: groups are small, so it is large. Each
-    group is resampled by itself, with the same questions in every language and run. Raises RecordError or
-    MeasureError for a file that cannot be measured.
+    Language ``mean`` is the unweighted mean over the languages that have the group, if there are several.
+    ``ece_floor`` is the mean ECE of a perfectly calibrated model; groups are small, so it is large. Each
+    group is resampled on its own, with the same bootstrap samples in every language and run.
+
+    Raises RecordError or MeasureError if a file cannot be measured.
     """
     parts: dict[tuple[str, ...], list[_Part]] = {}
     for path in paths:
@@ -57,6 +58,7 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
 
 
 def _parts(path: Path, normalise: str | None) -> Iterator[_Part]:
+    """The groups of one file."""
     questions = score_arrays.read(path, records.metadata(path).get("cell") or {})
     form = summary.normalisation(questions, normalise)
     log_p = questions.log_probabilities(form)
@@ -75,7 +77,7 @@ def _parts(path: Path, normalise: str | None) -> Iterator[_Part]:
 
 
 def _rows(stream: str, parts: Sequence[_Part]) -> Iterator[dict[str, Any]]:
-    """The rows of one group of a benchmark, those of each part and the means over languages."""
+    """The rows of one group of a benchmark: one per part, and the means over languages."""
     ids = [name for part in parts for name in part.question_id]
     resamples = Resamples(stream, ids, run_comparison.SAMPLES, run_comparison.SEED)
     languages: dict[tuple[str, ...], list[tuple[Array, Array, float, int]]] = {}
@@ -91,7 +93,7 @@ def _rows(stream: str, parts: Sequence[_Part]) -> Iterator[dict[str, Any]]:
 
 
 def _measure(part: _Part, resamples: Resamples) -> tuple[Array, Array, float, int]:
-    """Estimates [3], bootstrap samples [R, 3], noise floor and number of questions."""
+    """Estimates [3], bootstrap samples [R, 3], mean noise floor and number of questions of one part."""
     bins = {name: summary.DEFAULTS[name] for name in ("bins", "binning")}
     columns = resamples.columns(part.question_id)
     weights, uniform = (resamples.take(matrix, columns) for matrix in (resamples.weights, resamples.uniform))

@@ -1,8 +1,8 @@
-"""Holes: cells of a study's grid that have no result, each with the stage and the sentence that say why.
+"""Holes: cells of a study's grid that have no result, each with the stage that failed and the reason.
 
-A number is computed from all the cells that it covers, or not at all. A row of one cell or of one pair of cells that
-needs a hole is absent. A row over several languages, seeds or conditions is there with empty estimates, and its
-column ``holes`` says how many cells are missing.
+A value is computed from all the cells that it covers, or not at all. A row about one cell or one pair of
+cells is absent if a cell is missing. A row over several languages, seeds or conditions is present with empty
+estimates, and its column ``holes`` is the number of missing cells.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -14,13 +14,13 @@ from polycal.vocabulary import CELL_KEYS
 COLUMNS = (*CELL_KEYS, "stage", "reason")
 
 Gaps = Mapping[Condition, Collection[str]]
-"""The languages of each condition that are holes."""
+"""The missing languages of each condition."""
 NO_GAPS: Gaps = {}
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A cell without a result: the keys of the cell, the stage that gave none, and its sentence."""
+    """A cell without a result: its keys, the stage that gave none, and the reason as a sentence."""
 
     cell: dict[str, str]
     stage: str
@@ -33,7 +33,7 @@ class Hole:
 
 
 def gaps(holes: Iterable[Hole]) -> dict[Condition, set[str]]:
-    """The languages of each condition that are holes."""
+    """The missing languages of each condition."""
     languages: dict[Condition, set[str]] = {}
     for hole in holes:
         languages.setdefault(Condition.of(hole.cell), set()).add(hole.cell["language"])
@@ -41,7 +41,7 @@ def gaps(holes: Iterable[Hole]) -> dict[Condition, set[str]]:
 
 
 def joined(*parts: Gaps) -> dict[Condition, set[str]]:
-    """The gaps of all ``parts``."""
+    """The union of several ``Gaps``."""
     together: dict[Condition, set[str]] = {}
     for part in parts:
         for condition, languages in part.items():

@@ -1,6 +1,6 @@
-"""Bootstrap samples whose outcomes differ from sample to sample, as with a temperature refitted in each.
+"""Bootstrap samples whose outcomes differ between samples, as with a temperature refitted in each.
 
-The outcomes of a sample are a mixture of the outcomes at a few nodes (Chebyshev interpolation).
+The outcomes of a sample are interpolated between the outcomes at a few nodes (Chebyshev interpolation).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from polycal.metrics import calibration
 from polycal.metrics.arrays import Array
 
 BLOCK_SIZE = 1 << 16
-"""Numbers per block of samples, so that a block stays in the processor's cache."""
+"""Array elements per block of samples; a block then fits into the CPU cache."""
 
 
 def interpolated_samples(
@@ -26,7 +26,8 @@ def interpolated_samples(
 ) -> Array:
     """METRICS of every sample, [R, 9], where the outcomes of sample r are Σ_m mix[r, m] · nodes[m].
 
-    ``mix`` is [R, M] and ``weights`` [R, N] counts each question. All nodes answer the same questions right.
+    ``mix`` [R, M] are the interpolation weights, and ``weights`` [R, N] are the counts of the questions.
+    ``correct`` must be the same at all nodes.
     """
     correct, n = nodes[0].correct, weights.sum(1)
     means = {"accuracy": weights @ correct / n}
@@ -59,7 +60,7 @@ def _width_bin_sums(confidence: Array, difference: Array, weights: Array, bins: 
 
 
 def _mass_bin_sums(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
-    """The same of equal-mass bins."""
+    """Count and summed ``difference`` [R, N] of every equal-mass bin of every sample, each [R, B]."""
     rows = zip(confidence, difference, weights, strict=True)
     sums = [mass_bin_sums(values, gaps, counts[None, :], bins) for values, gaps, counts in rows]
     return np.vstack([count for count, _ in sums]), np.vstack([error for _, error in sums])

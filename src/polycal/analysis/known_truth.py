@@ -1,8 +1,9 @@
-"""How far the metrics themselves are off, where the true distribution of the answers is known.
+"""The error of the metrics themselves, where the true distribution of the answers is known.
 
-The right answers of the miniature's benchmarks are one draw from that distribution. Its own score under the
-metrics is the best that any model can have, and its ECE is chance alone. For a model, the true probability that
-its chosen option is right is known, so that its ECE can be computed without the chance in the labels.
+The gold answers of the miniature's benchmarks are one draw from a known distribution. The metrics of this
+distribution are the best that a model can reach in expectation, and its ECE is due to chance alone. For any
+model, the true probability that its chosen option is right is known, so its ECE can be computed without the
+chance in the labels.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE
 
 TRUE_DISTRIBUTION = {**dict.fromkeys(CHECKPOINT_KEYS, NONE), "model": "truth", "protocol": NONE}
-"""Keys of the rows that score the true distribution itself."""
+"""Keys of the rows about the true distribution itself."""
 COLUMNS = (
     *CELL_KEYS,
     "n",
@@ -35,34 +36,39 @@ COLUMNS = (
 
 
 class TruthRows(NamedTuple):
-    """A row of the true distribution and a row of one cell."""
+    """A row about the true distribution and a row about one cell."""
 
     truth: dict[str, Any]
     cell: dict[str, Any]
 
 
 def truth_file(folders: Mapping[str, str], benchmark: str, language: str) -> Path:
-    """The file of the true answers of a benchmark in one language."""
+    """The file with the true distribution of a benchmark in one language."""
     return Path(folders[benchmark]) / f"{language}.parquet"
 
 
 def check(settings: Mapping[str, Any], questions: ScoredQuestions) -> None:
-    """Raise MeasureError if the true answers of the record's benchmark lack one of its questions."""
+    """Check that the truth file of the record's benchmark contains all questions of the record.
+
+    Raises MeasureError if a question or one of its options is missing. A missing file is not an error here.
+    """
     folders, cell = settings.get("truth") or {}, questions.cell
     if cell["benchmark"] in folders:
         path = truth_file(folders, cell["benchmark"], cell["language"])
-        if path.exists():  # a missing file is no fault of the record
+        if path.exists():  # a missing file is not an error of the record
             _read_truth(path, questions)
 
 
 def truth_rows(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> TruthRows | None:
-    """Rows of the true distribution (model ``truth``) and of one cell; None if no truth of its benchmark is known.
+    """A row about the true distribution (model ``truth``) and one about the cell; None if no truth is known.
 
-    accuracy and ece are against the benchmark's answers; accuracy_true and ece_true against the true probability
-    that the chosen option is right, so that ece_error = ece − ece_true is what chance in the labels adds.
-    divergence is the mean Kullback-Leibler divergence of the model from the truth, in nats. ``log_p`` [N, K] are
-    the log-probabilities of the cell. The setting ``truth`` names a folder per benchmark, with a file
-    LANGUAGE.parquet of question_id and truth. Raises MeasureError if a file or question is missing.
+    accuracy and ece use the benchmark's answers. accuracy_true and ece_true use the true probability that the
+    chosen option is right. ece_error = ece − ece_true is what chance in the labels adds. divergence is the
+    mean Kullback-Leibler divergence of the model from the truth, in nats.
+
+    ``log_p`` [N, K] are the log-probabilities of the cell. The setting ``truth`` has a folder per benchmark,
+    which contains a file LANGUAGE.parquet with the columns question_id and truth. Raises MeasureError if a
+    file or a question is missing.
     """
     folders = score_set.settings["truth"]
     if questions.cell["benchmark"] not in folders:
@@ -83,7 +89,10 @@ def truth_rows(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) ->
 
 
 def _read_truth(path: Path, questions: ScoredQuestions) -> Array:
-    """The true distribution of every question, [N, K], zero beyond its options."""
+    """The true distribution of every question, [N, K]. Columns beyond a question's options are zero.
+
+    Raises MeasureError if the file or a question is missing, or if a question has another number of options.
+    """
     try:
         table = pq.ParquetFile(path).read(columns=["question_id", "truth"])
     except FileNotFoundError:

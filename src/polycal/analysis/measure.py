@@ -1,7 +1,8 @@
-"""The stage ``measure``: every table of numbers that the figures and the report are made from.
+"""The stage ``measure``: all tables of numbers that the figures and the report are made from.
 
-Each Score file is read once, and only estimates and bootstrap samples are kept, so that the paper's grid fits in
-memory. The tables are plain Parquet files; the same files and settings give the same values.
+Each Score file is read for its checks and then measured once. Only estimates and bootstrap samples stay in
+memory, so that the paper's grid fits. The tables are plain Parquet files. Equal files and settings give equal
+values.
 """
 
 import os
@@ -49,7 +50,7 @@ TABLES = (
     "recalibration",
 )
 TRUTH = "truth"
-"""The additional table of a world whose true answers are known."""
+"""An additional table, if the true distribution of the answers is known."""
 COLUMNS = {
     "holes": (*holes.COLUMNS[:-2], "resource", *holes.COLUMNS[-2:]),
     "contrasts": contrasts.COLUMNS,
@@ -58,14 +59,14 @@ COLUMNS = {
     "recalibration": temperature_scaling.COLUMNS,
     TRUTH: known_truth.COLUMNS,
 }
-"""Of the tables that may be empty."""
+"""Columns of the tables that can be empty."""
 THREADED_FROM = 2000
-"""Questions of a benchmark from which two threads are faster than one."""
+"""From this number of questions per benchmark on, two threads are faster than one."""
 
 
 @dataclass
 class ConditionResults:
-    """Results of one condition over its languages."""
+    """The results of one condition over its languages."""
 
     cells: list[MeasuredCell] = field(default_factory=list)
     recalibrated: list[Recalibrated] = field(default_factory=list)
@@ -80,9 +81,10 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
 def input_checksums(
     cell: Mapping[str, Any], *, scores: Sequence[Path], missing: Sequence[Path] = ()
 ) -> dict[str, str]:
-    """Checksum of every file that ``measure`` reads, by path: rows of the records, bytes of the true answers.
+    """The checksum of every file that ``measure`` reads, by path.
 
-    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
+    It is over the rows of a record, and over the bytes of a truth file. Raises RecordError if a record is
+    missing, or if it is broken and its path does not contain its cell.
     """
     kind = _kind(cell["settings"])
     checksums = usable_records.checksums(kind, scores)
@@ -109,11 +111,13 @@ def measure(
 ) -> None:
     """Write the tables of a study into the folder ``out``; ``table_names`` lists them.
 
-    ``cell["settings"]``: bins, binning, normalise per candidate form, bootstrap_samples, seed, resource per
-    language, sensitivity (bins, binning, normalise), and optionally truth, a folder of true answers per
-    benchmark. ``missing`` are the paths of records that do not exist. These, failed results and records that cannot
-    be measured are rows of the table holes. Raises MeasureError or RecordError before anything is written, if no
-    record can be measured or the settings do not fit.
+    ``cell["settings"]`` has bins, binning, normalise (per candidate form), bootstrap_samples, seed, resource
+    (per language), sensitivity (bins, binning, normalise), and optionally truth (a folder per benchmark).
+    ``missing`` are the paths of records that do not exist. Missing records, failed results and records that
+    cannot be measured are rows of the table holes.
+
+    Raises MeasureError or RecordError, before anything is written, if no record can be measured or the
+    settings do not fit.
     """
     settings = cell["settings"]
     usable, holes_found = usable_records.split(
@@ -135,7 +139,7 @@ def measure(
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     if settings.get("truth"):
         pairs = [pair for result in results for pair in result.truth]
-        # Every model is scored against the same truth, which needs one row per benchmark and language.
+        # The truth is the same for all models, so one row per benchmark and language is enough.
         truth = {cell_key(pair.truth): pair.truth for pair in pairs}
         rows[TRUTH] = [*(truth[key] for key in sorted(truth)), *(pair.cell for pair in pairs)]
     metadata = stamp()
@@ -148,7 +152,7 @@ def measure(
 def _rows(
     cells: Sequence[MeasuredCell], gaps: Gaps, settings: Mapping[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the tables over cells, by name."""
+    """The rows of the tables over cells, by table name."""
     over_trainings, gaps_over_trainings = pooling.pool(cells, gaps)
     pooled, all_gaps = [*cells, *over_trainings], holes.joined(gaps, gaps_over_trainings)
     conventions = sensitivity.sensitivity_rows(pooled, all_gaps)
@@ -174,7 +178,7 @@ def _hole_row(hole: Hole, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kind(settings: Mapping[str, Any]) -> RecordKind:
-    """How score records are read: each is checked on its own, before any is measured."""
+    """How score records are read. Each record is checked on its own before any is measured."""
 
     def question_ids(path: Path) -> list[str]:
         questions = score_arrays.read(path)
@@ -185,6 +189,7 @@ def _kind(settings: Mapping[str, Any]) -> RecordKind:
 
 
 def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -> ConditionResults:
+    """The results of one condition. ``paths`` are its Score files, one per language."""
     results, splits = ConditionResults(), []
     for path in paths:
         questions = score_arrays.read(path)
@@ -200,7 +205,10 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
 
 
 def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
-    """``work`` of every item, in order; in two threads if arrays are so large that numpy runs beside Python."""
+    """``work`` of every item, in order.
+
+    Two threads are used if arrays are so large that NumPy releases the GIL for most of the time.
+    """
     large = max(len(resamples.ids) for resamples in score_set.resamples.values()) >= THREADED_FROM
     if not large:
         return [work(item) for item in items]

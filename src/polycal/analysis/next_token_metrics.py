@@ -1,8 +1,9 @@
 """The stage ``measure_next_token``: calibration of next-token predictions by language, with intervals.
 
-A cell is a checkpoint on the held-out conversations of a data set: its benchmark is the data set, its protocol
-``next-token``. Confidence is the probability of the most probable token, which is correct if it is the token of
-the conversation. Tokens of one conversation depend on each other, so conversations are resampled.
+A cell is a checkpoint on the held-out conversations of a data set. Its benchmark is the data set, and its
+protocol is ``next-token``. Confidence is the probability of the most probable token. It is correct if it is
+the next token of the conversation. Tokens of one conversation depend on each other, so whole conversations
+are resampled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ TABLES = ("next_token", "next_token_reliability", "next_token_contrasts", HOLES)
 PROTOCOL = "next-token"
 FLOOR_SAMPLES = 50
 ALL = "all"
-"""The language of the rows over all tokens."""
+"""The language of rows over the tokens of all languages."""
 
 
 def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -41,9 +42,9 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
 def input_checksums(
     cell: Mapping[str, Any], *, tokens: Sequence[Path], missing: Sequence[Path] = ()
 ) -> dict[str, str]:
-    """Checksum of every TokenScore record, by path.
+    """The checksum of every TokenScore record, by path.
 
-    Raises RecordError for a record that is not there, and for a broken one whose cell its path does not name.
+    Raises RecordError if a record is missing, or if it is broken and its path does not contain its cell.
     """
     return usable_records.checksums(KIND, tokens)
 
@@ -58,10 +59,11 @@ def measure_next_token(
 ) -> None:
     """Write the tables of TABLES into the folder ``out``.
 
-    ``cell["settings"]``: bins, binning, bootstrap_samples, seed. Contrasts are those of
-    ``contrasts.contrast_rows``, by language and over all tokens. Failed and unusable records, and the paths
-    ``missing`` of those that do not exist, are rows of next_token_holes. Raises MeasureError or RecordError before
-    anything is written, if no record is usable.
+    ``cell["settings"]`` has bins, binning, bootstrap_samples and seed. Contrasts are those of
+    ``contrasts.contrast_rows``, by language and over all tokens. ``missing`` are the paths of records that do
+    not exist. Missing, failed and unusable records are rows of the table next_token_holes.
+
+    Raises MeasureError or RecordError, before anything is written, if no record is usable.
     """
     cells: list[MeasuredCell] = []
     usable, found = usable_records.split(KIND, tokens, missing)
@@ -90,14 +92,14 @@ def measure_next_token(
 
 
 def _names(cell: Mapping[str, Any]) -> dict[str, str]:
-    """CELL_KEYS of the cell of a record, over all its languages."""
+    """CELL_KEYS of a record, which contains all its languages."""
     checkpoint = {name: str(cell.get(name, NONE)) for name in CHECKPOINT_KEYS}
     named = {"model": str(cell["model"]), "benchmark": str(cell["heldout"])}
     return {**checkpoint, **named, "protocol": PROTOCOL, "language": ALL}
 
 
 def _conversations(path: Path) -> list[str]:
-    """The conversation of each token of a record, which is checked. Raises RecordError."""
+    """The conversation of each token, after a check of the record. Raises RecordError if it is broken."""
     return [str(number) for number in records.read_tokens(path)["conversation"].to_pylist()]
 
 
@@ -105,7 +107,7 @@ KIND = RecordKind("score_next_token", "conversations", _names, _conversations)
 
 
 def _by_language(gaps: Gaps, cells: Sequence[MeasuredCell]) -> dict[Condition, set[str]]:
-    """The languages of missing records: those of the same conversations in the records that are there."""
+    """For each missing condition, the languages that the other records of its held-out set contain."""
     languages: dict[str, set[str]] = {}
     for cell in cells:
         languages.setdefault(cell.cell["benchmark"], set()).add(cell.cell["language"])
@@ -115,7 +117,7 @@ def _by_language(gaps: Gaps, cells: Sequence[MeasuredCell]) -> dict[Condition, s
 def token_outcomes(table: pa.Table, vocabulary: int) -> QuestionOutcomes:
     """The outcome of each target token, from the columns of a TokenScore record.
 
-    ``vocabulary`` is the number of tokens that the model chooses from.
+    ``vocabulary`` is the number of tokens in the model's vocabulary.
     """
     column = {name: table[name].to_numpy().astype(np.float64) for name in records.TOKEN_SCORE.names[3:]}
     return QuestionOutcomes(
@@ -132,11 +134,12 @@ def token_outcomes(table: pa.Table, vocabulary: int) -> QuestionOutcomes:
 def _measure_language(
     metadata: Mapping[str, Any], table: pa.Table, language: str, settings: Mapping[str, Any]
 ) -> MeasuredCell:
+    """Estimates, bootstrap samples and rows of the tokens of one language."""
     cell = {**_names(metadata["cell"]), "language": language}
     bins, binning = settings["bins"], settings["binning"]
     values = token_outcomes(table, metadata["vocabulary"])
     conversation, cluster = np.unique(table["conversation"].to_numpy(), return_inverse=True)
-    # One stream per held-out set and language, so that differences between checkpoints are paired.
+    # All checkpoints have the same bootstrap samples, so that their differences are paired.
     resamples = Resamples(
         f"{cell['benchmark']} {language}",
         map(str, conversation),

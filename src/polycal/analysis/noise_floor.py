@@ -1,4 +1,4 @@
-"""The noise floor of the ECE: what a perfectly calibrated model would show on as many questions."""
+"""The noise floor of the ECE: the ECE of a perfectly calibrated model on the same number of questions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,15 @@ def noise_floor(
 ) -> tuple[float, float]:
     """Mean and 95% quantile of the ECE of a perfectly calibrated model with these confidences [N].
 
-    Such a model is right with exactly the stated probability, so that all of its ECE is chance in N labels.
-    ``uniform`` [F, N], in [0, 1), decides the labels of F simulations; it is the same for every cell.
+    The answers of such a model are right with exactly the stated probability. All of its ECE is due to chance
+    in N labels. ``uniform`` [F, N], in [0, 1), determines the labels of F simulations and is the same for
+    every cell.
     """
     return summary(noise_floor_samples(confidence, uniform, bins=bins, binning=binning))
 
 
 def summary(floor: Array) -> tuple[float, float]:
-    """Mean and 95% quantile of the ECEs ``floor`` [F] of a perfectly calibrated model."""
+    """Mean and 95% quantile of the simulated ECEs ``floor`` [F]."""
     return float(floor.mean()), float(np.quantile(floor, 0.95))
 
 

@@ -1,4 +1,4 @@
-"""Means of measured cells: over training seeds, over base seeds, and over languages."""
+"""Means of measured cells: over seeds, over base seeds, and over languages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ EMPTY_MEAN = {
     for metric in (*bootstrap.METRICS, "smooth_ece")
     for end in ("", "_low", "_high")
 }
-"""The metrics of a mean that a hole prevents."""
+"""The metrics of a mean with a missing cell."""
 
 
 def by_condition(
     cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS
 ) -> dict[Condition, dict[str, MeasuredCell]]:
-    """Cells by condition, then by language; conditions that have only holes come last, without cells."""
+    """Cells by condition, then by language. Conditions without any cell (only holes) come last."""
     groups: dict[Condition, dict[str, MeasuredCell]] = {}
     for cell in cells:
         groups.setdefault(cell.condition, {})[cell.cell["language"]] = cell
@@ -34,17 +34,17 @@ def by_condition(
 
 
 def mean(cells: Sequence[MeasuredCell]) -> Quantity:
-    """Unweighted mean of the METRICS [9] over cells of several languages."""
+    """The unweighted mean of the METRICS [9] over cells of several languages."""
     return quantities.mean([cell.quantity for cell in cells])
 
 
 def pool(
     cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS
 ) -> tuple[list[MeasuredCell], dict[Condition, set[str]]]:
-    """The means over several seeds, and over several base models, of checkpoints that were trained so.
+    """The means over several seeds and over several base models, and the means that cannot be computed.
 
-    A cell that is a hole with one of the seeds is not pooled: the second result has the languages that are missing
-    for that in each condition.
+    A mean needs the cell of every seed. The second result is the languages of each condition whose mean lacks
+    one.
     """
     found = [Found(cell.condition, cell.cell["language"], cell) for cell in cells]
     found += [Found(missing, language, None) for missing in gaps for language in sorted(gaps[missing])]
@@ -59,6 +59,7 @@ def pool(
 
 
 def _mean_cell(cells: list[MeasuredCell], condition: Condition, covers: tuple[str, ...]) -> MeasuredCell:
+    """The mean of ``cells``, one per training, with the keys of ``condition``."""
     first = cells[0]
     shared = [
         name for name in first.under_conventions if all(name in cell.under_conventions for cell in cells)
@@ -84,10 +85,11 @@ def _mean_cell(cells: list[MeasuredCell], condition: Condition, covers: tuple[st
 def mean_rows(
     cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS, resource: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Unweighted means over languages, all and by resource level, with intervals from the joint samples.
+    """Unweighted means over all languages and over each resource level, with intervals from joint samples.
 
-    ``languages`` are those that are there, ``holes`` those that are missing by ``gaps``; with holes the mean is
-    empty. ``resource`` gives the resource level of a missing language.
+    ``languages`` is the number of languages with a cell, ``holes`` the number of missing ones according to
+    ``gaps``. With holes the mean is empty. ``resource`` is the resource level of each language, needed for
+    missing ones.
     """
     rows = []
     conditions = by_condition(cells, gaps)

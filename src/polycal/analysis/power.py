@@ -1,4 +1,4 @@
-"""Where the uncertainty of a study comes from, and which difference a study of another size could show."""
+"""The parts of a study's uncertainty, and the smallest difference that a study of another size can detect."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,11 +14,11 @@ METRICS = ("accuracy", "gap", "ece")
 COLUMNS = ("contrast", "benchmark", "metric", "n", "questions", "interaction", "seeds", "bases")
 """Columns of ``components``; the last four are variances of one training on n questions."""
 NORMAL_FROM = 1e4
-"""Degrees of freedom from which the power is that of a normal distribution."""
+"""From this number of degrees of freedom on, the normal distribution is used."""
 
 
 class Design(NamedTuple):
-    """The size of a study: questions of a benchmark, tunings of each base model, base models of each kind."""
+    """The size of a study: questions of a benchmark, tunings (seeds) per base model, and base models."""
 
     questions: int
     seeds: int
@@ -27,10 +27,10 @@ class Design(NamedTuple):
 
 @dataclass(frozen=True)
 class Components:
-    """Parts of the variance of a difference, mean over languages, of one training on n questions.
+    """Parts of the variance of a difference (mean over languages) of one training on n questions.
 
-    ``questions`` is what all trainings share, ``interaction`` what the questions do to each. ``seeds`` and ``bases``
-    are NaN if the study had one of them.
+    ``questions`` is the part that all trainings share. ``interaction`` is what questions add in each training
+    on its own. ``seeds`` and ``bases`` are NaN if the study had only one.
     """
 
     n: float
@@ -42,7 +42,8 @@ class Components:
     def parts(self, design: Design) -> VarianceParts:
         """The parts of the variance of the mean over a study of this size.
 
-        Its clusters are the base models if it has several, else the tunings. A part that is unknown counts as zero.
+        Clusters are the base models if the design has several, otherwise the tunings. An unknown part counts
+        as zero.
         """
         scale = self.n / design.questions
         seeds, bases = (0.0 if np.isnan(value) else value for value in (self.seeds, self.bases))
@@ -54,18 +55,18 @@ class Components:
         return VarianceParts(np.array(common), np.array(own), np.array(interaction), clusters)
 
     def unknown(self, design: Design) -> str:
-        """What an interval over a study of this size covers and these variances lack; empty if nothing."""
+        """The part of the variance that a study of this size needs and that is unknown; empty if none is."""
         if design.bases > 1 and np.isnan(self.bases):
             return "bases"
         return "seeds" if design.seeds > 1 and np.isnan(self.seeds) else ""
 
 
 def components(contrasts: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """The variances of a study from its tables, median over models, data and β.
+    """The variances of a study from its tables, as medians over models, data and β.
 
-    There is one row for each contrast, benchmark and metric, with the columns COLUMNS. Seeds and bases are found by
-    the method of moments: what lies between the means is the variance that is sought, and what the level below leaves
-    in them. With one tuning of each base model, ``bases`` contains what seeds do.
+    There is one row per contrast, benchmark and metric, with the columns COLUMNS. ``seeds`` and ``bases`` are
+    estimated by the method of moments: the variance between the means, minus what the level below contributes
+    to them. If each base model was tuned once, ``bases`` includes the effect of seeds.
     """
     n = cells.groupby("benchmark").n.median().to_dict()
     chosen = contrasts[
@@ -93,12 +94,12 @@ def components(contrasts: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _excess(rows: pd.DataFrame) -> float:
-    """The variance between trainings without what questions do to each."""
+    """The median variance between trainings, without the interaction with questions."""
     return float((rows.training_variance - rows.interaction_variance).median()) if len(rows) else float("nan")
 
 
 def _between_bases(over_bases: pd.DataFrame, over_seeds: pd.DataFrame) -> float:
-    """The variance between base models, less what their tunings leave in their means."""
+    """The variance between base models, without what the tunings contribute to their means."""
     if over_bases.empty:
         return float("nan")
     left = 0.0
@@ -108,7 +109,7 @@ def _between_bases(over_bases: pd.DataFrame, over_seeds: pd.DataFrame) -> float:
 
 
 def shares(found: Components) -> dict[str, float]:
-    """The share of the variance of one training that questions, seeds and bases cause; NaN if one is unknown."""
+    """The shares of questions, seeds and bases in the variance of one training; NaN for an unknown part."""
     parts = {
         "questions": found.questions + found.interaction,
         "seeds": found.seeds,
@@ -121,8 +122,8 @@ def shares(found: Components) -> dict[str, float]:
 def smallest_difference(found: Components, design: Design, power: float = 0.8, level: float = 0.95) -> float:
     """The difference whose ``level`` interval excludes zero in the share ``power`` of studies of this size.
 
-    From the noncentral t distribution with the degrees of freedom of ``VarianceParts`` (Johnson, Kotz & Balakrishnan
-    1995, chapter 31). A study of one training has the difference that questions alone allow.
+    It uses the noncentral t distribution with the degrees of freedom of ``VarianceParts`` (Johnson, Kotz &
+    Balakrishnan 1995, chapter 31). For a study of one training only the variance over questions counts.
     """
     parts = found.parts(design)
     tail = (1 + level) / 2

@@ -1,13 +1,18 @@
-"""A quantity that was measured on the same questions in one training, or in several.
+"""A quantity that was measured on the same questions in one training or in several.
 
-Several trainings are *clusters*: tunings of one base model with different seeds or, one level up, base models that
-were built with different seeds. Models that share questions share their luck with them, so that the variance of a
-mean over m clusters has two parts. The *common* part is the covariance of two clusters over resampled questions; more
-clusters do not lower it. The other is 1/m of the variance between clusters, which has m − 1 degrees of freedom and
-includes the differences that questions make between clusters. The sum is the variance of a mean with crossed random
-effects, which is unbiased, where resampling clusters and questions independently counts the differences twice (Owen
-2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)). The interval uses Student's t with the degrees
-of freedom of Satterthwaite (1946, Biometrics Bulletin 2(6)).
+Several trainings are *clusters*. They are tunings of one base model with different seeds, or base models that
+were built with different seeds. Trainings share the questions, so their errors are correlated. The variance
+of a mean over m clusters has two parts:
+
+- The *common* part is the covariance of two clusters over resampled questions. More clusters do not reduce
+  it.
+- The other part is 1/m of the variance between clusters. It includes what questions add in each cluster on
+  its own, and it has m − 1 degrees of freedom.
+
+The sum is an unbiased variance of a mean with crossed random effects. Resampling clusters and questions
+independently would count what questions add twice (Owen 2007, "The pigeonhole bootstrap", Annals of Applied
+Statistics 1(2)). The interval uses Student's t with the degrees of freedom of Satterthwaite (1946, Biometrics
+Bulletin 2(6)).
 """
 
 from collections.abc import Sequence
@@ -22,13 +27,13 @@ from polycal.analysis import intervals
 
 QUESTIONS, CONVERSATIONS, SEEDS, BASES = "questions", "conversations", "seeds", "bases"
 LEVELS = (QUESTIONS, CONVERSATIONS, SEEDS, BASES)
-"""What an interval can cover: other questions, other tunings, other base models."""
+"""What an interval can cover: other questions, other conversations, other tunings, other base models."""
 MOST_FREEDOM = 1e6
-"""Degrees of freedom from which Student's t is the normal distribution."""
+"""From this number of degrees of freedom on, Student's t equals the normal distribution."""
 
 
 class Clusters(NamedTuple):
-    """The quantity in each of m trainings: estimates [m, ...] and question-bootstrap samples [m, R, ...]."""
+    """The quantity in each of m trainings: estimates [m, ...] and samples [m, R, ...] over questions."""
 
     names: tuple[str, ...]
     estimates: NDArray
@@ -38,7 +43,7 @@ class Clusters(NamedTuple):
 class VarianceParts(NamedTuple):
     """Parts of a variance, each [...]: ``common`` to all ``clusters``, and ``own`` of each cluster.
 
-    ``interaction`` is the share of ``own`` that is due to the questions. The variance of a mean over m clusters is
+    ``interaction`` is the part of ``own`` that questions cause. The variance of a mean over m clusters is
     common + own / m.
     """
 
@@ -54,7 +59,10 @@ class VarianceParts(NamedTuple):
 
     @property
     def freedom(self) -> NDArray:
-        """Satterthwaite's degrees of freedom of ``of_mean``; 1 with two clusters, where they are too uncertain."""
+        """Satterthwaite's degrees of freedom of ``of_mean``.
+
+        They are set to 1 for two clusters, because their estimate is too uncertain then.
+        """
         if self.clusters == 2:
             return np.ones_like(self.own)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -65,9 +73,9 @@ class VarianceParts(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantity:
-    """Estimate [...] with its bootstrap samples over questions [R, ...], and by cluster if there are several.
+    """An estimate [...] with bootstrap samples over questions [R, ...], and by cluster if there are several.
 
-    ``covers`` names the levels that its interval is about, in the order of LEVELS.
+    ``covers`` are the sources of chance that the interval includes, in the order of LEVELS.
     """
 
     estimate: NDArray
@@ -78,7 +86,7 @@ class Quantity:
     def minus(self, other: "Quantity") -> "Quantity":
         """The difference of two quantities on the same questions, cluster by cluster.
 
-        Both have the same clusters, or one of them has none.
+        Both must have the same clusters, or one of them has none.
         """
         clusters = self.clusters or other.clusters
         if clusters:
@@ -92,13 +100,15 @@ class Quantity:
         )
 
     def _by_cluster(self) -> Clusters:
+        """The clusters; a quantity without clusters counts as one."""
         return self.clusters or Clusters((), self.estimate[None], self.samples[None])
 
     def variance(self) -> VarianceParts:
-        """The parts of the variance, from samples [m, R, ...] and estimates [m, ...] of the clusters.
+        """The parts of the variance, from estimates [m, ...] and samples [m, R, ...] of the clusters.
 
-        ``own`` is the sample variance between clusters, and at least the interaction that the bootstrap finds. Of a
-        single training only the variance over questions is known, which is then ``common``; the others are NaN.
+        ``own`` is the sample variance between clusters, and at least the interaction that the bootstrap
+        finds. For a single training only the variance over questions is known. It is then ``common``, and the
+        other parts are NaN.
         """
         if self.clusters is None:
             unknown = np.full_like(self.estimate, np.nan, dtype=np.float64)
@@ -112,7 +122,10 @@ class Quantity:
         return VarianceParts(common, own, interaction, count)
 
     def interval(self, level: float = 0.95) -> tuple[NDArray, NDArray]:
-        """Bounds of the ``level`` interval, over questions and clusters. See ``intervals.interval`` for one training."""
+        """Bounds of the ``level`` interval over questions and clusters, each [...].
+
+        For one training they are those of ``intervals.interval``.
+        """
         if self.clusters is None:
             return intervals.interval(self.estimate, self.samples, level)
         parts = self.variance()
@@ -132,22 +145,22 @@ class Quantity:
         return self._tail(self.estimate - bound)
 
     def _tail(self, distance: NDArray) -> NDArray:
-        """How often an estimate lies at least ``distance`` above the truth."""
+        """The probability that an estimate lies at least ``distance`` above the truth."""
         parts = self.variance()
         deviation = np.sqrt(parts.of_mean)
         with np.errstate(divide="ignore", invalid="ignore"):
-            # without any variance only a distance of zero is by chance
+            # If the variance is zero, any distance but zero has p = 0.
             ratio = np.where(np.abs(distance) <= 1e-12, 0.0, distance / deviation)
         return special.stdtr(parts.freedom, -ratio)
 
 
 def covered(*parts: Sequence[str]) -> tuple[str, ...]:
-    """The levels of all ``parts``, in the order of LEVELS."""
+    """The levels that occur in any of ``parts``, in the order of LEVELS."""
     return tuple(level for level in LEVELS if any(level in part for part in parts))
 
 
 def mean(quantities: Sequence[Quantity]) -> Quantity:
-    """The unweighted mean of quantities on the same questions and the same clusters, such as languages."""
+    """The unweighted mean (over languages, for example) of quantities on the same questions and clusters."""
     clusters = quantities[0].clusters
     if clusters:
         members = [quantity.clusters for quantity in quantities if quantity.clusters]
@@ -165,5 +178,5 @@ def mean(quantities: Sequence[Quantity]) -> Quantity:
 
 
 def with_intervals(names: Sequence[str], quantity: Quantity) -> dict[str, float]:
-    """Each metric of ``quantity`` [M] with the bounds of its interval: NAME, NAME_low, NAME_high."""
+    """Each metric of ``quantity`` [M] with the bounds of its 95% interval: NAME, NAME_low, NAME_high."""
     return intervals.bounded(names, quantity.estimate, *quantity.interval())

@@ -1,4 +1,4 @@
-"""What each question contributes to the metrics: confidence, correctness, entropy, Brier score, log-loss."""
+"""Values per question, whose means are metrics: confidence, correct, entropy, Brier score, log-loss."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from polycal.metrics.arrays import Array
 
 @dataclass(frozen=True)
 class QuestionOutcomes:
-    """Values per question under one normalisation, every array [N]; entropy and nll in nats.
+    """Values per question under one normalisation, each [N]; entropy and nll are in nats.
 
-    Next tokens use the same fields, with one entry per token.
+    Next tokens have the same fields, with one entry per token.
     """
 
     confidence: Array
@@ -22,10 +22,10 @@ class QuestionOutcomes:
     brier: Array
     nll: Array
     ties: int
-    """Number of questions whose most probable candidate has an equal; the first counts as chosen."""
+    """Number of questions with several most probable candidates; the first of them counts as chosen."""
 
     def columns(self) -> list[Array]:
-        """The arrays whose means are metrics, in a fixed order: correct, confidence, entropies, brier, nll."""
+        """The six arrays whose means are metrics: correct, confidence, both entropies, brier, nll."""
         return [
             self.correct,
             self.confidence,
@@ -37,9 +37,10 @@ class QuestionOutcomes:
 
 
 def outcomes(log_p: Array, gold: NDArray[np.int64], options: NDArray[np.int64]) -> QuestionOutcomes:
-    """Values per question from log-probabilities ``log_p`` [N, K]; logs are kept, so that nothing underflows.
+    """Values per question from log-probabilities ``log_p`` [N, K].
 
-    ``gold`` [N] is the index of the right option, ``options`` [N] the number of options of each question.
+    ``gold`` [N] is the index of the right option, and ``options`` [N] is the number of options. Logarithms
+    are used throughout, so that small probabilities do not underflow.
     """
     p = np.exp(log_p)
     row = np.arange(len(gold))

@@ -1,4 +1,4 @@
-"""Which questions a temperature is fitted on and which it is evaluated on."""
+"""The split of the questions: those on which a temperature is fitted, and those on which it is evaluated."""
 
 import functools
 import hashlib
@@ -16,21 +16,26 @@ from polycal.metrics import recalibration
 from polycal.metrics.arrays import Array, Integers
 
 FIT_SHARE = 0.2
+"""Share of the question ids that temperatures are fitted on."""
 
 
 @functools.cache
 def is_fit_question(question_id: str) -> bool:
-    """Whether a question is used for fitting: a fifth of all ids, the same in every language, model and run."""
+    """Whether a question is used for fitting, decided by a hash of its id.
+
+    It is true for about a fifth of all ids, the same ones in every language, model and run.
+    """
     digest = hashlib.sha256(f"temperature {question_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < FIT_SHARE * 2**64
 
 
 @dataclass(frozen=True)
 class QuestionSplit:
-    """The fitting or the evaluation questions of one language.
+    """The questions for fitting or those for evaluation, in one language.
 
-    ``log_ratio`` [N, K] is the log of p over the largest p, ``gold``, ``correct`` and ``options`` are [N],
-    ``weights`` [R, N] counts the questions in each bootstrap sample.
+    - ``log_ratio`` [N, K] is log(p / largest p).
+    - ``gold``, ``correct`` and ``options`` are [N].
+    - ``weights`` [R, N] is the number of times that a bootstrap sample contains each question.
     """
 
     log_ratio: Array
@@ -42,10 +47,10 @@ class QuestionSplit:
 
 @dataclass(frozen=True)
 class LanguageSplit:
-    """One language of a condition, split into the questions for fitting and for evaluation.
+    """One language of a condition, split into the questions for fitting and those for evaluation.
 
-    ``floor`` [F] are ECEs of a calibrated model with its confidences on the evaluation questions; none for a
-    smoothed model, which is no reference.
+    ``floor`` [F] are simulated ECEs of a calibrated model with the same confidences on the evaluation
+    questions. It is empty for a smoothed model, which is never a reference.
     """
 
     cell: dict[str, str]
@@ -56,7 +61,10 @@ class LanguageSplit:
 
 
 def split_questions(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> LanguageSplit | None:
-    """One Score file with log-probabilities ``log_p`` [N, K], split in two; None if either part is empty."""
+    """One Score file with log-probabilities ``log_p`` [N, K], split in two.
+
+    The result is None if one of the parts has no question.
+    """
     resamples = score_set.resamples[questions.cell["benchmark"]]
     columns = resamples.columns(questions.question_id)
     weights = resamples.take(resamples.weights[:COSTLY_SAMPLES], columns)

@@ -1,7 +1,7 @@
-"""By what share the ECE is lower than that of a reference.
+"""The relative reduction of the ECE against a reference.
 
-A binned ECE is biased: even a calibrated model has one above zero. Where the reference is no larger than that, the
-ratio is one of two chance numbers, and it is refused.
+A binned ECE is biased: it is above zero even for a calibrated model. If the reference's ECE is no larger than
+that, the ratio of two chance values means nothing, and it is refused.
 """
 
 from typing import Any
@@ -14,15 +14,18 @@ from polycal.analysis.quantities import Clusters, Quantity, covered
 from polycal.metrics.arrays import Array
 
 REDUCTION = ("relative_ece_reduction", "relative_ece_reduction_low", "relative_ece_reduction_high")
+"""Columns of the reduction and the bounds of its interval."""
 REFUSED = "reduction_refused"
+"""Column with the reason why there is no reduction."""
 NO_REDUCTION = {**dict.fromkeys(REDUCTION, float("nan")), REFUSED: ""}
 
 
 def relative_cut(quantity: Quantity, reference: Quantity, floor: Array) -> dict[str, Any]:
-    """1 − ECE / reference's ECE with its interval, or why there is none.
+    """1 − ECE / (ECE of the reference) with its 95% interval, or the reason why there is none.
 
-    Both quantities are METRICS [9]. ``floor`` [F] are ECEs of a calibrated model with the confidences of the
-    reference. The cut is refused if the reference's ECE is at most their 95% quantile.
+    Both quantities are METRICS [9]. ``floor`` [F] are simulated ECEs of a calibrated model with the
+    confidences of the reference. The reduction is refused if the reference's ECE is at most the 95% quantile
+    of ``floor``.
     """
     refusal = near_floor(float(reference.estimate[ECE]), floor)
     if refusal:
@@ -31,7 +34,7 @@ def relative_cut(quantity: Quantity, reference: Quantity, floor: Array) -> dict[
 
 
 def near_floor(ece: float, floor: Array) -> str:
-    """Why a cut of ``ece`` cannot be given; empty if it can, or if no ``floor`` is known."""
+    """Why no reduction of ``ece`` can be given; empty if one can, or if ``floor`` is empty."""
     if not len(floor) or np.isnan(ece):
         return ""
     high = float(np.quantile(floor, 0.95))
@@ -44,13 +47,14 @@ def near_floor(ece: float, floor: Array) -> str:
 
 
 def _bounds(quantity: Quantity, reference: Quantity) -> tuple[float, float, float]:
+    """The reduction and the bounds of its 95% interval; NaN if the reference's ECE is zero."""
     clusters = quantity.clusters or reference.clusters
     ece, base = float(quantity.estimate[ECE]), float(reference.estimate[ECE])
     if clusters is None:
         return relative_ece_reduction(ece, quantity.samples[:, ECE], base, reference.samples[:, ECE])
     if not base > 0:
         return float("nan"), float("nan"), float("nan")
-    # A ratio is linear for small changes: cut* − cut = (ratio · base* − ece*) / base.
+    # For small changes the reduction is nearly linear: cut* − cut = (ratio · base* − ece*) / base.
     ratio = ece / base
     change = Quantity(reference.estimate * ratio, reference.samples * ratio, _scaled(reference, ratio)).minus(
         quantity
@@ -80,9 +84,10 @@ def _scaled(quantity: Quantity, factor: float) -> Clusters | None:
 def relative_ece_reduction(
     ece: float, samples: Array, reference: float, reference_samples: Array
 ) -> tuple[float, float, float]:
-    """1 − ece / reference with the bounds of its interval; NaN if the reference is zero or one of both is NaN.
+    """1 − ece / reference with the bounds of its 95% interval, for one training each.
 
-    ``samples`` and ``reference_samples`` [R] are the bootstrap samples of both, of one training each.
+    ``samples`` and ``reference_samples`` [R] are the bootstrap samples of both. All results are NaN if the
+    reference is zero or a value is NaN.
     """
     if not reference > 0 or np.isnan(ece):
         return float("nan"), float("nan"), float("nan")

@@ -1,6 +1,6 @@
-"""Any Score files with intervals, and paired differences between runs, without a study around them.
+"""Score files with intervals, and paired differences between runs, without a study.
 
-A run is a checkpoint: the keys of a cell that name it and are not ``none``, joined by a slash.
+A run is a checkpoint. Its name is the checkpoint keys of the cell that are not ``none``, joined by slashes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +22,17 @@ from polycal.metrics.arrays import Array
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 SAMPLES, SEED = 1000, 0
-"""Bootstrap samples of the questions, and the seed that draws them."""
+"""The number of bootstrap samples and their seed."""
 QUESTIONS_KEYS = ("benchmark", "protocol", "language")
-"""Keys that two cells must share to be compared."""
+"""Keys that must be equal for two cells to be compared."""
 
 
 @dataclass(frozen=True)
 class MeasuredFile:
-    """One file: bootstrap.METRICS estimated [9] and in bootstrap samples [R, 9], on questions with these answers."""
+    """One file: bootstrap.METRICS estimated [9] and in bootstrap samples [R, 9].
+
+    ``gold`` is the index of the right option of each question, by question id.
+    """
 
     path: str
     run: str
@@ -41,9 +44,10 @@ class MeasuredFile:
 
 
 def measure_files(paths: Sequence[Path], normalise: str | None = None) -> list[MeasuredFile]:
-    """Every file, resampled so that files of one benchmark have the same bootstrap samples.
+    """Every file, measured with the same bootstrap samples for all files of a benchmark.
 
-    Raises RecordError or MeasureError for a file that cannot be measured, and for two files of one cell.
+    Raises RecordError or MeasureError if a file cannot be measured, and MeasureError if two files have the
+    same cell.
     """
     read = [score_arrays.read(path, records.metadata(path).get("cell") or {}) for path in paths]
     ids: dict[str, dict[str, None]] = {}
@@ -62,7 +66,7 @@ def measure_files(paths: Sequence[Path], normalise: str | None = None) -> list[M
 
 
 def run_name(cell: Mapping[str, str]) -> str:
-    """The name of the checkpoint that a cell is about."""
+    """The name of the checkpoint of a cell."""
     return "/".join(cell[key] for key in CHECKPOINT_KEYS if cell[key] != NONE) or NONE
 
 
@@ -102,9 +106,12 @@ def estimates(files: Sequence[MeasuredFile]) -> pd.DataFrame:
 def differences(files: Sequence[MeasuredFile], reference: str) -> pd.DataFrame:
     """Every other run minus the run ``reference`` on the same questions, with 95% intervals, p and q.
 
-    One row per run, benchmark, protocol, language and metric, and for the mean over the languages that both runs
-    have. q is the false discovery rate of p over these languages; the mean is a single test and has q = p. Raises
-    MeasureError where there is nothing to compare, and for files with other questions or other right answers.
+    There is one row per run, benchmark, protocol, language and metric, and one for the mean over the
+    languages that both runs have. q is p adjusted for the false discovery rate over these languages. The mean
+    is a single test, so its q is p.
+
+    Raises MeasureError if there is nothing to compare, or if files differ in normalisation, questions or
+    right answers.
     """
     runs = sorted({file.run for file in files})
     if reference not in runs:
@@ -122,7 +129,7 @@ Pair = tuple[MeasuredFile, MeasuredFile]
 
 
 def _paired(files: Sequence[MeasuredFile], reference: str) -> Iterator[list[Pair]]:
-    """For each run, benchmark and protocol, the files with those of the reference, one per language."""
+    """For each run, benchmark and protocol: pairs of a file and that of the reference, one per language."""
     of_reference = {file.keys: file for file in files if file.run == reference}
     groups: dict[tuple[str, ...], list[Pair]] = {}
     for file in sorted(files, key=lambda file: (file.run, *file.keys)):
@@ -134,6 +141,7 @@ def _paired(files: Sequence[MeasuredFile], reference: str) -> Iterator[list[Pair
 
 
 def _check_same_questions(file: MeasuredFile, other: MeasuredFile) -> None:
+    """Raise MeasureError if two files differ in normalisation, questions or right answers."""
     if file.normalise != other.normalise:
         raise MeasureError(
             f"{file.path} and {other.path} are normalised by {file.normalise!r} and {other.normalise!r}; must be the"
@@ -155,6 +163,7 @@ def _check_same_questions(file: MeasuredFile, other: MeasuredFile) -> None:
 
 
 def _group_rows(pairs: Sequence[Pair], reference: str) -> list[dict[str, Any]]:
+    """The rows of one run, benchmark and protocol."""
     first = pairs[0][0]
     estimate = np.array([file.estimate - other.estimate for file, other in pairs])
     samples = np.array([file.samples - other.samples for file, other in pairs])

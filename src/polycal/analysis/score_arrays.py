@@ -1,7 +1,7 @@
-"""Score records as arrays: the log-probabilities that one checkpoint gives to the options of each question.
+"""Score records as arrays: the log-probabilities that one checkpoint assigns to the options of each question.
 
-Questions have different numbers of options: arrays are [N, K], where K is the largest number in the file, with
-minus infinity beyond a question's own options.
+Questions have different numbers of options. Arrays are [N, K], where K is the largest number in the file.
+Log-probabilities beyond a question's own options are minus infinity.
 """
 
 import os
@@ -21,16 +21,17 @@ from polycal.vocabulary import CELL_KEYS, NONE
 
 
 class MeasureError(PolycalError):
-    """Score files that cannot be measured together; the message names the file and what would be right."""
+    """Score files that cannot be measured together; the message contains the file and what would be right."""
 
 
 @dataclass(frozen=True)
 class ScoredQuestions:
     """One Score file: N questions, scored by one checkpoint in one language.
 
-    ``gold`` [N] is the index of the right option, ``options`` [N] the number of options. ``logprob``,
-    ``unconditional`` (both in nats), ``tokens`` and ``bytes`` are [N, K], one value per candidate. ``tokens`` is
-    None for an imported file whose log does not hold it.
+    - ``gold`` [N] is the index of the right option, ``options`` [N] the number of options.
+    - ``logprob`` and ``unconditional`` [N, K] are log-probabilities of the candidates in nats.
+    - ``tokens`` and ``bytes`` [N, K] are the lengths of the candidates. ``tokens`` is None for an imported
+      file whose log does not contain them.
     """
 
     path: str
@@ -45,17 +46,23 @@ class ScoredQuestions:
     unconditional: Array | None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
-        """The normalisations in ``wanted`` that the file has the numbers for, and ``pmi`` if it has those."""
+        """The normalisations in ``wanted`` that the file has the values for.
+
+        ``pmi`` is added if the file has unconditional log-probabilities.
+        """
         possible = [name for name in wanted if name != "token" or self.tokens is not None]
         return [*possible, *(["pmi"] if self.unconditional is not None and "pmi" not in wanted else [])]
 
     def log_probabilities(self, normalise: str) -> Array:
         """Log of the distribution over each question's options, [N, K], minus infinity beyond them.
 
-        sum: softmax of the summed log-probabilities; token, byte: of those divided by the candidate's number of
-        tokens or UTF-8 bytes; pmi: of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021,
-        arXiv 2104.08315). Raises MeasureError for another name, for token without numbers of tokens, and for pmi
-        without unconditional values.
+        - sum: softmax of the summed log-probabilities.
+        - token, byte: softmax of the sums after division by the candidate's number of tokens or UTF-8 bytes.
+        - pmi: softmax of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021, arXiv
+          2104.08315).
+
+        Raises MeasureError for another name, for token without numbers of tokens, and for pmi without
+        unconditional values.
         """
         if normalise == "pmi":
             if self.unconditional is None:
@@ -80,15 +87,15 @@ class ScoredQuestions:
 
 
 def log_sum_exp(score: Array) -> Array:
-    """log Σ exp over the last axis; each row needs at least one finite entry."""
+    """log Σ exp over the last axis. Each row needs at least one finite entry."""
     top = score.max(-1, keepdims=True)
     return (top + np.log(np.exp(score - top).sum(-1, keepdims=True)))[..., 0]
 
 
 def cell_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The cell in a Score file's metadata; a cell without a base seed gets ``none``.
+    """The cell in a Score file's metadata. A cell without a base seed gets ``none``.
 
-    Raises MeasureError if the cell or another key of it is missing.
+    Raises RecordError if the file is broken, and MeasureError if the cell or another key of it is missing.
     """
     cell = records.metadata(path).get("cell")
     if not isinstance(cell, Mapping):
@@ -103,10 +110,11 @@ def cell_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) -> ScoredQuestions:
-    """Read and check a Score file; ``cell`` replaces the one in its metadata.
+    """Read and check a Score file. ``cell`` replaces the cell in its metadata.
 
-    Raises RecordError for a broken file or an empty value, and MeasureError for a failed result, and for a file
-    without questions, with a question of a single option, a repeated id, or a candidate of no tokens or bytes.
+    Raises RecordError for a broken file or an empty value. Raises MeasureError for a failed result, for a
+    file without questions, and for a question with a single option, a repeated id, or a candidate of no
+    tokens or bytes.
     """
     cell = cell_of(path) if cell is None else cell
     if failure := failures.of(records.metadata(path)):
@@ -153,7 +161,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
 
 
 def _padded(column: pa.ChunkedArray, options: NDArray[np.int64], fill: float) -> Array:
-    """A column of lists as [N, K], with ``fill`` beyond each row's own length."""
+    """A column of lists as [N, K], with ``fill`` beyond the length of each row."""
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     inside = np.arange(options.max())[None, :] < options[:, None]
     matrix = np.full(inside.shape, fill)

@@ -1,4 +1,4 @@
-"""The Score files of a study that are measured, with the settings and resamples that they share."""
+"""The Score files that a study measures, with the settings and bootstrap samples that they share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ from polycal.vocabulary import RESOURCE_LEVELS
 class ScoreSet:
     """Score files with their cells, in the order of CELL_KEYS, and one set of resamples per benchmark.
 
-    ``usable_records`` chooses files of different cells, with the same questions for all checkpoints of a model.
-    Raises MeasureError, before anything is measured, for no file, a language of unknown resource level, or a
-    candidate form without a normalisation.
+    The files must have different cells, and all checkpoints of a model must have the same questions;
+    ``usable_records`` selects such files. Raises MeasureError, before anything is measured, if there is no
+    file, if a language has no resource level, or if a candidate form has no normalisation.
     """
 
     files: list[Path]
@@ -53,7 +53,7 @@ class ScoreSet:
 
     def _question_ids(self) -> dict[str, dict[str, None]]:
         """The question ids of each benchmark, in the order of its first file."""
-        # Other files usually have the same order, so that their columns need no sorting.
+        # Most files have this order, so that their questions need no reordering later.
         ids: dict[str, dict[str, None]] = {}
         last: pa.ChunkedArray | None = None
         for cell, path in zip(self.cells, self.files, strict=True):
@@ -65,11 +65,11 @@ class ScoreSet:
         return ids
 
     def log_probabilities(self, questions: ScoredQuestions) -> Array:
-        """Log-probabilities [N, K] under the study's normalisation for the file's candidate form."""
+        """Log-probabilities [N, K] under the study's normalisation of the file's candidate form."""
         return questions.log_probabilities(self.settings["normalise"][questions.candidates])
 
     def resource(self, cell: Mapping[str, Any]) -> str:
-        """Resource level of a cell's language."""
+        """The resource level of a cell's language."""
         return self.settings["resource"][cell["language"]]
 
     def by_condition(self) -> list[list[Path]]:
@@ -81,7 +81,10 @@ class ScoreSet:
 
 
 def resource_level(settings: Mapping[str, Any], language: str, where: Path | str) -> str:
-    """The resource level of a language. Raises MeasureError, which names ``where``, if it is unknown."""
+    """The resource level of a language.
+
+    Raises MeasureError if it is unknown; ``where`` is the place that the message names.
+    """
     level = settings["resource"].get(language)
     if level not in RESOURCE_LEVELS:
         raise MeasureError(
@@ -94,4 +97,4 @@ def _question_id_column(path: Path) -> pa.ChunkedArray:
     try:
         return pq.ParquetFile(path).read(columns=["question_id"])["question_id"]
     except (OSError, KeyError, pa.ArrowInvalid):
-        return records.read_scores(path)["question_id"]  # raises RecordError with the reason
+        return records.read_scores(path)["question_id"]  # raises a RecordError that gives the reason

@@ -1,7 +1,7 @@
-"""Whether a claim depends on a convention: every headline claim under every defensible way of measuring.
+"""Sensitivity of each headline claim to conventions: every claim under every defensible way to measure it.
 
-The table sensitivity has one row for each claim and convention. The table claims has one row for each claim, with the
-number of conventions under which it holds and the names of those that reverse it.
+The table sensitivity has one row per claim and convention. The table claims has one row per claim, with the
+number of conventions under which it holds and the names of those under which it does not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,13 +61,13 @@ METRIC_OF_CLAIM = {
 
 
 ClaimHoles = Mapping[tuple[str, ...], Mapping[str, int]]
-"""For each claim, by CLAIM_KEYS: the protocols in which languages are missing, and how many."""
+"""The number of missing languages, by CLAIM_KEYS and then by protocol."""
 ClaimTests = Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]]
-"""For each claim, by CLAIM_KEYS, and each protocol: TEST_COLUMNS without q."""
+"""The values of TEST_COLUMNS without q, by CLAIM_KEYS and then by protocol."""
 
 
 def claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, tuple[str, ...]]]:
-    """The pairs of conditions that claims are about, with the names of these claims."""
+    """The pairs of conditions that claims are about, each with the names of its claims."""
     for pair in paired(by_condition(cells, gaps), gaps):
         if pair.contrast == TUNED_MINUS_BASE and pair.condition.beta == UNSMOOTHED:
             yield pair, TUNING
@@ -76,7 +76,7 @@ def claimed(cells: Sequence[MeasuredCell], gaps: Gaps) -> Iterator[tuple[Pair, t
 
 
 def claim_holes(cells: Sequence[MeasuredCell], gaps: Gaps) -> dict[tuple[str, ...], dict[str, int]]:
-    """The claims about pairs of conditions that lack a language by ``gaps``: ClaimHoles."""
+    """The claims about pairs of conditions that lack a language according to ``gaps``, as ClaimHoles."""
     found: dict[tuple[str, ...], dict[str, int]] = {}
     for pair, claims in claimed(cells, gaps):
         if pair.holes:
@@ -90,16 +90,18 @@ def claim_holes(cells: Sequence[MeasuredCell], gaps: Gaps) -> dict[tuple[str, ..
 def sensitivity_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> list[dict[str, Any]]:
     """Every claim about every tuned condition, under every convention.
 
-    Claims, with what ``estimate`` is and when it ``holds``:
+    The claims, what their ``estimate`` is, and when they hold:
 
-    - tuning_raises_overconfidence: (confidence − accuracy) of the unsmoothed tuned model minus the base's; > 0
+    - tuning_raises_overconfidence: the gap (confidence − accuracy) of the unsmoothed tuned model minus the
+      base's; > 0
     - tuning_raises_ece: ECE of the unsmoothed tuned model minus the base's; > 0
-    - smoothing_cuts_ece: 1 − ECE / ECE of the unsmoothed model; > 0
+    - smoothing_cuts_ece: 1 − ECE / (ECE of the unsmoothed model); > 0
     - smoothing_keeps_accuracy: accuracy minus the unsmoothed model's; ≥ −ACCURACY_TOLERANCE
 
-    ``weighting``: language, the plain mean over languages, or level, the mean of the resource levels' means.
-    A claim's name with ``_everywhere`` is about the language with the least estimate (weighting each). Pairs of
-    conditions that lack a language by ``gaps`` have no rows.
+    ``weighting`` is ``language`` for the plain mean over languages, and ``level`` for the mean of the means
+    of the resource levels. A claim whose name ends in ``_everywhere`` is about the language with the smallest
+    estimate (weighting ``each``). Pairs of conditions that lack a language according to ``gaps`` have no
+    rows.
     """
     rows: list[dict[str, Any]] = []
     for pair, claims in claimed(cells, gaps):
@@ -121,7 +123,10 @@ def sensitivity_rows(cells: Sequence[MeasuredCell], gaps: Gaps = NO_GAPS) -> lis
 def check_claim(
     claim: str, convention: Convention, tuned: Sequence[MeasuredCell], reference: Sequence[MeasuredCell]
 ) -> Iterator[dict[str, Any]]:
-    """A row per weighting of the languages; ``tuned`` and ``reference`` have one cell per language, in one order."""
+    """One row per weighting of the languages.
+
+    ``tuned`` and ``reference`` have one cell per language, in the same order.
+    """
     after = np.array([cell.under_conventions[convention] for cell in tuned])
     before = np.array([cell.under_conventions[convention] for cell in reference])
 
@@ -161,14 +166,16 @@ def claim_rows(
     holes: ClaimHoles = MappingProxyType({}),
     tests: ClaimTests = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """One row per claim, model, data, recipe, β, seed and benchmark, over its conventions and protocols.
+    """One row per claim, model, base seed, data, recipe, β, seed and benchmark.
 
-    ``estimate`` is the one under the default convention of the first protocol, ``least`` and ``most`` are the
-    extremes, and ``reversed_by`` names the conventions under which the claim does not hold. ``conventions`` counts
-    those of protocols without a hole, the column ``holes`` the languages that are missing in the others.
+    ``estimate`` is the value under the default convention of the first protocol, and NaN if that protocol
+    lacks a language. ``least`` and ``most`` are the extremes over all conventions and protocols.
+    ``reversed_by`` lists the conventions under which the claim does not hold. ``conventions`` counts the
+    conventions of protocols without a missing language. ``holes`` counts the missing languages of the other
+    protocols.
 
-    ``low``, ``high`` and ``p`` are from ``tests``, of the convention and protocol of ``estimate``. q is the false
-    discovery rate of p over all claims of the table.
+    ``low``, ``high`` and ``p`` are from ``tests``, for the convention and protocol of ``estimate``. q is p
+    adjusted for the false discovery rate over all claims of the table.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in sensitivity:
@@ -200,6 +207,7 @@ def claim_rows(
 
 
 def _is_default(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a row has the study's own conventions."""
     default_bins = row["binning"] == "none" or (row["binning"], row["bins"]) == (
         settings["binning"],
         settings["bins"],

@@ -1,4 +1,4 @@
-"""Metrics of any Score files under default conventions, for a look without a study."""
+"""The metrics of any Score files under default conventions, without a study."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,19 +16,20 @@ DEFAULTS: dict[str, Any] = {"bins": 15, "binning": "width", "normalise": {"lette
 
 
 def normalisation(questions: ScoredQuestions, normalise: str | None = None) -> str:
-    """``normalise`` if it is given, else the default of the file's candidate form.
+    """``normalise`` if it is given, otherwise the default of the file's candidate form.
 
-    That of texts is ``token``, and ``byte`` for an imported file whose log holds no numbers of tokens.
+    The default is ``sum`` for letters and ``token`` for texts. It is ``byte`` for texts of an imported file
+    whose log has no numbers of tokens.
     """
     default = DEFAULTS["normalise"].get(questions.candidates, "sum")
     return normalise or ("byte" if default == "token" and questions.tokens is None else default)
 
 
 def summary(paths: Iterable[Path], normalise: str | None = None) -> pd.DataFrame:
-    """One row per file, without intervals; the files need no cell and no common questions.
+    """One row of metrics per file, without intervals. The files need no cell and no common questions.
 
-    ``normalise`` (sum, token, byte or pmi) replaces the default of each file. Raises RecordError or MeasureError
-    for a file that cannot be measured.
+    ``normalise`` (sum, token, byte or pmi) replaces the default of each file. Raises RecordError or
+    MeasureError if a file cannot be measured.
     """
     rows = []
     for path in paths:

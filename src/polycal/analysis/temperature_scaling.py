@@ -1,9 +1,10 @@
-"""Temperature scaling (Guo et al. 2017, section 4.2), to be compared and combined with label smoothing.
+"""Temperature scaling (Guo et al. 2017, section 4.2), alone and combined with label smoothing.
 
-A fifth of the question ids is set aside in every language to fit temperatures: on English alone and applied
-everywhere, on each language, or on each resource level. Every checkpoint is treated in this way, whatever its
-β, so that a reader sees whether smoothing beats a single number fitted afterwards, and whether both add up.
-Intervals come from the paired bootstrap samples, with the temperature fitted anew in each.
+About a fifth of the question ids is used to fit temperatures. A temperature is fitted on English and applied
+to all languages, on each language, or on each resource level. All checkpoints are treated in the same way,
+whatever their β. The results show whether smoothing is better than one number fitted after training, and
+whether both together are better still. Intervals come from the paired bootstrap samples. The temperature is
+refitted in each of them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,11 +27,15 @@ from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS
 
 METHODS = ("none", "english", "language", "resource")
-"""No temperature, or the questions that it is fitted on: English, each language, each resource level."""
+"""What the temperature is fitted on: nothing (none), English, each language, or each resource level."""
 NODES = 8
 FEW_NODES = 4
 NARROW = 0.15
-"""Nodes of the interpolation over the refitted temperatures; FEW_NODES if these lie within a factor e^0.3."""
+"""Number of interpolation nodes over the refitted temperatures.
+
+It is FEW_NODES if the largest temperature is at most e^(2 · NARROW) = e^0.3 times the smallest, otherwise
+NODES.
+"""
 COLUMNS = (
     *CELL_KEYS,
     "method",
@@ -50,10 +55,11 @@ COLUMNS = (
 class Recalibrated:
     """METRICS of one cell under one method, estimated [9] and in the bootstrap samples [R, 9].
 
-    ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions. ``holes`` is
-    the number of languages whose absence prevents a mean, all of whose values are then NaN. ``floor`` [F] are ECEs
-    of a calibrated model, where this is a reference. ``members`` are those of a mean over several trainings, and
-    ``covers`` what its intervals are about.
+    - ``temperatures`` [R] are those refitted in each sample, ``n`` is the number of evaluation questions.
+    - ``holes`` is the number of missing languages of a mean. If it is above zero, all values are NaN.
+    - ``floor`` [F] are simulated ECEs of a calibrated model; empty if the result is not a reference.
+    - ``members`` are the results of the trainings of a mean over several.
+    - ``covers`` are the sources of chance that the intervals include.
     """
 
     cell: dict[str, str]
@@ -70,12 +76,12 @@ class Recalibrated:
 
     @property
     def quantity(self) -> Quantity:
-        """The METRICS [9]."""
+        """The METRICS [9], with samples and trainings."""
         return Quantity(self.estimate, self.samples, self._clusters("estimate", "samples"), self.covers)
 
     @property
     def temperature_quantity(self) -> Quantity:
-        """The temperature."""
+        """The temperature, with samples and trainings."""
         clusters = self._clusters("temperature", "temperatures")
         return Quantity(np.array(self.temperature), self.temperatures, clusters, self.covers)
 
@@ -95,8 +101,8 @@ def recalibrate(
 ) -> list[Recalibrated]:
     """One condition under every method, in every language and for their mean.
 
-    The English fit is left out if English is not among the languages. If languages are ``missing``, their mean is
-    empty, and the fits that they are a part of are left out.
+    The method ``english`` is left out if English is not among the languages. If languages are ``missing``,
+    the means are empty, and temperatures that would be fitted on a missing language are left out.
     """
     results: list[Recalibrated] = []
     lost = {score_set.settings["resource"].get(language) for language in missing}
@@ -128,7 +134,10 @@ def recalibrate(
 def empty_means(
     condition: Mapping[str, str], missing: Collection[str], cells: Sequence[Mapping[str, str]] = ()
 ) -> list[Recalibrated]:
-    """The means over languages of a condition some of whose languages are ``missing``; ``cells`` are there."""
+    """The means over languages of a condition with ``missing`` languages, all NaN.
+
+    ``cells`` are its cells that exist.
+    """
     english = "en" in {*missing, *(cell["language"] for cell in cells)}
     values = np.full(len(bootstrap.METRICS), np.nan)
     return [
@@ -170,6 +179,7 @@ def fit(parts: Sequence[QuestionSplit]) -> tuple[float, Array]:
 def _apply(
     score_set: ScoreSet, language: LanguageSplit, method: str, temperature: float, temperatures: Array
 ) -> Recalibrated:
+    """The result of one language under one method."""
     bins, binning = score_set.settings["bins"], score_set.settings["binning"]
     questions = language.evaluation
     values = outcomes_at(questions, temperature)
@@ -189,8 +199,9 @@ def refitted_samples(
 ) -> Array:
     """METRICS of every bootstrap sample at its own temperature, [R, 9].
 
-    The outcome of a question is a smooth function of the log temperature. It is interpolated from its values at
-    NODES temperatures over the range of ``temperatures`` [R] (Chebyshev): a few softmaxes instead of R.
+    The outcome of a question is a smooth function of the log temperature. It is computed at a few
+    temperatures in the range of ``temperatures`` [R] and interpolated (Chebyshev). This needs at most NODES
+    softmaxes instead of R.
     """
     log_t = np.log(temperatures)
     low, high = log_t.min(), log_t.max()
@@ -210,7 +221,7 @@ def outcomes_at(questions: QuestionSplit, temperature: float) -> QuestionOutcome
     p, log_total = weight / total[:, None], np.log(total)
     entropy = log_total - np.einsum("nk,nk->n", p, score)
     return QuestionOutcomes(
-        confidence=1 / total,  # the largest score is zero
+        confidence=1 / total,  # the largest score is 0, so its weight is 1
         correct=questions.correct,
         entropy=entropy,
         entropy_normalised=entropy / np.log(questions.options),
@@ -221,6 +232,7 @@ def outcomes_at(questions: QuestionSplit, temperature: float) -> QuestionOutcome
 
 
 def _mean(members: Sequence[Recalibrated]) -> Recalibrated:
+    """The mean of ``members`` over languages."""
     temperatures = np.array([result.temperature for result in members])
     return Recalibrated(
         cell={**members[0].cell, "language": "mean"},
@@ -267,8 +279,8 @@ def _mean_over_trainings(
 def recalibration_rows(results: Sequence[Recalibrated]) -> list[dict[str, Any]]:
     """One row per cell and method, and one per condition and method for the mean over languages.
 
-    relative_ece_reduction is 1 − ece / (ece of the same condition with β = 0 and no temperature); a base model
-    is compared with itself without a temperature.
+    relative_ece_reduction is 1 − ece / (ece of the same condition with β = 0 and no temperature). The
+    reference of a base model is the same base model without a temperature.
     """
     by_key = {(result.method, *cell_key(result.cell)): result for result in results}
     rows = []

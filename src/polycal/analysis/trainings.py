@@ -1,6 +1,6 @@
-"""Which results are means over several trainings: tunings with several seeds, and base models built with several.
+"""Means over several trainings: over tunings with different seeds, and over base models with different seeds.
 
-The key of a mean over seeds is ``all``. A mean over base models is one of the means over their tunings.
+In the key of a mean, the seed is ``all``. A mean over base models is a mean of the means over their tunings.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from polycal.analysis.conditions import Condition
 from polycal.analysis.quantities import BASES, SEEDS
 
 ALL = "all"
-"""Value of ``seed`` or ``base_seed`` in the keys of a mean over several."""
+"""The value of ``seed`` or ``base_seed`` in the keys of a mean over several."""
 Level = Literal["seed", "base_seed"]
 
 
 class Found(NamedTuple):
-    """A result of the grid: its condition, its place in it (such as a language), and the result or None for a hole."""
+    """A result of the grid: its condition, its place (such as a language), its value (None for a hole)."""
 
     condition: Condition
     place: str
@@ -23,23 +23,23 @@ class Found(NamedTuple):
 
 
 Join = Callable[[list[Any], Condition, tuple[str, ...]], Any]
-"""The mean of results, from their list, the condition of the mean, and what its intervals cover beyond questions."""
+"""Computes a mean from a list of results, its condition, and what its intervals cover besides questions."""
 
 
 def over_trainings(found: Sequence[Found], join: Join) -> list[Found]:
-    """The means over seeds, then those over base models; without a result if a member is a hole.
+    """The means over seeds, then those over base models. The result of a mean with a missing member is None.
 
-    Only seeds that all results of a recipe have are taken, and base models that all have.
+    Only seeds and base models that all β and places of a family share are used.
     """
     over_seeds = over_level(found, "seed", join)
     pooled = {one.condition for one in over_seeds}
-    # a base model with several tunings takes part with their mean alone
+    # A base model with several tunings is represented by their mean only.
     alone = [one for one in found if one.condition._replace(seed=ALL) not in pooled]
     return [*over_seeds, *over_level([*alone, *over_seeds], "base_seed", join)]
 
 
 def over_level(found: Sequence[Found], level: Level, join: Join) -> list[Found]:
-    """The means over ``level``; none where fewer than two of its seeds are shared."""
+    """The means over ``level``. There is none for a family with fewer than two shared seeds."""
     families: dict[Condition, dict[tuple[str, str], dict[str, Any]]] = {}
     for condition, place, result in found:
         family = _pooled(condition, level)._replace(beta="")
@@ -68,6 +68,6 @@ def _pooled(condition: Condition, level: Level) -> Condition:
 
 
 def _covers(condition: Condition) -> tuple[str, ...]:
-    """What an interval of this mean covers in addition to the questions."""
+    """What the interval of this mean covers besides the questions."""
     seeds = () if condition.is_base else (SEEDS,)
     return (*seeds, BASES) if condition.base_seed == ALL else seeds

@@ -1,4 +1,4 @@
-"""Which records of a study are measured, and why the others are holes."""
+"""The records of a study that can be measured, and the reason why each of the others is a hole."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,9 +18,11 @@ from polycal.vocabulary import CELL_KEYS, NONE
 class RecordKind:
     """How the records of one stage are read.
 
-    ``named`` gives the CELL_KEYS from the cell in a record's metadata or in its path, and raises KeyError for one
-    that is not there. ``units`` reads and checks a record and returns the ids of what it contains, ``noun`` is the
-    plural of one. Checkpoints of a model can be compared if their ids are equal.
+    - ``named`` returns the CELL_KEYS of the cell in a record's metadata or in its path. It raises KeyError
+      for a missing one.
+    - ``units`` reads and checks a record and returns the ids of its units. Checkpoints of a model can be
+      compared only if their ids are equal.
+    - ``noun`` is the plural of a unit, such as questions.
     """
 
     stage: str
@@ -38,16 +40,18 @@ class _Checked:
 
 
 def score_names(cell: Mapping[str, Any]) -> dict[str, str]:
-    """CELL_KEYS of a cell that names a score or an embedding; a cell without a base seed gets ``none``."""
+    """CELL_KEYS of the cell of a score or an embedding. A cell without a base seed gets ``none``."""
     return {name: str({"base_seed": NONE, **cell}[name]) for name in CELL_KEYS}
 
 
 def split(kind: RecordKind, paths: Sequence[Path], missing: Sequence[Path]) -> tuple[list[Path], list[Hole]]:
-    """The records to be measured, and a hole for each of the others, both sorted by cell.
+    """The records that can be measured, and a hole for each of the others, both sorted by cell.
 
-    Holes are failed results, the paths ``missing``, records that ``kind.units`` refuses, and those whose units are
-    not the ones that most records of their model and language have. Raises MeasureError for two records of one
-    cell, for a record whose cell is unknown, and if no record is left.
+    Holes are failed results, the paths ``missing``, records that ``kind.units`` refuses, and records whose
+    units differ from those of most records of their model, benchmark, protocol and language.
+
+    Raises MeasureError if two records have the same cell, if the cell of a record is unknown, or if no record
+    is left.
     """
     found: list[tuple[Path, dict[str, str]]] = []
     holes: list[tuple[Path, Hole]] = []
@@ -80,10 +84,11 @@ def split(kind: RecordKind, paths: Sequence[Path], missing: Sequence[Path]) -> t
 
 
 def checksums(kind: RecordKind, paths: Iterable[Path]) -> dict[str, str]:
-    """Checksum of each record by path: of its rows, with the reason of a failed result; of the bytes of a file that
-    is no whole record.
+    """The checksum of each record, by path.
 
-    Raises RecordError for a record that is missing, and for one that is broken and whose path names no cell.
+    It is over the rows of a record, with the reason if it is a failed result, and over the bytes of a broken
+    file. Raises RecordError if a record is missing, or if it is broken and its path does not contain its
+    cell.
     """
     found: dict[str, str] = {}
     for path in paths:
@@ -107,7 +112,7 @@ def readable(kind: RecordKind, paths: Iterable[Path]) -> list[dict[str, str]]:
 
 
 def _describe(kind: RecordKind, path: Path) -> dict[str, str] | Hole:
-    """The cell of a record, or the hole that a failed or broken one is."""
+    """The cell of a record, or a hole if the record is failed or broken."""
     try:
         metadata = records.metadata(path)
     except records.RecordError as error:
@@ -127,6 +132,7 @@ def _describe(kind: RecordKind, path: Path) -> dict[str, str] | Hole:
 
 
 def _named(kind: RecordKind, cell: Mapping[str, Any]) -> dict[str, str] | None:
+    """The CELL_KEYS of a cell; None if one is missing."""
     try:
         return kind.named(cell)
     except KeyError:
@@ -155,9 +161,10 @@ def _digest(units: Iterable[str]) -> str:
 
 
 def _of_the_same_units(kind: RecordKind, checked: Sequence[_Checked]) -> tuple[list[Path], list[Hole]]:
-    """The records that can be compared with most others of their model and language; the others are holes.
+    """The records with the units of most records of their model, benchmark, protocol and language.
 
-    Of equally many, those of the first record are measured.
+    The others are returned as holes. If two sets of units are equally frequent, that of the first record is
+    used.
     """
     groups: dict[tuple[str, ...], list[_Checked]] = {}
     for record in checked:
@@ -168,7 +175,7 @@ def _of_the_same_units(kind: RecordKind, checked: Sequence[_Checked]) -> tuple[l
         counts: dict[str, int] = {}
         for record in members:
             counts[record.units] = counts.get(record.units, 0) + 1
-        chosen = max(counts, key=lambda units: counts[units])  # the first of equal ones
+        chosen = max(counts, key=lambda units: counts[units])  # the first of equally frequent ones
         kept = next(record for record in members if record.units == chosen)
         for record in members:
             if record.units != chosen:

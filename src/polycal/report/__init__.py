@@ -1,1 +1,1 @@
-"""Tables, figures and the report of a study."""
+"""The report of a study: tables, figures and pages."""

@@ -1,4 +1,4 @@
-"""The study's answer in a few sentences with intervals, and what a reader must be careful about."""
+"""The answer of a study in a few sentences with intervals, and what a reader must be careful about."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,35 +10,35 @@ from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import NONE
 
 FEW_QUESTIONS = 100
-"""Below this number of questions in a language, the page warns before it says anything else."""
+"""If a language has fewer questions than this, the page starts with a warning."""
 
 
 class Statement(NamedTuple):
-    """A short sentence, and the numbers behind it."""
+    """A short sentence, and the values behind it."""
 
     sentence: str
     numbers: str
 
 
 class Extremes(NamedTuple):
-    """The least and the greatest of several estimates, each with its 95% interval and what it is about, as texts."""
+    """The least and the greatest of several estimates, as texts with 95% interval, model and data set."""
 
     least: str
     most: str
 
 
 def answer(study: StudyTables) -> list[Statement]:
-    """What tuning, smoothing and a temperature did; empty for a study without tuned checkpoints.
+    """What tuning, smoothing and a temperature changed; empty for a study without tuned checkpoints.
 
-    A comparison is one model and data set (recipe, seed) on one benchmark and protocol, as a mean over languages. If
-    several seeds were trained, the rows over all of them are taken, whose intervals include the choice of the seed.
-    Comparisons that lack a cell are left out.
+    A comparison is one model and data set (recipe, seed) on one benchmark and protocol, as a mean over
+    languages. If several seeds were trained, tuning and smoothing are judged by the means over seeds, whose
+    intervals include the choice of the seed. Comparisons with a missing cell are left out.
     """
     return [*_tuning(study), *_smoothing(study), *_temperature(study)]
 
 
 def _means(study: StudyTables, contrast: str, metric: str) -> pd.DataFrame:
-    """The complete contrasts of means over languages."""
+    """The contrasts of means over languages, without those that lack a cell."""
     table = study.get("contrasts")
     if table.empty:
         return table
@@ -62,7 +62,7 @@ def _tuning(study: StudyTables) -> Iterator[Statement]:
 
 
 def _smoothing(study: StudyTables) -> Iterator[Statement]:
-    """About the β of the paper, or the smallest one that was tried."""
+    """The effect of the paper's β, or of the smallest β of the study."""
     ece = _means(study, "smoothed_minus_unsmoothed", "ece")
     betas = sorted(set(ece.beta) if len(ece) else (), key=float)
     if not betas:
@@ -83,6 +83,7 @@ def _smoothing(study: StudyTables) -> Iterator[Statement]:
 
 
 def _temperature(study: StudyTables) -> Iterator[Statement]:
+    """The effect of one temperature fitted on English."""
     table = study.get("recalibration")
     if table.empty:
         return
@@ -100,7 +101,7 @@ def _temperature(study: StudyTables) -> Iterator[Statement]:
 
 
 def _comparisons(rows: pd.DataFrame) -> str:
-    """How many comparisons, and over what, such as "12 comparisons (3 models, 2 data sets, 2 benchmarks)"."""
+    """The number of comparisons and what they are over: 12 comparisons (3 models, 2 data sets)."""
     counted = {
         "model": rows.model.nunique(),
         "data set": rows.data.nunique(),

@@ -1,4 +1,4 @@
-"""The best β that keeps accuracy, per language."""
+"""The best β that keeps accuracy, for each language."""
 
 import pandas as pd
 
@@ -7,17 +7,19 @@ from polycal.report.study_tables import BetaSweep, StudyTables
 from polycal.vocabulary import NONE
 
 ALLOWED_LOSS = 0.01
-"""The accuracy of the best β is lower than that of β = 0 by less than this."""
+"""The best β must lose less accuracy than this against β = 0."""
 MEAN = "mean over languages"
 
 
 def best_beta(study: StudyTables) -> pd.DataFrame:
-    """The β of lowest ECE that keeps accuracy: a row per sweep and language, the mean over languages last.
+    """The β with the lowest ECE that keeps accuracy: one row per sweep and language, the mean last.
 
-    A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. Of equal ECE the lower β is best.
-    A sweep without β = 0, or with nothing else, has no row; a language in which one of the checkpoints has no result
-    has a row without values. ``ece_change`` and ``accuracy_change`` against β
-    = 0 have 95% intervals that treat the best β as chosen beforehand, so they are slightly optimistic.
+    A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. If several have the same ECE, the
+    lowest β is best. A sweep without β = 0, or with β = 0 alone, has no row. If a checkpoint has no result in
+    a language, the row of that language has no values.
+
+    ``ece_change`` and ``accuracy_change`` against β = 0 have 95% intervals. They do not include the choice of
+    the best β, so they are slightly too narrow.
     """
     rows = []
     for sweep in study.beta_sweeps():
@@ -47,7 +49,7 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
 
 
 def _changes(study: StudyTables, sweep: BetaSweep, language: str, beta: str) -> dict[str, float]:
-    """Change of ECE and accuracy from β = 0 to ``beta`` with their intervals; empty for β = 0 itself."""
+    """The changes of ECE and accuracy from β = 0 to ``beta`` with intervals; empty for β = 0."""
     contrasts = study.smoothing_contrasts(sweep)
     if beta == "0" or contrasts.empty:
         return {}
@@ -62,10 +64,10 @@ def _changes(study: StudyTables, sweep: BetaSweep, language: str, beta: str) -> 
 
 
 def by_language(study: StudyTables, sweep: BetaSweep) -> list[tuple[str, pd.DataFrame]]:
-    """For each language, by resource level, and then for their mean: the settings of a sweep by ascending β.
+    """The settings of a sweep by ascending β, for each language (by resource level) and for their mean.
 
-    A cell without a result has a row without numbers. Columns: language, beta, ``value`` (β as a number, -1 for the
-    base model), accuracy, ece, ece_floor.
+    A cell without a result has a row without values. Columns: language, beta, ``value`` (β as a number, -1
+    for the base model), accuracy, ece, ece_floor.
     """
     cells, means = study.rows_with_holes("cells", sweep), study.rows("means", sweep)
     overall = means[means.group == "all"].assign(language=MEAN)

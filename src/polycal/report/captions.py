@@ -1,21 +1,21 @@
-"""Title, caption and question of every kind of figure.
+"""The title, the caption and the question of every kind of figure.
 
 The kind is the first word of a figure's file name (``ece-llama-….png``) and consists of letters only. The
-report of a study shows title and caption. Snakemake's report shows the caption and groups figures by the
-question they answer.
+report of a study shows title and caption. Snakemake's report shows the caption, and groups figures by the
+question that they answer.
 """
 
 from typing import NamedTuple
 
 
 class FigureKind(NamedTuple):
-    """What the reports say about figures of one kind; plain text without markup."""
+    """What the reports say about figures of one kind, as plain text without markup."""
 
     title: str
     caption: str
     question: str
     reading: str = "what-is-measured"
-    """Anchor of the part of the guided reading that explains it."""
+    """Anchor of the section of the guided reading that explains it."""
 
 
 OVERCONFIDENCE = "Is every language over-confident?"
@@ -111,7 +111,7 @@ FIGURE_KINDS = {
         "a-reliability-diagram",
     ),
 }
-"""By kind, in the order in which the report shows them."""
+"""The kinds of figures, in the order in which the report shows them."""
 
 
 def kind_of(figure: str) -> str:

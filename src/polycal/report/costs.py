@@ -1,4 +1,4 @@
-"""What the results of a study cost, by stage."""
+"""The cost of a study's results, by stage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,20 +7,20 @@ from polycal.audit.lineage import LineageNode
 from polycal.store.stages import STAGES
 
 SECONDS = {"wall_seconds": "wall", "cpu_seconds": "cpu", "gpu_seconds": "gpu", "queue_seconds": "queue"}
-"""Keys of a cost in seconds, and the names of the hours that they are summed to."""
+"""Keys of costs in seconds, and the names of the columns in hours."""
 
 
 def costs(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """Results, jobs, hours (wall, cpu, gpu, queue) and peak memory (GiB) per stage, and of ``all``.
+    """One row per stage and one for ``all``: results, jobs, hours (wall, cpu, gpu, queue), peak memory (GiB).
 
-    Hours include failed attempts; ``failed`` is their number, ``lost`` their wall hours. Hours are None where
-    unknown.
+    Hours include failed attempts. ``failed`` is the number of these attempts, and ``lost`` is their wall time
+    in hours. Hours are None if unknown.
     """
     manifests: dict[str, list[Mapping[str, Any]]] = {}
     seen: set[str] = set()
     for node in nodes:
         manifest = node.artifact.manifest
-        # tables that were made by one job share their fingerprint and their cost
+        # tables made by one job have the same fingerprint and cost, which must count once
         if "cost" in manifest and manifest["fingerprint"] not in seen:
             seen.add(manifest["fingerprint"])
             manifests.setdefault(node.artifact.stage, []).append(manifest)

@@ -1,6 +1,6 @@
-"""Meaning and unit of every column of the tables cells and diagnostics, for those who read them elsewhere.
+"""The meaning and the unit of every column of the tables cells and diagnostics.
 
-``docs/method.md`` gives the formulas.
+They are exported together with the tables. ``docs/method.md`` gives the formulas.
 """
 
 from collections.abc import Iterable
@@ -10,11 +10,14 @@ from polycal.errors import PolycalError
 
 
 class DictionaryError(PolycalError):
-    """A column without a description; the message names it."""
+    """A column without a description; the message contains its name."""
 
 
 class Entry(NamedTuple):
-    """What a column holds; ``unit`` is share (0 to 1), difference of shares, nats, count, name or truth value."""
+    """The description of a column.
+
+    ``unit`` is share (0 to 1), difference of shares, nats, count, name or truth value.
+    """
 
     column: str
     meaning: str
@@ -65,12 +68,12 @@ COLUMNS = {
     "accuracy_coverage_area": ("mean over k of the accuracy of the k most confident answers", SHARE),
     "selective_accuracy": ("accuracy of the most confident tenth of the answers", SHARE),
 }  # fmt: skip
-"""Meaning and unit by column; the bounds of intervals follow from the column that they belong to."""
+"""Meaning and unit by column. The bounds of an interval are described by the column they belong to."""
 BOUNDS = {"_low": "lower", "_high": "upper"}
 
 
 def entries(columns: Iterable[str]) -> list[Entry]:
-    """The entry of each column, in order. Raises DictionaryError for one that has none."""
+    """The entry of each column, in order. Raises DictionaryError if a column has none."""
     return [_entry(column) for column in columns]
 
 

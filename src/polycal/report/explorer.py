@@ -1,7 +1,8 @@
 """The explorer of the page: its data in compact columns, and the scripts that show them.
 
-Tables are drawn by DataTables (MIT, shipped in the distribution itables) and charts by Vega-Lite (BSD-3, shipped in
-vl-convert-python). Both are read from the installed packages and become part of the page, which then loads nothing.
+DataTables (MIT, contained in the package itables) draws the tables. Vega-Lite (BSD-3, contained in
+vl-convert-python) draws the charts. Both are copied from the installed packages into the page, which then
+needs no network.
 """
 
 import base64
@@ -30,7 +31,7 @@ METRICS = {
     "brier": "Brier score",
     "nll": "Negative log-likelihood",
 }
-"""Metrics that can be chosen; all have intervals and contrasts."""
+"""Metrics that a reader can choose. All have intervals and contrasts."""
 CONTRAST_COLUMNS = ("difference", "low", "high", "q")
 BIN_COLUMNS = {
     "low": "left", "high": "right", "n": "n", "confidence": "confidence", "accuracy": "accuracy",
@@ -41,7 +42,7 @@ MEAN = "mean"
 
 
 class Scripts(NamedTuple):
-    """The text of what the page runs, each safe inside a script element."""
+    """The scripts of the page, escaped for use inside a script element."""
 
     tables: str
     tables_style: str
@@ -53,7 +54,7 @@ class Scripts(NamedTuple):
 def scripts(study: StudyTables, nodes: Sequence[LineageNode]) -> Scripts:
     """The libraries, the page's own script and its data."""
     package = importlib.resources.files("itables") / "html"
-    # a module cannot be evaluated later by name: its export of jQuery becomes a variable of the window
+    # An inline module cannot be imported by name, so its export of jQuery is assigned to a window variable.
     library = (package / "dt_bundle.js").read_text(encoding="utf-8")
     library, exported = re.subn(r"export\{.*?(\w+) as jQuery.*?\}", r"window.jQuery=\1", library)
     if exported != 1:
@@ -80,10 +81,10 @@ def _inside_script(text: str) -> str:
 
 
 def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any]:
-    """The tables ``cells`` (with the means over languages), ``contrasts`` and ``reliability`` in compact columns.
+    """The tables ``cells`` (with means over languages), ``contrasts`` and ``reliability`` in compact columns.
 
-    A row of the last two has the number of its cell. ``record`` is the anchor of a cell's record on the page on
-    provenance, and empty for a mean.
+    A row of contrasts or reliability has the index of its cell. ``records`` are the anchors of the cells'
+    records on the provenance page, empty for a mean.
     """
     means = study["means"]
     means = means[means.group == "all"].assign(language=MEAN, resource="", n=means.languages)
@@ -110,7 +111,7 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
 
 
 def _of_cells(table: pd.DataFrame, number: Mapping[Any, int]) -> pd.DataFrame:
-    """The rows of ``table`` that belong to a cell, with its number."""
+    """The rows of ``table`` that belong to a cell, with the index of the cell."""
     keys = table[list(CELL_KEYS)].itertuples(index=False, name=None)
     numbered = table.assign(cell=[number.get(key, -1) for key in keys])
     return numbered[numbered.cell >= 0]

@@ -1,4 +1,4 @@
-"""A study's cells for use elsewhere: one tidy table with its data dictionary, and a section for model cards."""
+"""Export of a study's cells: one tidy table with its data dictionary, and a section for model cards."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from polycal.report import data_dictionary, model_cards
 from polycal.vocabulary import CELL_KEYS
 
 TABLES = ("cells", "diagnostics")
-"""Tables of one row per cell, which become one."""
+"""Tables with one row per cell, which are joined."""
 PROVENANCE_KEYS = ("fingerprint", "content", "code_version", "commit", "dirty", "settings")
-"""What the exported file says of the measured table."""
+"""Keys of the measured table's manifest that the exported file contains."""
 
 
 class ExportError(PolycalError):
@@ -25,9 +25,10 @@ class ExportError(PolycalError):
 def export(folder: Path, out: Path) -> list[Path]:
     """Write the cells of the study in ``folder`` to ``out`` and return the files.
 
-    ``cells.csv`` and ``cells.parquet`` have one row per cell and one column per metric; in the second each column
-    has its meaning and unit as metadata. ``dictionary.csv`` has a row per column. ``model-cards/NAME.md`` is a
-    section per checkpoint. Raises ExportError for a folder without the measured tables.
+    ``cells.csv`` and ``cells.parquet`` have one row per cell and one column per metric. In the Parquet file
+    each column has its meaning and unit as metadata. ``dictionary.csv`` has one row per column.
+    ``model-cards/NAME.md`` is a section for the model card of each checkpoint. Raises ExportError if a
+    measured table is missing.
     """
     cells = tidy(folder)
     described = data_dictionary.entries(cells.columns)
@@ -45,7 +46,10 @@ def export(folder: Path, out: Path) -> list[Path]:
 
 
 def tidy(folder: Path) -> pd.DataFrame:
-    """The tables of one row per cell, joined. Raises ExportError if one is missing or has other cells."""
+    """The tables with one row per cell, joined.
+
+    Raises ExportError if one is missing or if their cells differ.
+    """
     keys = list(CELL_KEYS)
     joined = _read(folder, TABLES[0])
     for name in TABLES[1:]:
@@ -75,7 +79,7 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    """UTF-8 with every digit; an empty cell is a value that is undefined."""
+    """UTF-8 with all digits. An empty field is an undefined value."""
     with files.replacing(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
 

@@ -1,4 +1,4 @@
-"""What a study found, in sentences with numbers: each of the paper's claims beside what was measured here."""
+"""The findings of a study in sentences: each claim of the paper beside the measured values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import ACCURACY_TOLERANCE, NONE, RESOURCE_LEVELS
 
 PUBLISHED_BETA = "0.1"
-"""The β of which the paper says that it halves ECE (arXiv 2601.01362)."""
+"""The β that halves the ECE according to the paper (arXiv 2601.01362)."""
 
 
 OVERCONFIDENCE_RULE = (
@@ -39,7 +39,8 @@ Verdict = Literal["yes", "partly", "mixed", "no", "unknown"]
 class ClaimCheck:
     """A claim of the paper, what was measured here, and whether the two agree.
 
-    ``support`` counts the comparisons that agree by themselves; ``rule`` says how the verdict follows from them.
+    ``support`` is the number of comparisons that agree on their own. ``rule`` explains how the verdict
+    follows from them.
     """
 
     claim: str
@@ -50,10 +51,11 @@ class ClaimCheck:
 
 
 def claim_checks(study: StudyTables) -> list[ClaimCheck]:
-    """A check per claim, benchmark and protocol; empty for a study without tuned checkpoints.
+    """One check per claim, benchmark and protocol; empty for a study without tuned checkpoints.
 
-    It is about the comparisons that are there. If one is missing, the sentence says so, and a claim does not agree
-    wholly: at best partly, and it is unknown if all are missing.
+    A check uses the comparisons that exist. If one is missing, the sentence says so and the verdict is at
+    best ``partly``. If all are missing, it is ``unknown``. Means over seeds are left out, because each seed
+    is a comparison.
     """
     contrasts = study.get("contrasts")
     if contrasts.empty:
@@ -69,7 +71,7 @@ def claim_checks(study: StudyTables) -> list[ClaimCheck]:
 def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
     means = ["mean", "all", *RESOURCE_LEVELS]
     tuned = contrasts[(contrasts.contrast == "tuned_minus_base") & (contrasts.beta == "0")]
-    # each row of a mean says how many of its languages are missing
+    # the row of a mean contains the number of its missing languages
     over_languages = tuned[(tuned.language == "mean") & (tuned.metric == "gap")]
     lost = int(study_tables.hole_counts(over_languages).sum())
     tuned = tuned[~tuned.language.isin(means)]
@@ -121,7 +123,7 @@ def _accuracy_after_tuning(accuracy: pd.DataFrame, lost: int, where: str) -> Cla
         "Tuning does not raise accuracy.",
         f"{where}: accuracy changed by {accuracy.difference.mean():+.3f} on average; the interval is above"
         f" zero in {gained} of {len(accuracy)} cells.{_lost_cells(lost)}",
-        # by chance alone one interval in forty is above zero
+        # one interval in forty is above zero by chance alone, so a few of them are no contradiction
         _agreement(
             few and not lost,
             few if lost else bool(accuracy.difference.mean() <= 0),
@@ -179,7 +181,7 @@ def _smoothing_keeps_accuracy(accuracy: pd.DataFrame, beta: str, where: str) -> 
 
 
 def _there(means: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The contrasts of means over languages that lack no cell, and words that name the others."""
+    """The contrasts of means over languages without a missing cell, and the names of the others in words."""
     holes = study_tables.hole_counts(means) > 0
     named = [
         f"{row['model']} on {row['data']} {study_holes.FAILED}" for row in means[holes].to_dict("records")
@@ -190,7 +192,7 @@ def _there(means: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def relative_reduction(contrast: Mapping[Any, Any]) -> str:
     """The relative reduction of ECE in a row of ``contrasts``, in percent with its 95% interval.
 
-    Words are in its place where the table refuses it because the reference may have no error but chance.
+    If the table refuses it, because the reference's ECE may be chance alone, the text says so.
     """
     if pd.isna(contrast["relative_ece_reduction"]):
         return "not given (near the noise floor)"
@@ -213,7 +215,7 @@ def _agreement(wholly: bool, partly: bool, mixed: bool) -> Verdict:
 def summary(study: StudyTables) -> list[str]:
     """The study in a few sentences per benchmark and protocol.
 
-    Numbers are unweighted means over models, data sets and languages.
+    Values are unweighted means over models, data sets and languages.
     """
     means = study["means"]
     means = means[means.group == "all"]
@@ -242,7 +244,7 @@ def _levels(row: Mapping[Any, float]) -> str:
 
 
 def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
-    """How a temperature fitted on English changes the ECE of unsmoothed models, on the other questions."""
+    """The effect of an English temperature on the ECE of unsmoothed models, on the evaluation questions."""
     table = study.get("recalibration")
     if table.empty:
         return ""

@@ -9,14 +9,14 @@ from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 
 METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
-"""Metrics of the table, with the title and the format of each."""
+"""Metrics of the table, with their titles and number formats."""
 
 
 def by_benchmark(study: StudyTables) -> Iterator[dict[str, Any]]:
-    """For each benchmark and protocol: its name, and a table with a row for each language, by resource level.
+    """For each benchmark and protocol: its name, and a table with one row per language, by resource level.
 
-    A value is the mean over models, data sets, recipes and seeds, with the least and the greatest of them in brackets;
-    FAILED if one of them has no result.
+    A value is the mean over models, data sets, recipes and seeds, with the least and the greatest of them in
+    brackets. It is FAILED if one of them has no result.
     """
     cells = study["cells"]
     if len(holes := study.get("holes")):

@@ -1,4 +1,4 @@
-"""The first page of the report: the answer, the claims, every language, the tables and the figures."""
+"""The main page of the report: the answer, the claims, every language, the tables and the figures."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import CELL_KEYS, NONE
 
 SHOWN_FIRST = "overview"
-"""Kind of the figure that is part of the page; all others are files beside it."""
+"""Kind of the figure that is embedded in the page. All others are separate files."""
 
 
 def render(
@@ -40,11 +40,11 @@ def render(
     conversations: Sequence[Path] = (),
     nodes: Sequence[LineageNode] = (),
 ) -> str:
-    """The HTML of the page. All text is escaped, and nothing is loaded from elsewhere.
+    """The HTML of the page. All text is escaped, and nothing is loaded from the network.
 
-    The first overview among ``figures`` (PNG) is part of the page. The others are shown from the folder
-    ``figures`` beside it. ``nodes`` are the results behind the tables: every value of Table 1 links to its records on
-    the page on provenance.
+    The first overview among ``figures`` (PNG) is embedded. The others are shown from the folder ``figures``
+    beside the page. ``nodes`` are the results behind the tables. Every value of Table 1 links to its records
+    on the provenance page.
     """
     first_rows = tables.numbers(study)[tables.KEYS].to_dict("records")
     pair_rows = tables.pairs(study).to_dict("records")
@@ -107,7 +107,7 @@ def _table(table: pd.DataFrame) -> dict[str, Any]:
 
 def _figure(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        # a PNG has its width and height, four bytes each, after the first 16
+        # a PNG has its width and height, four bytes each, at offset 16
         size = file.read(24)[16:]
     kind, _, about = path.stem.partition("-")
     return {
@@ -120,7 +120,7 @@ def _figure(path: Path) -> dict[str, Any]:
 
 
 def _instruction_set(path: Path, scored: set[str]) -> dict[str, Any]:
-    """What an instruction set contains, and how much of it is in languages that the study scores."""
+    """What an instruction data set contains, and how much of it is in languages that the study scores."""
     manifest: Mapping[str, Any] = records.metadata(path)
     by_language: dict[str, int] = manifest["by_language"]
     return {

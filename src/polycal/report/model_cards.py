@@ -1,4 +1,4 @@
-"""A section for the model card of each checkpoint: its calibration in every language, in Markdown."""
+"""A section for the model card of each checkpoint, in Markdown: its calibration in every language."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from polycal.report.table_formats import markdown
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 METRICS = {"accuracy": "Accuracy", "confidence": "Confidence", "gap": "Gap", "ece": "ECE"}
-"""Metrics of the table with their headings."""
+"""Metrics of the table, with their headings."""
 WORDS = {
     "base_seed": "pre-training seed {}",
     "data": "tuned on {}",
@@ -21,9 +21,10 @@ WORDS = {
 
 
 def sections(cells: pd.DataFrame, study: str, provenance: Mapping[str, Any]) -> dict[str, str]:
-    """The section of each checkpoint, by a name for its file.
+    """The section of each checkpoint, by the name of its file.
 
-    ``cells`` has the columns of the table cells, ``provenance`` the settings and the commit of the measurement.
+    ``cells`` has the columns of the table cells. ``provenance`` has the settings and the commit of the
+    measurement.
     """
     return {
         "__".join(_safe(value) for value in key if value != NONE): _section(key, rows, study, provenance)

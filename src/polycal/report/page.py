@@ -1,4 +1,4 @@
-"""The stage ``report``: tables, figures, the main page, and a page that leads from each number to its records."""
+"""The stage ``report``: tables, figures, the main page, and a page that links each value to its records."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from polycal.report.figures import draw
 from polycal.report.study_tables import StudyTables
 
 MANIFEST, LANDING_PAGE = "report.json", "landing.yaml"
-"""Files of the study's folder ``provenance``."""
+"""Files in the study's folder ``provenance``."""
 
 
 def input_checksums(
@@ -35,7 +35,7 @@ def input_checksums(
     scores: Sequence[Path],
     conversations: Sequence[Path],
 ) -> dict[str, str]:
-    """Checksums of what the report shows: the measured tables, and the manifests of all results behind."""
+    """Checksums of the measured tables, and of the manifests of all results behind them."""
     study = measured[0].parent
     return lineage.input_checksums(study, lineage.results_behind(study))
 
@@ -49,18 +49,19 @@ def report(
     out: Path,
     stamp: Stamp,
 ) -> list[Path]:
-    """Write tables, figures, the page ``out``, the page on provenance and the folder ``provenance`` of a study.
+    """Write tables, figures, the page ``out``, the provenance page and the folder ``provenance`` of a study.
 
-    ``measured`` are its tables; ``out`` is in the same folder. ``scores`` are all score records of the grid;
-    those that do not exist are listed as missing, unless the table of holes names their cell. Of each file of
-    ``conversations`` that exists, the page says what it contains. Returns all files except ``out``. Raises StudyError
-    if a measured table is missing.
+    ``measured`` are the study's tables, in the folder of ``out``. ``scores`` are all score records of the
+    grid. Those that do not exist are listed as missing, unless the table of holes contains their cell.
+    ``conversations`` are instruction data sets, whose contents the page describes if the file exists.
+
+    Returns all written files except ``out``. Raises StudyError if a measured table is missing.
     """
     folder = out.parent
     study = study_tables.read(folder, cell["languages"])
     nodes = lineage.results_behind(folder)
     for name in ("tables", "figures"):
-        # files of another configuration of this study
+        # they may contain files of an earlier configuration of this study
         shutil.rmtree(folder / name, ignore_errors=True)
     written = tables.write(study, folder / "tables", _further_tables(study))
     figures = draw.draw(study, folder / "figures")
@@ -89,9 +90,9 @@ def _write_provenance(
     nodes: Sequence[LineageNode],
     settings: Mapping[str, Any],
 ) -> list[Path]:
-    """Write the report's manifest, the manifests of sources outside of the results, and the landing page.
+    """Write the report's manifest, the manifests of sources outside the results folder, and the landing page.
 
-    A copy of the results folder is then enough to trace every number, without the downloads.
+    With them, a copy of the results folder is enough to trace every value, without the downloads.
     """
     study = out.parent
     folder = study / "provenance"

@@ -1,4 +1,4 @@
-"""The page of the report on provenance: all results behind the tables, and the records behind a number."""
+"""The provenance page of the report: all results behind the tables, and the records behind a value."""
 
 import json
 from collections import Counter
@@ -15,17 +15,18 @@ from polycal.store.stages import STAGES
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE
 
 NAMING_KEYS = (*CHECKPOINT_KEYS, "lr", "benchmark", "protocol", "language")
-"""Keys of a cell that name its result, in order."""
+"""Keys of a cell that form the name of its result, in order."""
 FILE = "provenance.html"
-"""Name of the page, beside the main page that links to it."""
+"""The name of the page, beside the main page."""
 
 
 def render(
     study: StudyTables, name: str, main_page: str, nodes: Sequence[LineageNode], settings: Mapping[str, Any]
 ) -> str:
-    """The HTML of the page. ``main_page`` is the file name of the report's first page.
+    """The HTML of the page. ``main_page`` is the file name of the report's main page.
 
-    ``settings`` is the study's grid and conventions, shown as JSON. ``nodes`` are the results behind the tables.
+    ``nodes`` are the results behind the tables. ``settings`` is the study's grid and conventions, shown as
+    JSON.
     """
     return templating.render(
         "provenance.html.j2",
@@ -40,7 +41,7 @@ def render(
 
 
 def stages(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
-    """The results by stage, from the tables back to the sources, for the page; ``id`` is an anchor."""
+    """The results by stage, from the tables back to the sources. ``id`` is an anchor on the page."""
     anchors = {node.artifact.path: _anchor(node) for node in nodes}
     present = {node.artifact.stage for node in nodes}
     order = [*(stage for stage in STAGES if stage in present), *sorted(present - set(STAGES))]
@@ -54,7 +55,10 @@ def stages(nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
 
 
 def mixtures(nodes: Sequence[LineageNode]) -> list[str]:
-    """The stages whose results were made by several code versions that no acceptance joins, in words."""
+    """The stages whose results were made by several code versions, in words.
+
+    Versions that an acceptance declares equal count as one.
+    """
     versions: dict[str, Counter[str]] = {}
     for node in nodes:
         stage, code = node.artifact.stage, node.artifact.manifest.get("code")
@@ -69,7 +73,7 @@ def mixtures(nodes: Sequence[LineageNode]) -> list[str]:
 
 
 def _row(node: LineageNode, anchors: Mapping[str, str]) -> dict[str, Any]:
-    # measured tables read all score records: the page links to their section instead
+    # measured tables read all score records, which the page shows in their own section
     inputs = node.reads if node.artifact.stage != "measure" else []
     return {
         "id": anchors[node.artifact.path],
@@ -84,12 +88,12 @@ def _row(node: LineageNode, anchors: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _anchor(node: LineageNode) -> str:
-    # tables that were made by one job share their fingerprint
+    # tables made by one job have the same fingerprint
     return f"{node.artifact.manifest['fingerprint'][:16]}-{node.artifact.file.stem}"
 
 
 def _name(node: LineageNode) -> str:
-    """The name of a result: the values of its cell, or its file's name if it has none."""
+    """The name of a result: the values of its cell, or its file name if it has no cell."""
     cell = node.artifact.manifest["cell"]
     named = any(isinstance(value, str) for key, value in cell.items() if key != "stage")
     if "table" in node.artifact.manifest or not named:
@@ -100,7 +104,7 @@ def _name(node: LineageNode) -> str:
 def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
     """For each row of a table, given by its keys, the score records that its values are means of.
 
-    A row that compares a data set with another, its ``reference``, is based on the records of both.
+    A row that compares two data sets contains the second as ``reference``. It depends on the records of both.
     """
     scores = sorted(
         (node for node in nodes if node.artifact.stage == "score"), key=lambda node: node.artifact.path

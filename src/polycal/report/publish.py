@@ -15,9 +15,9 @@ from polycal.study import paths
 from polycal.vocabulary import CELL_KEYS
 
 SHORT_TABLE = "study"
-"""Name of the place for the short table in the README."""
+"""Name of the marks around the short table in the README."""
 PUBLISHED_KEYS = ("fingerprint", "content", "checkpoint", "code_version", "commit", "dirty")
-"""What is published of the manifest of each record and table."""
+"""Keys of each record's and table's manifest that are published."""
 
 
 class PublicationError(PolycalError):
@@ -25,17 +25,19 @@ class PublicationError(PolycalError):
 
 
 def marks(name: str) -> tuple[str, str]:
-    """The lines that begin and end the place for a table in a document."""
+    """The lines in a document before and after the table ``name``."""
     return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
-    """Copy figures and tables of the study in ``folder`` to ``out``, and write its provenance.
+    """Copy the overview figures and Table 1 of the study in ``folder`` to ``out``, with its provenance.
 
     ``provenance.json`` lists the score records and measured tables. The short table of the study's first
-    benchmark replaces the text between its marks in ``readme``, and the tables of ``published_findings`` replace
-    the texts between theirs in ``results``. Returns the files in ``out``. Raises PublicationError if a cell has no
-    result, a record was made by uncommitted code, or a file or a mark is missing.
+    benchmark replaces the text between its marks in ``readme``. The tables of ``published_findings`` replace
+    the texts between their marks in ``results``.
+
+    Returns the files in ``out``, except ``provenance.json``. Raises PublicationError if a cell has no result,
+    if a record was made by uncommitted code, or if a file or a mark is missing.
     """
     _around_table(readme, SHORT_TABLE)
     for name in published_findings.TABLES:
@@ -68,7 +70,7 @@ def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
 
 
 def _fill(document: Path, name: str, text: str) -> None:
-    """Put ``text`` between the marks of ``name`` in ``document``."""
+    """Replace the text between the marks of ``name`` in ``document``."""
     before, after = _around_table(document, name)
     begin, end = marks(name)
     files.write_text(document, f"{before}{begin}\n{text}{end}{after}")
@@ -80,7 +82,10 @@ def _score_records(study: StudyTables) -> list[Path]:
 
 
 def _around_table(document: Path, name: str) -> tuple[str, str]:
-    """The text of ``document`` before and after the marks of ``name``."""
+    """The text of ``document`` before and after the table ``name``.
+
+    Raises PublicationError if a mark is missing.
+    """
     mark_begin, mark_end = marks(name)
     before, begin, rest = document.read_text(encoding="utf-8").partition(mark_begin)
     _, end, after = rest.partition(mark_end)
@@ -107,7 +112,7 @@ def _copy(folder: Path, out: Path) -> list[Path]:
 
 
 def short_table(study: StudyTables) -> str:
-    """Mean ECE over languages, with accuracy in brackets, in Markdown: a row per sweep, a column per setting.
+    """Mean ECE over languages, with accuracy in brackets, as Markdown: a row per sweep, a column per setting.
 
     It shows the first benchmark and protocol. Raises PublicationError for a study without tuned checkpoints.
     """

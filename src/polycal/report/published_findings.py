@@ -1,6 +1,6 @@
 """The tables behind a study's findings: what tuning, smoothing and a temperature change, with intervals.
 
-Each is a table of numbers that is published as CSV, and a shorter one of texts for a document.
+Each has a form with numbers, published as CSV, and a shorter form with texts for a document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,18 +13,18 @@ from polycal.report.study_tables import StudyTables, distinguishing
 from polycal.vocabulary import NONE
 
 SIGNIFICANT_Q = 0.05
-"""False discovery rate below which a difference in one language counts as found."""
+"""A difference in one language counts as significant if its q is below this."""
 ENDS = ("", "_low", "_high")
 SCORED_ON = ["benchmark", "protocol", "model", "data"]
 
 
 def _keys(rows: pd.DataFrame) -> list[str]:
-    """What names a tuned checkpoint and how it was scored."""
+    """The columns that identify a tuned checkpoint and how it was scored."""
     return [*SCORED_ON, *distinguishing(rows), "beta"]
 
 
 def _changes(contrasts: pd.DataFrame, metrics: Iterable[str], keys: list[str]) -> pd.DataFrame:
-    """For each checkpoint the change of the mean over languages of each metric, with its interval."""
+    """For each checkpoint: the change of the mean over languages of each metric, with its interval."""
     means = contrasts[contrasts.language == "mean"]
     table = means[means.metric == "ece"][keys].sort_values(keys)
     for metric in metrics:
@@ -37,7 +37,7 @@ def _changes(contrasts: pd.DataFrame, metrics: Iterable[str], keys: list[str]) -
 
 
 def _counts(contrasts: pd.DataFrame, metric: str, keys: list[str], **found: pd.Series) -> pd.DataFrame:
-    """For each checkpoint the number of languages, and of those in which each condition on the metric holds."""
+    """For each checkpoint: the number of languages, and of those that meet each condition on the metric."""
     chosen = (contrasts.language != "mean") & (contrasts.metric == metric)
     return contrasts[keys].assign(languages=1, **found)[chosen].groupby(keys, as_index=False).sum()
 
@@ -45,8 +45,8 @@ def _counts(contrasts: pd.DataFrame, metric: str, keys: list[str], **found: pd.S
 def tuning(study: StudyTables) -> pd.DataFrame:
     """For each model tuned with β = 0: the change against its base model.
 
-    ``gap`` is confidence minus accuracy. ``gap_rose`` and ``gap_rose_surely`` count languages in which it rose, and
-    in which the 95% interval is above zero.
+    ``gap`` is confidence minus accuracy. ``gap_rose`` is the number of languages in which it rose, and
+    ``gap_rose_surely`` of those in which the 95% interval is above zero.
     """
     contrasts = study["contrasts"]
     rows = contrasts[(contrasts.contrast == "tuned_minus_base") & (contrasts.beta == "0")]
@@ -58,8 +58,9 @@ def tuning(study: StudyTables) -> pd.DataFrame:
 def smoothing(study: StudyTables) -> pd.DataFrame:
     """For each model tuned with β > 0: the change against β = 0.
 
-    ``relative_ece_reduction`` is 1 − ECE / ECE of β = 0, of the means over languages. ``ece_fell`` and
-    ``ece_fell_surely`` count languages in which ECE fell, and in which it did with a false discovery rate below 0.05.
+    ``relative_ece_reduction`` is 1 − ECE / (ECE of β = 0), for the means over languages. ``ece_fell`` is the
+    number of languages in which ECE fell, and ``ece_fell_surely`` of those with a false discovery rate below
+    0.05.
     """
     contrasts = study["contrasts"]
     rows = contrasts[contrasts.contrast == "smoothed_minus_unsmoothed"]
@@ -73,7 +74,10 @@ def smoothing(study: StudyTables) -> pd.DataFrame:
 
 
 def temperature(study: StudyTables) -> pd.DataFrame:
-    """For each tuned model, as it is and with one temperature fitted on English: ECE, and its cut against β = 0."""
+    """For each tuned model, without and with a temperature fitted on English: ECE and its reduction.
+
+    The reduction is against β = 0 without a temperature.
+    """
     rows = study["recalibration"]
     chosen = rows[(rows.language == "mean") & (rows.beta != NONE) & rows.method.isin(["none", "english"])]
     columns = [
@@ -90,14 +94,14 @@ def _interval(row: Mapping[Any, Any], name: str) -> str:
 
 
 def _cut(row: Mapping[Any, Any]) -> str:
-    """The relative reduction of ECE with its interval; a reference whose ECE may be chance has none."""
+    """The relative reduction of ECE with its interval, or a text if the reference's ECE may be chance."""
     if pd.isna(row["relative_ece_reduction"]):
         return "none: the reference may be chance"
     return findings.relative_reduction(row)
 
 
 def _names(row: Mapping[Any, Any]) -> dict[str, str]:
-    """What the first columns of a row of texts say: the keys but protocol and β."""
+    """The first columns of a row of texts: the keys without protocol and β."""
     keys = list(row)[: list(row).index("beta")]
     return {key.capitalize().replace("_", " "): str(row[key]) for key in keys if key != "protocol"}
 
@@ -125,7 +129,7 @@ def _smoothing_texts(row: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _temperature_texts(numbers: pd.DataFrame) -> pd.DataFrame:
-    """For each model and data set: ECE of β = 0, and its cut by smoothing, by a temperature and by both."""
+    """For each model and data set: ECE of β = 0, and its reduction by smoothing, a temperature and both."""
     shown, columns = [], list(numbers)
     for _, group in numbers.groupby(columns[: columns.index("beta")], sort=False):
         rows = group.to_dict("records")
@@ -148,7 +152,7 @@ TABLES: dict[str, Callable[[StudyTables], pd.DataFrame]] = {
     "temperature": temperature,
     "conventions": sensitivity_table.conventions,
 }
-"""The tables of numbers by name."""
+"""The tables of numbers, by name."""
 
 
 def as_texts(name: str, numbers: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How to read the page: the part of docs/reading-the-report.md that the page contains, as HTML."""
+"""The guided reading of the page as HTML: the part of docs/reading-the-report.md that the page contains."""
 
 import functools
 import importlib.resources
@@ -9,7 +9,10 @@ from markdown_it import MarkdownIt
 
 @functools.cache
 def html() -> str:
-    """The text of ``templates/reading.md``; its headings are one level lower and have anchors of their words."""
+    """The text of ``templates/reading.md``.
+
+    Its headings are one level lower than there and have anchors made of their words.
+    """
     text = (importlib.resources.files("polycal.report") / "templates" / "reading.md").read_text(
         encoding="utf-8"
     )
@@ -23,5 +26,5 @@ def html() -> str:
 
 
 def anchor(heading: str) -> str:
-    """The anchor of a heading, such as "the-noise-floor"."""
+    """The anchor of a heading, such as ``the-noise-floor``."""
     return re.sub(r"\W+", "-", heading.lower()).strip("-")

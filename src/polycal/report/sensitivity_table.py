@@ -1,4 +1,4 @@
-"""How the claims depend on conventions: a summary of the table ``sensitivity``, and tables in full."""
+"""How the claims depend on conventions: a summary of the table ``sensitivity``, and the tables in full."""
 
 from collections.abc import Mapping
 
@@ -24,17 +24,17 @@ CHOICES = {
     "bins": "{} bins",
     "weighting": "weighting by {}",
 }
-"""Columns of the sensitivity table that are conventions, and how a value of each reads."""
+"""Columns of the sensitivity table that are conventions, and how their values are worded."""
 IN_FULL = ("claims", "recalibration", "truth")
-"""Measured tables that are written as CSV as they are."""
+"""Measured tables that are written as CSV without changes."""
 
 
 def conventions(study: StudyTables) -> pd.DataFrame:
-    """In how many conventions each claim holds, over models and data sets, and which reverse it; as texts.
+    """For each claim, over models and data sets: under how many conventions it holds and which reverse it.
 
-    ``Reversed under`` names the choices (protocol, normalisation, bins, weighting) under which the claim
-    fails in at least half of the cases and clearly more often than overall. The table ``claims`` lists every
-    convention. A comparison that lacks a cell is not counted, which ``Holds`` says.
+    All values are texts. ``Reversed under`` lists the choices (protocol, normalisation, bins, weighting)
+    under which the claim fails in at least half of the cases and clearly more often than overall. The table
+    ``claims`` lists every convention. A comparison with a missing cell is not counted, and ``Holds`` says so.
     """
     table, claims = study.get("sensitivity"), study.get("claims")
     lost = claims[study_tables.hole_counts(claims) > 0]
@@ -64,7 +64,7 @@ def _about(table: pd.DataFrame, claim: str, beta: str, benchmark: str) -> pd.Dat
 
 
 def _counted(cases: pd.DataFrame, lost: pd.DataFrame) -> dict[str, str]:
-    """How often a claim holds in ``cases``, and how many comparisons lack a cell."""
+    """How often a claim holds in ``cases``, and how many comparisons have a missing cell."""
     not_counted = f"{len(lost)} {study_holes.FAILED}" if len(lost) else ""
     if cases.empty:
         return {"Holds": not_counted, **dict.fromkeys(("Least", "Median", "Most", "Reversed under"), "")}
@@ -88,6 +88,6 @@ def _reversing_choices(cases: pd.DataFrame) -> list[str]:
 
 
 def tables(study: StudyTables) -> Mapping[str, pd.DataFrame]:
-    """Tables by name: the conventions as the report shows them, and the measured ones of ``IN_FULL``."""
+    """The tables by name: the conventions as in the report, and the measured tables of ``IN_FULL``."""
     shown = {"conventions": conventions(study), **{name: study.get(name) for name in IN_FULL}}
     return {name: table for name, table in shown.items() if len(table)}

@@ -1,4 +1,4 @@
-"""The first page of Snakemake's report: commits, code versions, acceptances, cost, configuration."""
+"""The landing page of Snakemake's report: commits, code versions, acceptances, cost, configuration."""
 
 import html
 import json
@@ -20,10 +20,10 @@ def write_landing_page(
 ) -> None:
     """Write the YAML file for ``snakemake --report-metadata``.
 
-    ``run`` is the run record of the report, ``nodes`` are the results behind it, ``settings`` its
+    ``run`` is the run record of the report, ``nodes`` are the results behind it, and ``settings`` is its
     configuration.
     """
-    # Snakemake shows a value without its key, and no list at all: one value holds all facts, one per line
+    # Snakemake shows neither keys nor lists, so one value contains all facts, one per line
     lines = [
         f"{key}: {fact if isinstance(fact, str) else '; '.join(fact)}"
         for key, fact in _facts(run, nodes, settings).items()
@@ -60,9 +60,9 @@ def _facts(
 
 
 def escaped(text: str) -> str:
-    """Text so that Snakemake's landing page shows it unchanged.
+    """The text escaped so that Snakemake's landing page shows it unchanged.
 
-    Snakemake reads a value as a YTE template (a leading question mark starts code), then as reStructuredText,
-    and puts the result as HTML into a script without escaping.
+    Snakemake reads a value as a YTE template, in which a leading question mark starts code, and then as
+    reStructuredText. It puts the result as HTML into a script without escaping.
     """
     return re.sub(r"([^\w\s])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,4 +1,4 @@
-"""The cells of a study that have no result: what the page, the tables and the figures say of them."""
+"""The cells of a study without a result, and what the page, the tables and the figures say about them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from polycal.report.study_tables import BetaSweep, StudyTables
 from polycal.vocabulary import CELL_KEYS, NONE
 
 FAILED = "failed"
-"""What tables and figures show in place of a number that a hole prevents."""
+"""The text in tables and figures in place of a value that lacks a cell."""
 KINDS = {
     "holes": ("cells", "cells"),
     "embedding_holes": ("embeddings", "diversity"),
     "next_token_holes": ("next-token scores", "next_token"),
 }
-"""By table of holes: what is missing, and the table with a row for each that is there."""
+"""For each table of holes: what is missing, and the table with one row for each that exists."""
 COLUMNS = ("kind", *CELL_KEYS, "resource", "stage", "reason")
 
 
@@ -28,25 +28,25 @@ def of_study(study: StudyTables) -> pd.DataFrame:
 
 
 def of_scores(study: StudyTables, benchmark: str, protocol: str) -> pd.DataFrame:
-    """The cells of a benchmark and protocol that have no result."""
+    """The cells of a benchmark and protocol without a result."""
     return _chosen(of_study(study), kind="cells", benchmark=benchmark, protocol=protocol)
 
 
 def of_sweep(study: StudyTables, sweep: BetaSweep) -> pd.DataFrame:
-    """The cells of a sweep and of its base model that have no result."""
+    """The cells of a sweep and of its base model without a result."""
     if not len(study.get("holes")):
         return of_study(study)[:0]
     return study.rows("holes", sweep).assign(kind="cells")[[*COLUMNS]]
 
 
 def of_model(study: StudyTables, model: str, benchmark: str, protocol: str) -> pd.DataFrame:
-    """The cells of a model, of its base and of β = 0, that have no result."""
+    """The cells of a model without a result: of its base model and of β = 0."""
     holes = _chosen(of_scores(study, benchmark, protocol), model=model)
     return holes[holes.beta.isin([NONE, "0"])]
 
 
 def of_embeddings(study: StudyTables, benchmark: str) -> pd.DataFrame:
-    """The cells of a benchmark that have no embeddings or no ECE."""
+    """The cells of a benchmark without embeddings or without an ECE."""
     return _chosen(of_study(study), kind="embeddings", benchmark=benchmark)
 
 
@@ -62,7 +62,7 @@ def _chosen(holes: pd.DataFrame, **keys: str) -> pd.DataFrame:
 
 
 def counts(study: StudyTables) -> list[str]:
-    """How much is missing, as "2 of 12 cells"; empty if nothing is."""
+    """How much is missing, such as "2 of 12 cells"; empty if nothing is."""
     sentences = []
     for name, (kind, measured) in KINDS.items():
         if lost := len(study.get(name)):
@@ -76,9 +76,9 @@ def counts(study: StudyTables) -> list[str]:
 
 
 def grouped(holes: pd.DataFrame, several: Sequence[str]) -> list[dict[str, str]]:
-    """Holes with one reason together: kind, name of the checkpoint and how it was asked, languages, stage, reason.
+    """Holes with the same reason together: kind, checkpoint, how it was scored, languages, stage, reason.
 
-    ``several`` are those of base seed, recipe and seed that are part of a name.
+    ``several`` are those of base seed, recipe and seed that the name of a checkpoint contains.
     """
     keys = [key for key in ("kind", *CELL_KEYS, "stage", "reason") if key != "language"]
     rows = []
@@ -100,9 +100,10 @@ def _words(row: Mapping[str, str], several: Sequence[str]) -> Iterator[str]:
 
 
 def reasons(holes: pd.DataFrame, row: Mapping[Any, Any]) -> str:
-    """The holes that may prevent a number of a row of Table 1 or of data sets, in words.
+    """The holes that can prevent a value in a row of Table 1 or of the table of data sets, in words.
 
-    They are those of its checkpoint, of the same one with β = 0, and of its ``reference``, the other data set.
+    They are the holes of its checkpoint, of the same checkpoint with β = 0, and of the other data set
+    (``reference``).
     """
     chosen = holes[holes.kind == "cells"]
     for key in ("model", "base_seed", "recipe", "benchmark", "protocol"):

@@ -12,17 +12,17 @@ from polycal.errors import PolycalError
 from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
 REQUIRED = ("cells", "means", "reliability")
-"""Tables that every study has."""
+"""Tables that every study must have."""
 BASE = "base"
-"""Name of the setting of a model before tuning."""
+"""Name of the setting of a base model."""
 
 
 class StudyError(PolycalError):
-    """A study folder that lacks a measured table; the message names the table."""
+    """A study folder without a measured table; the message contains the table's name."""
 
 
 CONDITION_KEYS = ("base_seed", "recipe", "seed")
-"""What checkpoints of one model and data set may differ in besides β."""
+"""Keys besides β in which checkpoints of one model and data set can differ."""
 
 
 class BetaSweep(NamedTuple):
@@ -39,9 +39,9 @@ class BetaSweep(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The measured tables of a study by name (without ``.parquet``), and languages' English names by code.
+    """The measured tables of a study by name (without ``.parquet``), and English language names by code.
 
-    ``condition`` is the base seed, recipe or seed that all rows have, if they are a part of a larger study.
+    ``condition`` is the base seed, recipe or seed of all rows, if the tables are a part of a larger study.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -52,11 +52,11 @@ class StudyTables:
         return self.tables[name]
 
     def get(self, name: str) -> pd.DataFrame:
-        """The table ``name``; an empty one without columns if it was not measured."""
+        """The table ``name``, or an empty table without columns if it was not measured."""
         return self.tables.get(name, pd.DataFrame())
 
     def language_name(self, code: str) -> str:
-        """The English name of a language; its code if no name is known."""
+        """The English name of a language, or its code if the name is unknown."""
         return self.languages.get(code, code)
 
     def beta_sweeps(self, benchmark: str | None = None, protocol: str | None = None) -> list[BetaSweep]:
@@ -71,11 +71,11 @@ class StudyTables:
         ]
 
     def scored_with(self) -> list[tuple[str, str]]:
-        """(benchmark, protocol) of all tuned checkpoints, sorted."""
+        """The pairs (benchmark, protocol) of all tuned checkpoints, sorted."""
         return sorted({(sweep.benchmark, sweep.protocol) for sweep in self.beta_sweeps()})
 
     def rows(self, table: str, sweep: BetaSweep) -> pd.DataFrame:
-        """Rows of a sweep and of its base model; a column ``setting`` names each: base, β = 0, β = 0.1, …"""
+        """Rows of a sweep and of its base model. The column ``setting`` is base, β = 0, β = 0.1, …"""
         rows = self[table]
         scored_alike = pd.Series(True, index=rows.index)
         for key in ("model", "base_seed", "benchmark", "protocol"):
@@ -88,7 +88,7 @@ class StudyTables:
         return chosen
 
     def rows_with_holes(self, table: str, sweep: BetaSweep) -> pd.DataFrame:
-        """``rows`` of a table with a row per cell, and a row without numbers for each cell that has no result."""
+        """``rows`` of a table of cells, with a row without values for each cell without a result."""
         rows = self.rows(table, sweep)
         if not len(self.get("holes")):
             return rows
@@ -111,11 +111,11 @@ class StudyTables:
         return {key: getattr(sweep, key) for key in keys}
 
     def by_condition(self) -> list["StudyTables"]:
-        """A part of the study for each combination of base seed, recipe and seed that was tuned.
+        """One part of the study for each combination of base seed, recipe and seed that was tuned.
 
-        Keys that have one value in the whole study are left out, so that a study with one combination is
-        returned as it is. Rows to which a key does not apply are in all parts: base models have no recipe
-        and no seed, and models outside of the miniature no base seed.
+        Keys with one value in the whole study are ignored, so a study with one combination is returned
+        unchanged. Rows to which a key does not apply are in all parts: base models have no recipe and no
+        seed, and models other than the miniature's have no base seed.
         """
         keys = distinguishing(self["cells"])
         if not keys:
@@ -134,7 +134,7 @@ class StudyTables:
         return StudyTables(tables, self.languages, condition)
 
     def smoothing_contrasts(self, sweep: BetaSweep) -> pd.DataFrame:
-        """Differences between the smoothed checkpoints of a sweep and β = 0; empty if none were measured."""
+        """Differences between the smoothed checkpoints of a sweep and β = 0; empty if not measured."""
         contrasts = self.get("contrasts")
         if contrasts.empty:
             return contrasts
@@ -145,18 +145,18 @@ class StudyTables:
 
 
 def _covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
-    """Whether the part of the combination ``wide`` contains all rows of that of ``narrow``, and more."""
+    """Whether the part of the combination ``wide`` contains that of ``narrow`` and further rows."""
     pairs = zip(wide, narrow, strict=True)
     return wide != narrow and all(own == other or other == NONE for own, other in pairs)
 
 
 def setting_name(beta: str) -> str:
-    """The name of a checkpoint among those of its sweep: base, or β = …"""
+    """The name of a checkpoint within its sweep: base, or β = …"""
     return BASE if beta == NONE else f"β = {beta}"
 
 
 def setting_names(rows: pd.DataFrame) -> list[str]:
-    """The settings that occur in the column ``beta``, in order: base, then β ascending."""
+    """The settings that occur in the column ``beta``, in order: base, then ascending β."""
     betas = sorted({beta for beta in rows.beta if beta != NONE}, key=float)
     return [setting_name(beta) for beta in ([NONE] if NONE in set(rows.beta) else []) + betas]
 
@@ -173,30 +173,30 @@ def languages_in_order(rows: pd.DataFrame) -> list[str]:
 
 
 def complete_means(rows: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Means of ``columns`` over the rows of each value of ``by``; NaN where a row has no value."""
+    """Means of ``columns`` over the rows of each value of ``by``; NaN if a row has no value."""
     known = rows[list(columns)].notna().groupby(rows[by]).all()
     return rows.groupby(by)[list(columns)].mean().where(known)
 
 
 def hole_counts(table: pd.DataFrame) -> pd.Series:
-    """How many cells are missing for each row of a table over several cells."""
+    """The number of missing cells of each row of a table over several cells."""
     return table["holes"] if "holes" in table else pd.Series(0, index=table.index)
 
 
 def distinguishing(rows: pd.DataFrame) -> list[str]:
-    """Those of base_seed, recipe and seed in which checkpoints of ``rows`` differ."""
+    """Those of base_seed, recipe and seed in which the checkpoints of ``rows`` differ."""
     return [key for key in CONDITION_KEYS if len(set(rows[key]) - {NONE}) > 1]
 
 
 def without_single_base_seed(table: pd.DataFrame) -> pd.DataFrame:
-    """``table`` without the column base_seed, unless its base models differ in it."""
+    """``table`` without the column base_seed, if its base models have only one."""
     return table if "base_seed" in distinguishing(table) else table.drop(columns="base_seed")
 
 
 def read(folder: Path, languages: Mapping[str, str]) -> StudyTables:
-    """The study in ``folder``; ``languages`` maps language codes to English names.
+    """The study in ``folder``. ``languages`` maps language codes to English names.
 
-    Raises StudyError if one of the required tables is missing; others may be absent.
+    Raises StudyError if one of the tables REQUIRED is missing. Others may be absent.
     """
     tables = {path.stem: records.whole(path).to_pandas() for path in sorted(folder.glob("*.parquet"))}
     for name in REQUIRED:

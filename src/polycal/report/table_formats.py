@@ -1,4 +1,4 @@
-"""Tables of texts in Markdown and LaTeX."""
+"""Tables of texts as Markdown and LaTeX."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table of texts in Markdown; ``|`` is escaped."""
+    """A table of texts as Markdown; ``|`` is escaped."""
 
     def line(cells: Iterable[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
@@ -18,10 +18,10 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def latex(table: pd.DataFrame, sections: list[str], long: bool = False) -> str:
-    """A table of texts in LaTeX, for ``\\input``; the columns ``sections`` become headings of groups of rows.
+    """A table of texts as LaTeX, for ``\\input``. The columns ``sections`` become headings of groups of rows.
 
-    The document needs the package booktabs. With ``long`` the table may span pages and needs longtable as
-    well.
+    The document needs the package booktabs. With ``long`` the table can span pages, and the document also
+    needs longtable.
     """
     shown = table.drop(columns=sections)
     body: list[str] = []
@@ -50,7 +50,7 @@ def latex(table: pd.DataFrame, sections: list[str], long: bool = False) -> str:
 
 
 def _escaped(text: object) -> str:
-    """Text in LaTeX: special characters escaped, minus signs and Greek letters in math mode."""
+    """The text as LaTeX: special characters escaped, minus signs and Greek letters in math mode."""
     escaped = re.sub(r"([&%$#_{}])", r"\\\1", str(text).replace("\\", "/"))
     escaped = re.sub(r"(?<![\w.])-(?=[\d.])", "$-$", escaped)
     commands = {"β": r"$\beta$", "Δ": r"$\Delta$", "~": r"\textasciitilde{}", "^": r"\^{}"}

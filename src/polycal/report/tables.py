@@ -1,7 +1,7 @@
-"""The study's numbers as tables: Table 1, one data set against another, and a metric by language.
+"""The tables of a study: Table 1, one data set against another, and a metric by language.
 
-Table 1 has the shape of the paper's: a row per checkpoint, means over languages, and the change against β =
-0. The tables by language have a row per language and a column per checkpoint.
+Table 1 has the form of the paper's Table 1: one row per checkpoint, with means over languages and the change
+against β = 0. The tables by language have one row per language and one column per checkpoint.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,20 +18,20 @@ from polycal.vocabulary import NONE
 METRICS = {"accuracy": "Accuracy", "confidence": "Confidence", "ece": "ECE", "rms": "RMS"}
 """Metrics that tables show, with their titles."""
 CHANGED = ("accuracy", "ece", "rms")
-"""Metrics of which Table 1 shows the change against β = 0."""
+"""Metrics whose change against β = 0 is in Table 1."""
 KEYS = ["benchmark", "protocol", "model", "base_seed", "data", "recipe", "seed", "beta"]
-"""What names a checkpoint and how it was scored."""
+"""The columns that identify a checkpoint and how it was scored."""
 GROUPS = {"all": "mean", "high": "mean, high", "mid": "mean, mid", "low": "mean, low"}
 _ENDS = {"difference": "", "low": "_low", "high": "_high"}
 
 
 def numbers(study: StudyTables) -> pd.DataFrame:
-    """Table 1 in full: a row per checkpoint, benchmark and protocol, base models before tuned ones.
+    """Table 1 as numbers: one row per checkpoint, benchmark and protocol, base models before tuned ones.
 
-    Columns: ``KEYS``, ``languages``, the unweighted mean of each metric over them with ``_low`` and ``_high``
-    (95%), and for smoothed checkpoints ``_change`` against β = 0 on the same questions, with its own ``_low``
-    and ``_high``. ``holes`` is the number of languages without a result, whose row has no means. It is a column of
-    studies that lack a cell.
+    The columns are ``KEYS``, ``languages`` (their number), and the unweighted mean of each metric over
+    languages with the bounds of its 95% interval (``_low``, ``_high``). Smoothed checkpoints also have the
+    ``_change`` against β = 0 on the same questions, with its own ``_low`` and ``_high``. If the study has a
+    missing cell, ``holes`` is the number of languages without a result. A row with holes has no means.
     """
     means = study["means"]
     intervals = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
@@ -55,7 +55,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 def table_one(study: StudyTables) -> pd.DataFrame:
     """Table 1 for reading: every value and every change with its 95% interval, as texts.
 
-    FAILED is in the place of a value that lacks a cell.
+    FAILED replaces a value that lacks a cell.
     """
     values = numbers(study)
     table, holes = _named(values), study_tables.hole_counts(values)
@@ -97,10 +97,10 @@ def _pair_contrasts(study: StudyTables) -> pd.DataFrame:
 
 
 def data_sets(study: StudyTables) -> pd.DataFrame:
-    """One data set against another, as texts: a row per model, β and pair, mean over shared languages.
+    """One data set against another, as texts: one row per model, β and pair, mean over shared languages.
 
-    Each value is the first set's minus the second's on the same questions, with its 95% interval; empty if no
-    model was tuned on two sets.
+    Each value is that of the first set minus that of the second on the same questions, with its 95% interval.
+    The table is empty if no model was tuned on two sets.
     """
     contrasts = _pair_contrasts(study)
     if contrasts.empty:
@@ -117,9 +117,9 @@ def data_sets(study: StudyTables) -> pd.DataFrame:
 
 
 def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame:
-    """One metric of a benchmark: a row per language by resource level, then means; checkpoints as columns.
+    """One metric of a benchmark: one row per language by resource level, then means; checkpoints as columns.
 
-    FAILED is in the place of a cell without a result and of a mean that lacks one.
+    FAILED replaces a cell without a result and a mean that lacks one.
     """
     cells, means = study["cells"], study["means"]
     cells, means = cells[cells.benchmark == benchmark], means[means.benchmark == benchmark]
@@ -163,10 +163,10 @@ def _marked(table: pd.DataFrame, column: str, lost: pd.Series) -> pd.DataFrame:
 
 
 def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
-    """Write all tables below ``folder``, each as CSV, Markdown and LaTeX, and return their paths.
+    """Write all tables into ``folder``, each as CSV, Markdown and LaTeX, and return their paths.
 
-    The cells without a result, if there are any, are written as CSV and Markdown.
-    ``further`` tables, by name, are written as CSV only.
+    Cells without a result are written as CSV and Markdown, if there are any. ``further`` tables, by name, are
+    written as CSV only.
     """
     one, full = table_one(study), study_tables.without_single_base_seed(numbers(study))
     texts = {
@@ -197,7 +197,7 @@ def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] 
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """By benchmark, protocol and model; base models before tuned ones; then by data, recipe, seed and β."""
+    """Rows by benchmark, protocol and model; base models before tuned ones; then by data, recipe, seed, β."""
     value = [-1.0 if beta == NONE else float(beta) for beta in table.beta]
     ranked = table.assign(tuned=table.data != NONE, value=value)
     ranked = ranked.sort_values([*KEYS[:4], "tuned", *KEYS[4:7], "value"], kind="stable")
@@ -205,7 +205,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of readable tables that name a row; seeds and recipe only if the table has several."""
+    """The columns of readable tables that name a row. Seeds and recipe are left out if there is only one."""
     several = study_tables.distinguishing(table)
     shown = [key for key in KEYS[:-1] if key in several or key not in ("base_seed", "recipe", "seed")]
     named = {key.capitalize().replace("_", " "): table[key] for key in shown}
@@ -230,7 +230,7 @@ def _with_intervals(table: pd.DataFrame, name: str, form: str, lost: Iterable[bo
 
 
 def _without_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Values alone, changes with their intervals: what fits on a page."""
+    """Values without intervals, changes with intervals, so that the table fits on a page."""
     short = table.copy()
     for title in METRICS.values():
         short[title] = [text.partition(" ")[0] for text in table[title]]

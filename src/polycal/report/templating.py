@@ -1,4 +1,4 @@
-"""The HTML templates of the report: all text that they are given is escaped."""
+"""The HTML templates of the report. All values are escaped."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jinja2
 
 
 def render(template: str, **values: Any) -> str:
-    """The page of a template in the folder ``templates``. Raises jinja2.UndefinedError if a value is missing."""
+    """The page of a template in ``templates``. Raises jinja2.UndefinedError if a value is missing."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("polycal.report"),
         autoescape=True,

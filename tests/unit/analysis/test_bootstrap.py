@@ -20,7 +20,7 @@ def invented_outcomes(seed=0, n=N, options=4):
 
 
 def repeated(values, times):
-    """The outcomes with each question repeated."""
+    """The outcomes with each question repeated ``times`` times."""
     return QuestionOutcomes(**{name: np.repeat(getattr(values, name), times) for name in FIELDS}, ties=0)
 
 

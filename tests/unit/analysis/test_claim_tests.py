@@ -57,7 +57,7 @@ def test_accuracy_is_kept_only_if_a_loss_is_excluded(cells):
     base = [one for one in cells if one.cell["beta"] == "none"]
     found = claim_tests.claim_tests([*base, *equal, *smoothed])
     [test] = [value["texts-0shot"] for key, value in found.items() if key[0] == "smoothing_keeps_accuracy"]
-    # no question differs, so that no loss of half a point is compatible with the samples
+    # No question differs, so no sample loses half a point of accuracy and p is 1 / (200 samples + 1).
     assert test["p"] == pytest.approx(1 / 201)
     [test] = [value["texts-0shot"] for key, value in found.items() if key[0] == "smoothing_cuts_ece"]
     assert test["p"] == pytest.approx(1.0)

@@ -53,7 +53,7 @@ def test_the_mean_is_the_mean(rows):
     languages, mean = chosen[chosen["language"] != "mean"], chosen[chosen["language"] == "mean"].iloc[0]
     assert mean["difference"] == pytest.approx(languages["difference"].mean(), abs=1e-14)
     assert mean["q"] == mean["p"]
-    # samples are joint, so that the mean of four languages is more certain than each
+    # All languages share their bootstrap samples, so the mean of four has a narrower interval than each.
     assert mean["high"] - mean["low"] < (languages["high"] - languages["low"]).min()
 
 
@@ -64,7 +64,7 @@ def test_an_effect_as_large_as_this_is_found_and_q_is_no_less_than_p(rows):
 
 
 def test_differences_are_paired(cells):
-    # A checkpoint whose metrics equal those of its base differs by nothing, in every sample.
+    # If a checkpoint has the same answers as its base, the difference is zero in every sample.
     base = [one for one in cells if one.cell["beta"] == "none"]
     tuned = {"data": "alpaca", "recipe": "paper", "beta": "0", "seed": "42"}
     equal = [dataclasses.replace(one, cell={**one.cell, **tuned}) for one in base]

@@ -1,4 +1,4 @@
-"""Measures of diversity against closed forms and plain loops."""
+"""Diversity measures agree with closed forms and with plain loops."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Diversity and its correlation with calibration, on invented embeddings and cells."""
+"""Diversity and its correlation with the ECE, on invented embeddings and cells."""
 
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def test_other_columns_of_the_cells_are_no_input(tmp_path):
 
 
 def study(folder, languages=("de", "en", "hi", "yo"), betas=("none", "0", "0.1")):
-    """Embeddings of every cell by name, and the table of their ECE."""
+    """Embeddings of every cell by name, and the table with their ECE."""
     files, cells = {}, []
     for number, language in enumerate(languages):
         for beta in betas:
@@ -140,7 +140,7 @@ def test_a_hole_empties_the_correlations_that_need_it_and_nothing_else(tmp_path,
     }[how]
     assert hole["stage"] == words[0]
     assert words[1] in hole["reason"]
-    # the diversity of a cell that has no ECE is known
+    # a cell without an ECE still has its diversity
     kept = (
         slice(None)
         if how == "no ECE"
@@ -158,7 +158,7 @@ def test_a_hole_empties_the_correlations_that_need_it_and_nothing_else(tmp_path,
         pd.testing.assert_frame_equal(
             rows[rows.beta == "0"], before[before.beta == "0"], check_exact=True, check_dtype=False
         )
-        # all conditions together need it too
+        # the row of all conditions needs the missing cell too
         assert (correlations(found, contrast, "all").holes == 1).all()
         assert correlations(found, contrast, "all").pearson.isna().all()
 

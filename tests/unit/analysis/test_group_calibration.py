@@ -12,7 +12,7 @@ from polycal.artifacts import records
 
 
 def write(path: Path, language: str, groups: dict[str, tuple[int, float]], model: str = "m") -> Path:
-    """A file with so many questions of each group, of which this share is right, all with confidence 0.8."""
+    """A file with confidence 0.8 on all questions; ``groups`` has the number of questions and the accuracy."""
     rows = []
     for group, (count, share) in groups.items():
         for number in range(count):
@@ -38,7 +38,7 @@ def test_each_group_is_measured_by_itself(tmp_path: Path) -> None:
         ("mean", "law"): 0.375,
     }
     assert table.gap.to_numpy() == pytest.approx((0.8 - table.accuracy).to_numpy(), abs=1e-6)
-    # one confidence, so one bin: the ECE is the absolute gap
+    # all confidences are equal, so there is one bin and the ECE is the absolute gap
     single = table[table.index.get_level_values("language") != "mean"]
     assert single.ece.to_numpy() == pytest.approx(single.gap.abs().to_numpy(), abs=1e-6)
     assert table.ece["mean", "law"] == pytest.approx((0.3 + 0.55) / 2, abs=1e-6)
@@ -46,7 +46,7 @@ def test_each_group_is_measured_by_itself(tmp_path: Path) -> None:
     for metric in group_calibration.METRICS:
         assert (table[f"{metric}_low"] <= table[metric]).all()
         assert (table[metric] <= table[f"{metric}_high"]).all()
-    # the binomial standard error, twice, and as much room for the chance of the resamples
+    # twice the binomial standard error; the tolerance allows for chance in the bootstrap samples
     half = (table.accuracy_high - table.accuracy_low)["de", "law"] / 2
     assert half == pytest.approx(1.96 * np.sqrt(0.25 / 40), rel=0.15)
     assert (table.ece_floor > 0).all()

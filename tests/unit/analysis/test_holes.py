@@ -1,4 +1,4 @@
-"""Tables of a study with holes: no number covers fewer cells than its name says, and every hole is named."""
+"""A study with holes: no value covers fewer cells than its name says, and every hole is listed."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ NAMES = (
 
 
 class Study:
-    """The invented study in a folder, some of whose records are failed, missing or unusable."""
+    """The invented study in a folder. Some of its records can be failed, missing or unusable."""
 
     def __init__(self, folder, seeds=("42",), n=60):
         self.scores, self.out = folder / "scores", folder / "tables"
@@ -47,7 +47,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_hole(tmp_path_factory):
-    """The tables of the study whose smoothed model has no result in English."""
+    """The tables of the study if its smoothed model has no result in English."""
     study = Study(tmp_path_factory.mktemp("one"))
     holes.fail(study.scores, "0.1_42_en")
     return study.measure()
@@ -96,7 +96,7 @@ def test_a_mean_over_languages_is_empty_where_one_is_missing(whole, one_hole):
     assert means.loc["all", ["languages", "holes"]].tolist() == [3, 1]
     assert means.loc["high", ["languages", "holes"]].tolist() == [1, 1]
     assert means.loc[["all", "high"], list(pooling.EMPTY_MEAN)].isna().all(axis=None)
-    # levels that lack no language have their mean
+    # resource levels without a missing language keep their mean
     for level in ("mid", "low"):
         same(
             rows_of(one_hole["means"], beta="0.1", group=level),
@@ -134,7 +134,7 @@ def test_claims_that_need_the_hole_count_no_convention_and_name_it(one_hole):
 def test_temperatures_fitted_on_the_hole_are_left_out(whole, one_hole):
     rows = rows_of(one_hole["recalibration"], beta="0.1")
     methods = {language: set(part.method) for language, part in rows.groupby("language")}
-    # English is missing: no fit on English, none on the languages of its level
+    # English is missing, so no temperature is fitted on English or on its resource level
     assert methods == {
         "de": {"none", "language"},
         "hi": {"none", "language", "resource"},
@@ -205,7 +205,7 @@ def test_a_mean_over_seeds_is_empty_only_where_a_seed_is_missing(tmp_path):
         if count:
             assert np.isnan(row["ece"])
         else:
-            # the mean of three seeds as before, not of the two that all languages have
+            # the mean is over three seeds as before, not over the two seeds that all languages have
             same(rows_of(after, beta="0.1", group=level), rows_of(before, beta="0.1", group=level))
     pooled = rows_of(found["contrasts"], seed="all", beta="0.1", metric="ece")
     assert set(pooled.language) == {"de", "en", "hi", "mean"}
@@ -233,7 +233,7 @@ def test_a_claim_of_two_protocols_counts_those_without_a_hole(tmp_path):
     )
     assert (after.conventions * 2 == before.conventions).all()
     assert (after.holes == 1).all()
-    # the estimate is that of the first protocol, letters, which has the hole
+    # the estimate is for the first protocol (letters), which has the hole
     assert after.estimate.isna().all()
     assert after.least.notna().all()
     tuning = found[found.claim.str.startswith("tuning")]

@@ -8,7 +8,7 @@ from polycal.analysis.resampling import Resamples
 
 def test_interval_holds_the_estimate_and_the_spread():
     rng = np.random.default_rng(0)
-    samples = rng.normal(5.0, 1.0, (20_000, 1))  # samples that are all above the estimate
+    samples = rng.normal(5.0, 1.0, (20_000, 1))  # all samples are above the estimate
     low, high = intervals.interval(np.array([2.0]), samples)
     assert low[0] == pytest.approx(2.0 - 1.96, abs=0.05)
     assert high[0] == pytest.approx(2.0 + 1.96, abs=0.05)

@@ -1,4 +1,4 @@
-"""Calibration of next-token predictions, by language and over all, with intervals over conversations."""
+"""Calibration of next-token predictions by language and over all, with intervals over conversations."""
 
 from pathlib import Path
 

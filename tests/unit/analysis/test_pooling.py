@@ -17,7 +17,7 @@ def test_several_seeds_are_a_second_level(tmp_path):
     one = next(one for one in pooled if (one.cell["beta"], one.cell["language"]) == ("0", "en"))
     members = [two for two in cells if two.cell["beta"] == "0" and two.cell["language"] == "en"]
     assert one.estimate == pytest.approx(np.mean([two.estimate for two in members], axis=0))
-    # a mean over drawn seeds lies between the least and the greatest of that sample
+    # the mean over seeds lies between the least and the greatest seed in each sample
     stack = np.stack([two.samples for two in members])
     assert (one.samples <= stack.max(0) + 1e-12).all()
     assert (one.samples >= stack.min(0) - 1e-12).all()
@@ -34,7 +34,7 @@ def of(cells, **names):
 
 
 def on_bases(tmp_path, seeds=("1", "2"), bases=("0", "1", "2")):
-    """The cells of a study on several base models, whose estimates differ by 0.01 for each number of a base."""
+    """The cells of a study on several base models. Estimates differ by 0.01 times the number of the base."""
     cells = measured_cells(study(tmp_path, seeds=seeds, languages=("en", "yo"), n=100))
     return [
         dataclasses.replace(
@@ -69,7 +69,7 @@ def test_contrasts_over_bases_are_paired_by_base(tmp_path):
     over = rows[(rows.base_seed == "all") & (rows.language == "mean") & (rows.metric == "accuracy")]
     assert set(over.contrast) == {"tuned_minus_base", "smoothed_minus_unsmoothed"}
     assert set(over.interval_covers) == {"questions, seeds, bases"}
-    # what a base adds to both sides does not widen the interval of the difference
+    # an effect of the base on both sides cancels, so the interval of the difference is no wider
     one = rows[(rows.base_seed == "0") & (rows.seed == "all") & (rows.language == "mean")]
     one = one[(one.metric == "accuracy") & (one.contrast == "tuned_minus_base") & (one.beta == "0")].iloc[0]
     over = over[(over.contrast == "tuned_minus_base") & (over.beta == "0")].iloc[0]

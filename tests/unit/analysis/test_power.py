@@ -80,7 +80,7 @@ def test_components_come_from_the_level_that_shows_them():
     ]
     [(names, found)] = power.of_rows(power.components(pd.DataFrame(rows), CELLS))
     assert names == {"contrast": "smoothed_minus_unsmoothed", "benchmark": "b", "metric": "gap"}
-    # 0.4 − 0.1 between the bases, of which their two tunings leave (0.5 − 0.2) / 2
+    # 0.4 − 0.1 is between the base models, and (0.5 − 0.2) / 2 of it comes from their two tunings
     assert found == Components(300, 0.5, 0.2, pytest.approx(0.3), pytest.approx(0.15))
     [(_, single)] = power.of_rows(power.components(pd.DataFrame(rows[:1]), CELLS))
     assert (single.questions, single.interaction) == (0.9, 0.0)

@@ -9,7 +9,7 @@ from polycal.analysis.quantities import Clusters, Quantity
 
 
 def several(rng, clusters=4, samples=400, own=1.0, common=0.5, interaction=0.0, width=3):
-    """A quantity [width] in several trainings, with question-bootstrap samples of these deviations."""
+    """A quantity [width] in several trainings, with bootstrap samples that have these standard deviations."""
     estimates = 1 + own * rng.normal(size=(clusters, width))
     shared = common * rng.normal(size=(1, samples, width))
     single = interaction * rng.normal(size=(clusters, samples, width))

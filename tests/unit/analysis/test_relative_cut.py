@@ -10,7 +10,7 @@ NO_FLOOR = np.zeros(0)
 
 
 def quantity(ece, samples=None):
-    """METRICS with these ECEs, a list for several trainings, without any variance over questions."""
+    """METRICS with these ECEs (a list for several trainings), without variance over questions."""
     ece = np.atleast_1d(np.asarray(ece, dtype=float))
     estimates = np.zeros((len(ece), len(METRICS)))
     estimates[:, ECE] = ece
@@ -27,7 +27,7 @@ def test_the_cut_of_one_training():
 
 def test_the_cut_over_trainings_is_that_of_the_means_and_paired():
     cut = relative_cut(quantity([0.05, 0.1, 0.15]), quantity([0.1, 0.2, 0.3]), NO_FLOOR)
-    # each training has the same cut, so that the trainings leave no doubt
+    # each training has the same reduction, so the interval has no width
     assert [cut[name] for name in REDUCTION] == pytest.approx([0.5, 0.5, 0.5])
     cut = relative_cut(quantity([0.10, 0.12, 0.11]), quantity([0.2, 0.2, 0.2]), NO_FLOOR)
     ratio = np.array([0.10, 0.12, 0.11]) / 0.2

@@ -1,4 +1,4 @@
-"""Intervals and paired differences of Score files without a study."""
+"""Intervals and paired differences of Score files, without a study."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from polycal.analysis.score_arrays import MeasureError
 def write_runs(
     folder: Path, n: int = 120, shift: float = 1.0, languages: tuple[str, ...] = ("de", "sw")
 ) -> list[Path]:
-    """Two runs on the same questions in each language; ``better`` has ``shift`` nats more for the right option."""
+    """Two runs on the same questions in each language; ``better`` adds ``shift`` nats to the right option."""
     files = []
     for language in languages:
         rng = np.random.default_rng(len(files))
@@ -46,7 +46,7 @@ def test_differences_are_paired(tmp_path: Path) -> None:
     assert (accuracy.difference <= accuracy.high).all()
     assert (accuracy.low > 0).all()
     assert (accuracy.q < 0.05).all()
-    # unpaired, the interval of a difference would be as wide as those of both runs together
+    # without pairing, the interval of the difference would combine the widths of both runs
     single = run_comparison.estimates(measured)
     single = single[single.language == "de"]
     unpaired = np.hypot(*(single.accuracy_high - single.accuracy_low))
@@ -99,7 +99,7 @@ def test_texts_without_tokens_are_normalised_by_bytes(tmp_path: Path) -> None:
     path = score_records.write(tmp_path / "a.parquet", cell(), [row])
     [file] = run_comparison.measure_files([path])
     assert file.normalise == "byte"
-    # per byte -2 and -1, so the second option is chosen
+    # −2 and −1 nats per byte, so the second option is chosen
     assert file.estimate[0] == 0
     with pytest.raises(MeasureError, match="needs the number of tokens"):
         run_comparison.measure_files([path], "token")

@@ -49,7 +49,7 @@ def test_estimates_by_hand(cells, rows):
     assert estimates["smoothing_cuts_ece_everywhere", "each"] == pytest.approx(least)
 
     def level(x):
-        return np.mean([x[:2].mean(), x[2], x[3]])  # de and en are high, hi mid, yo low
+        return np.mean([x[:2].mean(), x[2], x[3]])  # levels: de and en are high, hi is mid, yo is low
 
     assert estimates["smoothing_cuts_ece", "level"] == pytest.approx(1 - level(after) / level(before))
 

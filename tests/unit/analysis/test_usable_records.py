@@ -1,4 +1,4 @@
-"""Failed, missing, refused and incomparable records are holes with a reason; what concerns all records is an error."""
+"""Failed, missing, refused and incomparable records are holes; a problem of all records is an error."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def split(files, missing=()):
 
 
 def refused(tmp_path, rows, schema=records.SCORE, **other):
-    """The reason why a record with these rows is a hole, beside a good one."""
+    """The reason why a record with these rows is a hole, in a study with one good record."""
     good = write(tmp_path / "good.parquet", cell("0"), ROWS)
     bad = tmp_path / "bad.parquet"
     records.write(bad, rows, schema, {"cell": cell(**other)})
@@ -124,7 +124,7 @@ def test_a_record_that_is_not_said_to_be_missing_must_be_there(tmp_path):
 
 
 def asked(tmp_path, *ids):
-    """A record per seed, with the questions ``ids``."""
+    """One record per seed, with the questions ``ids``."""
     return [
         write(
             tmp_path / f"{n}.parquet", cell("0", seed=str(n)), [score_row(i, [-1.0, -2.0], 0) for i in words]

@@ -1,4 +1,4 @@
-"""An invented study, measured once for all tests of the report."""
+"""An invented study that is measured once for all tests of the report."""
 
 import pytest
 from helpers import measured, score_records
@@ -11,13 +11,13 @@ NAMES = {"en": "English", "de": "German", "hi": "Hindi", "yo": "Yorùbá <b>"}
 
 @pytest.fixture(scope="session")
 def sweep():
-    """The tuned checkpoints of the study."""
+    """The sweep of the study's tuned checkpoints."""
     return BetaSweep("llama", "none", "alpaca", "paper", "42", "mmlu-prox", "texts-0shot")
 
 
 @pytest.fixture(scope="session")
 def study_folder(tmp_path_factory):
-    """A folder with measured tables; the score records are in ``scores``."""
+    """A folder with the measured tables; the score records are in its folder ``scores``."""
     folder = tmp_path_factory.mktemp("study")
     truth = score_records.write_truth(folder / "truth")
     files = score_records.study(folder / "scores")
@@ -27,13 +27,13 @@ def study_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def study(study_folder):
-    """The tables of the study: a base model and two tuned ones (β = 0 and 0.1) in four languages."""
+    """The tables of the study: a base model and two tuned models (β = 0 and 0.1) in four languages."""
     return study_tables.read(study_folder, NAMES)
 
 
 @pytest.fixture(scope="session")
 def two_seeds(tmp_path_factory):
-    """The same study with two training seeds."""
+    """The tables of the same study with two training seeds."""
     folder = tmp_path_factory.mktemp("seeds")
     measured.write_tables(score_records.study(folder / "scores", n=60, seeds=("1", "2")), folder)
     return study_tables.read(folder, NAMES)

@@ -1,4 +1,4 @@
-"""The answer's numbers are those of the tables, and the cautions name what a study lacks."""
+"""The answer has the values of the tables, and the cautions say what a study lacks."""
 
 import pandas as pd
 

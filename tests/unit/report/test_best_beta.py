@@ -32,7 +32,7 @@ FOUND = study(
         ("en", "none", 0.5, 0.05),
         ("en", "0", 0.600, 0.20),
         ("en", "0.1", 0.595, 0.10),
-        # the lowest ECE, but accuracy pays a full point for it
+        # the lowest ECE, but it loses a full point of accuracy
         ("en", "0.2", 0.590, 0.04),
         ("yo", "none", 0.3, 0.05),
         ("yo", "0", 0.300, 0.30),
@@ -44,7 +44,7 @@ FOUND = study(
 
 def test_the_best_beta_loses_less_than_a_point_of_accuracy():
     table = best_beta.best_beta(FOUND).set_index("language")
-    # in Yoruba two are equal, so the lower β stands
+    # in Yoruba two β have the same ECE, so the lower one is best
     assert table.best_beta.to_dict() == {"en": "0.1", "yo": "0", best_beta.MEAN: "0.1"}
     assert (table.ece["en"], table.ece_unsmoothed["en"]) == (0.10, 0.20)
 

@@ -1,4 +1,4 @@
-"""Every kind of figure that can be drawn has a title, a caption and a question, and nothing else has."""
+"""Exactly the kinds of figures that can be drawn have a title, a caption and a question."""
 
 import re
 
@@ -23,5 +23,5 @@ def test_a_kind_is_one_word_with_title_caption_and_question(kind):
     assert about.title
     assert about.caption.endswith(".")
     assert about.question.endswith("?")
-    # captions are reStructuredText, HTML and Markdown alike
+    # captions are used as reStructuredText, HTML and Markdown, so they must not contain markup
     assert not re.search(r"[<>*`_|{}\\]", "".join(about))

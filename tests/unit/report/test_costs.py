@@ -1,4 +1,4 @@
-"""What a study cost."""
+"""The cost of a study."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The explorer's columns hold the numbers of the tables, and its scripts cannot end their element."""
+"""The explorer's columns contain the values of the tables, and its scripts cannot end their element."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from polycal.vocabulary import CELL_KEYS
 
 
 def column(packed):
-    """A column as the page's script reads it."""
+    """The values of a column, decoded like in the script of the page."""
     if "numbers" in packed:
         return np.frombuffer(base64.b64decode(packed["numbers"]), "<f4")
     codes = np.frombuffer(base64.b64decode(packed["codes"]), "<u2")
@@ -20,7 +20,7 @@ def column(packed):
 
 @pytest.fixture(scope="module")
 def data(study):
-    """The data as they are in the page."""
+    """The explorer's data, with its tables decoded."""
     shown = json.loads(json.dumps(explorer.data(study)))
     tables = {name: {key: column(one) for key, one in shown[name].items()}
               for name in ("cells", "contrasts", "reliability")}  # fmt: skip

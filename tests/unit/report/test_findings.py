@@ -1,4 +1,4 @@
-"""The paper's claims beside what was measured, and the summary."""
+"""The paper's claims beside the measured values, and the summary."""
 
 from helpers.score_records import LANGUAGES
 

@@ -1,4 +1,4 @@
-"""The main table of languages: means over models and data sets with their range, and failed where one is missing."""
+"""The main table: means over models and data sets with their range, and failed if a result is missing."""
 
 import pandas as pd
 

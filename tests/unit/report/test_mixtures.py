@@ -1,4 +1,4 @@
-"""A page made from results of several code versions says so."""
+"""A page that is made from results of several code versions says so."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The pages load only the figures beside them, escape text and name what is missing; the stage writes all files."""
+"""The pages load only figures beside them, escape text and list what is missing; all files are written."""
 
 import html.parser
 import json
@@ -13,7 +13,7 @@ from polycal.store import cache, code_versions
 
 
 class Page(html.parser.HTMLParser):
-    """Collects the addresses of a page that are not its own, its anchors, links and text."""
+    """Collects the anchors, the links, the text and the external addresses of a page."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ def test_the_page_loads_nothing_escapes_text_and_names_what_is_missing(
     assert figure.stem.startswith("overview")
     beside = [f"figures/{path.stem}.{suffix}" for path in figures for suffix in ("svg", "png")]
     assert [name for name in parsed.loaded if name.partition("#")[0] != "provenance.html"] == beside
-    # the explorer's data, two libraries and own script
+    # the explorer's data, two libraries and the page's own script
     assert parsed.tags.count("script") == 4
     assert "<script>alert(1)</script>" in parsed.text
     assert "Yorùbá <b>" not in parsed.tags
@@ -99,7 +99,7 @@ def results(tmp_path, monkeypatch):
 
 
 def dead_links(study, name):
-    """The links of a page of the study that lead nowhere."""
+    """The links of a page of the study whose target does not exist."""
     pages = {}
     for file in ("report.html", "provenance.html"):
         pages[file] = Page()
@@ -161,5 +161,5 @@ def test_a_study_with_a_failed_record_is_reported_with_it(results):
     assert holes.DIVERGED.reason in parsed.text
     assert dead_links(study, "report.html") == dead_links(study, "provenance.html") == []
     assert "#holes" in parsed.links
-    # the failed record is among the results behind the tables
+    # the failed record is one of the results behind the tables
     assert "results/scores/0.1_42_yo.parquet" in (study / "provenance.html").read_text()

@@ -1,4 +1,4 @@
-"""What the README shows of a study, from tables measured on invented records."""
+"""Publishing a study, with tables measured on invented records."""
 
 import json
 
@@ -17,7 +17,7 @@ FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "di
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    """A finished study, folder to publish to, README and document of results; records are at their usual paths."""
+    """A finished study with records at their usual paths, the folder to publish to, README and results."""
     monkeypatch.chdir(tmp_path)
     files = []
     for path in score_records.study(tmp_path / "invented"):

@@ -1,4 +1,4 @@
-"""The guided reading of the page is the text of the document, and every figure leads to a part that exists."""
+"""The page's guided reading is the text of the document, and every figure links to a section that exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Under how many conventions each claim holds."""
+"""The number of conventions under which each claim holds."""
 
 import pandas as pd
 

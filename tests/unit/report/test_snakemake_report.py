@@ -1,4 +1,4 @@
-"""The first page of Snakemake's report."""
+"""The landing page of Snakemake's report."""
 
 import html
 

@@ -1,4 +1,4 @@
-"""A study with holes: page, tables, figures and sentences name each, and show no number in its place."""
+"""A study with holes: page, tables, figures and sentences name each hole and show no value in its place."""
 
 import re
 
@@ -31,7 +31,7 @@ UNREADABLE = "a value of option_logprob is not finite"
 def folder(tmp_path_factory):
     """The invented study with β = 0, 0.1 and 0.2 on two data sets.
 
-    On alpaca, β = 0.1 diverged in Yoruba and is not finite in German; on tulu, β = 0.1 was never scored.
+    On alpaca, β = 0.1 diverged in Yoruba and is not finite in German. On tulu, β = 0.1 was never scored.
     """
     folder = tmp_path_factory.mktemp("holes")
     files, missing = score_records.study(folder / "scores", 40), []
@@ -98,7 +98,7 @@ def test_the_page_names_every_hole_near_its_top_and_shows_failed_in_place_of_a_n
     found = re.findall(r'<a class="failed" href="#holes" title="([^"]*)">failed</a>', text)
     assert any(f"β = 0.1, yo: {holes.DIVERGED.reason}" in title for title in found)
     assert not [title for title in found if not title]
-    # a record that is in the table of holes is not listed a second time
+    # a record in the table of holes is not listed a second time
     listed = text[text.index("<h2>Missing</h2>") :]
     assert str(missing[1]) in listed
     assert str(missing[0]) not in listed
@@ -212,7 +212,7 @@ def test_rows_of_a_language_mark_the_failed_setting(lacking):
         assert marked.count("β = 0.1: failed") in (2, 6)
         draw.plt.close(figure)
     floors = calibration.ece_by_language(lacking, SWEEP).axes[0].collections[-1].get_offsets()
-    # a floor is the mean over the settings of a language, all of which must be there
+    # a noise floor is the mean over the settings of a language, and all of them must exist
     assert floors.mask[:, 0].tolist() == [True, False, False, True]
 
 
@@ -227,7 +227,7 @@ def test_no_line_is_drawn_across_a_hole(lacking):
     assert common.unbroken(pd.Series([], dtype=float)) == []
     figure = tradeoff.ece_and_accuracy(lacking, SWEEP)
     by_title = {axis.get_title(): axis for axis in figure.axes if axis.get_title()}
-    # β = 0, 0.1 and 0.2 are one line of three points, or two of one point each
+    # β = 0, 0.1 and 0.2 are one line of three points, or two lines of one point if β = 0.1 is missing
     paths = {
         title: sorted(len(line.get_xdata()) for line in axis.lines if line.get_linestyle() == "-")
         for title, axis in by_title.items()

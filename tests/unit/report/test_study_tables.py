@@ -1,4 +1,4 @@
-"""Reading a study, its sweeps of β and its names."""
+"""Reading a study, its sweeps of β, and the names of its parts."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Tables of texts in Markdown and LaTeX."""
+"""Tables of texts as Markdown and LaTeX."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Table 1, metrics by language and data sets against each other, and how they are written."""
+"""Table 1, metrics by language, data sets compared with each other, and how these tables are written."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_table_one_is_the_mean_over_languages_and_its_change(study):
         change = table[metric]["0.1"] - table[metric]["0"]
         assert table[f"{metric}_change"]["0.1"] == pytest.approx(change)
         assert table[f"{metric}_change_low"]["0.1"] <= change <= table[f"{metric}_change_high"]["0.1"]
-        # nothing smoothed, nothing to compare
+        # these checkpoints are not smoothed, so they have no change
         assert table[f"{metric}_change"][["none", "0"]].isna().all()
 
 
@@ -47,7 +47,7 @@ def test_seeds_and_their_mean_are_distinguished(two_seeds):
     table = tables.table_one(two_seeds)
     assert set(table.Seed) == {"none", "1", "2", "all"}
     assert not table.duplicated(["Benchmark", "Protocol", "Model", "Data", "Seed", "Setting"]).any()
-    # the mean over seeds is among the means, in no single language
+    # the mean over seeds has a row of means but no values in single languages
     wide = tables.by_language(two_seeds, "mmlu-prox", "ece")
     assert "alpaca, 2, β = 0.1" in wide.columns
     assert wide.set_index("Code")["alpaca, all, β = 0.1"].isna()["en"]

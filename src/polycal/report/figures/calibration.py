@@ -1,4 +1,4 @@
-"""Over-confidence and calibration per language: overview, change of confidence, ECE, reliability."""
+"""Over-confidence and calibration by language: overview, change of confidence, ECE, reliability diagrams."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
 GAP_LABEL = "confidence minus accuracy (right of 0: over-confident)"
 FEW_LANGUAGES = 5
-"""Up to this number, reliability diagrams show every language."""
+"""Up to this number of languages, reliability diagrams show all of them."""
 
 
 def overview(study: StudyTables, benchmark: str, protocol: str, data: str | None = None) -> Figure:
-    """Mean confidence minus accuracy in each language by setting; a column per model, a row per data set.
+    """Mean confidence minus accuracy by language and setting; one column per model, one row per data set.
 
-    Only the row of ``data``, if it is given.
+    If ``data`` is given, only its row is drawn.
     """
     sweeps = [sweep for sweep in study.beta_sweeps(benchmark, protocol) if data in (None, sweep.data)]
     rows_of = {sweep: study.rows_with_holes("cells", sweep) for sweep in sweeps}
@@ -37,7 +37,7 @@ def overview(study: StudyTables, benchmark: str, protocol: str, data: str | None
 
 
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """ECE of each language with 95% intervals; a tick marks what a perfectly calibrated model would have."""
+    """The ECE of each language with 95% intervals; a tick marks the ECE of a perfectly calibrated model."""
     rows = study.rows_with_holes("cells", sweep)
     settings, title = study_tables.setting_names(rows), common.sweep_title(study, sweep)
     figure, axes = common.language_panel(study, rows, "ece", settings, title)
@@ -59,9 +59,9 @@ def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
 
 
 def confidence_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Change of accuracy and of confidence from the base model, a point per language and checkpoint.
+    """Change of accuracy and of confidence from the base model: one point per language and checkpoint.
 
-    A column per model, a row per data set.
+    There is one column per model and one row per data set.
     """
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=3.4)
@@ -83,7 +83,7 @@ def confidence_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -
 
 
 def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and confidence of tuned checkpoints minus those of the base model in the same language."""
+    """Accuracy and confidence of tuned checkpoints minus the base model's in the same language."""
     base = rows[rows.setting == BASE].set_index("language")
     tuned = rows[(rows.setting != BASE) & rows.language.isin(base.index)]
     tuned = tuned.sort_values("setting", key=lambda names: names.map(study_tables.setting_names(rows).index))
@@ -98,9 +98,9 @@ def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def telling_languages(cells: pd.DataFrame) -> list[str]:
-    """The languages whose gap at the lowest β is least, in the middle and greatest, in this order.
+    """The languages with the least, the middle and the greatest gap at the lowest β, in this order.
 
-    ``cells`` are those of a sweep. A study of a few languages keeps all of them, in their usual order.
+    ``cells`` are the cells of a sweep. If a study has few languages, all are returned in their usual order.
     """
     order = study_tables.languages_in_order(cells)
     if len(order) <= FEW_LANGUAGES:
@@ -113,7 +113,10 @@ def telling_languages(cells: pd.DataFrame) -> list[str]:
 
 
 def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """Reliability diagrams: a row for each of ``telling_languages``, a column per setting; bars are shares."""
+    """Reliability diagrams: one row per language of ``telling_languages``, one column per setting.
+
+    Bars show the share of the answers in each bin.
+    """
     bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
     order, settings = telling_languages(cells), study_tables.setting_names(cells)
     size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))
@@ -144,7 +147,7 @@ def _reliability_panel(axis: Any, bins: pd.DataFrame, cell: pd.DataFrame, colour
         markersize=3,
         linewidth=0.8,
         color=colour,
-        clip_on=False,  # an accuracy of 0 or 1 is a whole point
+        clip_on=False,  # a point at an accuracy of 0 or 1 must not be cut in half
         zorder=3,
     )
     for artist in points.get_children():

@@ -1,4 +1,4 @@
-"""What several figures share: grids of panels, a row of marks per language, axis labels and the legend."""
+"""What several figures share: grids of panels, rows of marks per language, axis labels and the legend."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,22 @@ from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
 LISTED = 8
-"""Groups of missing cells that a figure names."""
+"""The largest number of groups of missing cells that a figure lists."""
 CHARACTERS_PER_INCH = 14
-"""Of a note."""
+"""Characters per inch of a note."""
 MANY_LANGUAGES = 15
-"""With more languages than this, rows of languages are narrow and a figure shows one data set."""
+"""With more languages than this, rows are narrow and a figure shows one data set only."""
 NARROW_ROW = 0.21
-"""Height in inches of a row of one language, if there are many."""
+"""Height in inches of the row of a language, if there are many."""
 
 
 def panels(
     study: StudyTables, sweeps: Sequence[BetaSweep], heading: float, height: float
 ) -> tuple[Figure, Any, list[tuple[BetaSweep, Any]]]:
-    """A column per model and a row per data set: the figure, all axes, and each sweep with its axis.
+    """One column per model and one row per data set: the figure, all axes, and each sweep with its axis.
 
-    The figure is ``heading`` inches plus ``height`` per row high. A pair that the study does not contain has no panel.
+    The figure is ``heading`` inches plus ``height`` per row high. A pair that the study does not contain has
+    no panel.
     """
     models, data = sorted({sweep.model for sweep in sweeps}), sorted({sweep.data for sweep in sweeps})
     size = (1 + 3.6 * len(models), heading + height * len(data))
@@ -46,7 +47,7 @@ def panels(
 
 
 def _hide_unused(axes: Any, used: Sequence[Any]) -> None:
-    """Hide the panels that show nothing; the outermost ones left in each row and column get the labels of the axes."""
+    """Hide the empty panels. The outermost remaining panel of each row and column gets the axis labels."""
     for axis in axes.flat:
         axis.set_visible(axis in used)
     for line in axes:
@@ -56,21 +57,21 @@ def _hide_unused(axes: Any, used: Sequence[Any]) -> None:
 
 
 def sweep_title(study: StudyTables, sweep: BetaSweep) -> str:
-    """The title of a figure of one sweep."""
+    """The title of a figure about one sweep."""
     condition = condition_words(study.condition_of(sweep))
     parts = [f"{sweep.model} tuned on {sweep.data}", sweep.benchmark, condition]
     return ", ".join(part for part in parts if part)
 
 
 def condition_words(condition: Mapping[str, str]) -> str:
-    """Base seed, recipe and seed in words; empty for a study that has one of each."""
+    """Base seed, recipe and seed in words; empty for a study with one of each."""
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in condition.items() if value != NONE)
 
 
 def language_label(study: StudyTables, code: str, with_code: bool = False) -> str:
-    """The name of a language; its code in place of a name with characters that the font lacks.
+    """The name of a language, or its code if the font lacks a character of the name.
 
-    The code is added to a name that other languages of the study have too, and ``with_code`` to any name.
+    The code is added to a name that several languages of the study have. ``with_code`` adds it to any name.
     """
     name = study.language_name(code)
     if name == code or not style.drawable(name):
@@ -102,12 +103,12 @@ def language_rows(
     *,
     levels: bool,
 ) -> None:
-    """Draw a row per language of ``order`` and in it a mark with its interval per setting.
+    """Draw one row per language of ``order``, with one mark and its interval per setting.
 
     ``settings`` and ``order`` are those of all panels that share axes and legend. ``rows`` has language,
-    setting and ``metric`` with ``_low`` and ``_high``; a row without numbers is marked as
-    failed. With ``levels`` the resource levels are written to the right of the axis. seaborn computes intervals
-    itself and cannot draw given ones, so the error bars are matplotlib's.
+    setting and ``metric`` with ``_low`` and ``_high``. A row without values is marked as failed. With
+    ``levels`` the resource levels are written to the right of the axis. The error bars are matplotlib's,
+    because seaborn computes intervals itself and cannot draw given ones.
     """
     looks = style.marks(settings)
     for number, name in enumerate(settings):
@@ -162,7 +163,7 @@ def _separate_levels(axis: Any, study: StudyTables, order: Sequence[str], named:
 
 
 def unbroken(values: pd.Series) -> list[slice]:
-    """The runs of rows that have a value: a line is drawn through each, and never across a missing one."""
+    """The runs of rows that have a value. A line is drawn through each run, never across a missing value."""
     runs, start = [], None
     for position, known in enumerate([*values.notna(), False]):
         if known and start is None:
@@ -180,7 +181,10 @@ def broken_line(axis: Any, rows: pd.DataFrame, x: str, y: str, **look: Any) -> N
 
 
 def name_holes(figure: Figure, holes: pd.DataFrame, several: Sequence[str]) -> None:
-    """Write below the figure which cells have no result, and why; ``several`` as in ``study_holes.grouped``."""
+    """Write below the figure which cells have no result, and why.
+
+    ``several`` is that of ``study_holes.grouped``.
+    """
     if holes.empty:
         return
     groups = study_holes.grouped(holes, several)
@@ -205,7 +209,7 @@ def _short(reason: str) -> str:
 
 
 def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:
-    """Distances from ``metric`` to ``_low`` and to ``_high``: 2 x rows, as matplotlib's error bars need."""
+    """Distances from ``metric`` to ``_low`` and ``_high``, [2, rows], as matplotlib's error bars need."""
     lengths = np.stack([rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]])
     return np.asarray(np.abs(lengths))
 
@@ -213,7 +217,7 @@ def interval_lengths(rows: pd.DataFrame, metric: str) -> np.ndarray:
 def scatter_settings(
     axis: Any, rows: pd.DataFrame, x: str, y: str, settings: Sequence[str], size: float, alpha: float = 1
 ) -> None:
-    """Draw a point per row (columns ``x``, ``y``, ``setting``) with the colour and marker of its setting."""
+    """Draw a point per row (columns ``x``, ``y``, ``setting``), with the colour and marker of its setting."""
     axis.set(xlabel="", ylabel="")
     if rows.empty:
         return
@@ -259,7 +263,7 @@ def legend(
     handles: Mapping[str, Any] | None = None,
     at: Literal["outside upper center", "outside upper right"] = "outside upper center",
 ) -> None:
-    """One legend above all panels: ``handles`` and what is labelled in ``axes``; settings come last."""
+    """One legend for all panels: ``handles`` and what is labelled in ``axes``, settings last."""
     entries: dict[str, Any] = {}
     for axis in axes.flat:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""Which figures a study gets, and writing them as SVG, PDF and PNG."""
+"""The choice of figures for a study, and writing them as SVG, PDF and PNG."""
 
 import hashlib
 from collections import Counter
@@ -20,27 +20,30 @@ from polycal.report.figures import calibration, common, known_truth, probes, rec
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
-"""File with the caption of each figure. A study without figures has it too, so the folder always exists."""
+"""File with the caption of each figure. It is written without figures too, so the folder always exists."""
 
 LONGEST_NAME = 220
-"""Characters of a file name without suffix: file systems allow 255, and unfinished files have longer names."""
+"""Longest file name without suffix, in characters.
+
+File systems allow 255, and unfinished files have longer names.
+"""
 
 UNDATED: dict[str, dict[str, None]] = {
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
     ".png": {"Software": None},
 }
-"""Formats of a figure, and what is left out of each so that equal figures give equal bytes."""
+"""Formats of a figure, and the metadata left out of each so that equal figures give equal bytes."""
 
 Shown = tuple[str, ...]
-"""What a figure shows: its kind, then the names of what is in it."""
+"""What a figure shows: its kind, then the names of its contents."""
 Drawings = dict[Shown, Callable[[], Figure]]
 
 
 def drawings(study: StudyTables) -> dict[str, Callable[[], Figure]]:
-    """All figures that the study's tables allow, by file name without suffix: kind, then what it shows.
+    """All figures that the study's tables allow, by file name without suffix.
 
-    Figures of several models and data sets are drawn for each combination of base seed, recipe and seed.
+    Figures about several models and data sets are drawn for each combination of base seed, recipe and seed.
     """
     parts = study.by_condition()
     figures: Drawings = {}
@@ -53,10 +56,11 @@ def drawings(study: StudyTables) -> dict[str, Callable[[], Figure]]:
 
 
 def file_names(shown: Sequence[Shown]) -> list[str]:
-    """A file name per figure: the words of what it shows, joined by hyphens.
+    """One file name per figure: the words of what it shows, joined by hyphens.
 
-    Words contain hyphens themselves, so different words may give equal names. Such names, also if they differ
-    in upper and lower case only, get a checksum of the words. Names that are too long are cut before it.
+    Words contain hyphens themselves, so different words can give the same name. A checksum of the words is
+    added to such names, and to names that differ only in upper and lower case. Names that are too long are
+    cut before the checksum.
     """
     joined = ["-".join(words) for words in shown]
     counts = Counter(name.lower() for name in joined)
@@ -72,7 +76,7 @@ def file_names(shown: Sequence[Shown]) -> list[str]:
 def _with_holes(
     study: StudyTables, draw_figure: Callable[[], Figure], holes: pd.DataFrame
 ) -> Callable[[], Figure]:
-    """The figure with a note that names the cells among ``holes`` that it cannot show."""
+    """The figure with a note about the cells among ``holes``, which it cannot show."""
     several = study_tables.distinguishing(holes)
 
     def drawn() -> Figure:
@@ -109,7 +113,7 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
 
 
 def _overviews(study: StudyTables, benchmark: str, protocol: str) -> Iterator[tuple[Shown, str | None]]:
-    """The names and the data set of each overview: one of all data sets, or one of each if languages are many."""
+    """Names and data set of each overview: one for all data sets, or one each if languages are many."""
     sweeps = study.beta_sweeps(benchmark, protocol)
     languages = {code for sweep in sweeps for code in study.rows_with_holes("cells", sweep).language}
     if len(languages) <= common.MANY_LANGUAGES:

@@ -13,9 +13,10 @@ SERIES = {"ece": "against the answers", "ece_true": "against the true probabilit
 
 
 def against_truth(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE by setting, over the benchmark's answers and over the true probabilities.
+    """Mean ECE by setting, against the benchmark's answers and against the true probabilities.
 
-    A column per model, a row per data set; the dotted line is the ECE of the true distribution itself.
+    There is one column per model and one row per data set. The dotted line is the ECE of the true
+    distribution itself.
     """
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
@@ -30,7 +31,7 @@ def against_truth(study: StudyTables, benchmark: str, protocol: str) -> Figure:
     for sweep, axis in placed:
         means = study_tables.complete_means(rows_of[sweep], "setting", list(SERIES))
         positions = range(len(settings))
-        # the line passes over a setting that the sweep does not have, and is broken at one that failed
+        # the line skips a setting that the sweep does not have, and is broken at one that failed
         shown = [position for position in positions if settings[position] in means.index]
         for column, label in SERIES.items():
             values = means[column].reindex([settings[position] for position in shown])

@@ -1,4 +1,4 @@
-"""Figures of further model runs: embedding diversity, next tokens, languages of the instruction data."""
+"""Figures about embedding diversity, next tokens, and the languages of the instruction data."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,13 +12,13 @@ from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 from polycal.vocabulary import CELL_KEYS, NONE
 
 MIXTURES = ("english", "natural", "balanced")
-"""Last words of the names of data sets that are one set in several mixtures of languages."""
+"""Last words of the names of data sets that are mixtures of languages of one set."""
 
 
 def diversity(study: StudyTables, benchmark: str) -> Figure:
     """Change of ECE against change of diversity from the base model.
 
-    Each point is one checkpoint in one language. A column per model, a row per data set.
+    Each point is one checkpoint in one language. There is one column per model and one row per data set.
     """
     embedded = study["diversity"]
     embedded = embedded[(embedded.benchmark == benchmark) & (embedded.data != NONE)]
@@ -37,7 +37,7 @@ def diversity(study: StudyTables, benchmark: str) -> Figure:
 
 
 def _changes_of_diversity(study: StudyTables, sweep: BetaSweep) -> pd.DataFrame:
-    """``log`` and ``ece`` of a sweep's tuned checkpoints minus those of the base model, by ascending β."""
+    """``log`` and ``ece`` of a sweep's tuned checkpoints minus the base model's, by ascending β."""
     keys = list(CELL_KEYS)
     rows = study.rows("diversity", sweep).merge(study["cells"][[*keys, "ece"]], on=keys)
     rows = rows.assign(log=lambda table: np.log(table.smallest_shrunk))
@@ -54,9 +54,9 @@ def _changes_of_diversity(study: StudyTables, sweep: BetaSweep) -> pd.DataFrame:
 
 
 def next_tokens(study: StudyTables, heldout: str) -> Figure:
-    """ECE and confidence minus accuracy of the most probable token by setting.
+    """ECE and gap (confidence minus accuracy) of next-token predictions, by setting.
 
-    A column per model, a mark per data set.
+    There is one column per model and one mark per data set.
     """
     rows = study["next_token"]
     rows = rows[(rows.benchmark == heldout) & (rows.language == "all")]
@@ -99,7 +99,7 @@ def mixtures(sweeps: list[BetaSweep]) -> list[str]:
 
 
 def ablation(study: StudyTables, model: str, benchmark: str, protocol: str) -> Figure:
-    """Confidence minus accuracy by language and mixture, of the base and of the unsmoothed models."""
+    """Confidence minus accuracy by language and mixture, of the base model and the unsmoothed models."""
     sweeps = [sweep for sweep in study.beta_sweeps(benchmark, protocol) if sweep.model == model]
     names = mixtures(sweeps)
     cells = study["cells"]

@@ -1,4 +1,4 @@
-"""Smoothing against temperatures that are fitted after training."""
+"""Smoothing compared with temperatures that are fitted after training."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ METHODS = {
     "resource": "one per resource level",
     "language": "one per language",
 }
-"""Legend entries of the recalibration methods, in order."""
+"""Legend entries of the recalibration methods, in their order."""
 SUFFIXES = {
     "none": "",
     "english": ", temperature from English",
@@ -23,7 +23,7 @@ SUFFIXES = {
 
 
 def mean_ece(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE by setting and recalibration method; a column per model, a row per data set."""
+    """Mean ECE by setting and recalibration method; one column per model, one row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
     settings = study_tables.setting_names(pd.concat([study.rows("recalibration", sweep) for sweep in sweeps]))
@@ -57,7 +57,7 @@ def mean_ece(study: StudyTables, benchmark: str, protocol: str) -> Figure:
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
     """ECE per language for β = 0 and the largest β up to 0.1, without and with the English temperature.
 
-    Studies without English show the temperature per language instead.
+    If the study has no English, the temperature of each language is used instead.
     """
     rows = study.rows("recalibration", sweep)
     levels = study.levels()

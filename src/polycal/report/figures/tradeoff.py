@@ -1,4 +1,4 @@
-"""What smoothing costs: ECE against accuracy as β rises."""
+"""The cost of smoothing: ECE against accuracy as β rises."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ ALLOWED = f"accuracy at β = 0, minus {best_beta.ALLOWED_LOSS}"
 
 
 def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
-    """Mean ECE against mean accuracy over languages as β rises: a column per model, a row per data set."""
+    """Mean ECE against mean accuracy over languages: one column per model, one row per data set."""
     sweeps = study.beta_sweeps(benchmark, protocol)
     figure, axes, placed = common.panels(study, sweeps, heading=1.2, height=2.6)
     settings = study_tables.setting_names(pd.concat([study.rows("means", sweep) for sweep in sweeps]))
@@ -30,10 +30,10 @@ def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> 
 
 
 def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """ECE against accuracy as β rises: a panel per language and one for their mean; the base model is grey.
+    """ECE against accuracy as β rises: one panel per language and one for their mean. The base model is grey.
 
-    Left of the dotted line accuracy is lower than at β = 0 by ``best_beta.ALLOWED_LOSS`` or more. The dashed
-    line is the noise floor: the ECE that a perfectly calibrated model with these confidences would have.
+    Left of the dotted line, accuracy is lower than at β = 0 by ``best_beta.ALLOWED_LOSS`` or more. The dashed
+    line is the noise floor: the ECE of a perfectly calibrated model with these confidences.
     """
     panels = best_beta.by_language(study, sweep)
     columns = min(4, len(panels))
@@ -85,7 +85,7 @@ def _path(axis: Any, rows: pd.DataFrame, settings: Sequence[str]) -> None:
 
 
 def _noise_floor(axis: Any, rows: pd.DataFrame) -> None:
-    """Draw the mean noise floor of the tuned checkpoints among ``rows`` (beta, ece_floor), if none is missing."""
+    """Draw the mean noise floor of the tuned checkpoints in ``rows`` (beta, ece_floor), if all exist."""
     floors = rows[rows.beta != "none"].ece_floor
     if floors.isna().any():
         return

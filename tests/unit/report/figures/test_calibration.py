@@ -55,7 +55,7 @@ def test_no_point_of_a_reliability_diagram_is_cut_at_the_frame(study, sweep):
 
 
 def many(study, count=18):
-    """The study with ``count`` languages, whose gap rises with their number."""
+    """The study with ``count`` languages. The gap rises with the number of the language."""
     codes = [f"l{number:02d}" for number in range(count)]
     tables = dict(study.tables)
     for name in ("cells", "reliability"):

@@ -1,4 +1,4 @@
-"""Two conditions of a study never share the file name of a figure, nor a mark in an axis."""
+"""Two conditions of a study never share the file name of a figure or a mark in an axis."""
 
 import itertools
 
@@ -19,7 +19,7 @@ METRICS = ("ece", "gap", "accuracy", "confidence", "ece_true", "smallest_shrunk"
 
 
 def tables(conditions):
-    """Invented tables with a cell per condition (keys of a checkpoint) and language; each value is unique."""
+    """Invented tables with one cell per condition (checkpoint keys) and language. Each value is unique."""
     rows = []
     numbers = itertools.count(1)
     for checkpoint, language in itertools.product(conditions, LANGUAGES):
@@ -46,7 +46,7 @@ def tables(conditions):
 def grid(
     models=("m",), base_seeds=("0",), data=("d",), recipes=("r1", "r2"), betas=("0", "0.1"), seeds=("1", "2")
 ):
-    """The conditions of a grid: base models and all combinations."""
+    """The conditions of a grid: base models, and all combinations of the other keys."""
     base = [(m, b, NONE, NONE, NONE, NONE) for m in models for b in base_seeds]
     return [*base, *itertools.product(models, base_seeds, data, recipes, betas, seeds)]
 
@@ -75,7 +75,7 @@ def test_file_names_are_distinct_and_fit_a_file_system(conditions):
 
 
 def drawn(axis):
-    """Each mark of an axis (colour, marker, line style) with the values that have it."""
+    """Each mark of an axis (colour, marker, line style) with the values drawn with it."""
     found = {}
     for container in axis.containers:
         line = container[0]
@@ -162,7 +162,7 @@ def test_models_without_a_base_seed_are_in_the_pictures_of_all():
     parts = study.by_condition()
     assert [part.condition["base_seed"] for part in parts] == ["0"] * 4 + ["1"] * 4
     assert all(set(part["cells"].model) == {"m", "hub"} for part in parts)
-    # one that nothing covers has its own
+    # a condition that no other part contains has its own part
     alone = tables([*conditions, ("hub", NONE, "d", "r3", "0", "1")]).by_condition()
     assert [part.condition["base_seed"] for part in alone] == ["0"] * 4 + ["1"] * 4 + [NONE]
 
@@ -197,7 +197,7 @@ def test_panels_with_other_languages_have_rows_of_the_same_languages():
     cells = cells[~((cells.model == "m") & (cells.language == "en"))]
     left, _ = calibration.overview(StudyTables({**study.tables, "cells": cells}, {}), "b", "p").axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["en", "fr"]
-    # the row of fr is the second in both panels
+    # fr is the second row in both panels
     assert all(round(y) == 1 for container in left.containers for y in container[0].get_ydata())
     plt.close("all")
 
@@ -245,6 +245,6 @@ def test_a_pair_of_model_and_data_that_the_study_lacks_has_no_panel():
     shown = {axis.get_title(): axis for axis in figure.axes if axis.get_visible()}
     assert set(shown) == {"m1 tuned on d1", "m1 tuned on d2", "m2 tuned on d1"}
     figure.canvas.draw()
-    # the panel above the missing one is the lowest of its column and has the numbers of the axis
+    # the panel above the missing one is now the lowest of its column, so it has the tick labels
     labels = [tick.label1 for tick in shown["m2 tuned on d1"].xaxis.get_major_ticks()]
     assert any(label.get_visible() and label.get_text() for label in labels)

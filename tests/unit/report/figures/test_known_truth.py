@@ -1,4 +1,4 @@
-"""ECE against the true distribution."""
+"""ECE against the true distribution of answers."""
 
 import pytest
 

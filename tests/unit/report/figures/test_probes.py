@@ -1,4 +1,4 @@
-"""Figures of further model runs, from small invented tables."""
+"""Figures about further model runs, from small invented tables."""
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ def test_points_of_diversity_are_changes_from_the_base(probed_study):
         axis.get_title(): axis.collections[0].get_offsets()[:, 1].tolist()
         for axis in (balanced, english, natural)
     }
-    # two languages each; the balanced set has β = 0, then β = 0.1
+    # each setting has two languages; the balanced set has β = 0 and β = 0.1
     assert changes == {
         "m tuned on t-english": pytest.approx([0.01, 0.01]),
         "m tuned on t-natural": pytest.approx([0.02, 0.02]),
@@ -53,6 +53,6 @@ def test_base_models_of_several_seeds_have_figures_of_their_own(probed_study):
         assert all(len(drawn[0].get_xdata()) == 2 for drawn in figure.axes[0].containers)
         assert figure.axes[0].get_title() == f"m, b, base seed {part.condition['base_seed']}"
         axis = probes.next_tokens(part, "h").axes[0]
-        # the base model and one β, for the balanced set two
+        # the base model and one β, or two β for the balanced set
         assert [len(drawn[0].get_xdata()) for drawn in axis.containers] == [3, 2, 2]
         assert axis.get_title() == f"m\nbase seed {part.condition['base_seed']}"

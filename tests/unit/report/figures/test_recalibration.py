@@ -1,4 +1,4 @@
-"""Smoothing against temperatures."""
+"""Smoothing compared with temperatures."""
 
 import pytest
 

@@ -14,7 +14,7 @@ def test_there_is_a_panel_per_language_and_one_for_the_mean(study, sweep):
     english = figure.axes[1]
     expected = rows[["accuracy", "ece"]].to_numpy().ravel()
     assert english.lines[0].get_xydata().ravel().tolist() == pytest.approx(expected)
-    # the base model and two settings, in every panel
+    # every panel shows the base model and two tuned settings
     assert [len(axis.collections[0].get_offsets()) for axis in figure.axes[:5]] == [3] * 5
 
 
