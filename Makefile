@@ -93,7 +93,7 @@ docs: $(DOCS)/packages/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses
 
 test:
-	@echo "Tests of units, workflow and Slurm: about 20 minutes on two cores. make test-fast: the units, in 90 seconds."
+	@echo "Tests of units, workflow and Slurm: about 45 minutes on two cores. make test-fast: the units, in 3 minutes."
 	$(MAKE) test-fast
 	$(MAKE) test-workflow
 	$(MAKE) test-slurm
@@ -110,7 +110,7 @@ test-slurm: $(READY)
 # Families of models against their own logits, random models, tokenizers and questions, trainings on several
 # processes, and logs of lm-evaluation-harness, which is installed beside the environment (270 MB).
 test-thorough: $(READY) .cache/bench/scoring/.ready
-	@echo "Thorough tests: about 6 minutes on two cores."
+	@echo "Thorough tests: about 10 minutes on two cores."
 	$(PYTEST) 2 tests/thorough
 
 # Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
