@@ -1,5 +1,6 @@
 """Events while a study runs: edited code, a limit on jobs, a held job, a deleted folder and a full disk."""
 
+import os
 import shutil
 import signal
 
@@ -19,6 +20,13 @@ def edit(study):
     before = path.read_text()
     path.write_text(before + '\nADDED = "a line that changes no number"\n')
     return lambda: path.write_text(before)
+
+
+def suspended(study):
+    """The holder of the lock of a scoring job. Its process is stopped, because it would end within seconds."""
+    holder = study.working("score")
+    os.kill(holder["pid"], signal.SIGSTOP)
+    return holder
 
 
 def test_code_edited_while_a_study_runs(study, prepared, cluster):
@@ -44,7 +52,7 @@ def test_code_edited_while_a_study_runs(study, prepared, cluster):
 
 def test_code_edited_while_a_job_waits_for_a_lock(study, prepared, cluster):
     study.start(RECORDS[0])
-    holder = study.working("score")
+    holder = suspended(study)
     study.controller.send_signal(signal.SIGKILL)
     study.controller.wait()
     study.start(RECORDS[0])
@@ -80,7 +88,7 @@ def test_a_limit_on_submitted_jobs(study, prepared, cluster):
 
 def test_a_job_that_is_requeued_and_held(study, prepared, cluster):
     study.start()
-    job = study.working("score")["job"]
+    job = suspended(study)["job"]
     cluster.call("scontrol", "requeuehold", job)
     until(
         "it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 600, why=study.said
