@@ -105,7 +105,7 @@ test-workflow: $(READY)
 	$(PYTEST) 3 tests/workflow
 
 test-slurm: $(READY)
-	$(PYTEST) 4 tests/slurm
+	$(PYTEST) 3 tests/slurm
 
 # Families of models against their own logits, random models, tokenizers and questions, trainings on several
 # processes, and logs of lm-evaluation-harness, which is installed beside the environment (270 MB).

@@ -1,6 +1,6 @@
 """The Slurm tier: one cluster per process of pytest. Without Slurm it is skipped, and the summary says so.
 
-The tests mostly wait. Several processes can therefore share two cores: ``--numprocesses 4``.
+The tests mostly wait. Several processes can therefore share two cores: ``--numprocesses 3``.
 """
 
 import os
