@@ -86,20 +86,6 @@ def test_a_limit_on_submitted_jobs(study, prepared, cluster):
     complete(study, prepared)
 
 
-def test_a_job_that_is_requeued_and_held(study, prepared, cluster):
-    study.profile(**{"slurm-patient-no-requeue": None})
-    study.start()
-    job = suspended(study)["job"]
-    cluster.call("scontrol", "requeuehold", job)
-    until(
-        "it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 600, why=study.said
-    )
-    cluster.call("scontrol", "release", job)
-    study.finish()
-    assert len(runs(study, cluster)) == 2
-    complete(study, prepared)
-
-
 def test_snakemakes_folder_deleted_while_jobs_wait_in_the_queue(study, prepared, cluster):
     full = cluster.call(
         "sbatch", "--parsable", "-p", "cpu", "-c", "8", "-N", "2", "-o", "/dev/null", "--wrap", "sleep 600"
