@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from helpers.cluster import Cluster, missing, until
+from helpers.cluster import missing, running, short_folder, until
 from helpers.endings import complete
 from helpers.runs import Prepared
 
@@ -38,20 +37,14 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machi
 
 @pytest.fixture(scope="module")
 def folder():
-    # not in pytest's folder: the path of a socket may have about a hundred characters only
-    made = Path(tempfile.mkdtemp(prefix="polycal-faults-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with short_folder("polycal-faults-") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def cluster(folder):
-    made = Cluster(folder / "cluster")
-    try:
-        yield made.up()
-    finally:
-        made.down()
+    with running(folder / "cluster") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +110,6 @@ def lose_node(study, cluster, rng):
         until("the node is back", lambda: cluster.nodes()[node] in ("idle", "mixed", "allocated"), SECONDS)
 
 
-def requeue_and_hold(study, cluster, rng):
-    if holder := at_work(study):
-        with contextlib.suppress(Exception):
-            cluster.call("scontrol", "requeuehold", holder["job"])
-            time.sleep(rng.uniform(0, 10))
-            cluster.call("scontrol", "release", holder["job"])
-            cluster.requeued(holder["job"])
-
-
 def edit_code(study, cluster, rng):
     at_work(study)
     path = study.code / MODULE
@@ -161,7 +145,6 @@ FAULTS = (
     kill_controller,
     interrupt_controller,
     lose_node,
-    requeue_and_hold,
     edit_code,
     lose_snakemakes_folder,
     empty_notes,

@@ -12,8 +12,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -130,6 +131,27 @@ def until(what: str, holds: Callable[[], T | None], seconds: float = 600, why: C
         assert time.monotonic() < end, f"not within {seconds} s: {what}\n{why()}"
         time.sleep(0.2)
     return found
+
+
+@contextlib.contextmanager
+def short_folder(prefix: str) -> Iterator[Path]:
+    """A folder outside of pytest's, because the path of a socket may have about a hundred characters only."""
+    made = Path(tempfile.mkdtemp(prefix=prefix))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator["Cluster"]:
+    """A cluster in ``folder`` that is up inside the context."""
+    made = Cluster(folder)
+    try:
+        yield made.up()
+    finally:
+        made.down()
 
 
 class Cluster:

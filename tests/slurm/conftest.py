@@ -5,16 +5,14 @@ The tests mostly wait. Several processes can therefore share two cores: ``--nump
 
 import os
 import re
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from helpers.cluster import Cluster, missing
+from helpers.cluster import missing, running, short_folder
 from helpers.runs import Prepared
 
 from polycal.store import locks
@@ -43,20 +41,14 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def folder():
-    # not in pytest's folder: the path of a socket may have about a hundred characters only
-    made = Path(tempfile.mkdtemp(prefix="polycal-slurm-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with short_folder("polycal-slurm-") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 def cluster(folder):
-    made = Cluster(folder / "cluster")
-    try:
-        yield made.up()
-    finally:
-        made.down()
+    with running(folder / "cluster") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

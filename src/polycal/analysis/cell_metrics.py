@@ -1,6 +1,6 @@
 """Metrics of one cell: with intervals, without intervals, under other conventions, per reliability bin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from polycal.analysis import bootstrap, noise_floor, quantities
 from polycal.analysis.conditions import Condition
 from polycal.analysis.intervals import wilson, with_intervals
-from polycal.analysis.quantities import Clusters, Quantity
+from polycal.analysis.quantities import Quantity
 from polycal.analysis.question_outcomes import QuestionOutcomes, outcomes
 from polycal.analysis.resampling import COSTLY_SAMPLES
 from polycal.analysis.score_arrays import ScoredQuestions
@@ -65,29 +65,22 @@ class MeasuredCell:
     @property
     def clusters(self) -> tuple[str, ...]:
         """The seed of each member, or its base seed in a mean over base models; empty for one training."""
-        level = "base_seed" if quantities.BASES in self.covers else "seed"
+        level = quantities.level_of(self.covers)
         return tuple(member.cell[level] for member in self.members)
 
     @property
     def quantity(self) -> Quantity:
         """The METRICS [9] of the cell, with samples and trainings."""
-        clusters = None
-        if self.members:
-            estimates = np.stack([member.estimate for member in self.members])
-            clusters = Clusters(
-                self.clusters, estimates, np.stack([member.samples for member in self.members])
-            )
-        return Quantity(self.estimate, self.samples, clusters, self.covers)
+        return self._quantity(lambda cell: (cell.estimate, cell.samples))
 
     @property
     def smooth_quantity(self) -> Quantity:
         """The smooth ECE of the cell, [1], with samples and trainings."""
-        clusters = None
-        if self.members:
-            estimates = np.array([[member.smooth] for member in self.members])
-            samples = np.stack([member.smooth_samples[:, None] for member in self.members])
-            clusters = Clusters(self.clusters, estimates, samples)
-        return Quantity(np.array([self.smooth]), self.smooth_samples[:, None], clusters, self.covers)
+        return self._quantity(lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None]))
+
+    def _quantity(self, values: Callable[["MeasuredCell"], tuple[Array, Array]]) -> Quantity:
+        clusters = quantities.clusters_of(self.members, self.covers, values)
+        return Quantity(*values(self), clusters, self.covers)
 
 
 def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> MeasuredCell:

@@ -154,7 +154,7 @@ def _differences(pair: Pair, cell: Mapping[str, str], languages: Sequence[str]) 
     difference = tuned.minus(reference)
     low, high = difference.interval()
     p = difference.p_value()
-    parts = difference.variance()
+    parts = difference.variance
     rows: list[dict[str, Any]] = []
     for column, metric in enumerate(METRICS):
         rows.append(

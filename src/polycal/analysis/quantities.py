@@ -15,9 +15,10 @@ Statistics 1(2)). The interval uses Student's t with the degrees of freedom of S
 Bulletin 2(6)).
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,25 @@ class Clusters(NamedTuple):
     names: tuple[str, ...]
     estimates: NDArray
     samples: NDArray
+
+
+def level_of(covers: Sequence[str]) -> str:
+    """The key of a cell by which the clusters of a mean differ, given what its intervals cover."""
+    return "base_seed" if BASES in covers else "seed"
+
+
+def clusters_of(
+    members: Sequence[Any], covers: Sequence[str], values: Callable[[Any], tuple[NDArray, NDArray]]
+) -> Clusters | None:
+    """The clusters of a mean over ``members``, None if there are none.
+
+    ``values`` returns the estimate [...] and the samples [R, ...] of a member, whose keys are in ``cell``.
+    """
+    if not members:
+        return None
+    estimates, samples = zip(*map(values, members), strict=True)
+    level = level_of(covers)
+    return Clusters(tuple(member.cell[level] for member in members), np.stack(estimates), np.stack(samples))
 
 
 class VarianceParts(NamedTuple):
@@ -103,6 +123,7 @@ class Quantity:
         """The clusters; a quantity without clusters counts as one."""
         return self.clusters or Clusters((), self.estimate[None], self.samples[None])
 
+    @functools.cached_property
     def variance(self) -> VarianceParts:
         """The parts of the variance, from estimates [m, ...] and samples [m, R, ...] of the clusters.
 
@@ -128,7 +149,7 @@ class Quantity:
         """
         if self.clusters is None:
             return intervals.interval(self.estimate, self.samples, level)
-        parts = self.variance()
+        parts = self.variance
         half = special.stdtrit(parts.freedom, (1 + level) / 2) * np.sqrt(parts.of_mean)
         return self.estimate - half, self.estimate + half
 
@@ -146,7 +167,7 @@ class Quantity:
 
     def _tail(self, distance: NDArray) -> NDArray:
         """The probability that an estimate lies at least ``distance`` above the truth."""
-        parts = self.variance()
+        parts = self.variance
         deviation = np.sqrt(parts.of_mean)
         with np.errstate(divide="ignore", invalid="ignore"):
             # If the variance is zero, any distance but zero has p = 0.

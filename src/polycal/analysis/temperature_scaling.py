@@ -7,7 +7,7 @@ whether both together are better still. Intervals come from the paired bootstrap
 refitted in each of them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from polycal.analysis import bootstrap, quantities, trainings
 from polycal.analysis.conditions import Condition, cell_key
 from polycal.analysis.interpolated_bootstrap import interpolated_samples
-from polycal.analysis.quantities import Clusters, Quantity, covered
+from polycal.analysis.quantities import Quantity, covered
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.question_split import LanguageSplit, QuestionSplit
 from polycal.analysis.relative_cut import NO_REDUCTION, REDUCTION, REFUSED, relative_cut
@@ -77,23 +77,16 @@ class Recalibrated:
     @property
     def quantity(self) -> Quantity:
         """The METRICS [9], with samples and trainings."""
-        return Quantity(self.estimate, self.samples, self._clusters("estimate", "samples"), self.covers)
+        return self._quantity(lambda result: (result.estimate, result.samples))
 
     @property
     def temperature_quantity(self) -> Quantity:
         """The temperature, with samples and trainings."""
-        clusters = self._clusters("temperature", "temperatures")
-        return Quantity(np.array(self.temperature), self.temperatures, clusters, self.covers)
+        return self._quantity(lambda result: (np.array(result.temperature), result.temperatures))
 
-    def _clusters(self, estimate: str, samples: str) -> Clusters | None:
-        if not self.members:
-            return None
-        level = "base_seed" if quantities.BASES in self.covers else "seed"
-        return Clusters(
-            tuple(member.cell[level] for member in self.members),
-            np.array([getattr(member, estimate) for member in self.members]),
-            np.stack([getattr(member, samples) for member in self.members]),
-        )
+    def _quantity(self, values: Callable[["Recalibrated"], tuple[Array, Array]]) -> Quantity:
+        clusters = quantities.clusters_of(self.members, self.covers, values)
+        return Quantity(*values(self), clusters, self.covers)
 
 
 def recalibrate(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,9 +127,8 @@ def check(path: str | os.PathLike[str]) -> None:
         return
     folder = read(path).folder
     listed = manifest["files"]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = list(pool.map(lambda name: files.sha256(folder / name), listed))
-    for (name, file), sha256 in zip(listed.items(), found, strict=True):
+    present = files.checksums(folder / name for name in listed)
+    for (name, file), sha256 in zip(listed.items(), present, strict=True):
         if sha256 != file["sha256"]:
             raise CheckpointError(
                 f"{folder / name}: altered since {path} was written; remove both and start again, they are"

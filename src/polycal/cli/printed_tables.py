@@ -2,10 +2,13 @@
 
 import textwrap
 from enum import StrEnum
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from polycal.errors import PolycalError
+
+if TYPE_CHECKING:
+    # every command imports this module, and few print a table
+    import pandas as pd
 
 WIDTH = 80
 """Columns of a terminal that the readable form fits in, if names are not longer."""
@@ -28,11 +31,13 @@ class TableError(PolycalError):
     """A table that cannot be printed as asked; the message names what can."""
 
 
-def printed(table: pd.DataFrame, form: Format = Format.TEXT, sort: str | None = None) -> str:
+def printed(table: "pd.DataFrame", form: Format = Format.TEXT, sort: str | None = None) -> str:
     """The table as text; sorted by the column ``sort``, numbers from the largest down.
 
     csv, json and md have every column, the first two with every digit. Raises TableError for an unknown column.
     """
+    import pandas as pd
+
     if sort is not None:
         if sort not in table:
             raise TableError(
@@ -51,8 +56,10 @@ def printed(table: pd.DataFrame, form: Format = Format.TEXT, sort: str | None = 
     return _text(table)
 
 
-def _text(table: pd.DataFrame) -> str:
+def _text(table: "pd.DataFrame") -> str:
     """What all rows share above, and below it what differs between them, as much as fits, with intervals in brackets."""
+    import pandas as pd
+
     columns = [str(name) for name in table.columns]
     numbers = [name for name in columns if pd.api.types.is_float_dtype(table[name]) or name in WHOLE_NUMBERS]
     bounds = {f"{name}{end}" for name in numbers for end in ("_low", "_high")}
@@ -86,7 +93,9 @@ def _width(shown: dict[str, list[str]]) -> int:
     return sum(1 + max(map(len, (name, *texts))) for name, texts in shown.items())
 
 
-def _with_interval(table: pd.DataFrame, name: str) -> list[str]:
+def _with_interval(table: "pd.DataFrame", name: str) -> list[str]:
+    import pandas as pd
+
     if name in WHOLE_NUMBERS:
         return [str(value) for value in table[name]]
     low, high = (f"{name}_low", f"{name}_high") if name != "difference" else ("low", "high")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from polycal.artifacts.records import RecordError
 
 PLACEHOLDERS = {"n/a", "#n/a"}
-"""Texts that stand for a missing option, in lower case."""
+"""Texts that mean a missing option, in lower case."""
 
 LeftOut = dict[tuple[str, str], int]
 """Number of removed placeholders by split and question_id."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from polycal.artifacts import files
 from polycal.store import provenance, slurm
+from polycal.store.cache import not_needed
 
 HEARTBEAT_SECONDS = 20.0
 
@@ -76,14 +77,8 @@ class Attempt:
 
         Raises OSError if the disk is full, because the result could not be written either.
         """
-        try:
+        with not_needed("this attempt is not counted"):
             files.write_json(self.file, record)
-        except OSError as error:
-            if files.is_disk_full(error):
-                raise
-            print(
-                f"{self.file}: cannot be written ({error.strerror}); this attempt is not counted.", flush=True
-            )
 
     def _heartbeat(self) -> None:
         while not self.stop.wait(HEARTBEAT_SECONDS):

@@ -109,7 +109,7 @@ def store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
     The cached files are read-only. If the cache cannot be written, a message is printed and the result is not
     cached. Raises OSError if the disk is full.
     """
-    with _not_in_the_way(f"{entry_dir(cache, key)}: the result is not cached"):
+    with not_needed(f"{entry_dir(cache, key)}: the result is not cached"):
         _store(cache, key, outputs)
 
 
@@ -125,8 +125,8 @@ def _store(cache: Path, key: str, outputs: Mapping[str, Path]) -> None:
 
 
 @contextlib.contextmanager
-def _not_in_the_way(what: str) -> Iterator[None]:
-    """Print ``what`` and continue if the block cannot write.
+def not_needed(what: str) -> Iterator[None]:
+    """Print ``what`` and continue if the block cannot write a bookkeeping file.
 
     Raises OSError if the disk is full, because results could not be written either.
     """
@@ -164,7 +164,7 @@ def log_event(cache: Path, event: str, stage: str, cell: Mapping[str, Any], key:
     entry = {"event": event, "stage": stage, "cell": dict(cell), "fingerprint": key, "at": provenance.now()}
     job = {"job": os.environ.get("SLURM_JOB_ID"), "host": os.uname().nodename, **facts}
     path = cache.parent / ".events" / f"{at}-{key[:12]}.json"
-    with _not_in_the_way(f"{event} is not logged"):
+    with not_needed(f"{event} is not logged"):
         files.write_json(path, {**entry, **job}, durable=False)
     record_code_parts(cache.parent, stage)
 
@@ -175,6 +175,6 @@ def record_code_parts(results: Path, stage: str) -> None:
     ``polycal status`` compares it with a later version to name the modules that changed.
     """
     path = results / ".versions" / f"{stage}-{code_versions.code_version(stage)}.json"
-    with _not_in_the_way(f"the version of {stage} is not recorded"):
+    with not_needed(f"the version of {stage} is not recorded"):
         if not path.exists() or not path.stat().st_size:
             files.write_json(path, code_versions.parts(stage))

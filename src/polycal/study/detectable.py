@@ -1,6 +1,6 @@
 """The smallest difference that a planned study can show, from the variances of a study that was measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -54,14 +54,15 @@ def lines(config: Config, pilot: Path) -> Iterator[str]:
     )
     yield ""
     yield f"{'benchmark':20} {'questions':>9} {'seeds':>5} {'bases':>5}  {'contrast':26} {'metric':9} {'difference':>10}"
-    for benchmark, design in designs(config).items():
+    sizes = designs(config)
+    for benchmark, design in sizes.items():
         named = [row for row in rows if row[0]["benchmark"] == benchmark]
         # the variances of another benchmark are the best guess for one that the pilot lacks
         of_benchmark = named or [row for row in rows if row[0]["benchmark"] == rows[0][0]["benchmark"]]
         for names, found in of_benchmark:
             yield _line(benchmark, design, names, found)
     yield ""
-    yield from _notes(config, rows)
+    yield from _notes(list(sizes.values()), rows)
 
 
 def designs(config: Config) -> dict[str, Design]:
@@ -93,8 +94,7 @@ def _line(benchmark: str, design: Design, names: dict[str, str], found: Componen
     )
 
 
-def _notes(config: Config, rows: list[tuple[dict[str, str], Components]]) -> Iterator[str]:
-    sizes = designs(config).values()
+def _notes(sizes: Sequence[Design], rows: Sequence[tuple[dict[str, str], Components]]) -> Iterator[str]:
     if any(size.seeds == 1 and size.bases == 1 for size in sizes):
         yield (
             "With one seed and one base, this is about other questions only. The study cannot say what another training"

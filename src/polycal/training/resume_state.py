@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def altered(state: State) -> str | None:
     """The name of the first file of ``state`` that was altered or removed since it was saved, or None."""
     listed = state.note["files"]
     try:
-        present = _checksums(state.folder / name for name in listed)
+        present = files.checksums(state.folder / name for name in listed)
     except OSError as error:
         return str(error.filename)
     return next(
@@ -78,12 +77,6 @@ def newest_intact(states: Iterable[State]) -> State | None:
             return state
         print(f"{state.folder / name}: altered since it was saved; this state is not resumed.", flush=True)
     return None
-
-
-def _checksums(paths: Iterable[Path]) -> list[str]:
-    """The sha256 of each file, computed by one thread per core. Hashing releases the interpreter's lock."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(files.sha256, paths))
 
 
 def begin(folder: Path, step: int) -> Path:
@@ -102,7 +95,7 @@ def commit(temporary: Path, fingerprint: str, step: int, **note: Any) -> State:
     paths = sorted(path for path in temporary.rglob("*") if path.is_file())
     sealed = {
         path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256}
-        for path, sha256 in zip(paths, _checksums(paths), strict=True)
+        for path, sha256 in zip(paths, files.checksums(paths), strict=True)
     }
     content = {**note, "fingerprint": fingerprint, "step": step, "files": sealed}
     for path in paths:

@@ -42,8 +42,7 @@ def test_without_variance_between_trainings_the_interval_is_that_over_questions(
 def test_parts_of_the_variance_are_found():
     rng = np.random.default_rng(2)
     found = [
-        several(rng, clusters=10, own=0.6, common=0.3, interaction=0.2, width=50).variance()
-        for _ in range(40)
+        several(rng, clusters=10, own=0.6, common=0.3, interaction=0.2, width=50).variance for _ in range(40)
     ]
     assert np.mean([parts.common for parts in found]) == pytest.approx(0.09, rel=0.05)
     assert np.mean([parts.interaction for parts in found]) == pytest.approx(0.04, rel=0.05)
@@ -56,16 +55,16 @@ def test_parts_of_the_variance_are_found():
 
 def test_equal_trainings_still_differ_by_what_questions_do_to_each():
     one = several(np.random.default_rng(3), own=0.0, common=0.0, interaction=1.0)
-    parts = one.variance()
+    parts = one.variance
     assert parts.own == pytest.approx(parts.interaction)
     assert (parts.of_mean >= 0.99 * one.samples.var(0, ddof=1)).all()
 
 
 def test_two_trainings_leave_one_degree_of_freedom():
     one = several(np.random.default_rng(4), clusters=2, own=0.01, common=1.0)
-    assert (one.variance().freedom == 1).all()
+    assert (one.variance.freedom == 1).all()
     low, high = one.interval()
-    assert (high - low) / 2 / np.sqrt(one.variance().of_mean) == pytest.approx(stats.t.ppf(0.975, 1))
+    assert (high - low) / 2 / np.sqrt(one.variance.of_mean) == pytest.approx(stats.t.ppf(0.975, 1))
 
 
 def test_differences_are_paired_by_training():
