@@ -66,8 +66,8 @@ def coverage(rng, weights, seeds, share, crossed, bases=0.0):
 def test_intervals_over_seeds_cover_the_truth(weights, seeds, share, crossed, record_property):
     rng = np.random.default_rng([seeds, int(10 * share), int(crossed)])
     reached, width = coverage(rng, weights, seeds, share, crossed)
-    record_property("coverage", reached)
-    record_property("width", width)
+    record_property("coverage", float(reached))
+    record_property("width", float(width))
     print(f"{seeds} seeds, share {share}, crossed {crossed}: coverage {reached:.3f}, width {width:.2f}")
     assert reached >= LEAST[seeds]
 
