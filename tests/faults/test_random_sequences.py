@@ -32,7 +32,10 @@ SENTENCES = re.compile(
     r"^polycal: |ended as [A-Z_]+: |works here; wait for it|failed results|WorkflowError", re.MULTILINE
 )
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machine: {missing()} missing")
+pytestmark = [
+    pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machine: {missing()} missing"),
+    pytest.mark.apart,
+]
 
 
 @pytest.fixture(scope="module")

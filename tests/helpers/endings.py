@@ -6,7 +6,7 @@ from helpers.cluster import until
 def complete(study, prepared):
     """Assert that all records equal those of an undisturbed run, and that none was computed twice."""
     assert study.contents() == prepared.contents
-    assert set(study.computed().values()) == {1}
+    assert set(study.computed().values()) == {1}, study.said() + study.logs()
 
 
 def resumed(study, prepared):
@@ -17,7 +17,7 @@ def resumed(study, prepared):
     made = study.trained()
     assert 0 < made["resumed_at"] < made["steps"]
     assert made["content"] == prepared.trained["content"]
-    assert set(study.computed().values()) == {1}
+    assert set(study.computed().values()) == {1}, study.said() + study.logs()
 
 
 def recorded(study, cluster, job, state):

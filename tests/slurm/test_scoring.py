@@ -41,7 +41,9 @@ def test_node_down_while_its_job_computes_on_and_back_again(study, prepared, clu
     cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     computed_before = len(study.computed())
     until("the job is lost", lambda: f"Slurm job {holder['job']} ended as NODE_FAIL" in study.said())
-    study.finish()
+    said = study.finish()
+    # the next job waits for the lost one, which still computes
+    assert "another one by now" not in said
     cluster.start_node(node)
     until("the node is back", lambda: cluster.nodes()[node] == "idle")
     lost = [one for one in cluster.jobs(study.begun) if one["JobIDRaw"] == holder["job"]]

@@ -41,8 +41,8 @@ class Holder:
     ``token`` is random and unique for each lock. ``host`` consists of the node's name, the boot and the
     process namespace, so that ``pid`` is unique within it. ``ticks`` is the start of the process in clock
     ticks since boot, which does not change if the node's clock is set; without /proc it is in seconds of
-    the Unix time. ``job`` and ``job_name`` are the number and name of the Slurm job, if any. The name is
-    compared too, because Slurm may reuse the number of a job that has ended.
+    the Unix time. ``job`` and ``job_name`` are the number and name of the Slurm job, as Slurm knows them; None
+    if there is none. The name is compared too, because Slurm may reuse the number of a job that has ended.
     """
 
     token: str
@@ -241,7 +241,8 @@ def _myself(stage: str) -> Holder:
     host += [str(os.stat(space).st_ino)] if space.exists() else []
     pid, ticks = os.getpid(), _start_ticks(os.getpid())
     assert ticks is not None  # this process exists
-    job, name = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NAME")
+    job = os.environ.get("SLURM_JOB_ID")
+    name = slurm.job_name(job) or None if job else None
     return Holder(uuid.uuid4().hex[:12], stage, " ".join(host), pid, ticks, job, name)
 
 

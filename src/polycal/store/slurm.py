@@ -36,6 +36,15 @@ def job_state(job: str) -> tuple[str, str]:
     return state, name
 
 
+@functools.cache
+def job_name(job: str) -> str:
+    """The name of a job; empty if Slurm does not know it.
+
+    Slurm is asked, because srun, which Snakemake starts its jobs with, sets SLURM_JOB_NAME to "python".
+    """
+    return job_state(job)[1]
+
+
 def accounted_seconds(job: str) -> tuple[float, float] | None:
     """Wall seconds and GPU seconds of a job from Slurm's accounting; None if it has no record of the job."""
     command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}"]

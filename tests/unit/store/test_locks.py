@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 
-from polycal.store import locks
+from polycal.store import locks, slurm
 from polycal.vocabulary import TRY_AGAIN
 
 COUNT = """
@@ -171,16 +171,34 @@ def test_a_process_number_that_another_process_got_is_no_holder(tmp_path, capsys
         assert "its process is gone" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "gone"), [("theirs", True), ("ours", False), ("o|urs", False)])
-def test_a_job_number_that_slurm_gave_to_another_job_is_no_holder(tmp_path, monkeypatch, name, gone):
+def answer(monkeypatch, tmp_path, text):
+    """Let squeue answer ``text`` from now on."""
     squeue = tmp_path / "bin/squeue"
-    squeue.parent.mkdir()
-    squeue.write_text(f"#!/bin/sh\necho 'RUNNING|{name}'\n")
+    squeue.parent.mkdir(exist_ok=True)
+    squeue.write_text(f"#!/bin/sh\necho '{text}'\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize(("name", "gone"), [("theirs", True), ("ours", False), ("o|urs", False)])
+def test_a_job_number_that_slurm_gave_to_another_job_is_no_holder(tmp_path, monkeypatch, name, gone):
+    answer(monkeypatch, tmp_path, f"RUNNING|{name}")
     mine = locks._myself("next")
     holder = replace(mine, host="another node", job="7", job_name="ours" if name == "theirs" else name)
     assert bool(locks._gone(holder, mine, 10**6)) is gone
+
+
+@pytest.mark.parametrize(("state", "silent"), [("RUNNING", 10**6), ("NODE_FAIL", 0)])
+def test_a_job_is_known_by_its_name_in_slurm_and_not_in_the_environment(tmp_path, monkeypatch, state, silent):
+    answer(monkeypatch, tmp_path, f"{state}|the name of the run")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NAME", "python")  # as srun sets it
+    slurm.job_name.cache_clear()
+    holder = replace(locks._myself("score"), host="another node")
+    slurm.job_name.cache_clear()
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    assert holder.job_name == "the name of the run"
+    assert not locks._gone(holder, locks._myself("next"), silent)
 
 
 @pytest.mark.parametrize(
