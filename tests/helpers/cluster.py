@@ -315,12 +315,12 @@ class Cluster:
             NODE.format(name=node, host=host, port=port, gres="Gres=gpu:fake:4" if node[0] == "g" else "")
             for node, port in zip(NODES, self.node_ports, strict=True)
         )
-        told = {"here": self.folder, "user": self.user, "ctld": self.ctld, "dbd": self.dbd, "sql": self.sql}
-        self.conf.write_text(CONF.format(**told, nodes=nodes))
+        values = {"here": self.folder, "user": self.user, "ctld": self.ctld, "dbd": self.dbd, "sql": self.sql}
+        self.conf.write_text(CONF.format(**values, nodes=nodes))
         (self.folder / "etc/gres.conf").write_text(GRES)
         (self.folder / "etc/cgroup.conf").write_text("")
         database = self.folder / "etc/slurmdbd.conf"
-        database.write_text(DBD.format(**told))
+        database.write_text(DBD.format(**values))
         database.chmod(0o600)
         for name in CLIENTS:
             (self.bin / name).write_text(WRAPPER.format(conf=self.conf, program=program(name)))

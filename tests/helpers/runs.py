@@ -83,14 +83,14 @@ class Study(World):
 
         ``resources`` change its default resources, and ``settings`` its other entries. None removes an entry.
         """
-        told = yaml.safe_load(PROFILE.read_text())
+        entries = yaml.safe_load(PROFILE.read_text())
         site = {"slurm_partition": "cpu", "slurm_account": "lab"}
-        told["default-resources"] |= site | (resources or {})
-        told |= {"jobs": 2, "latency-wait": 20, **settings}
-        told = {key: value for key, value in told.items() if value is not None}
+        entries["default-resources"] |= site | (resources or {})
+        entries |= {"jobs": 2, "latency-wait": 20, **settings}
+        entries = {key: value for key, value in entries.items() if value is not None}
         folder = self.work.parent / "profile"
         folder.mkdir(exist_ok=True)
-        (folder / PROFILE.name).write_text(yaml.safe_dump(told))
+        (folder / PROFILE.name).write_text(yaml.safe_dump(entries))
         return folder
 
     def give(self, settings: dict | None = None, **resources: int) -> None:

@@ -12,14 +12,14 @@ SETTINGS = {**training.SETTINGS, "micro_batch_size": 2}
 
 
 def train(folder, name, beta="0", architecture="llama", zero_stage=2, **settings):
-    told = {**SETTINGS, **settings}
+    merged = {**SETTINGS, **settings}
     cell = {
         "stage": "finetune",
         "model": architecture,
         "beta": beta,
         "seed": "0",
         "lr": "1e-2",
-        "settings": told,
+        "settings": merged,
     }
     out = folder / name / "manifest.json"
     out.parent.mkdir()

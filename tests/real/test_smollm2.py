@@ -42,8 +42,8 @@ def save_model(folder):
     read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
     # What was read from GGUF counts as quantised and refuses to be saved; a fresh model with its weights does.
-    told = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    fresh = type(read)(type(read.config)(**told))
+    settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    fresh = type(read)(type(read.config)(**settings))
     fresh.load_state_dict(read.state_dict())
     fresh.save_pretrained(folder)
 
@@ -75,11 +75,11 @@ def weights(work, beta):
 
 
 def scores(work, beta, protocol, language):
-    told = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
+    condition = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
     if beta is not None:
-        told = {"data": "alpaca", "recipe": "brief", "beta": beta, "seed": "42"}
+        condition = {"data": "alpaca", "recipe": "brief", "beta": beta, "seed": "42"}
     folder = work / "results/scores/model=smollm2"
-    folder = folder.joinpath(*(f"{key}={value}" for key, value in told.items()))
+    folder = folder.joinpath(*(f"{key}={value}" for key, value in condition.items()))
     folder = folder / f"benchmark=everyday/protocol={protocol}/language={language}"
     return pd.read_parquet(folder / "scores.parquet")
 

@@ -203,8 +203,8 @@ def test_scancel_of_a_job_on_two_nodes(lay, alone, together, cluster, folder):
 def test_the_warning_before_a_limit_gives_the_ranks_of_all_nodes_time_to_save(cluster, folder):
     place = folder / "warned"
     place.mkdir()
-    told = {"bin": cluster.bin, "python": sys.executable, "rank": place / "rank.py", "folder": place}
-    (place / "job.sh").write_text(JOB.format(**told))
+    values = {"bin": cluster.bin, "python": sys.executable, "rank": place / "rank.py", "folder": place}
+    (place / "job.sh").write_text(JOB.format(**values))
     (place / "rank.py").write_text(RANK)
     # The signal is due 70 seconds after the start, so that the ranks have started before. Slurm checks every half
     # minute, and sends signals that are due before its next check.

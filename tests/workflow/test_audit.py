@@ -68,8 +68,8 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
     assert "a constant only" in page.with_name("provenance").joinpath("landing.yaml").read_text().replace(
         "\\", ""
     )
-    told = said(world, "verify")
-    assert "a constant only (6 results rely on it)" in told
+    output = said(world, "verify")
+    assert "a constant only (6 results rely on it)" in output
 
     # a record that is made while the acceptance is valid names the code that made it
     world.configure({"grid.betas": [0, 0.1, 0.2]})
@@ -81,8 +81,8 @@ def test_an_accepted_change_runs_nothing_and_a_further_real_one_does(world):
 
     world.edit(*AGAIN)
     assert world.planned()["score"] == 4
-    told = world.book("status").stdout
-    assert f"unused acceptance: score: {entry['old']} → {entry['new']}" in told
+    output = world.book("status").stdout
+    assert f"unused acceptance: score: {entry['old']} → {entry['new']}" in output
     assert world.run() == {"score": 8, "report": 1}
 
 
@@ -133,12 +133,12 @@ def test_verify_lists_what_is_missing_stale_broken_and_foreign(world):
     weights.write_bytes(content)
     ran = world.book("verify", "--json")
     assert ran.returncode == 1
-    told = json.loads(ran.stdout)
-    states = Counter(one["state"] for one in told["results"].values())
+    verified = json.loads(ran.stdout)
+    states = Counter(one["state"] for one in verified["results"].values())
     # the table and the report are stale, because they depend on the missing record
     assert states == {"current": 10, "missing": 1, "stale": 3, "broken": 1}
-    assert told["foreign"] == [str(foreign.relative_to(world.work))]
-    other = told["results"][str(spoiled.relative_to(world.work))]
+    assert verified["foreign"] == [str(foreign.relative_to(world.work))]
+    other = verified["results"][str(spoiled.relative_to(world.work))]
     assert other["state"] == "stale"
     assert "data: none → talks" in other["reasons"]
 

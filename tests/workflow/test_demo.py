@@ -22,17 +22,17 @@ LANGUAGES = ["en", "yo"]
 
 def study(folder):
     """Write the configuration of the demo with one model, one data set, one benchmark and two languages."""
-    told = yaml.safe_load((ROOT / "config/mini.yaml").read_text())
-    told["miniature"] = {"languages": LANGUAGES, "questions": 40, "rows": 64}
-    told["benchmarks"]["global-mmlu-mini"]["languages"] = LANGUAGES
-    told["recipes"]["mini"]["epochs"] = 1
-    told["grid"] |= {
+    configuration = yaml.safe_load((ROOT / "config/mini.yaml").read_text())
+    configuration["miniature"] = {"languages": LANGUAGES, "questions": 40, "rows": 64}
+    configuration["benchmarks"]["global-mmlu-mini"]["languages"] = LANGUAGES
+    configuration["recipes"]["mini"]["epochs"] = 1
+    configuration["grid"] |= {
         "models": ["llama-mini"], "data": ["alpaca-mini"], "betas": [0, 0.1], "benchmarks": ["global-mmlu-mini"],
         "extra": [],
     }  # fmt: skip
-    told["measure"] = {"bootstrap_samples": 50}
+    configuration["measure"] = {"bootstrap_samples": 50}
     folder.mkdir()
-    (folder / "study.yaml").write_text(yaml.safe_dump(told))
+    (folder / "study.yaml").write_text(yaml.safe_dump(configuration))
     return folder
 
 
@@ -131,15 +131,17 @@ def test_the_engine_and_its_steps_stand_in_the_manifest(undisturbed):
     manifests = sorted(undisturbed.glob("results/checkpoints/**/manifest.json"))
     assert len(manifests) == 2
     for path in manifests:
-        told = json.loads(path.read_text())
-        weights = path.parent / told["folder"]
-        assert (told["engine"], told["zero_stage"], told["steps"]) == ("DeepSpeedEngine", 2, 2)
-        assert (weights / "model.safetensors").stat().st_size == told["files"]["model.safetensors"]["bytes"]
+        manifest = json.loads(path.read_text())
+        weights = path.parent / manifest["folder"]
+        assert (manifest["engine"], manifest["zero_stage"], manifest["steps"]) == ("DeepSpeedEngine", 2, 2)
+        assert (weights / "model.safetensors").stat().st_size == manifest["files"]["model.safetensors"][
+            "bytes"
+        ]
         assert len(pd.read_csv(weights.parent / "loss.csv")) == 2
 
 
 def test_records_name_commit_and_fingerprint(undisturbed):
     path = next(undisturbed.glob("results/scores/**/scores.parquet"))
-    told = records.metadata(path)
-    assert len(told["fingerprint"]) == 64
-    assert told["cell"]["language"] in LANGUAGES
+    manifest = records.metadata(path)
+    assert len(manifest["fingerprint"]) == 64
+    assert manifest["cell"]["language"] in LANGUAGES

@@ -74,22 +74,22 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
-def names_the_holes(told):
+def names_the_holes(output):
     """Assert that each failed training is listed with its reason, and the record that is lost. Returns True."""
-    assert "3 results have failed and would fail again as they are; all others" in told
+    assert "3 results have failed and would fail again as they are; all others" in output
     for folder in DIVERGED:
-        assert told.count(f"finetune: {folder}: training diverged in step 2 of 10 at learning rate") == 1
-        assert f"    {folder}/manifest.json\n" in told
-    assert "the last finite loss was " in told
-    assert f"    {WILD}\n" in told
+        assert output.count(f"finetune: {folder}: training diverged in step 2 of 10 at learning rate") == 1
+        assert f"    {folder}/manifest.json\n" in output
+    assert "the last finite loss was " in output
+    assert f"    {WILD}\n" in output
     return True
 
 
 def test_a_training_that_diverges_is_a_hole_and_the_records_of_all_others_are_made(study):
     targets = [BASE, BRIEF, WILD]
-    status, told = study.run("--", *targets)
-    assert (status, names_the_holes(told)) == (1, True)
-    assert "At least one job did not complete" not in told
+    status, output = study.run("--", *targets)
+    assert (status, names_the_holes(output)) == (1, True)
+    assert "At least one job did not complete" not in output
     assert sorted(study.events("failed")) == ["finetune", "finetune", "score"]
     assert sorted(study.events("computed")).count("score") == 2
     assert study.failure(BASE) is None
@@ -100,37 +100,37 @@ def test_a_training_that_diverges_is_a_hole_and_the_records_of_all_others_are_ma
     assert chosen["failed"] == {"1000000": study.failure(f"{DIVERGED[0]}/manifest.json").reason}
     # another run without a change computes nothing; neither does a dry run, and both succeed
     for words in ([], ["-n"]):
-        status, told = study.run(*words, "--", *targets)
-        assert (status, "Nothing to be done" in told) == (0, True), told
+        status, output = study.run(*words, "--", *targets)
+        assert (status, "Nothing to be done" in output) == (0, True), output
 
     # lower learning rates give a checkpoint for ``wild``, and another selection for ``brief``
     study.config["recipes"]["wild"]["learning_rates"] = ["1e-2"]
     study.config["recipes"]["brief"]["learning_rates"] = ["1e-2", "1e-9"]
-    status, told = study.run("--", *targets)
-    assert (status, "have failed" in told) == (0, False), told
+    status, output = study.run("--", *targets)
+    assert (status, "have failed" in output) == (0, False), output
     assert [study.failure(path) for path in targets] == [None] * 3
 
 
 def test_a_study_with_holes_has_its_page_and_says_so_at_every_end(study):
-    status, told = study.run()
-    assert (status, names_the_holes(told)) == (1, True)
+    status, output = study.run()
+    assert (status, names_the_holes(output)) == (1, True)
     page = study.folder / PAGE
     assert "training diverged in step 2 of 10" in page.read_text()
     before, made = len(study.events("computed")), page.stat().st_mtime_ns
-    status, told = study.run()
-    assert (status, names_the_holes(told)) == (1, True)
+    status, output = study.run()
+    assert (status, names_the_holes(output)) == (1, True)
     assert (len(study.events("computed")), page.stat().st_mtime_ns) == (before, made)
     assert sorted(study.events("failed")) == ["finetune", "finetune", "score"]
-    status, told = study.run("-n")
-    assert (status, "Nothing to be done" in told) == (0, True)
+    status, output = study.run("-n")
+    assert (status, "Nothing to be done" in output) == (0, True)
 
     study.config["recipes"]["wild"]["learning_rates"] = ["1e-2"]
     study.config["recipes"]["brief"]["learning_rates"] = ["1e-2", "1e-9"]
-    status, told = study.run()
-    assert (status, "have failed" in told) == (0, False), told
+    status, output = study.run()
+    assert (status, "have failed" in output) == (0, False), output
     assert "training diverged" not in page.read_text()
-    status, told = study.run()
-    assert (status, "Nothing to be done" in told) == (0, True)
+    status, output = study.run()
+    assert (status, "Nothing to be done" in output) == (0, True)
 
 
 def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
@@ -143,18 +143,20 @@ def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
     (bin / "polycal").write_text(f'#!/bin/sh\n{killed}exec {Path(sys.executable).parent}/polycal "$@"\n')
     (bin / "polycal").chmod(0o755)
     study.programs = str(bin)
-    status, told = study.run("--retries", "1")
+    status, output = study.run("--retries", "1")
     assert status == 1
-    assert told.count("1 result is missing; start again to try once more, or give the target 'partial'") == 1
-    assert f"    {BRIEF}\n" in told
+    assert (
+        output.count("1 result is missing; start again to try once more, or give the target 'partial'") == 1
+    )
+    assert f"    {BRIEF}\n" in output
     assert not (study.folder / PAGE).exists()
 
-    status, told = study.run("--", "partial")
-    assert status == 0, told
+    status, output = study.run("--", "partial")
+    assert status == 0, output
     assert "its record is missing" in (study.folder / "results/studies/holes-partial/report.html").read_text()
 
     study.programs = ""
-    status, told = study.run()
-    assert status == 0, told
+    status, output = study.run()
+    assert status == 0, output
     assert (study.folder / PAGE).exists()
     assert study.events("computed").count("score") == 2

@@ -277,10 +277,10 @@ def test_a_copied_results_folder_tells_the_whole_chain_and_notices_an_edit(work,
     world.work.mkdir(parents=True)
     world.code = work.parent / "code"
     table = copy / "studies/tiny/tables/table1.md"
-    told = world.polycal("provenance", str(table))
-    assert told.returncode == 0, told.stderr
-    assert "from hub someone/talks at 0123456789abcdef" in told.stdout
-    assert "manifest only" in told.stdout
+    ran = world.polycal("provenance", str(table))
+    assert ran.returncode == 0, ran.stderr
+    assert "from hub someone/talks at 0123456789abcdef" in ran.stdout
+    assert "manifest only" in ran.stdout
     as_json = json.loads(world.polycal("provenance", "--json", str(table)).stdout)
     assert all(step["problems"] == [] for step in as_json["steps"])
     record = next(copy.glob("scores/**/language=yo/scores.parquet"))
@@ -290,10 +290,10 @@ def test_a_copied_results_folder_tells_the_whole_chain_and_notices_an_edit(work,
     os.chmod(record, 0o644)
     records.write(record, rows, records.SCORE)
     pq.write_table(pq.ParquetFile(record).read().replace_schema_metadata(said), record)
-    told = world.polycal("provenance", str(table))
-    assert told.returncode == 1
-    assert "the chain breaks at copied/scores/" in told.stderr
-    assert "its content is not what was written" in told.stderr
+    ran = world.polycal("provenance", str(table))
+    assert ran.returncode == 1
+    assert "the chain breaks at copied/scores/" in ran.stderr
+    assert "its content is not what was written" in ran.stderr
 
 
 def test_a_partial_grid_reports_what_is_there_and_lists_what_is_missing(work, tmp_path):

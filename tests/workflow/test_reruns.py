@@ -172,8 +172,8 @@ def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
     """Embeddings of prompts and next-token scores depend on cell, code and content, like all other results."""
     world = further.copy(tmp_path / "copy")
     follow(world, {}, {})
-    told = world.book("verify")
-    assert told.returncode == 0, told.stdout
+    verified = world.book("verify")
+    assert verified.returncode == 0, verified.stdout
     study = ("--configfile", *world.configurations())
     # cached checkpoints of earlier conversations are not needed; embeddings are
     assert "cached finetune" in world.polycal("prune", *study).stdout

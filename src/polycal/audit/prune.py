@@ -85,7 +85,7 @@ def _unneeded(
 
 
 def remove(found: Sequence[Unneeded]) -> int:
-    """Remove the folders and return the bytes freed. Raises PruneError while a workflow runs here."""
+    """Remove the folders and return the bytes freed. Raises PruneError if a workflow runs here, or the lock cannot be written."""
     try:
         # This is the lock of the workflow. A workflow that starts meanwhile stops with a message.
         with locks.acquire("prune", Path(paths.CONTROLLER_LOCK), wait=False):
@@ -94,7 +94,7 @@ def remove(found: Sequence[Unneeded]) -> int:
                 (unneeded.path / cache.COMPLETE).unlink(missing_ok=True)
                 shutil.rmtree(unneeded.path)
     except locks.LockError as error:
-        raise PruneError(f"a workflow runs here: {error}") from None
+        raise PruneError(str(error)) from None
     return sum(unneeded.size for unneeded in found)
 
 

@@ -141,9 +141,9 @@ def test_holes_are_named_by_reason_and_counted_beyond_twenty(planned):
     many = {f"a/{number}": REASON for number in range(19)} | {
         f"b/{n}": Failure("score", "no.") for n in range(9)
     }
-    told = holes.lines(many)
-    assert told[-3:] == ["  score: no.", "    b/0", "    and 8 more"]
-    assert len(told) == 1 + 19 + 3
+    lines = holes.lines(many)
+    assert lines[-3:] == ["  score: no.", "    b/0", "    and 8 more"]
+    assert len(lines) == 1 + 19 + 3
     assert holes.failed_in_words({"a": REASON}).startswith(
         "1 result has failed and would fail again as it is;"
     )
@@ -151,15 +151,18 @@ def test_holes_are_named_by_reason_and_counted_beyond_twenty(planned):
 
 def test_cells_that_measure_refused_are_holes_too(tmp_path):
     cell = dict.fromkeys(CELL_KEYS, "x") | {"language": "yo"}
-    told = [("measure", "scores.parquet: row 3: gold is outside the options."), ("finetune", REASON.reason)]
-    rows = [{**cell, "stage": stage, "reason": reason} for stage, reason in told]
+    reasons = [
+        ("measure", "scores.parquet: row 3: gold is outside the options."),
+        ("finetune", REASON.reason),
+    ]
+    rows = [{**cell, "stage": stage, "reason": reason} for stage, reason in reasons]
     tables.write(pd.DataFrame(rows), tmp_path / "holes.parquet", {"stage": "measure"})
     none = pd.DataFrame(columns=[*CELL_KEYS, "stage", "reason"])
     tables.write(none, tmp_path / "next_token_holes.parquet", {"stage": "measure_next_token"})
     names = ("holes", "next_token_holes", "embedding_holes")
     found = holes.refused(str(tmp_path / f"{name}.parquet") for name in names)
     [(name, failure)] = found.items()
-    assert failure == Failure(*told[0])
+    assert failure == Failure(*reasons[0])
     assert name.startswith(f"{tmp_path}/holes.parquet (model=x, ")
     assert "language=yo" in name
 

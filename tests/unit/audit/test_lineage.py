@@ -55,9 +55,14 @@ def root(tmp_path):
     """
     root = tmp_path / "whole"
     base = weights(root / "resources/models/m/base_seed=none/abc", "base")
-    told = manifest_of("fetch_model", {"model": "m"}, {})
-    told |= {"source": {"hub": "a/m", "revision": "c" * 40}, "revision": "c" * 40, "folder": "abc", **base}
-    files.write_json(root / "resources/models/m/base_seed=none/manifest.json", told)
+    manifest = manifest_of("fetch_model", {"model": "m"}, {})
+    manifest |= {
+        "source": {"hub": "a/m", "revision": "c" * 40},
+        "revision": "c" * 40,
+        "folder": "abc",
+        **base,
+    }
+    files.write_json(root / "resources/models/m/base_seed=none/manifest.json", manifest)
     source = {"source": {"path": "/data/talks"}, "files": {}}
     rows = [
         {
@@ -90,10 +95,10 @@ def root(tmp_path):
         {**manifest_of("fetch_benchmark", {"benchmark": "b"}, {}), **source},
     )
     tuned = weights(root / TRAINING / "0123/weights", "tuned")
-    told = manifest_of(
+    manifest = manifest_of(
         "finetune", {"model": "m", "data": "d"}, {"model": base["content"], "instructions": talks}
     )
-    told |= {
+    manifest |= {
         "folder": "0123/weights",
         "ranks": 1,
         "zero_stage": 2,
@@ -101,21 +106,21 @@ def root(tmp_path):
         "global_batch_size": 4,
         **tuned,
     }
-    files.write_json(root / TRAINING / "manifest.json", told)
-    told = manifest_of(
+    files.write_json(root / TRAINING / "manifest.json", manifest)
+    manifest = manifest_of(
         "score", {"model": "m", "data": "d"}, {"model": tuned["content"], "questions": questions}
     )
-    told |= {"checkpoint": tuned["content"], "device": "cpu", "questions": 1}
-    content = records.write(root / RECORD, [score_row("q", [-1.0, -2.0], 0)], records.SCORE, told)
-    told = {**manifest_of("measure", {}, {RECORD: content}), "table": "cells", "settings": {}}
+    manifest |= {"checkpoint": tuned["content"], "device": "cpu", "questions": 1}
+    content = records.write(root / RECORD, [score_row("q", [-1.0, -2.0], 0)], records.SCORE, manifest)
+    manifest = {**manifest_of("measure", {}, {RECORD: content}), "table": "cells", "settings": {}}
     study = root / "results/studies/s"
-    records.write(study / "cells.parquet", [score_row("q", [-1.0], 0)], records.SCORE, told)
+    records.write(study / "cells.parquet", [score_row("q", [-1.0], 0)], records.SCORE, manifest)
     page = study / "tables/table1.md"
     page.parent.mkdir()
     page.write_text("| 0.5 |\n")
-    told = manifest_of("report", {}, {"cells.parquet": files.sha256(study / "cells.parquet")})
+    manifest = manifest_of("report", {}, {"cells.parquet": files.sha256(study / "cells.parquet")})
     shown = {"tables/table1.md": {"bytes": 8, "sha256": files.sha256(page)}}
-    files.write_json(study / "provenance/report.json", {**told, "folder": "..", "files": shown})
+    files.write_json(study / "provenance/report.json", {**manifest, "folder": "..", "files": shown})
     return root
 
 
@@ -140,9 +145,9 @@ def test_a_table_leads_to_every_source_and_the_chain_holds(root):
     text = lineage.as_text(steps)
     assert "from hub a/m at " + "c" * 40 in text
     assert text.count(" checked") == 7
-    told = lineage.as_json(ArtifactIndex(file), steps)
-    assert told["file"] == "results/studies/s/tables/table1.md"
-    for step in told["steps"]:
+    chain = lineage.as_json(ArtifactIndex(file), steps)
+    assert chain["file"] == "results/studies/s/tables/table1.md"
+    for step in chain["steps"]:
         jsonschema.validate(step["note"], manifest_checks.json_schema())
 
 
@@ -158,17 +163,17 @@ def test_records_checkpoints_and_weights_have_a_chain_too(root, file):
 def test_a_model_of_the_miniature_leads_to_its_pre_training(root):
     gate = root / "resources/miniature/models/m/base_seed=0/gate.json"
     base = weights(gate.parent, "base")
-    told = {**manifest_of("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
-    files.write_json(gate, told)
+    pretrained = {**manifest_of("miniature_model", {"model": "m"}, {}), "folder": ".", "gate": {}, **base}
+    files.write_json(gate, pretrained)
     manifest = root / "resources/models/m/base_seed=none/manifest.json"
-    told = manifest_of("fetch_model", {"model": "m"}, {"model": base["content"]})
-    told |= {
+    fetched = manifest_of("fetch_model", {"model": "m"}, {"model": base["content"]})
+    fetched |= {
         "source": {"miniature": "resources/miniature/models/m/base_seed=0"},
         "revision": None,
         "folder": "../../../miniature/models/m/base_seed=0",
         **base,
     }
-    files.write_json(manifest, told)
+    files.write_json(manifest, fetched)
     steps = steps_of(root / RECORD)
     assert lineage.broken(steps) is None
     read = {step.artifact.path: [one.artifact.path for one in step.reads] for step in steps}

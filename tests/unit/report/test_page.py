@@ -83,13 +83,20 @@ def results(tmp_path, monkeypatch):
         checksums = {}
         for path in files:
             cell = score_records.records.metadata(path)["cell"]
-            told = {**run_record("score", cell, {}), "checkpoint": "a" * 64, "device": "cpu", "questions": 40}
+            entries = {
+                **run_record("score", cell, {}),
+                "checkpoint": "a" * 64,
+                "device": "cpu",
+                "questions": 40,
+            }
             if path.stem in failed:
                 holes.failures.write(path, run_record("score", cell, {}), holes.DIVERGED)
                 checksums[str(path)] = score_records.records.metadata(path)["content"]
                 continue
             table = score_records.records.read_scores(path)
-            checksums[str(path)] = score_records.records.write(path, table, score_records.records.SCORE, told)
+            checksums[str(path)] = score_records.records.write(
+                path, table, score_records.records.SCORE, entries
+            )
         study = tmp_path / "results/studies/s"
         measured.write_tables(files, study, **run_record("measure", {"settings": {}}, checksums))
         return study, files

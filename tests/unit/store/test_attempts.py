@@ -20,11 +20,11 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "results/.cache"
 
 
-def attempt_that_died(cache, seconds, **told):
+def attempt_that_died(cache, seconds, **note):
     """Write the record of an attempt that was killed after ``seconds``."""
     left = Attempt(cache, KEY)
     left.stop.set()
-    left.file.write_text(json.dumps({"began": time.time() - 1000, "gpus": 0, "job": None, **told}))
+    left.file.write_text(json.dumps({"began": time.time() - 1000, "gpus": 0, "job": None, **note}))
     os.utime(left.file, (time.time() - 1000 + seconds,) * 2)
 
 
@@ -81,9 +81,9 @@ def test_what_a_killed_attempt_cost_slurm_tells_first(cache, tmp_path, monkeypat
     assert slurm.accounted_seconds("7") == SAID[said]
     attempt_that_died(cache, 100, gpus=1, job="7")
     seconds, devices = SAID[said] or (100, 100)
-    told = Attempt(cache, KEY).earlier["attempts"]
-    assert told["wall_seconds"] == pytest.approx(seconds, abs=1)
-    assert told["gpu_seconds"] == pytest.approx(devices, abs=1)
+    attempts = Attempt(cache, KEY).earlier["attempts"]
+    assert attempts["wall_seconds"] == pytest.approx(seconds, abs=1)
+    assert attempts["gpu_seconds"] == pytest.approx(devices, abs=1)
 
 
 def test_without_a_shelf_nothing_is_noted(tmp_path, monkeypatch):

@@ -77,8 +77,8 @@ def test_nothing_is_chosen_where_a_loss_is_missing(tmp_path, losses, rates, sent
 
 def fail(manifest):
     rate = json.loads(manifest.read_text())["cell"]["lr"]
-    told = {"stage": "finetune", "cell": {"lr": rate}, "fingerprint": f"f{rate}"}
-    failures.write(manifest, told, Failure("finetune", f"diverged at {rate}."))
+    entries = {"stage": "finetune", "cell": {"lr": rate}, "fingerprint": f"f{rate}"}
+    failures.write(manifest, entries, Failure("finetune", f"diverged at {rate}."))
 
 
 def test_a_rate_whose_training_failed_is_left_out_and_named(tmp_path):
