@@ -160,3 +160,13 @@ def test_a_job_that_is_killed_again_and_again_costs_its_own_record_only(study):
     assert status == 0, output
     assert (study.folder / PAGE).exists()
     assert study.events("computed").count("score") == 2
+
+
+def test_a_file_that_cannot_be_read_is_read_once_whatever_the_retries(study):
+    questions = study.folder / "questions/en.jsonl"
+    questions.write_text(questions.read_text().replace('"gold"', '"golden"'))
+    output = "resources/benchmarks/asked/en.parquet"
+    status, said = study.run("--retries", "2", "--", output)
+    assert (status, said.count("Error in rule fetch_benchmark")) == (1, 1)
+    assert "Trying to restart" not in said
+    assert not (study.folder / output).exists()

@@ -12,7 +12,6 @@ rule fetch_model:
         paths.MODEL,
     log:
         "logs/fetch_model/{model}/base_seed={base_seed}.log",
-    retries: 2
     params:
         cell=lambda w: identities.fetch_model(STUDY_CONFIG, w.model, w.base_seed),
         code=version("fetch_model"),
@@ -32,7 +31,6 @@ rule fetch_instructions:
         paths.INSTRUCTIONS,
     log:
         "logs/fetch_instructions/{data}.log",
-    retries: 2
     params:
         cell=lambda w: identities.fetch_instructions(STUDY_CONFIG, w.data),
         code=version("fetch_instructions"),
@@ -52,7 +50,6 @@ rule fetch_benchmark:
         paths.QUESTIONS,
     log:
         "logs/fetch_benchmark/{benchmark}/{language}.log",
-    retries: 2
     params:
         cell=lambda w: identities.fetch_benchmark(STUDY_CONFIG, w.benchmark, w.language),
         code=version("fetch_benchmark"),
@@ -83,3 +80,9 @@ rule check_parallel:
         f" --cache-dir {paths.CACHE}"
         " --out {output:q}"
         " > {log:q} 2>&1"
+
+
+# Local jobs read files or ask a hub, which they ask again themselves, so a second try would fail in the same way.
+# Snakemake ignores a `retries: 0` of a rule where the profile has retries.
+for name in ("fetch_model", "fetch_instructions", "fetch_benchmark", "check_parallel"):
+    workflow.get_rule(name).restart_times = 0

@@ -1,7 +1,8 @@
 """Download models and data sets from the Hugging Face hub at a pinned commit.
 
-Only safetensors weights are downloaded. After a lost connection or a killed job, the next attempt continues
-with the unfinished file. Every failure becomes a SourceError that says what to do.
+Only safetensors weights are downloaded. A hub that does not answer is asked three times. After a lost connection
+or a killed job, the next attempt continues with the unfinished file. Every failure becomes a SourceError that says
+what to do.
 """
 
 import re
@@ -11,9 +12,18 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
+import tenacity
+
 from polycal.artifacts import checkpoints, files
 from polycal.data import readers, repositories
 from polycal.errors import PolycalError, TransientError
+
+UNREACHABLE = (
+    "the hub cannot be reached; fetch on a machine with a network and with HF_HUB_OFFLINE unset (complete files are"
+    " kept)."
+)
+PASSING = (408, 429)
+"""Answers below 500 after which the hub may be asked again: it was too slow, or was asked too often."""
 
 
 class SourceError(PolycalError):
@@ -24,6 +34,22 @@ class UnreachableError(SourceError, TransientError):
     """The hub does not answer, or cannot answer at present."""
 
 
+def _say(state: tenacity.RetryCallState) -> None:
+    if state.outcome and state.next_action:
+        print(f"{state.outcome.exception()} Asked again in {state.next_action.sleep:.0f} s.", flush=True)
+
+
+_asking_again = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(UnreachableError),
+    stop=tenacity.stop_after_attempt(3),
+    wait=tenacity.wait_exponential(multiplier=5),
+    before_sleep=_say,
+    reraise=True,
+)
+"""Call a function again after 5 and 10 seconds if the hub is unreachable. Other errors occur again, so they end it."""
+
+
+@_asking_again
 def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, dict[str, str]]:
     """Download a model to a folder in ``parent`` with the name of the commit.
 
@@ -55,6 +81,7 @@ def download_model(repository: str, revision: str, parent: Path) -> tuple[Path, 
     return folder, {name: lfs.sha256 for name, lfs in lfs_entries.items() if lfs}
 
 
+@_asking_again
 def download_data(repository: str, revision: str, config: str | None) -> Path:
     """Download the files of one configuration of a data set to the hub's cache (HF_HOME), and return the folder.
 
@@ -160,12 +187,15 @@ def hub_errors(repository: str, revision: str, kind: str) -> Iterator[None]:
             " that may read it with `hf auth login` or the variable HF_TOKEN."
         ) from error
     except errors.HfHubHTTPError as error:
-        raise UnreachableError(f"{repository}: the hub answered: {repositories.first_line(error)}") from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
-        raise UnreachableError(
-            f"{repository}: the hub cannot be reached; fetch on a machine with a network and with"
-            " HF_HUB_OFFLINE unset (complete files are kept)."
+        passing = error.response.status_code in PASSING or error.response.status_code >= 500
+        kind_of_error = UnreachableError if passing else SourceError
+        raise kind_of_error(
+            f"{repository}: the hub answered: {repositories.first_line(error).rstrip('.')}."
         ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise SourceError(f"{repository}: {UNREACHABLE}") from error
+    except (errors.LocalEntryNotFoundError, errors.HTTPError) as error:
+        raise UnreachableError(f"{repository}: {UNREACHABLE}") from error
     except OSError as error:
         if not files.is_disk_full(error):
             raise

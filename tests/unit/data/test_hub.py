@@ -3,18 +3,21 @@
 import errno
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
+import httpx2
 import pytest
 from helpers.hub import COMMIT, MODEL, Hub, files
 from helpers.stamps import FixedStamp
 from helpers.weight_files import safetensors
 from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from polycal.artifacts import checkpoints, records
 from polycal.data import benchmarks, instructions, sources
-from polycal.data.hub import SourceError, hub_errors, model_files
+from polycal.data.hub import SourceError, UnreachableError, hub_errors, model_files
 
 GONE = "f" * 40
 
@@ -67,7 +70,7 @@ def test_files_that_were_complete_before_a_failure_are_kept(
     other_files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors.index.json": index}
     weights = {shards[0]: safetensors("one", size=1000), shards[1]: safetensors("two", size=1000)}
     hub.repositories["a/m"] = {**other_files, **weights}
-    hub.cuts[shards[1]] = [0] * 6
+    hub.cuts[shards[1]] = [0] * 18  # six tries of the client in each of three attempts
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=r"the hub cannot be reached.*complete files are kept"):
         sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
@@ -163,12 +166,31 @@ def test_a_data_set_that_the_hub_refuses_is_reported_in_one_sentence(
     assert not out.exists()
 
 
-def test_a_missing_network_is_reported(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_network_is_reported_after_three_attempts(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(SourceError, match="the hub cannot be reached"):
+    with pytest.raises(UnreachableError, match="the hub cannot be reached"):
         sources.fetch_model(
             cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
         )
+    assert re.findall(r"Asked again in (\d+) s", capsys.readouterr().out) == ["5", "10"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(400, SourceError), (403, SourceError), (429, UnreachableError), (503, UnreachableError)],
+)
+def test_only_answers_that_may_change_let_the_hub_be_asked_again(
+    status: int, expected: type[SourceError]
+) -> None:
+    response = httpx2.Response(status, request=httpx2.Request("GET", "https://huggingface.co/api"))
+    with (
+        pytest.raises(SourceError, match=r"a/m: the hub answered: no\.$") as caught,
+        hub_errors("a/m", COMMIT, "models"),
+    ):
+        raise HfHubHTTPError("no.", response=response)
+    assert type(caught.value) is expected
 
 
 def test_a_full_disk_is_reported_before_and_during_the_download(
