@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 
 import pytest
 from helpers.cluster import until
@@ -55,8 +56,12 @@ def test_code_edited_while_a_job_waits_for_a_lock(study, prepared, cluster):
     holder = suspended(study)
     study.controller.send_signal(signal.SIGKILL)
     study.controller.wait()
+    # on another node only Slurm can say that the first job lives: its heartbeat has stopped
+    study.profile({"slurm_extra": f"'--exclude={holder['host'].split()[0]}'"})
     study.start(RECORDS[0])
     until("the second job waits", lambda: "waiting for it" in study.logs(), 600, why=study.logs)
+    time.sleep(20)  # longer than the time after which a lock without heartbeat is stale
+    assert "took over" not in study.logs()
     restore = edit(study)
     cluster.call("scancel", holder["job"])
     said = study.wait()
@@ -83,6 +88,21 @@ def test_a_limit_on_submitted_jobs(study, prepared, cluster):
     finally:
         cluster.call(*limit, "MaxSubmitJobs=-1")
     assert list(runs(study, cluster).values()) == [["COMPLETED"]] * 2
+    complete(study, prepared)
+
+
+def test_a_job_that_is_requeued_and_held(study, prepared, cluster):
+    study.profile(**{"slurm-patient-no-requeue": None})
+    study.start()
+    job = study.working("score")["job"]
+    cluster.call("scontrol", "requeuehold", job)
+    until(
+        "it is said", lambda: f"'scontrol release {job}' lets it start" in study.said(), 600, why=study.said
+    )
+    cluster.call("scontrol", "release", job)
+    cluster.requeued(job)
+    study.finish()
+    assert len(runs(study, cluster)) == 2
     complete(study, prepared)
 
 
