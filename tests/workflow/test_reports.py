@@ -1,6 +1,7 @@
 """Both reports in a real browser without a network, for a study whose texts contain HTML, quotes and right-to-left
 script. No file of the study contains the tokens that were in its environment."""
 
+import importlib.resources
 import json
 import os
 import shutil
@@ -215,6 +216,29 @@ def test_the_explorer_shows_the_numbers_of_the_tables_and_opens_a_language(work,
     assert len(links) == cells.beta.nunique()
     browser.get(links[0])
     assert f"language={code}/scores.parquet" in browser.find_element("css selector", "tr:target").text
+    calm(browser)
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_keeps_the_rules_of_accessibility(work, browser, width, scheme):
+    axe = importlib.resources.files("selenium_axe_python") / "axe-core/axe.min.js"
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        explored(browser, work / STUDY / "report.html")
+        browser.find_elements("css selector", "button.language")[0].click()
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        browser.execute_script(axe.read_text())
+        browser.set_script_timeout(120)
+        found = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+        assert len(found["passes"]) > 10
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     calm(browser)
 
 
