@@ -1,38 +1,65 @@
 """Accuracy, gap and ECE by group of questions (such as a subject) and language, for any Score files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from polycal.analysis import bootstrap, run_comparison, score_arrays, summary
+from polycal.analysis import bootstrap, noise_floor, run_comparison, score_arrays, summary
+from polycal.analysis.conditions import Condition
 from polycal.analysis.intervals import with_intervals
-from polycal.analysis.noise_floor import noise_floor
-from polycal.analysis.question_outcomes import QuestionOutcomes, outcomes
+from polycal.analysis.question_outcomes import outcomes
 from polycal.analysis.resampling import Resamples
+from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.artifacts import records
+from polycal.metrics import calibration
 from polycal.metrics.arrays import Array
+from polycal.vocabulary import CELL_KEYS, NONE
 
 METRICS = ("accuracy", "gap", "ece")
 COLUMNS = [bootstrap.METRICS.index(metric) for metric in METRICS]
 NO_GROUP = "none"
 """The group of questions without one."""
+MEAN = "mean"
+"""The language of rows that are means over languages."""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """The questions of one group in one file."""
+class Conventions:
+    """How groups are measured: bins, bootstrap samples and their seed, and the normalisation of each file."""
 
-    run: str
-    keys: tuple[str, ...]
+    bins: int
+    binning: calibration.Binning
+    bootstrap_samples: int
+    seed: int
+    normalise: Callable[[ScoredQuestions], str]
+
+
+class _Measured(NamedTuple):
+    """One group in one file: METRICS estimated [3] and in bootstrap samples [R, 3], simulated ECEs of a
+    calibrated model [F], and the number of questions."""
+
+    estimate: Array
+    samples: Array
+    floor: Array
+    n: int
+
+
+class GroupRow(NamedTuple):
+    """The measurements of one group in one language, or in the mean over ``languages`` languages."""
+
+    condition: Condition
+    language: str
     normalise: str
     group: str
-    question_id: NDArray[np.object_]
-    values: QuestionOutcomes
+    languages: int
+    n: int
+    values: dict[str, float]
+    """METRICS with 95% intervals, ``ece_floor`` and ``ece_floor_high``."""
 
 
 def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFrame:
@@ -44,76 +71,122 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
 
     Raises RecordError or MeasureError if a file cannot be measured.
     """
-    parts: dict[tuple[str, ...], list[_Part]] = {}
-    for path in paths:
-        for part in _parts(path, normalise):
-            parts.setdefault((part.keys[0], part.group), []).append(part)
-    rows = [row for key in sorted(parts) for row in _rows(" ".join(key), parts[key])]
-    order = ["run", *run_comparison.QUESTIONS_KEYS]
-    is_mean = [row["language"] == "mean" for row in rows]
-    table = (
-        pd.DataFrame(rows).assign(is_mean=is_mean).sort_values([*order[:3], "is_mean", "language", "group"])
-    )
+    rows = [
+        {
+            "run": run_comparison.run_name(row.condition._asdict()),
+            "benchmark": row.condition.benchmark,
+            "protocol": row.condition.protocol,
+            "language": row.language,
+            "normalise": row.normalise,
+            "group": row.group,
+            "n": row.n,
+            **{name: value for name, value in row.values.items() if name != "ece_floor_high"},
+        }
+        for row in measured_groups(paths, default_conventions(normalise))
+        if row.language != MEAN or row.languages > 1
+    ]
+    is_mean = [row["language"] == MEAN for row in rows]
+    order = ["run", "benchmark", "protocol", "is_mean", "language", "group"]
+    table = pd.DataFrame(rows).assign(is_mean=is_mean).sort_values(order)
     return table.drop(columns="is_mean").reset_index(drop=True)
 
 
-def _parts(path: Path, normalise: str | None) -> Iterator[_Part]:
-    """The groups of one file."""
-    questions = score_arrays.read(path, records.metadata(path).get("cell") or {})
-    form = summary.normalisation(questions, normalise)
-    log_p = questions.log_probabilities(form)
-    named = records.read_scores(path)["group"].to_pylist()
-    groups = np.array([name or NO_GROUP for name in named], dtype=object)
-    for group in sorted(set(groups)):
-        inside = groups == group
-        yield _Part(
-            run=run_comparison.run_name(questions.cell),
-            keys=tuple(questions.cell[key] for key in run_comparison.QUESTIONS_KEYS),
-            normalise=form,
-            group=group,
-            question_id=questions.question_id[inside],
-            values=outcomes(log_p[inside], questions.gold[inside], questions.options[inside]),
-        )
-
-
-def _rows(stream: str, parts: Sequence[_Part]) -> Iterator[dict[str, Any]]:
-    """The rows of one group of a benchmark: one per part, and the means over languages."""
-    ids = [name for part in parts for name in part.question_id]
-    resamples = Resamples(stream, ids, run_comparison.SAMPLES, run_comparison.SEED)
-    languages: dict[tuple[str, ...], list[tuple[Array, Array, float, int]]] = {}
-    for part in parts:
-        measured = _measure(part, resamples)
-        languages.setdefault((part.run, *part.keys[:2], part.normalise), []).append(measured)
-        yield _row((part.run, *part.keys, part.normalise), part.group, *measured)
-    for (run, benchmark, protocol, form), measured_in in languages.items():
-        if len(measured_in) > 1:
-            estimates, samples, floors, counts = zip(*measured_in, strict=True)
-            mean = np.mean(estimates, axis=0), np.mean(samples, axis=0), float(np.mean(floors)), sum(counts)
-            yield _row((run, benchmark, protocol, "mean", form), parts[0].group, *mean)
-
-
-def _measure(part: _Part, resamples: Resamples) -> tuple[Array, Array, float, int]:
-    """Estimates [3], bootstrap samples [R, 3], mean noise floor and number of questions of one part."""
-    bins = {name: summary.DEFAULTS[name] for name in ("bins", "binning")}
-    columns = resamples.columns(part.question_id)
-    weights, uniform = (resamples.take(matrix, columns) for matrix in (resamples.weights, resamples.uniform))
-    floor, _ = noise_floor(part.values.confidence, uniform, **bins)
-    return (
-        bootstrap.estimates(part.values, **bins)[COLUMNS],
-        bootstrap.samples(part.values, weights, **bins)[:, COLUMNS],
-        float(floor),
-        len(part.question_id),
+def default_conventions(normalise: str | None = None) -> Conventions:
+    """The conventions of ``summary`` and ``run_comparison``; ``normalise`` replaces the default of each file."""
+    return Conventions(
+        bins=summary.DEFAULTS["bins"],
+        binning=summary.DEFAULTS["binning"],
+        bootstrap_samples=run_comparison.SAMPLES,
+        seed=run_comparison.SEED,
+        normalise=lambda questions: summary.normalisation(questions, normalise),
     )
 
 
+def measured_groups(paths: Sequence[Path], conventions: Conventions) -> Iterator[GroupRow]:
+    """The rows of every condition: one per language and group, then one per group for the mean over languages.
+
+    The mean is over the languages that have the group. Only the samples of one condition are in memory.
+
+    Raises RecordError or MeasureError if a file cannot be measured.
+    """
+    cells = {path: records.metadata(path).get("cell") or {} for path in paths}
+    named = {path: {name: str(cell.get(name, NONE)) for name in CELL_KEYS} for path, cell in cells.items()}
+    resamples = _resamples({path: named[path]["benchmark"] for path in paths}, conventions)
+    conditions: dict[Condition, list[Path]] = {}
+    for path in paths:
+        conditions.setdefault(Condition.of(named[path]), []).append(path)
+    for condition in sorted(conditions):
+        means: dict[tuple[str, str], list[_Measured]] = {}
+        for path in conditions[condition]:
+            questions = score_arrays.read(path, cells[path])
+            form = conventions.normalise(questions)
+            for group, measured in _of_file(questions, form, resamples, conventions):
+                means.setdefault((form, group), []).append(measured)
+                yield _row(condition, questions.cell["language"], form, group, [measured])
+        for (form, group), members in means.items():
+            yield _row(condition, MEAN, form, group, members)
+
+
+def _resamples(benchmarks: Mapping[Path, str], conventions: Conventions) -> dict[tuple[str, str], Resamples]:
+    """The bootstrap samples of each group of each benchmark; ``benchmarks`` maps files to their benchmark."""
+    ids: dict[tuple[str, str], dict[str, None]] = {}
+    last: dict[str, tuple[NDArray[np.object_], NDArray[np.object_]]] = {}
+    for path, benchmark in benchmarks.items():
+        table = records.read_scores(path)
+        pair = np.asarray(table["question_id"].to_numpy(), dtype=object), group_names(path)
+        if benchmark in last and all(map(np.array_equal, pair, last[benchmark])):
+            continue
+        last[benchmark] = pair
+        for name, group in zip(*pair, strict=True):
+            ids.setdefault((benchmark, group), {})[name] = None
+    size = conventions.bootstrap_samples, conventions.seed
+    return {key: Resamples(" ".join(key), names, *size) for key, names in ids.items()}
+
+
+def group_names(path: str | Path) -> NDArray[np.object_]:
+    """The group of each question of a file, [N]; NO_GROUP for a question without one."""
+    named = records.read_scores(path)["group"].to_pylist()
+    return np.array([name or NO_GROUP for name in named], dtype=object)
+
+
+def _of_file(
+    questions: ScoredQuestions,
+    form: str,
+    resamples: Mapping[tuple[str, str], Resamples],
+    conventions: Conventions,
+) -> Iterator[tuple[str, _Measured]]:
+    """The measurements of each group of one file, with the groups in order."""
+    groups, log_p = group_names(questions.path), questions.log_probabilities(form)
+    for group in sorted(set(groups)):
+        inside = groups == group
+        of_group = resamples[questions.cell["benchmark"], group]
+        columns = of_group.columns(questions.question_id[inside])
+        weights, uniform = (of_group.take(one, columns) for one in (of_group.weights, of_group.uniform))
+        values = outcomes(log_p[inside], questions.gold[inside], questions.options[inside])
+        bins: Any = {"bins": conventions.bins, "binning": conventions.binning}
+        yield (
+            group,
+            _Measured(
+                bootstrap.estimates(values, **bins)[COLUMNS],
+                bootstrap.samples(values, weights, **bins)[:, COLUMNS],
+                noise_floor.noise_floor_samples(values.confidence, uniform, **bins),
+                int(inside.sum()),
+            ),
+        )
+
+
 def _row(
-    keys: tuple[str, ...], group: str, estimate: Array, samples: Array, floor: float, n: int
-) -> dict[str, Any]:
-    names = ("run", *run_comparison.QUESTIONS_KEYS, "normalise")
-    return {
-        **dict(zip(names, keys, strict=True)),
-        "group": group,
-        "n": n,
+    condition: Condition, language: str, form: str, group: str, members: Sequence[_Measured]
+) -> GroupRow:
+    """The row of one file, or of the mean over several."""
+    estimate, samples, floor = members[0][:3]
+    if len(members) > 1:
+        estimate, samples, floor = (
+            np.mean(values, axis=0) for values in zip(*(one[:3] for one in members), strict=True)
+        )
+    values = {
         **with_intervals(METRICS, estimate, samples),
-        "ece_floor": floor,
+        "ece_floor": float(np.mean([float(one.floor.mean()) for one in members])),
+        "ece_floor_high": noise_floor.summary(floor)[1],
     }
+    return GroupRow(condition, language, form, group, len(members), sum(one.n for one in members), values)
