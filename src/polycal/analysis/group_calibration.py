@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polycal.analysis import bootstrap, noise_floor, run_comparison, score_arrays, summary
 from polycal.analysis.conditions import Condition
+from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.intervals import with_intervals
 from polycal.analysis.question_outcomes import outcomes
 from polycal.analysis.resampling import Resamples
@@ -71,6 +72,7 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
 
     Raises RecordError or MeasureError if a file cannot be measured.
     """
+    cells = {path: records.metadata(path).get("cell") or {} for path in paths}
     rows = [
         {
             "run": run_comparison.run_name(row.condition._asdict()),
@@ -82,7 +84,7 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
             "n": row.n,
             **{name: value for name, value in row.values.items() if name != "ece_floor_high"},
         }
-        for row in measured_groups(paths, default_conventions(normalise))
+        for row in measured_groups(cells, default_conventions(normalise))
         if row.language != MEAN or row.languages > 1
     ]
     is_mean = [row["language"] == MEAN for row in rows]
@@ -102,18 +104,42 @@ def default_conventions(normalise: str | None = None) -> Conventions:
     )
 
 
-def measured_groups(paths: Sequence[Path], conventions: Conventions) -> Iterator[GroupRow]:
+def table_rows(
+    cells: Mapping[Path, Mapping[str, Any]], conventions: Conventions, gaps: Gaps = NO_GAPS
+) -> list[dict[str, Any]]:
+    """The rows of the table groups: those of ``measured_groups`` with CELL_KEYS, and ``holes``.
+
+    ``holes`` is the number of languages that a mean lacks according to ``gaps``. The mean is then empty.
+    """
+    rows = []
+    for row in measured_groups(cells, conventions):
+        holes = len(gaps.get(row.condition, ())) if row.language == MEAN else 0
+        names = {**row.condition._asdict(), "language": row.language}
+        rows.append(
+            {
+                **{key: names[key] for key in CELL_KEYS},
+                "group": row.group,
+                "languages": row.languages,
+                "holes": holes,
+                "n": row.n,
+                **(dict.fromkeys(row.values, float("nan")) if holes else row.values),
+            }
+        )
+    return rows
+
+
+def measured_groups(cells: Mapping[Path, Mapping[str, Any]], conventions: Conventions) -> Iterator[GroupRow]:
     """The rows of every condition: one per language and group, then one per group for the mean over languages.
 
-    The mean is over the languages that have the group. Only the samples of one condition are in memory.
+    ``cells`` maps each file to its cell. The mean is over the languages that have the group. Only the samples
+    of one condition are in memory.
 
     Raises RecordError or MeasureError if a file cannot be measured.
     """
-    cells = {path: records.metadata(path).get("cell") or {} for path in paths}
     named = {path: {name: str(cell.get(name, NONE)) for name in CELL_KEYS} for path, cell in cells.items()}
-    resamples = _resamples({path: named[path]["benchmark"] for path in paths}, conventions)
+    resamples = _resamples({path: names["benchmark"] for path, names in named.items()}, conventions)
     conditions: dict[Condition, list[Path]] = {}
-    for path in paths:
+    for path in cells:
         conditions.setdefault(Condition.of(named[path]), []).append(path)
     for condition in sorted(conditions):
         means: dict[tuple[str, str], list[_Measured]] = {}
