@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from polycal.analysis import contrasts, group_calibration, pooling, run_comparison, score_arrays, summary
+from polycal.analysis import contrasts, group_tables, pooling, run_comparison, score_arrays, summary
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.conditions import Condition, cell_key
-from polycal.analysis.group_calibration import Conventions
+from polycal.analysis.group_tables import Conventions
 from polycal.analysis.measure import in_threads
 from polycal.analysis.quantities import QUESTIONS
 from polycal.analysis.record_checks import CheckedRecord
@@ -164,7 +164,7 @@ def group_rows(found: Sequence[CheckedRecord]) -> list[dict[str, Any]]:
         seed=run_comparison.SEED,
         normalise=lambda questions: by_path[questions.path].normalise,
     )
-    return group_calibration.table_rows({record.path: record.cell for record in found}, conventions)
+    return group_tables.table_rows({record.path: record.cell for record in found}, conventions)
 
 
 def _record_row(record: CheckedRecord) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from itertools import combinations
 
 import pandas as pd
 
-from polycal.analysis.record_tables import RUN_MINUS_RUN
 from polycal.report import study_tables
 from polycal.report.answer import Statement
 from polycal.report.study_tables import StudyTables
@@ -60,7 +59,7 @@ def _pairs(study: StudyTables, benchmark: str, protocol: str, cells: pd.DataFram
     table = study.get("contrasts")
     if table.empty:
         return
-    chosen = (table.contrast == RUN_MINUS_RUN) & (table.metric == "ece") & (table.data == NONE)
+    chosen = (table.contrast == "run_minus_run") & (table.metric == "ece") & (table.data == NONE)
     chosen &= (table.benchmark == benchmark) & (table.protocol == protocol)
     rows = table[chosen].assign(setting=study_tables.untuned_names(table[chosen]))
     pairs = list(combinations(sorted(set(cells.setting)), 2))
