@@ -100,6 +100,41 @@ def study(
     return files
 
 
+def runs(
+    folder: Path,
+    models: tuple[str, ...] = ("small", "large"),
+    languages: tuple[str, ...] = ("de", "en", "gsw"),
+    n: int = 60,
+    groups: tuple[str, ...] = ("art", "law"),
+    **other: Any,
+) -> list[Path]:
+    """Write records of untuned models on the same questions, as ``polycal import`` does. Returns their paths.
+
+    Each model is twice as sharp as the one before it. ``groups`` take turns. ``other`` replaces keys of the
+    cell.
+    """
+    shared = np.random.default_rng(0)
+    truth = shared.normal(0, 1.5, (n, 4))
+    gold = (truth + shared.gumbel(size=truth.shape)).argmax(1)
+    files = []
+    for place, model in enumerate(models):
+        for language in languages:
+            noise = np.random.default_rng(zlib.crc32(f"{model} {language}".encode())).normal(size=(n, 4))
+            found = 2**place * (truth + 0.3 * noise) - 4
+            rows = [
+                score_row(
+                    f"q{number}",
+                    found[number].tolist(),
+                    int(gold[number]),
+                    group=groups[number % len(groups)],
+                )
+                for number in range(n)
+            ]
+            named = cell(language=language, model=model, settings={"candidates": "letters"}, **other)
+            files.append(write(folder / model / f"{language}.parquet", named, rows))
+    return files
+
+
 def write_truth(folder: Path, n: int = 150) -> dict[str, str]:
     """Write the true probabilities of ``study``, one file per language in ``folder``.
 

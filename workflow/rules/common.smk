@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from polycal.analysis import embedding_diversity, next_token_metrics
+from polycal.analysis import embedding_diversity, group_tables, next_token_metrics
 from polycal.artifacts import checkpoints
 from polycal.audit import holes
 from polycal.data import sources
@@ -135,11 +135,12 @@ def times_of(records):
 
 
 def partial_probe_tables(study):
-    """Shell commands that measure the existing embeddings and next tokens into the folder ``study``.
+    """Shell commands that measure groups, and the existing embeddings and next tokens, into the folder ``study``.
 
     If one fails, the report lacks its tables and the log contains the reason.
     """
     commands = [
+        ("groups", GROUPED, identities.measure_groups(STUDY_CONFIG), []),
         (
             "embeddings",
             EMBEDDED,
@@ -218,6 +219,7 @@ STUDY = paths.STUDY.format(study=STUDY_CONFIG.study)
 PARTIAL_STUDY = paths.PARTIAL_STUDY.format(study=STUDY_CONFIG.study)
 MEASURE_CELL = json.loads(identities.measure(STUDY_CONFIG))
 SCORES = grid.score_records(MEASURE_CELL)
+GROUPED = grid.grouped_records(json.loads(identities.measure_groups(STUDY_CONFIG)))
 EMBEDDED = grid.embedding_records(
     json.loads(identities.measure_embeddings(STUDY_CONFIG))
 )
@@ -228,6 +230,7 @@ REPORT_CELL = identities.report(STUDY_CONFIG, acceptances.active_acceptances())
 MEASURED = table_names(MEASURE_CELL)
 TABLES = [
     *MEASURED,
+    *(group_tables.TABLES if GROUPED else []),
     *(embedding_diversity.TABLES if EMBEDDED else []),
     *(next_token_metrics.TABLES if NEXT_TOKENS else []),
 ]

@@ -6,7 +6,7 @@ A run is a checkpoint. Its name is the checkpoint keys of the cell that are not 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,19 @@ QUESTIONS_KEYS = ("benchmark", "protocol", "language")
 """Keys that must be equal for two cells to be compared."""
 
 
+class QuestionsFile(Protocol):
+    """A file with its normalisation, and the index of the right option of each question by question id."""
+
+    @property
+    def path(self) -> str | Path: ...
+
+    @property
+    def normalise(self) -> str: ...
+
+    @property
+    def gold(self) -> Mapping[str, int]: ...
+
+
 @dataclass(frozen=True)
 class MeasuredFile:
     """One file: bootstrap.METRICS estimated [9] and in bootstrap samples [R, 9].
@@ -38,7 +51,7 @@ class MeasuredFile:
     run: str
     keys: tuple[str, ...]
     normalise: str
-    gold: dict[str, int]
+    gold: Mapping[str, int]
     estimate: Array
     samples: Array
 
@@ -115,14 +128,24 @@ def differences(files: Sequence[MeasuredFile], reference: str) -> pd.DataFrame:
     """
     runs = sorted({file.run for file in files})
     if reference not in runs:
-        raise MeasureError(f"there is no record of run {reference!r}; must be one of {', '.join(runs)}.")
+        raise MeasureError(no_such_run(reference, runs))
     rows = [row for group in _paired(files, reference) for row in _group_rows(group, reference)]
     if not rows:
-        raise MeasureError(
-            f"no other run has a benchmark, protocol and language of run {reference!r}; two runs on the same"
-            " questions are needed."
-        )
+        raise MeasureError(nothing_to_compare(reference))
     return pd.DataFrame(rows)
+
+
+def no_such_run(reference: str, runs: Sequence[str]) -> str:
+    """The message if ``reference`` is none of ``runs``."""
+    return f"there is no record of run {reference!r}; must be one of {', '.join(runs)}."
+
+
+def nothing_to_compare(reference: str) -> str:
+    """The message if no other run has the questions of the run ``reference``."""
+    return (
+        f"no other run has a benchmark, protocol and language of run {reference!r}; two runs on the same questions are"
+        " needed."
+    )
 
 
 Pair = tuple[MeasuredFile, MeasuredFile]
@@ -135,12 +158,12 @@ def _paired(files: Sequence[MeasuredFile], reference: str) -> Iterator[list[Pair
     for file in sorted(files, key=lambda file: (file.run, *file.keys)):
         other = of_reference.get(file.keys)
         if file.run != reference and other is not None:
-            _check_same_questions(file, other)
+            check_same_questions(file, other)
             groups.setdefault((file.run, *file.keys[:2]), []).append((file, other))
     yield from groups.values()
 
 
-def _check_same_questions(file: MeasuredFile, other: MeasuredFile) -> None:
+def check_same_questions(file: QuestionsFile, other: QuestionsFile) -> None:
     """Raise MeasureError if two files differ in normalisation, questions or right answers."""
     if file.normalise != other.normalise:
         raise MeasureError(

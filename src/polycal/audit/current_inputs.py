@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.analysis import embedding_diversity, measure, next_token_metrics
+from polycal.analysis import embedding_diversity, group_tables, measure, next_token_metrics
 from polycal.artifacts import checkpoints, failures, manifests
 from polycal.audit import lineage
 from polycal.audit.expected_results import ExpectedResult
@@ -55,6 +55,8 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
             return {rate: _candidate(recorded[path]) for rate, path in inputs.items()}
         case "measure":
             return measure.input_checksums(result.cell, scores=grid.score_records(result.cell))
+        case "measure_groups":
+            return group_tables.input_checksums(result.cell, scores=grid.grouped_records(result.cell))
         case "measure_embeddings":
             embeddings = [Path(path) for role, path in inputs.items() if role != "cells"]
             measured = Path(inputs["cells"])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from polycal.analysis import embedding_diversity, measure, next_token_metrics
+from polycal.analysis import embedding_diversity, group_tables, measure, next_token_metrics
 from polycal.store import acceptances
 from polycal.study import grid, identities, paths
 from polycal.study.config import Config
@@ -158,6 +158,7 @@ def _next_tokens(config: Config) -> Iterator[ExpectedResult]:
 def _study(config: Config) -> Iterator[ExpectedResult]:
     folder, shown = paths.STUDY.format(study=config.study), dict[str, str]()
     measured = json.loads(identities.measure(config))
+    by_group = json.loads(identities.measure_groups(config))
     diversity = json.loads(identities.measure_embeddings(config))
     next_token = json.loads(identities.measure_next_token(config))
     parallel = [
@@ -168,6 +169,7 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
     scores = [*grid.score_records(measured), *identities.truth_manifests(config), *parallel]
     for stage, names, cell, inputs_read in (
         ("measure", measure.table_names(measured), measured, scores),
+        ("measure_groups", group_tables.table_names(by_group), by_group, grid.grouped_records(by_group)),
         (
             "measure_embeddings",
             embedding_diversity.table_names(diversity),

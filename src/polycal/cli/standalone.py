@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from polycal.artifacts import manifests, records
-from polycal.cli import printed_tables, stage_commands
+from polycal.cli import printed_tables, record_files, stage_commands
 from polycal.cli.printed_tables import Format
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 COMMANDS = ("score", "measure")
 """Stages whose commands are defined in this module, because they have additional options."""
-
-QUESTION_SUFFIXES = (".csv", ".jsonl", ".json")
-"""Suffixes of files with questions. No record has one of them."""
 
 LONGEST_NAME = 200
 """Maximum bytes in the name of a record. The temporary file beside it has a longer name."""
@@ -220,24 +217,9 @@ def measure(
         return
     if cell or out or not files:
         raise UsageError("give score records to print their metrics, or --cell and --out to write tables.")
-    paths = [path for file in files for path in _records_of(file)]
-    for file in paths:
-        if file.suffix in QUESTION_SUFFIXES:
-            raise UsageError(
-                f"{file}: is no score record; give records that polycal score writes (.parquet)."
-            )
+    paths = record_files.found(files)
     for table in _tables(paths, intervals, against, by_group, normalise):
         print(printed_tables.printed(table, form, sort))
-
-
-def _records_of(path: Path) -> list[Path]:
-    """The records below a folder, or the path itself. Raises UsageError if a folder contains no record."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(path.rglob("*.parquet"))
-    if not found:
-        raise UsageError(f"{path}: holds no score record (.parquet); give a folder of records.")
-    return found
 
 
 def _tables(

@@ -110,6 +110,29 @@ FIGURE_KINDS = {
         LANGUAGES,
         "a-reliability-diagram",
     ),
+    "rungap": FigureKind(
+        "Over-confidence of each run in every language",
+        "Mean confidence minus accuracy of each run in each language, with 95% intervals. To the right of the"
+        " line a model is over-confident.",
+        OVERCONFIDENCE,
+    ),
+    "runece": FigureKind(
+        "ECE of each run by language",
+        "ECE of each run in each language, with 95% intervals. The black tick is the noise floor in the mean of"
+        " the runs: the ECE that a perfectly calibrated model with the same confidences would have on as many"
+        " questions. An ECE near it shows no miscalibration.",
+        LANGUAGES,
+        "the-noise-floor",
+    ),
+    "runreliability": FigureKind(
+        "Reliability diagrams of each run",
+        "One column for each run. If languages are many, those whose mean gap over the runs is least, in the"
+        " middle and greatest; the explorer of the page has all. Each point is the accuracy in a bin of"
+        " confidence with its 95% interval; bars show the share of questions in the bin. A calibrated model is"
+        " on the dashed line, an over-confident one below it.",
+        LANGUAGES,
+        "a-reliability-diagram",
+    ),
 }
 """The kinds of figures, in the order in which the report shows them."""
 

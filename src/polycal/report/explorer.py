@@ -18,7 +18,7 @@ import pandas as pd
 import vl_convert
 
 from polycal.audit.lineage import LineageNode
-from polycal.report import provenance_page, style
+from polycal.report import group_table, provenance_page, style
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import CELL_KEYS, NONE, RESOURCE_LEVELS
 
@@ -97,7 +97,9 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
     return {
         "metrics": METRICS,
         "languages": {code: study.language_name(code) for code in sorted(set(cells.language) - {MEAN})},
-        "levels": list(RESOURCE_LEVELS),
+        # without tuned checkpoints, models are compared with each other instead of values of β
+        "runs": not study.tuned,
+        "levels": list(RESOURCE_LEVELS) if cells.resource.isin(RESOURCE_LEVELS).any() else [],
         "colours": style.COLOURS,
         "provenance": provenance_page.FILE,
         "records": links,
@@ -107,6 +109,20 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
         },
         "contrasts": _contrasts(study.get("contrasts"), number),
         "reliability": _reliability(study["reliability"], number),
+        "groups": _groups(study),
+    }
+
+
+def _groups(study: StudyTables) -> dict[str, Any]:
+    """The means over languages of each group of questions, as long columns; empty without groups."""
+    rows = group_table.means(study)
+    if rows.empty:
+        return {}
+    intervals = [f"{metric}{end}" for metric in group_table.METRICS for end in ("", "_low", "_high")]
+    return {
+        **{key: _texts(rows[key]) for key in [*(key for key in CELL_KEYS if key != "language"), "group"]},
+        **{name: _numbers(rows[name]) for name in [*intervals, "ece_floor", "ece_floor_high"]},
+        "n": _numbers(rows.n / rows.languages),
     }
 
 

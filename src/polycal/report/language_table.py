@@ -33,9 +33,11 @@ def _table(study: StudyTables, scored: pd.DataFrame) -> pd.DataFrame:
         "Code": order,
         "Level": [levels[code] for code in order],
     }
-    named = scored.assign(setting=[study_tables.setting_name(beta) for beta in scored.beta])
+    if not any(columns["Level"]):
+        del columns["Level"]
+    named, settings = study.with_settings(scored)
     for metric, (title, form) in METRICS.items():
-        for setting in study_tables.setting_names(scored):
+        for setting in settings:
             chosen = named[named.setting == setting]
             values = {str(code): part[metric] for code, part in chosen.groupby("language")}
             columns[f"{title}, {setting}"] = [_text(values.get(code), form) for code in order]

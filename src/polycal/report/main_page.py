@@ -15,9 +15,11 @@ from polycal.report import (
     captions,
     explorer,
     findings,
+    group_table,
     language_table,
     provenance_page,
     reading,
+    run_answer,
     sensitivity_table,
     study_holes,
     study_tables,
@@ -27,8 +29,10 @@ from polycal.report import (
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import CELL_KEYS, NONE
 
-SHOWN_FIRST = "overview"
-"""Kind of the figure that is embedded in the page. All others are separate files."""
+SHOWN_FIRST = ("overview", "rungap")
+"""Kinds of figures of which the first is embedded in the page. All others are separate files."""
+QUESTION = "Does instruction tuning make language models over-confident in every language, and does label smoothing help?"
+RUNS_QUESTION = "How far are the confidences of these models from their accuracy, in each language?"
 
 
 def render(
@@ -42,7 +46,7 @@ def render(
 ) -> str:
     """The HTML of the page. All text is escaped, and nothing is loaded from the network.
 
-    The first overview among ``figures`` (PNG) is embedded. The others are shown from the folder ``figures``
+    The first of ``figures`` (PNG) whose kind is in SHOWN_FIRST is embedded. The others are shown from the folder ``figures``
     beside the page. ``nodes`` are the results behind the tables. Every value of Table 1 links to its records
     on the provenance page.
     """
@@ -51,14 +55,18 @@ def render(
     scored = set(study["cells"].language)
     holes = study_holes.of_study(study)
     shown = [_figure(path) for path in figures]
-    first = next((path for path in figures if captions.kind_of(path.stem) == SHOWN_FIRST), None)
+    first = next((path for path in figures if captions.kind_of(path.stem) in SHOWN_FIRST), None)
     return templating.render(
         "report.html.j2",
         name=name,
-        answer=answer.answer(study),
+        question=QUESTION if study.tuned or not study.of_records else RUNS_QUESTION,
+        runs=not study.tuned,
+        records=_records(study),
+        answer=answer.answer(study) or (run_answer.answer(study) if study.of_records else []),
         cautions=answer.cautions(study),
         overview=_figure(first) | {"data": base64.b64encode(first.read_bytes()).decode()} if first else None,
-        summary=findings.summary(study),
+        # without tuned checkpoints, a mean over models would be one over unrelated runs
+        summary=findings.summary(study) if study.tuned or not study.of_records else [],
         claims=findings.claim_checks(study),
         failed=study_holes.FAILED,
         hole_counts=study_holes.counts(study),
@@ -66,6 +74,8 @@ def render(
         languages=[
             {"name": part["name"], **_table(part["table"])} for part in language_table.by_benchmark(study)
         ],
+        groups=[{**part, **_table(part["table"])} for part in group_table.by_benchmark(study)],
+        chance=group_table.CHANCE,
         first=_table(tables.table_one(study)),
         first_reasons=[study_holes.reasons(holes, row) for row in first_rows],
         pairs=_table(tables.data_sets(study)),
@@ -99,6 +109,17 @@ def _unnamed(scores: Sequence[Path], holes: pd.DataFrame) -> list[str]:
         for path, cell in zip(missing, cells, strict=True)
         if tuple(cell.get(name, NONE) for name in CELL_KEYS) not in named
     ]
+
+
+def _records(study: StudyTables) -> dict[str, Any] | None:
+    """For a page of score records: where those of each run are from, one row per benchmark and protocol."""
+    if not study.of_records:
+        return None
+    keys = ["run", "benchmark", "protocol", "tool", "normalise"]
+    counted = study["records"].groupby(keys, sort=True).agg(languages=("language", "nunique"), n=("n", "max"))
+    titles = {"languages": "languages", "n": "questions", "tool": "made by", "normalise": "normalisation"}
+    table = counted.reset_index().rename(columns=titles)
+    return _table(table.rename(columns=str.capitalize))
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:

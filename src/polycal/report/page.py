@@ -14,6 +14,7 @@ from polycal.audit.artifact_index import SOURCES
 from polycal.audit.lineage import LineageNode
 from polycal.report import (
     best_beta,
+    group_table,
     main_page,
     provenance_page,
     sensitivity_table,
@@ -63,7 +64,7 @@ def report(
     for name in ("tables", "figures"):
         # they may contain files of an earlier configuration of this study
         shutil.rmtree(folder / name, ignore_errors=True)
-    written = tables.write(study, folder / "tables", _further_tables(study))
+    written = tables.write(study, folder / "tables", further_tables(study))
     figures = draw.draw(study, folder / "figures")
     text = main_page.render(study, folder.name, scores, figures, cell, conversations, nodes)
     behind = provenance_page.render(study, folder.name, out.name, nodes, cell)
@@ -75,8 +76,9 @@ def report(
     return [*written, *_write_provenance(out, written, stamp(), nodes, cell)]
 
 
-def _further_tables(study: StudyTables) -> dict[str, pd.DataFrame]:
-    further = dict(sensitivity_table.tables(study))
+def further_tables(study: StudyTables) -> dict[str, pd.DataFrame]:
+    """The tables that are written as CSV only, by name."""
+    further = {**sensitivity_table.tables(study), **group_table.tables(study)}
     best = best_beta.best_beta(study)
     if len(best):
         further["best-beta"] = study_tables.without_single_base_seed(best).round(4)

@@ -15,6 +15,8 @@ REQUIRED = ("cells", "means", "reliability")
 """Tables that every study must have."""
 BASE = "base"
 """Name of the setting of a base model."""
+LEVELS = (*RESOURCE_LEVELS, "")
+"""Resource levels in the order of tables. The last is that of languages whose level is unknown."""
 
 
 class StudyError(PolycalError):
@@ -54,6 +56,32 @@ class StudyTables:
     def get(self, name: str) -> pd.DataFrame:
         """The table ``name``, or an empty table without columns if it was not measured."""
         return self.tables.get(name, pd.DataFrame())
+
+    @property
+    def of_records(self) -> bool:
+        """Whether the tables are those of score records without a grid (``record_tables``)."""
+        return "records" in self.tables
+
+    @property
+    def tuned(self) -> bool:
+        """Whether a checkpoint is tuned. If none is, models are compared with each other."""
+        return bool((self["cells"].data != NONE).any())
+
+    def untuned_rows(self, table: str, benchmark: str, protocol: str) -> pd.DataFrame:
+        """Rows of the untuned models of a benchmark and protocol. The column ``setting`` is the name of the run.
+
+        Models with a tuned checkpoint there are left out, because ``rows`` shows them as the base of its sweep.
+        """
+        rows, sweeps = self[table], self.beta_sweeps(benchmark, protocol)
+        chosen = (rows.benchmark == benchmark) & (rows.protocol == protocol) & (rows.data == NONE)
+        rows = rows[chosen & ~rows.model.isin([sweep.model for sweep in sweeps])]
+        return rows.assign(setting=untuned_names(rows))
+
+    def with_settings(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+        """``rows`` with a column ``setting``, and its values in order: base and β; names of runs if none is tuned."""
+        if self.tuned or not self.of_records:
+            return rows.assign(setting=[setting_name(beta) for beta in rows.beta]), setting_names(rows)
+        return rows.assign(setting=untuned_names(rows)), sorted(set(untuned_names(rows)))
 
     def language_name(self, code: str) -> str:
         """The English name of a language, or its code if the name is unknown."""
@@ -144,6 +172,12 @@ class StudyTables:
         return contrasts[chosen]
 
 
+def untuned_names(rows: pd.DataFrame) -> list[str]:
+    """The names of the untuned runs of ``rows``: the model, with its base seed if it has one."""
+    pairs = zip(rows.model, rows.base_seed, strict=True)
+    return [model if seed == NONE else f"{model}/{seed}" for model, seed in pairs]
+
+
 def _covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
     """Whether the part of the combination ``wide`` contains that of ``narrow`` and further rows."""
     pairs = zip(wide, narrow, strict=True)
@@ -169,7 +203,7 @@ def tuned_setting_names(rows: pd.DataFrame) -> list[str]:
 def languages_in_order(rows: pd.DataFrame) -> list[str]:
     """The language codes that occur, by resource level (high first), then by code."""
     levels = dict(zip(rows.language, rows.resource, strict=True))
-    return sorted(levels, key=lambda code: (RESOURCE_LEVELS.index(levels[code]), code))
+    return sorted(levels, key=lambda code: (LEVELS.index(levels[code]), code))
 
 
 def complete_means(rows: pd.DataFrame, by: str, columns: Sequence[str]) -> pd.DataFrame:

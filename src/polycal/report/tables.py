@@ -55,7 +55,8 @@ def numbers(study: StudyTables) -> pd.DataFrame:
 def table_one(study: StudyTables) -> pd.DataFrame:
     """Table 1 for reading: every value and every change with its 95% interval, as texts.
 
-    FAILED replaces a value that lacks a cell.
+    FAILED replaces a value that lacks a cell. Of score records without a tuned checkpoint, it has the columns of
+    models only.
     """
     values = numbers(study)
     table, holes = _named(values), study_tables.hole_counts(values)
@@ -69,6 +70,8 @@ def table_one(study: StudyTables) -> pd.DataFrame:
         table[title] = _with_intervals(values, metric, ".3f", holes > 0)
         if metric in CHANGED:
             table[f"Δ {title}"] = _with_intervals(values, f"{metric}_change", "+.3f", lost_changes)
+    if study.of_records and not study.tuned:
+        return table.drop(columns=["Data", "Setting", *(f"Δ {METRICS[metric]}" for metric in CHANGED)])
     return table
 
 

@@ -141,6 +141,23 @@ _ALL = (
         reads_failed=True,
     ),
     Stage(
+        "measure_groups",
+        "Tables by group of questions",
+        "Accuracy, gap and ECE by group of questions, such as a subject, with 95% intervals.",
+        "analysis.group_tables:measure_groups",
+        schema.Measured,
+        inputs=(
+            Input(
+                "scores", "record", "Score records.", many=True, paths_of_cell="study.grid:grouped_records"
+            ),
+        ),
+        checksums="analysis.group_tables:input_checksums",
+        tables_of_cell="analysis.group_tables:table_names",
+        runtime=NUMBERS,
+        partial=True,
+        reads_failed=True,
+    ),
+    Stage(
         "measure_embeddings",
         "Tables of embedding diversity",
         "Diversity of prompt embeddings, and its correlation with calibration over languages.",

@@ -203,6 +203,10 @@ class Config(Strict):
     measure: Measure = Field(
         default_factory=lambda: Measure(), description="How metrics are computed from score records."
     )
+    by_group: bool = Field(
+        False,
+        description="Measure accuracy, gap and ECE of each group of questions too, such as a subject.",
+    )
     embeddings: Embeddings | None = Field(
         None,
         description="Compute prompt embeddings for every checkpoint scored with this benchmark and protocol;"

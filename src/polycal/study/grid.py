@@ -113,6 +113,11 @@ def score_records(cell: Mapping[str, Any]) -> list[Path]:
     return [Path(paths.SCORES.format(**asdict(scored))) for scored in cells(cell["grid"])]
 
 
+def grouped_records(cell: Mapping[str, Any]) -> list[Path]:
+    """The score records of ``cell["grid"]`` that are measured by group: all, or none without ``by_group``."""
+    return score_records(cell) if cell["by_group"] else []
+
+
 def embedding_records(cell: Mapping[str, Any]) -> list[Path]:
     """The embedding records of ``cell["grid"]``.
 

@@ -172,6 +172,13 @@ def truth_manifests(config: Config) -> list[str]:
     return [paths.MINIATURE_DATA] if "truth" in json.loads(measure(config))["settings"] else []
 
 
+def measure_groups(config: Config) -> str:
+    """The table of metrics by group of questions."""
+    settings = config.measure.model_dump(exclude={"sensitivity"})
+    inputs = {"grid": grid.blocks(config), "by_group": config.by_group}
+    return canonical_json({"stage": "measure_groups", "settings": settings, **inputs})
+
+
 def measure_embeddings(config: Config) -> str:
     """The tables of embedding diversity and its correlation with ECE."""
     settings = config.measure.model_dump(include={"bootstrap_samples", "seed"})

@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers import score_records
 from helpers.harness_logs import samples, write_run
 from typer.testing import CliRunner
 
+from polycal.artifacts import records
 from polycal.cli import app
 from polycal.data.importers.logged_questions import ImportLogError
 
@@ -60,3 +62,22 @@ def test_the_two_lines_of_the_readme_run(logs: Path, monkeypatch: pytest.MonkeyP
     assert len(re.findall(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", printed[1])) >= 4
     assert max(map(len, printed[1].splitlines())) <= 80
     assert printed[1].count("lab__") == 4
+
+
+def test_the_line_of_the_readme_that_shows_a_record_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [line] = [line for line in README.read_text(encoding="utf-8").splitlines() if "polycal show" in line]
+    [made] = score_records.runs(tmp_path / "made", ("my-model",), ("my-en",), n=40)
+    # as polycal score writes it without a workflow
+    cell = {
+        "model": "my-model",
+        "benchmark": "questions",
+        "language": "my-en",
+        "settings": {"candidates": "letters"},
+    }
+    monkeypatch.chdir(tmp_path)
+    score_records.write(Path("my-scores.parquet"), cell, records.read_scores(made).to_pylist())
+    printed = run(*line.split()[1:])
+    assert "my-model on questions (letters-0shot) is over-confident in" in " ".join(printed.split())
+    assert (tmp_path / "my-page/report.html").is_file()

@@ -3,6 +3,7 @@
 import pytest
 from helpers import measured, score_records
 
+from polycal.analysis import record_checks, record_tables
 from polycal.report import study_tables
 from polycal.report.study_tables import BetaSweep
 
@@ -37,6 +38,19 @@ def two_seeds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     measured.write_tables(score_records.study(folder / "scores", n=60, seeds=("1", "2")), folder)
     return study_tables.read(folder, NAMES)
+
+
+@pytest.fixture(scope="session")
+def run_records(tmp_path_factory):
+    """Score records of two untuned models in three languages, the last of which has no known name and level."""
+    return score_records.runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def runs_study(run_records):
+    """The tables of these records, which belong to no grid."""
+    found = record_checks.check(run_records)
+    return study_tables.StudyTables(record_tables.record_tables(found, {"de": "high", "en": "high"}), NAMES)
 
 
 @pytest.fixture(scope="session")

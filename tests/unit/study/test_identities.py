@@ -40,7 +40,7 @@ ARGUMENTS = {
     "report": (["score: 0123 → 4567"],),
 }
 NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token")
-OF_THE_STUDY = ("measure", "measure_embeddings", "measure_next_token", "report")
+OF_THE_STUDY = ("measure", "measure_groups", "measure_embeddings", "measure_next_token", "report")
 
 
 def cell(stage, config=CONFIG, **names):

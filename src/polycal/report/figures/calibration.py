@@ -1,5 +1,6 @@
 """Over-confidence and calibration by language: overview, change of confidence, ECE, reliability diagrams."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -39,7 +40,11 @@ def overview(study: StudyTables, benchmark: str, protocol: str, data: str | None
 def ece_by_language(study: StudyTables, sweep: BetaSweep) -> Figure:
     """The ECE of each language with 95% intervals; a tick marks the ECE of a perfectly calibrated model."""
     rows = study.rows_with_holes("cells", sweep)
-    settings, title = study_tables.setting_names(rows), common.sweep_title(study, sweep)
+    return ece_panel(study, rows, study_tables.setting_names(rows), common.sweep_title(study, sweep))
+
+
+def ece_panel(study: StudyTables, rows: pd.DataFrame, settings: Sequence[str], title: str) -> Figure:
+    """The ECE of ``rows``, which have a column ``setting``, in each language, with the noise floor."""
     figure, axes = common.language_panel(study, rows, "ece", settings, title)
     order = study_tables.languages_in_order(rows)
     floor = study_tables.complete_means(rows, "language", ["ece_floor"]).ece_floor
@@ -105,10 +110,19 @@ def telling_languages(cells: pd.DataFrame) -> list[str]:
     order = study_tables.languages_in_order(cells)
     if len(order) <= FEW_LANGUAGES:
         return order
-    unsmoothed = cells[cells.setting == (study_tables.tuned_setting_names(cells) or [BASE])[0]]
-    ranked = list(unsmoothed.dropna(subset=["gap"]).sort_values("gap").language)
+    return least_middle_greatest(
+        order, cells[cells.setting == (study_tables.tuned_setting_names(cells) or [BASE])[0]]
+    )
+
+
+def least_middle_greatest(order: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """The languages of the least, the middle and the greatest gap among ``cells``, one cell per language.
+
+    If no cell has a gap, they are the first three of ``order``.
+    """
+    ranked = list(cells.dropna(subset=["gap"]).sort_values("gap").language)
     if not ranked:
-        return order[:3]
+        return list(order[:3])
     return list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
 
 
@@ -118,7 +132,17 @@ def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
     Bars show the share of the answers in each bin.
     """
     bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
-    order, settings = telling_languages(cells), study_tables.setting_names(cells)
+    settings = study_tables.setting_names(cells)
+    return reliability_panels(study, bins, cells, telling_languages(cells), settings)
+
+
+def reliability_panels(
+    study: StudyTables, bins: pd.DataFrame, cells: pd.DataFrame, order: Sequence[str], settings: Sequence[str]
+) -> Figure:
+    """Reliability diagrams: one row per language of ``order``, one column per setting.
+
+    ``bins`` and ``cells`` are rows of the tables reliability and cells with a column ``setting``.
+    """
     size = (0.6 + 2.1 * len(settings), 0.8 + 1.75 * len(order))
     shape = (len(order), len(settings))
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey=True)

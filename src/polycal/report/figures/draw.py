@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from polycal.artifacts import files
 from polycal.report import captions, study_holes, study_tables, style
-from polycal.report.figures import calibration, common, known_truth, probes, recalibration, tradeoff
+from polycal.report.figures import calibration, common, known_truth, probes, recalibration, runs, tradeoff
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
@@ -49,7 +49,7 @@ def drawings(study: StudyTables) -> dict[str, Callable[[], Figure]]:
     figures: Drawings = {}
     for part in parts:
         figures |= _of_benchmarks(part)
-    figures |= _of_sweeps(study)
+    figures |= _of_sweeps(study) | _of_runs(study)
     for part in parts:
         figures |= _of_embeddings(part) | _of_next_tokens(part) | _of_mixtures(part)
     return dict(zip(file_names(list(figures)), figures.values(), strict=True))
@@ -136,6 +136,28 @@ def _of_sweeps(study: StudyTables) -> Drawings:
             condition = study.condition_of(sweep).values()
             names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
             figures[kind, *names] = _with_holes(study, partial(figure, study, sweep), holes)
+    return figures
+
+
+def _of_runs(study: StudyTables) -> Drawings:
+    """Figures of the untuned runs of score records without a grid."""
+    figures: Drawings = {}
+    if not study.of_records:
+        return figures
+    kinds = {
+        "rungap": runs.gap_by_language,
+        "runece": runs.ece_by_language,
+        "runreliability": runs.reliability,
+    }
+    scored = (
+        study["cells"][["benchmark", "protocol"]].drop_duplicates().sort_values(["benchmark", "protocol"])
+    )
+    for benchmark, protocol in scored.itertuples(index=False, name=None):
+        parts = runs.parts(study, benchmark, protocol)
+        for number, names in enumerate(parts, 1):
+            words = (benchmark, protocol, *([f"part-{number}"] if len(parts) > 1 else []))
+            for kind, figure in kinds.items():
+                figures[kind, *words] = partial(figure, study, benchmark, protocol, names)
     return figures
 
 

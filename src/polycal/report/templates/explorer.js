@@ -33,6 +33,11 @@
   const changeText = (row) => row === undefined ? ""
     : interval(contrasts.difference[row], contrasts.low[row], contrasts.high[row], true);
   const setting = (beta) => beta === NONE ? "base" : `β = ${beta}`;
+  // without tuned checkpoints, models are compared in place of values of β
+  const SERIES = data.runs ? "model" : "beta";
+  const seriesName = (cell) => data.runs ? cells.model[cell] : setting(cells.beta[cell]);
+  // languages of unknown level come last
+  const levelPlace = (cell) => (data.levels.indexOf(cells.resource[cell]) + 1) || data.levels.length + 1;
   const languageName = (code) => data.languages[code] ?? code;
   const order = (betas) => [...betas].sort((a, b) => (a === NONE ? -1 : +a) - (b === NONE ? -1 : +b));
   const element = (name, text, attributes = {}) => {
@@ -65,8 +70,10 @@
   }
   addChoice("resource", "Resource level", [[ALL, ALL], ...data.levels.map((level) => [level, level])], ALL);
   addChoice("metric", "Metric", Object.entries(data.metrics), "gap");
-  addChoice("reference", "Compare with", [["", "nothing"], ...[...new Set(contrasts.reference)].sort()
-    .map((name) => [name, name === "base" ? "the base model" : name])], "base");
+  const references = [...new Set(contrasts.reference)].sort();
+  addChoice("reference", "Compare with", [["", "nothing"], ...references
+    .map((name) => [name, name === "base" && !data.runs ? "the base model" : name])],
+    data.runs ? references.find((name) => name !== cells.model[start]) ?? "" : "base");
 
   const chosen = (name) => choices[name].value;
   const applies = (cell, name) => chosen(name) === ALL || cells[name][cell] === chosen(name)
@@ -115,7 +122,7 @@
         type === "sort" ? cells.ece_floor[cell] : number(cells.ece_floor[cell]) },
     { title: "Questions", name: "n", ...NUMERIC, className: "number optional", render: (cell) => cells.n[cell] },
     { title: "Level", name: "resource", ...NUMERIC, className: "optional", render: (cell, type) => type === "sort"
-        ? data.levels.indexOf(cells.resource[cell]) : cells.resource[cell] },
+        ? levelPlace(cell) : cells.resource[cell] },
   ];
 
   let waiting;
@@ -125,7 +132,7 @@
     const metric = chosen("metric"), reference = chosen("reference");
     const visible = (name) => {
       if (name in DIMENSIONS) return chosen(name) === ALL;
-      if (name === metric) return false;
+      if (name === metric || (name === "resource" && !data.levels.length)) return false;
       if (name === "change" || name === "q") return reference !== "";
       return true;
     };
@@ -137,8 +144,37 @@
     table.column("change:name").title(`Δ from ${reference}`);
     table.clear().rows.add(found).draw();
     byId("explorer-status").textContent = status(found, metric, reference);
+    showGroups();
     clearTimeout(waiting);
     waiting = setTimeout(() => drawChart(metric, reference, names), 50);
+  };
+
+  // ---- subjects ----
+  const groups = unpacked(data.groups);
+  const groupColumns = () => [
+    { title: "Subject", name: "group", ...TEXT, render: (row) => groups.group[row] },
+    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : TEXT), render: (row, type) =>
+      name === "beta" && type === "sort" ? (groups.beta[row] === NONE ? -1 : +groups.beta[row])
+        : groups[name][row] === NONE ? "" : groups[name][row] })),
+    ...["accuracy", "gap", "ece"].map((metric) => ({ title: short(metric), name: metric, className: "number", ...NUMERIC,
+      render: (row, type) => type === "sort" ? groups[metric][row]
+        : interval(groups[metric][row], groups[`${metric}_low`][row], groups[`${metric}_high`][row], metric === "gap")
+          + (metric === "ece" && groups.ece[row] <= groups.ece_floor_high[row] ? " chance" : "") })),
+    { title: "Noise floor", name: "floor", ...NUMERIC, className: "number optional", render: (row, type) =>
+        type === "sort" ? groups.ece_floor[row] : number(groups.ece_floor[row]) },
+    { title: "Questions", name: "n", ...NUMERIC, className: "number optional", render: (row) => Math.round(groups.n[row]) },
+  ];
+  let groupTable;
+  const showGroups = () => {
+    if (!groupTable) return;
+    const names = Object.keys(DIMENSIONS);
+    const found = [...(groups.group ?? []).keys()].filter((row) => names.every((name) => chosen(name) === ALL
+      || groups[name][row] === chosen(name) || (TUNED.includes(name) && groups[name][row] === NONE)));
+    groupTable.columns().every(function () {
+      const name = groupTable.settings()[0].aoColumns[this.index()].name;
+      if (name in DIMENSIONS) this.visible(chosen(name) === ALL, false);
+    });
+    groupTable.clear().rows.add(found).draw();
   };
 
   const status = (found, metric, reference) => {
@@ -158,19 +194,22 @@
       legend: { labelColor: text, titleColor: text, orient: "top", title: null }, header: { labelColor: text },
       rule: { stroke: text }, text: { fill: text } };
   };
-  const scales = (betas) => {
-    const others = order(betas).filter((beta) => beta !== NONE), all = order(new Set(cells.beta));
-    const named = [...(betas.has(NONE) ? [NONE] : []), ...others];
-    const place = (beta) => beta === NONE ? 0 : 1 + all.filter((one) => one !== NONE).indexOf(beta) % (data.colours.length - 1);
+  const series = [...new Set(cells[SERIES])];
+  const allSeries = data.runs ? series.sort() : order(series);
+  // the grey of place 0 is that of base models
+  const place = (one) => !data.runs && one === NONE ? 0
+    : 1 + allSeries.filter((other) => data.runs || other !== NONE).indexOf(one) % (data.colours.length - 1);
+  const scales = (shown) => {
+    const named = allSeries.filter((one) => shown.has(one));
     const shapes = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"];
-    return { domain: named.map(setting), range: named.map((beta) => data.colours[place(beta)]),
-      shapes: named.map((beta) => shapes[place(beta)]) };
+    return { domain: named.map((one) => data.runs ? one : setting(one)), range: named.map((one) => data.colours[place(one)]),
+      shapes: named.map((one) => shapes[place(one)]) };
   };
   const embed = (id, spec) => vegaEmbed(byId(id), { $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     config: look(), ...spec }, { renderer: "svg", actions: false });
 
   const drawChart = (metric, reference, names) => {
-    const wanted = names.filter((name) => name !== "beta");
+    const wanted = names.filter((name) => name !== SERIES);
     const values = [];
     for (const cell of matching(wanted)) {
       if (cells.language[cell] === MEAN) continue;
@@ -179,14 +218,14 @@
       const source = reference ? [contrasts.difference, contrasts.low, contrasts.high].map((one) => one[row])
         : ["", "_low", "_high"].map((end) => cells[metric + end][cell]);
       if (Number.isNaN(source[0])) continue;
-      values.push({ language: languageName(cells.language[cell]), code: cells.language[cell], beta: cells.beta[cell],
-        level: data.levels.indexOf(cells.resource[cell]), setting: setting(cells.beta[cell]),
+      values.push({ language: languageName(cells.language[cell]), code: cells.language[cell], series: cells[SERIES][cell],
+        level: levelPlace(cell), setting: seriesName(cell),
         about: [cells.model[cell], cells.data[cell]].filter((one) => one !== NONE).join(" on "),
         value: source[0], low: source[1], high: source[2] });
     }
     values.sort((a, b) => a.level - b.level || (a.code < b.code ? -1 : 1));
     const languages = [...new Set(values.map((one) => one.language))];
-    const scale = scales(new Set(values.map((one) => one.beta)));
+    const scale = scales(new Set(values.map((one) => one.series)));
     const crowded = values.length > languages.length * scale.domain.length;
     const title = reference ? `change of ${short(metric)} from ${reference}` : short(metric);
     const y = { field: "language", type: "nominal", sort: languages, title: null };
@@ -213,25 +252,27 @@
   const openLanguage = (cell, focus) => {
     current = cell;
     const same = (other, names) => names.every((name) => cells[name][other] === cells[name][cell]);
-    const scored = ["benchmark", "protocol", "language", "model", "base_seed"];
+    const scored = ["benchmark", "protocol", "language", ...(data.runs ? [] : ["model", "base_seed"])];
     const settings = [...cells.language.keys()].filter((other) => same(other, scored)
       && (cells.data[other] === NONE || cells.data[cell] === NONE || same(other, TUNED)))
       .sort((a, b) => (cells.beta[a] === NONE ? -1 : +cells.beta[a]) - (cells.beta[b] === NONE ? -1 : +cells.beta[b]));
-    const shown = cells.data[cell] === NONE ? [cell] : settings;
+    const shown = cells.data[cell] === NONE && !data.runs ? [cell] : settings;
     const heading = byId("language-heading");
     heading.replaceChildren(element("bdi", languageName(cells.language[cell])),
-      `: ${[cells.model[cell], cells.data[cell]].filter((one) => one !== NONE).join(" tuned on ")}, `
-      + `${cells.benchmark[cell]}, ${cells.protocol[cell]}`);
+      data.runs ? ": " : `: ${[cells.model[cell], cells.data[cell]].filter((one) => one !== NONE).join(" tuned on ")}, `, `${cells.benchmark[cell]}, ${cells.protocol[cell]}`);
     byId("language-view").hidden = false;
+    const compared = data.runs ? [chosen("reference")] : ["base", "β = 0"];
     const rows = shown.map((one) => [
-      setting(cells.beta[one]), String(cells.n[one]), ...PLAIN.map((metric) => metricText(one, metric)),
-      number(cells.ece_floor[one]), changeText(change(one, "ece", "base")), changeText(change(one, "ece", "β = 0")),
+      seriesName(one), String(cells.n[one]), ...PLAIN.map((metric) => metricText(one, metric)),
+      number(cells.ece_floor[one]), ...compared.map((reference) => changeText(change(one, "ece", reference))),
       data.records[one]]);
+    if (data.runs) byId("language-metrics").tHead.rows[0].cells[7].textContent =
+      chosen("reference") ? `Δ ECE from ${chosen("reference")}` : "Δ ECE";
     fill("language-metrics", rows, (last) => last
       ? element("a", "record", { href: `${data.provenance}#${last}` }) : document.createTextNode(""));
     const values = shown.flatMap((one) => {
       const own = binsOf.get(one) ?? [], total = own.reduce((sum, row) => sum + bins.n[row], 0);
-      return own.map((row) => ({ setting: setting(cells.beta[one]), beta: cells.beta[one], share: bins.n[row] / total,
+      return own.map((row) => ({ setting: seriesName(one), series: cells[SERIES][one], share: bins.n[row] / total,
         ...Object.fromEntries(Object.keys(bins).map((name) => [name, bins[name][row]])) }));
     });
     fill("language-bins", values.map((one) => [one.setting, `${one.left.toFixed(2)} to ${one.right.toFixed(2)}`,
@@ -249,7 +290,7 @@
     return line;
   }));
   const drawReliability = (values) => {
-    const scale = scales(new Set(values.map((one) => one.beta)));
+    const scale = scales(new Set(values.map((one) => one.series)));
     const room = byId("reliability-chart").clientWidth - 60, side = Math.max(130, Math.min(230,
       room / Math.min(scale.domain.length, room > 700 ? 4 : 2) - 30));
     const x = (field, more) => ({ field, type: "quantitative", scale: { domain: [0, 1] }, title: "confidence", ...more });
@@ -287,6 +328,11 @@
     table = new jQuery.fn.dataTable.Api(jQuery("#explorer-table").DataTable({ columns, data: [], deferRender: true,
       pageLength: 25, lengthMenu: [10, 25, 50, { label: "all", value: -1 }], order: [], autoWidth: false,
       language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
+    if (byId("explorer-groups")) {
+      groupTable = new jQuery.fn.dataTable.Api(jQuery("#explorer-groups").DataTable({ columns: groupColumns(), data: [],
+        deferRender: true, pageLength: 10, lengthMenu: [10, 25, { label: "all", value: -1 }], order: [], autoWidth: false,
+        language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
+    }
     byId("explorer-table").addEventListener("click", (event) => {
       const button = event.target.closest("button.language");
       if (button) openLanguage(+button.dataset.cell, true);
