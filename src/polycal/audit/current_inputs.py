@@ -87,7 +87,7 @@ def _unchanged(result: ExpectedResult, recorded: Manifests) -> dict[str, str] | 
     They may have changed if a file was added, was removed or is newer than the result.
     """
     source, out = result.cell["source"], Path(result.out)
-    if "hub" in source or not out.exists():
+    if sources.is_pinned(source) or not out.exists():
         return None
     folder, manifest = sources.local_path(source), recorded[result.recorded_in]
     if result.stage == "fetch_model":

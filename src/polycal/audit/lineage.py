@@ -12,6 +12,9 @@ from polycal.audit.artifact_index import STAGES_WITH_FILES, Artifact, ArtifactIn
 from polycal.store import acceptances, cache, manifest_checks
 from polycal.store.stages import STAGES
 
+UNQUANTISED = ("F64", "F32", "F16", "BF16")
+"""Types of weights in GGUF that are not quantised."""
+
 
 @dataclass
 class LineageNode:
@@ -179,8 +182,27 @@ def origin(artifact: Artifact) -> list[str]:
     source = artifact.manifest.get("source", {})
     kinds = ("hub", "path", "miniature")
     address = next((f"{kind} {source[kind]}" for kind in kinds if kind in source), None)
-    revision = source.get("revision")
-    return [f"from {address}" + (f" at {revision}" if revision else "")] if address else []
+    if "packages" in source:
+        address = f"packages {', '.join(source['packages'])} (licence: {source['licence']})"
+    if address is None:
+        return []
+    revision, conversion = source.get("revision"), conversion_in_words(artifact)
+    return [
+        f"from {address}"
+        + (f" at {revision}" if revision else "")
+        + (f", {conversion}" if conversion else "")
+    ]
+
+
+def conversion_in_words(artifact: Artifact) -> str:
+    """How a model was made from another file format, which its quantisation may have changed; empty if it was not."""
+    converted = artifact.manifest.get("converted")
+    if not converted:
+        return ""
+    types = ", ".join(name for name in converted["weights"] if name not in UNQUANTISED)
+    if not types:
+        return f"GGUF, not quantised, as {converted['dtype']}"
+    return f"GGUF quantised to {converted['bits']} bits per weight ({types}), dequantised to {converted['dtype']}"
 
 
 def broken(nodes: list[LineageNode]) -> str | None:

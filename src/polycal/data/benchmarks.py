@@ -39,7 +39,8 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
         source = sources.data_path(cell["source"], language)
         root = _language_file(source, language)
         split = readers.read_file(root)
-        questions = _from_own_file(split, language, root == source and root.stem != language, left_out)
+        of_one_language = root != source or root.stem == language or "{language}" in str(cell["source"])
+        questions = _from_own_file(split, language, not of_one_language, left_out)
         files = split.files
         dropped: Dropped = {"test": [], "examples": []}
     else:

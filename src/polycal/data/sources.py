@@ -1,68 +1,24 @@
-"""Get models and data from the hub at a pinned commit, from a local folder or file, or from the miniature hub.
+"""Where models and data come from: the hub at a pinned commit, packages, local files, or the miniature hub.
 
-No code in a repository is ever run.
+No code in a repository or package is ever run.
 """
 
-import importlib.util
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import checkpoints, files, weight_files
-from polycal.artifacts.manifests import Stamp
-from polycal.data import hub
+from polycal.artifacts import checkpoints, files
+from polycal.data import hub, packages
 from polycal.data.hub import SourceError
-from polycal.errors import CellError
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-
-Cell = Mapping[str, Any]
 
 
-class UnusableModelError(SourceError, CellError):
-    """A model exists but cannot be used, because its tokenizer or its code is missing."""
+def is_pinned(source: Mapping[str, Any]) -> bool:
+    """Whether the source itself identifies the files, by a commit or by checksums of archives."""
+    return "hub" in source or "packages" in source
 
 
-def fetch_model(cell: Cell, *, out: Path, stamp: Stamp) -> None:
-    """Make the model of ``cell["source"]`` available, and write its manifest to ``out``.
-
-    A local folder is not copied. Files of the hub are stored beside the manifest, in a folder with the name
-    of the commit. The manifest contains ``folder`` (relative to the manifest, unless the source is an
-    absolute path), ``source``, ``revision``, and the files with their checksums. Raises SourceError if the
-    model cannot be obtained, UnusableModelError if it has no tokenizer or needs its own code, and
-    CheckpointError if its weights are missing, incomplete or quantised (``weight_files.check``).
-    """
-    source = cell["source"]
-    hub_checksums: dict[str, str] = {}
-    if "hub" in source:
-        folder, hub_checksums = hub.download_model(source["hub"], source["revision"], out.parent)
-    else:
-        folder = local_path(source)
-    description = checkpoints.describe(folder)
-    for name, sha256 in hub_checksums.items():
-        if description["files"][name]["sha256"] != sha256:
-            raise SourceError(
-                f"{folder / name}: differs from the hub's checksum; delete the file and start again."
-            )
-    weight_files.check(folder)
-    if not any(name in description["files"] for name in TOKENIZER_FILES):
-        raise UnusableModelError(
-            f"{folder}: the model has no tokenizer; one of {', '.join(TOKENIZER_FILES)} must be beside"
-            " config.json."
-        )
-    _refuse_remote_code(folder)
-    is_absolute = "path" in source and Path(source["path"]).is_absolute()
-    relative = os.path.relpath(folder.resolve(), out.parent.resolve())
-    origin = {
-        "folder": str(folder) if is_absolute else relative,
-        "source": dict(source),
-        "revision": source.get("revision"),
-    }
-    files.write_json(out, {**stamp(), **description, **origin})
-
-
-def local_path(source: Mapping[str, str]) -> Path:
+def local_path(source: Mapping[str, Any]) -> Path:
     """The folder or file of a local or miniature source.
 
     ``source["miniature"]`` is a folder of the miniature hub. A path whose name contains ``{language}`` is
@@ -79,25 +35,27 @@ def local_path(source: Mapping[str, str]) -> Path:
     return path
 
 
-def data_path(source: Mapping[str, str], config: str | None = None) -> Path:
-    """The folder or file of a data set or benchmark. It is downloaded if it is on the hub.
+def data_path(source: Mapping[str, Any], config: str | None = None) -> Path:
+    """The folder or file of a data set or benchmark. It is downloaded if it is on the hub or in packages.
 
-    ``config`` is the configuration whose files are downloaded. Raises SourceError if the data set cannot be
+    ``config`` is the configuration whose files are downloaded; of a benchmark, the language. Raises SourceError if the data set cannot be
     obtained, and RecordError if its card does not list the configuration.
     """
     if "hub" in source:
         return hub.download_data(source["hub"], source["revision"], config)
+    if "packages" in source:
+        return packages.data_file(source, config)
     return local_path(source)
 
 
-def input_checksums(cell: Cell) -> dict[str, str]:
+def input_checksums(cell: Mapping[str, Any]) -> dict[str, str]:
     """The sha256 of each local file that fetching ``cell`` reads, by name.
 
-    It is empty for a source on the hub, because the commit in the cell identifies the files. Raises
-    SourceError or CheckpointError if the source is missing.
+    It is empty for a source on the hub or in packages, because the commit or the checksums in the cell identify
+    the files. Raises SourceError or CheckpointError if the source is missing.
     """
     source = cell["source"]
-    if "hub" in source:
+    if is_pinned(source):
         return {}
     path = local_path(source)
     if "model" in cell:
@@ -133,20 +91,3 @@ def checksums(paths: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:
         os.path.relpath(path, root): {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
         for path in sorted(paths)
     }
-
-
-def _refuse_remote_code(folder: Path) -> None:
-    """Raise UnusableModelError if a model can only be loaded by code in its repository."""
-    config = weight_files.read_config(folder)
-    if "auto_map" not in config:
-        return
-    # Many models still list the code of their first release in auto_map, although transformers contains them
-    # now. transformers has a folder for each model type. To look there avoids an import of five seconds.
-    model_type = str(config.get("model_type"))
-    spec = importlib.util.find_spec("transformers")
-    models = Path(spec.origin).parent / "models" if spec and spec.origin else Path()
-    if not (models / model_type.replace("-", "_")).is_dir():
-        raise UnusableModelError(
-            f"{folder}: model type {model_type!r} needs its own code (auto_map), which polycal does not run;"
-            " choose a model that transformers contains."
-        )

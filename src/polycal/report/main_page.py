@@ -84,7 +84,7 @@ def render(
         kinds={kind: about for kind, about in captions.FIGURE_KINDS.items() if _of_kind(shown, kind)},
         figures=shown,
         data=[_instruction_set(path, scored) for path in conversations if path.exists()],
-        origins=settings.get("origins", []),
+        origins=_origins(settings.get("origins", []), nodes),
         mixtures=provenance_page.mixtures(nodes),
         acceptances=lineage.acceptances_behind(nodes),
         missing=_unnamed(scores, holes),
@@ -93,6 +93,19 @@ def render(
         scripts=explorer.scripts(study, nodes),
         table_anchors=provenance_page.table_anchors(nodes),
     )
+
+
+def _origins(origins: Sequence[Mapping[str, str]], nodes: Sequence[LineageNode]) -> list[dict[str, str]]:
+    """The sources of models and data. Models that were converted from another format say so."""
+    conversions = {
+        node.artifact.manifest["cell"].get("model"): lineage.conversion_in_words(node.artifact)
+        for node in nodes
+        if node.artifact.stage == "fetch_model"
+    }
+    return [
+        {**origin, "conversion": conversions.get(origin["name"], "") if origin["kind"] == "models" else ""}
+        for origin in origins
+    ]
 
 
 def _of_kind(figures: Sequence[Mapping[str, Any]], kind: str) -> bool:

@@ -78,11 +78,21 @@ class Failed(Manifest):
 
 
 class Fetched(Manifest):
-    """Data or a model from the hub at a pinned commit, from a local path, or from the miniature."""
+    """Data or a model from the hub at a pinned commit, from packages, a local path, or the miniature."""
 
-    source: dict[str, str]
+    source: dict[str, str | list[str]]
     files: dict[str, File]
     content: Sha256 = Field(description="Checksum of what later stages read of it.")
+
+
+class Converted(BaseModel):
+    """The conversion of a GGUF file to a model folder."""
+
+    file: str = Field(description="Name of the GGUF file.")
+    sha256: Sha256 = Field(description="Of the GGUF file.")
+    weights: dict[str, int] = Field(description="Number of weights of each type in the GGUF file.")
+    bits: Amount = Field(description="Mean bits per weight in the GGUF file.")
+    dtype: str = Field(description="Type of all weights in the folder.")
 
 
 class ModelManifest(Fetched):
@@ -90,6 +100,7 @@ class ModelManifest(Fetched):
 
     folder: str = Field(description="Where its files lie, beside the manifest unless absolute.")
     revision: str | None = Field(description="Commit of the hub.")
+    converted: Converted | None = Field(None, description="Only if the model was in GGUF.")
 
 
 class LossCheck(BaseModel):

@@ -70,10 +70,13 @@ def fetch_benchmark(config: Config, benchmark: str, language: str) -> str:
     return canonical_json({**names, "source": source, "settings": settings})
 
 
-def _source(entry: Source, miniature: str) -> dict[str, str]:
+def _source(entry: Source, miniature: str) -> dict[str, Any]:
     """The source of an entry. ``miniature`` is its folder, if it is from the miniature hub."""
     if entry.miniature is not None:
         return {"miniature": miniature}
+    if entry.packages is not None:
+        keys = ("packages", "sha256", "licence")
+        return {**{key: getattr(entry, key) for key in keys}, "file": entry.parts}
     keys = ("hub", "revision", "path")
     return {key: getattr(entry, key) for key in keys if getattr(entry, key) is not None}
 
@@ -213,7 +216,11 @@ def _origins(config: Config) -> list[dict[str, str]]:
     for kind in ("models", "data", "benchmarks"):
         for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
             entry = getattr(config, kind)[name]
-            source = entry.hub or entry.path or f"miniature {entry.miniature}"
+            source = (
+                entry.hub
+                or entry.path
+                or (", ".join(entry.packages) if entry.packages else f"miniature {entry.miniature}")
+            )
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}
             origins.append({"kind": kind, "name": name, **details})
     return origins

@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from polycal.artifacts import checkpoints, records
-from polycal.data import benchmarks, instructions, sources
+from polycal.data import base_models, benchmarks, instructions, sources
 from polycal.data.hub import SourceError, UnreachableError, hub_errors, model_files
 
 GONE = "f" * 40
@@ -29,7 +29,7 @@ def cell(**source: str) -> dict[str, object]:
 def test_a_hub_model_is_downloaded_as_safetensors_without_code(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "models" / "m" / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp(stage="fetch_model"))
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp(stage="fetch_model"))
     manifest = json.loads(out.read_text())
     assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert manifest["revision"] == COMMIT
@@ -52,7 +52,7 @@ def test_a_download_continues_after_a_broken_connection(
     hub.repositories["a/m"] = MODEL
     hub.cuts["model.safetensors"] = [300_000]
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert [asked for _, path, asked in hub.asked if path.endswith("model.safetensors") and asked] == [
         "bytes=300000-"
     ]
@@ -73,11 +73,11 @@ def test_files_that_were_complete_before_a_failure_are_kept(
     hub.cuts[shards[1]] = [0] * 18  # six tries of the client in each of three attempts
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=r"the hub cannot be reached.*complete files are kept"):
-        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert not out.exists()
     downloaded = {p.name for p in (tmp_path / COMMIT[:12]).iterdir() if p.is_file()}
     hub.asked.clear()
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     downloaded_again = {
         path.rpartition("/")[2] for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path
     }
@@ -89,10 +89,10 @@ def test_files_that_were_complete_before_a_failure_are_kept(
 def test_a_second_fetch_downloads_nothing_again(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     first = out.read_text()
     hub.asked.clear()
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert out.read_text() == first
     assert not [path for command, path, _ in hub.asked if command == "GET" and "/resolve/" in path]
 
@@ -100,12 +100,12 @@ def test_a_second_fetch_downloads_nothing_again(hub: Hub, tmp_path: Path) -> Non
 def test_weights_that_differ_from_the_hubs_checksum_are_refused(hub: Hub, tmp_path: Path) -> None:
     hub.repositories["a/m"] = MODEL
     out = tmp_path / "manifest.json"
-    sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+    base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     out.unlink()
     weights = tmp_path / COMMIT[:12] / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[::-1])
     with pytest.raises(SourceError, match="differs from the hub's checksum; delete the file"):
-        sources.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(hub="a/m", revision=COMMIT), out=out, stamp=FixedStamp())
     assert not out.exists()
 
 
@@ -134,7 +134,7 @@ def test_a_model_that_the_hub_refuses_is_reported_in_one_sentence(
     hub.gated.add("a/gated")
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match=sentence) as caught:
-        sources.fetch_model(cell(hub=name, revision=revision), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(hub=name, revision=revision), out=out, stamp=FixedStamp())
     assert "\n" not in str(caught.value)
     assert not out.exists()
 
@@ -171,7 +171,7 @@ def test_a_missing_network_is_reported_after_three_attempts(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UnreachableError, match="the hub cannot be reached"):
-        sources.fetch_model(
+        base_models.fetch_model(
             cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
         )
     assert re.findall(r"Asked again in (\d+) s", capsys.readouterr().out) == ["5", "10"]
@@ -201,7 +201,7 @@ def test_a_full_disk_is_reported_before_and_during_the_download(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         with pytest.raises(SourceError, match=r"needs 0\.0 GB, but .* has 0\.0 GB free; free some space"):
-            sources.fetch_model(
+            base_models.fetch_model(
                 cell(hub="a/m", revision=COMMIT), out=tmp_path / "manifest.json", stamp=FixedStamp()
             )
     with pytest.raises(SourceError, match="the disk is full"), hub_errors("a/m", COMMIT, "models"):

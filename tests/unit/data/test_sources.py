@@ -9,7 +9,7 @@ from helpers.hub import COMMIT, MODEL
 from helpers.stamps import FixedStamp
 
 from polycal.artifacts import checkpoints
-from polycal.data import sources
+from polycal.data import base_models, sources
 from polycal.data.hub import SourceError
 
 
@@ -31,7 +31,7 @@ def test_a_local_model_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for path, expected in (("model", "../../model"), (str(folder), str(folder))):
         out = tmp_path / "resources" / "m" / "manifest.json"
-        sources.fetch_model(cell(path=path), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(path=path), out=out, stamp=FixedStamp())
         manifest = json.loads(out.read_text())
         assert manifest["folder"] == expected
         assert manifest["revision"] is None
@@ -43,10 +43,10 @@ def test_a_miniature_model_is_in_the_miniature_hub(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     folder = Path("resources/miniature/models/llama/base_seed=0")
     with pytest.raises(SourceError, match="the miniature hub must be built first"):
-        sources.fetch_model(cell(miniature=str(folder)), out=Path("m/manifest.json"), stamp=FixedStamp())
+        base_models.fetch_model(cell(miniature=str(folder)), out=Path("m/manifest.json"), stamp=FixedStamp())
     folder.parent.mkdir(parents=True)
     folder_of(tmp_path).rename(folder)
-    sources.fetch_model(
+    base_models.fetch_model(
         cell(miniature=str(folder)),
         out=Path("resources/models/llama/base_seed=0/manifest.json"),
         stamp=FixedStamp(),
@@ -57,17 +57,17 @@ def test_a_miniature_model_is_in_the_miniature_hub(tmp_path: Path, monkeypatch: 
 def test_a_model_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "manifest.json"
     with pytest.raises(SourceError, match="no such file or folder"):
-        sources.fetch_model(cell(path=str(tmp_path / "nowhere")), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(path=str(tmp_path / "nowhere")), out=out, stamp=FixedStamp())
     folder = folder_of(tmp_path, tokenizer__json=None)
     with pytest.raises(SourceError, match=r"has no tokenizer; one of tokenizer\.json"):
-        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": {"AutoModel": "x.Y"}}))
     with pytest.raises(SourceError, match="'own' needs its own code"):
-        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     (folder / "model.safetensors").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="no weights"):
-        sources.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
+        base_models.fetch_model(cell(path=str(folder)), out=out, stamp=FixedStamp())
     assert not out.exists()
 
 

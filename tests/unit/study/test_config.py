@@ -1,9 +1,12 @@
 """Checks of a configuration that involve several keys, and values that are not what they seem."""
 
+import json
+
 import pytest
 import yaml
 from helpers.studies import BASE
 
+from polycal.study import identities
 from polycal.study.config_loading import ConfigError, merge, resolve
 
 
@@ -30,6 +33,10 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"data": {"d": {"sources": []}}}, r"data\.d\.sources: "),
         ({"data": {"d": {"sources": ["a/b", "a/b"]}}}, r"data\.d\.sources: contains 'a/b' twice"),
         ({"models": {"m": {"hub": "x/y"}}}, r"models\.m: needs exactly one of hub, path, miniature"),
+        (
+            {"models": {"m": {"sha256": ["0" * 64]}}},
+            r"models\.m: sha256 and file belong to packages; add packages or remove them",
+        ),
         ({"models": {"h": {"hub": "x/y"}}}, r"models\.h: hub and revision must be given together"),
         (
             {"recipes": {"r": {"micro_batch_size": 3}}},
@@ -46,6 +53,62 @@ from polycal.study.config_loading import ConfigError, merge, resolve
 def test_an_error_names_its_key_and_what_would_be_right(change, sentence):
     with pytest.raises(ConfigError, match=sentence):
         resolve(merge(BASE, change))
+
+
+PACKAGES = {"packages": ["p==1"], "sha256": ["0" * 64], "file": "p/m.gguf", "licence": "X"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"packages": ["p"]}, r"'p' is not NAME==VERSION, such as"),
+        ({"packages": ["p>=1"]}, r"'p>=1' is not NAME==VERSION"),
+        ({"packages": ["p==1", "p==1"]}, r"models\.n\.packages: contains 'p==1' twice"),
+        ({"packages": []}, r"models\.n\.packages: "),
+        ({"packages": ["p==1", "q==1"]}, r"sha256 has 1 items, but packages has 2; give one of each"),
+        ({"sha256": ["0" * 63]}, r"sha256 '0+' is no checksum; give the 64 hexadecimal digits that pip hash"),
+        ({"sha256": None}, r"models\.n: sha256 is missing; packages need sha256, file and licence"),
+        ({"licence": None}, r"models\.n: licence is missing"),
+        ({"file": ["p/../../m.gguf"]}, r"'p/\.\./\.\./m\.gguf' is not the path of a file inside the archive"),
+        ({"file": "/m.gguf"}, r"'/m\.gguf' is not the path"),
+        ({"file": "p/model.bin"}, r"file 'model\.bin' cannot be used; its name must end in \.gguf"),
+        ({"file": ["p/m.gguf.part1", "p/m.gguf.part2"], "path": "m"}, r"exactly one of .* path and packages"),
+    ],
+)
+def test_a_source_in_packages_is_checked(change, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        resolve(merge(BASE, {"models": {"n": {**PACKAGES, **change}}}))
+
+
+def test_the_file_of_a_source_in_packages_fits_its_catalogue():
+    rows = {**PACKAGES, "file": ["p/rows.json-00000", "p/rows.json-00001"]}
+    questions = {**PACKAGES, "file": "p/{language}.jsonl", "format": "file", "languages": ["en"]}
+    entries = {
+        "models": {"n": PACKAGES},
+        "data": {"n": {**rows, "format": "alpaca"}},
+        "benchmarks": {"n": questions},
+    }
+    config = resolve(merge(BASE, {**entries, "grid": {"models": ["n"], "data": ["n"], "benchmarks": ["n"]}}))
+    cells = [
+        identities.fetch_model(config, "n", "none"),
+        identities.fetch_instructions(config, "n"),
+        identities.fetch_benchmark(config, "n", "en"),
+    ]
+    sources = [json.loads(cell)["source"] for cell in cells]
+    assert [source["file"] for source in sources] == [["p/m.gguf"], rows["file"], ["p/{language}.jsonl"]]
+    assert all(source["licence"] == "X" for source in sources)
+    origins = json.loads(identities.report(config, []))["origins"]
+    assert all((origin["source"], origin["licence"]) == ("p==1", "X") for origin in origins)
+    for catalogue, words in (
+        ("data", r"'m\.gguf' cannot be used"),
+        ("benchmarks", r"'m\.gguf' cannot be used"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            resolve(merge(BASE, {catalogue: {"n": {**entries[catalogue]["n"], "file": "p/m.gguf"}}}))
+    with pytest.raises(
+        ConfigError, match=r"format 'mmlu-prox' is for repositories; with packages, format must be file"
+    ):
+        resolve(merge(BASE, {"benchmarks": {"n": {**questions, "format": "mmlu-prox"}}}))
 
 
 def test_local_prompts_need_labels_for_every_scored_language():
