@@ -17,6 +17,10 @@ from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, diagnostics, recalibration, selective_prediction, smooth_calibration
 from polycal.metrics.arrays import Array
 
+MASS = ("candidate_mass",)
+NO_MASS = {f"{MASS[0]}{end}": float("nan") for end in ("", "_low", "_high")}
+"""The values of a cell or mean for which the mass is not defined."""
+
 
 class Convention(NamedTuple):
     """A way to compute a metric. Without bins, ``binning`` is ``none`` and ``bins`` is 0."""
@@ -32,6 +36,8 @@ class MeasuredCell:
     """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], with its table rows.
 
     - ``smooth`` is the smooth ECE. ``smooth_samples`` are fewer than R, because each needs a search.
+    - ``mass`` is the mean probability of all candidates together, with ``mass_samples`` [R]. It is NaN, and has
+      no samples, where it is not defined (``ScoredQuestions.candidate_mass``).
     - ``row`` is its row of the table cells, ``diagnostics`` that of the table diagnostics.
     - ``under_conventions`` are the estimates under other conventions, with which the claims are checked.
     - ``floor`` [F] are simulated ECEs of a perfectly calibrated model with the same confidences.
@@ -48,6 +54,8 @@ class MeasuredCell:
     samples: Array
     smooth: float
     smooth_samples: Array
+    mass: float = float("nan")
+    mass_samples: Array = field(default_factory=lambda: np.zeros(0))
     row: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     reliability: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +86,13 @@ class MeasuredCell:
         """The smooth ECE of the cell, [1], with samples and trainings."""
         return self._quantity(lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None]))
 
+    @property
+    def mass_quantity(self) -> Quantity | None:
+        """The mean probability of all candidates, [1], with samples and trainings; None if it is not defined."""
+        if np.isnan(self.mass):
+            return None
+        return self._quantity(lambda cell: (np.array([cell.mass]), cell.mass_samples[:, None]))
+
     def _quantity(self, values: Callable[["MeasuredCell"], tuple[Array, Array]]) -> Quantity:
         clusters = quantities.clusters_of(self.members, self.covers, values)
         return Quantity(*values(self), clusters, self.covers)
@@ -104,6 +119,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
     ece = float(estimate[bootstrap.ECE])
     bias = ece - diagnostics.debiased_ece(values.confidence, values.correct, bins=bins, binning=binning)
     intervals = with_intervals(bootstrap.METRICS, estimate, samples)
+    mass, mass_samples = candidate_mass(questions, weights)
     chance = float((1 / questions.options).mean())
     resource = score_set.resource(questions.cell)
     row = {
@@ -115,6 +131,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
         **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
+        **(NO_MASS if np.isnan(mass) else with_intervals(MASS, np.array([mass]), mass_samples[:, None])),
         "ece_floor": floor_mean,
         "ece_floor_high": floor_high,
         "equal_candidates": values.ties,
@@ -129,6 +146,8 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         samples=samples,
         smooth=smooth,
         smooth_samples=smooth_samples,
+        mass=mass,
+        mass_samples=mass_samples,
         row=row,
         diagnostics={**questions.cell, **secondary_metrics(np.exp(log_p), questions, values, bins)},
         reliability=reliability_rows(questions.cell, values, bins, binning),
@@ -136,6 +155,18 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         floor=floor,
         ece_bias=bias,
     )
+
+
+def candidate_mass(questions: ScoredQuestions, weights: Array) -> tuple[float, Array]:
+    """The mean probability of all candidates together, and that of the R samples ``weights`` [R, N], [R].
+
+    The result is NaN and an empty array if it is not defined.
+    """
+    mass = questions.candidate_mass()
+    if mass is None:
+        return float("nan"), np.zeros(0)
+    with np.errstate(invalid="ignore"):
+        return float(mass.mean()), weights @ mass / weights.sum(1)
 
 
 def secondary_metrics(

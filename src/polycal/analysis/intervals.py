@@ -18,6 +18,7 @@ RANGES = {
     "brier": (0.0, 2.0),
     "nll": (0.0, np.inf),
     "smooth_ece": (0.0, 1.0),
+    "candidate_mass": (0.0, 1.0),
 }
 """The smallest and the largest possible value of each metric. Intervals are clipped to them."""
 

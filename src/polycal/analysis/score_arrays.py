@@ -19,6 +19,11 @@ from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
 
+LETTER_FORM = "letters"
+"""The candidate form whose candidates are the letters of the options."""
+MASS_TOLERANCE = 1e-3
+"""Rounding of a sum of probabilities, of models in bfloat16 too."""
+
 
 class MeasureError(PolycalError):
     """Score files that cannot be measured together; the message contains the file and what would be right."""
@@ -84,6 +89,18 @@ class ScoredQuestions:
         else:
             raise MeasureError(f"normalise is {normalise!r}, but must be 'sum', 'token', 'byte' or 'pmi'.")
         return score - log_sum_exp(score)[:, None]
+
+    def candidate_mass(self) -> Array | None:
+        """The probability Σ_k exp(log p) that the model's answer is any of the candidates, [N], in [0, 1].
+
+        It is defined for letters only, because different letters exclude each other. Texts do not: one may be
+        the beginning of another. The result is None for texts. It is also None if a sum is above 1, because
+        two letters then have the same tokens.
+        """
+        if self.candidates != LETTER_FORM:
+            return None
+        mass = np.exp(self.logprob).sum(1)
+        return None if (mass > 1 + MASS_TOLERANCE).any() else np.minimum(mass, 1.0)
 
 
 def log_sum_exp(score: Array) -> Array:

@@ -10,6 +10,8 @@ from polycal.report.study_tables import StudyTables
 
 METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
 """Metrics of the table, with their titles and number formats."""
+MASS = {"candidate_mass": ("Mass on letters", ".2f")}
+"""A further metric, for protocols whose cells have it."""
 
 
 def by_benchmark(study: StudyTables) -> Iterator[dict[str, Any]]:
@@ -34,9 +36,12 @@ def _table(study: StudyTables, scored: pd.DataFrame) -> pd.DataFrame:
         "Level": [levels[code] for code in order],
     }
     named = scored.assign(setting=[study_tables.setting_name(beta) for beta in scored.beta])
-    for metric, (title, form) in METRICS.items():
+    has_mass = scored.candidate_mass.notna()
+    for metric, (title, form) in (METRICS | MASS if has_mass.any() else METRICS).items():
+        # A cell without a result has no questions. Another cell without a mass is left out of its mean.
+        there = named[has_mass | scored.n.isna()] if metric in MASS else named
         for setting in study_tables.setting_names(scored):
-            chosen = named[named.setting == setting]
+            chosen = there[there.setting == setting]
             values = {str(code): part[metric] for code, part in chosen.groupby("language")}
             columns[f"{title}, {setting}"] = [_text(values.get(code), form) for code in order]
     floors = scored.groupby("language").ece_floor.mean()

@@ -69,6 +69,9 @@
     .map((name) => [name, name === "base" ? "the base model" : name])], "base");
 
   const chosen = (name) => choices[name].value;
+  const contrasted = new Set(contrasts.metric);
+  // a metric without contrasts is shown as it is
+  const referenceOf = (metric) => contrasted.has(metric) ? chosen("reference") : "";
   const applies = (cell, name) => chosen(name) === ALL || cells[name][cell] === chosen(name)
     || (TUNED.includes(name) && cells[name][cell] === NONE);
   const matching = (names) => {
@@ -122,7 +125,7 @@
   const show = () => {
     const names = [...Object.keys(DIMENSIONS), "resource"];
     const found = matching(names).filter((cell) => cells.language[cell] !== MEAN);
-    const metric = chosen("metric"), reference = chosen("reference");
+    const metric = chosen("metric"), reference = referenceOf(metric);
     const visible = (name) => {
       if (name in DIMENSIONS) return chosen(name) === ALL;
       if (name === metric) return false;
