@@ -17,9 +17,8 @@ from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, diagnostics, recalibration, selective_prediction, smooth_calibration
 from polycal.metrics.arrays import Array
 
-MASS = ("candidate_mass",)
-NO_MASS = {f"{MASS[0]}{end}": float("nan") for end in ("", "_low", "_high")}
-"""The values of a cell or mean for which the mass is not defined."""
+FURTHER = ("candidate_mass", "order_spread")
+"""Means over questions that only some cells have. In other cells they are empty."""
 
 
 class Convention(NamedTuple):
@@ -36,8 +35,7 @@ class MeasuredCell:
     """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], with its table rows.
 
     - ``smooth`` is the smooth ECE. ``smooth_samples`` are fewer than R, because each needs a search.
-    - ``mass`` is the mean probability of all candidates together, with ``mass_samples`` [R]. It is NaN, and has
-      no samples, where it is not defined (``ScoredQuestions.candidate_mass``).
+    - ``further`` are those of the means FURTHER that are defined, each with its samples [R].
     - ``row`` is its row of the table cells, ``diagnostics`` that of the table diagnostics.
     - ``under_conventions`` are the estimates under other conventions, with which the claims are checked.
     - ``floor`` [F] are simulated ECEs of a perfectly calibrated model with the same confidences.
@@ -54,8 +52,7 @@ class MeasuredCell:
     samples: Array
     smooth: float
     smooth_samples: Array
-    mass: float = float("nan")
-    mass_samples: Array = field(default_factory=lambda: np.zeros(0))
+    further: Mapping[str, tuple[float, Array]] = field(default_factory=dict)
     row: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     reliability: list[dict[str, Any]] = field(default_factory=list)
@@ -86,12 +83,16 @@ class MeasuredCell:
         """The smooth ECE of the cell, [1], with samples and trainings."""
         return self._quantity(lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None]))
 
-    @property
-    def mass_quantity(self) -> Quantity | None:
-        """The mean probability of all candidates, [1], with samples and trainings; None if it is not defined."""
-        if np.isnan(self.mass):
+    def further_quantity(self, name: str) -> Quantity | None:
+        """One of the means FURTHER, [1], with samples and trainings; None if it is not defined."""
+        if name not in self.further:
             return None
-        return self._quantity(lambda cell: (np.array([cell.mass]), cell.mass_samples[:, None]))
+
+        def values(cell: "MeasuredCell") -> tuple[Array, Array]:
+            mean, samples = cell.further[name]
+            return np.array([mean]), samples[:, None]
+
+        return self._quantity(values)
 
     def _quantity(self, values: Callable[["MeasuredCell"], tuple[Array, Array]]) -> Quantity:
         clusters = quantities.clusters_of(self.members, self.covers, values)
@@ -119,7 +120,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
     ece = float(estimate[bootstrap.ECE])
     bias = ece - diagnostics.debiased_ece(values.confidence, values.correct, bins=bins, binning=binning)
     intervals = with_intervals(bootstrap.METRICS, estimate, samples)
-    mass, mass_samples = candidate_mass(questions, weights)
+    further = further_means(questions, weights)
     chance = float((1 / questions.options).mean())
     resource = score_set.resource(questions.cell)
     row = {
@@ -131,7 +132,12 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
         **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
-        **(NO_MASS if np.isnan(mass) else with_intervals(MASS, np.array([mass]), mass_samples[:, None])),
+        **further_columns(
+            {
+                name: with_intervals((name,), np.array([mean]), samples[:, None])
+                for name, (mean, samples) in further.items()
+            }
+        ),
         "ece_floor": floor_mean,
         "ece_floor_high": floor_high,
         "equal_candidates": values.ties,
@@ -146,8 +152,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         samples=samples,
         smooth=smooth,
         smooth_samples=smooth_samples,
-        mass=mass,
-        mass_samples=mass_samples,
+        further=further,
         row=row,
         diagnostics={**questions.cell, **secondary_metrics(np.exp(log_p), questions, values, bins)},
         reliability=reliability_rows(questions.cell, values, bins, binning),
@@ -157,16 +162,25 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
     )
 
 
-def candidate_mass(questions: ScoredQuestions, weights: Array) -> tuple[float, Array]:
-    """The mean probability of all candidates together, and that of the R samples ``weights`` [R, N], [R].
-
-    The result is NaN and an empty array if it is not defined.
-    """
-    mass = questions.candidate_mass()
-    if mass is None:
-        return float("nan"), np.zeros(0)
+def further_means(questions: ScoredQuestions, weights: Array) -> dict[str, tuple[float, Array]]:
+    """Those of the means FURTHER that a file has, each with that of the R samples ``weights`` [R, N], [R]."""
+    values = {"candidate_mass": questions.candidate_mass(), "order_spread": questions.order_spread}
     with np.errstate(invalid="ignore"):
-        return float(mass.mean()), weights @ mass / weights.sum(1)
+        return {
+            name: (float(one.mean()), weights @ one / weights.sum(1))
+            for name, one in values.items()
+            if one is not None
+        }
+
+
+def further_columns(defined: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The columns of all means FURTHER, each with its bounds; NaN for those that are not ``defined``."""
+    columns: dict[str, float] = {}
+    for name in FURTHER:
+        columns |= {f"{name}{end}": float("nan") for end in ("", "_low", "_high")} | dict(
+            defined.get(name, {})
+        )
+    return columns
 
 
 def secondary_metrics(

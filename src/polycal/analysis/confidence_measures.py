@@ -218,8 +218,8 @@ def _mean_over_trainings(
     first = members[0]
     cell = {**first.cell, **condition._asdict()}
     mean = _mean(members, cell, first.resource)
-    more = {"members": members, "covers": covered(first.covers, covers)}
-    return replace(mean, n=first.n, left_out=first.left_out, **more)
+    covers = covered(first.covers, covers)
+    return replace(mean, n=first.n, left_out=first.left_out, members=members, covers=covers)
 
 
 def confidence_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]:

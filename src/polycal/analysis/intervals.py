@@ -19,6 +19,7 @@ RANGES = {
     "nll": (0.0, np.inf),
     "smooth_ece": (0.0, 1.0),
     "candidate_mass": (0.0, 1.0),
+    "order_spread": (0.0, 1.0),
     "binary_brier": (0.0, 1.0),
     "auroc": (0.0, 1.0),
     "spearman": (-1.0, 1.0),

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polycal.artifacts import failures, records
+from polycal.artifacts import failures, order_spread, records
 from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
@@ -37,6 +37,8 @@ class ScoredQuestions:
     - ``logprob`` and ``unconditional`` [N, K] are log-probabilities of the candidates in nats.
     - ``tokens`` and ``bytes`` [N, K] are the lengths of the candidates. ``tokens`` is None for an imported
       file whose log does not contain them.
+    - ``order_spread`` [N] is how much the order of the options changes the answer. It is None for a file whose
+      questions were asked in one order.
     """
 
     path: str
@@ -49,6 +51,7 @@ class ScoredQuestions:
     tokens: Array | None
     bytes: Array
     unconditional: Array | None
+    order_spread: Array | None = None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
         """The normalisations in ``wanted`` that the file has the values for.
@@ -174,6 +177,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         tokens=tokens,
         bytes=size,
         unconditional=_padded(table[extra], options, -np.inf) if extra in table.column_names else None,
+        order_spread=order_spread.read(path),
     )
 
 

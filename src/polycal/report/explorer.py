@@ -32,7 +32,10 @@ METRICS = {
     "nll": "Negative log-likelihood",
 }
 """Metrics that a reader can choose. All have intervals and contrasts."""
-WITHOUT_CONTRASTS = {"candidate_mass": "Mass on the letters (probability of any of them)"}
+WITHOUT_CONTRASTS = {
+    "candidate_mass": "Mass on the letters (probability of any of them)",
+    "order_spread": "Spread over orders (effect of the order of the options)",
+}
 """Further metrics, which have intervals. A metric that no cell has is not offered."""
 CONTRAST_COLUMNS = ("difference", "low", "high", "q")
 BIN_COLUMNS = {

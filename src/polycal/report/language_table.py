@@ -10,8 +10,8 @@ from polycal.report.study_tables import StudyTables
 
 METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
 """Metrics of the table, with their titles and number formats."""
-MASS = {"candidate_mass": ("Mass on letters", ".2f")}
-"""A further metric, for protocols whose cells have it."""
+FURTHER = {"candidate_mass": ("Mass on letters", ".2f"), "order_spread": ("Spread over orders", ".2f")}
+"""Further metrics, each for protocols whose cells have it."""
 
 
 def by_benchmark(study: StudyTables) -> Iterator[dict[str, Any]]:
@@ -36,10 +36,10 @@ def _table(study: StudyTables, scored: pd.DataFrame) -> pd.DataFrame:
         "Level": [levels[code] for code in order],
     }
     named = scored.assign(setting=[study_tables.setting_name(beta) for beta in scored.beta])
-    has_mass = scored.candidate_mass.notna()
-    for metric, (title, form) in (METRICS | MASS if has_mass.any() else METRICS).items():
-        # A cell without a result has no questions. Another cell without a mass is left out of its mean.
-        there = named[has_mass | scored.n.isna()] if metric in MASS else named
+    defined = {metric: about for metric, about in FURTHER.items() if scored[metric].notna().any()}
+    for metric, (title, form) in (METRICS | defined).items():
+        # A cell without a result has no questions. Another cell without a further metric is left out.
+        there = named[scored[metric].notna() | scored.n.isna()] if metric in FURTHER else named
         for setting in study_tables.setting_names(scored):
             chosen = there[there.setting == setting]
             values = {str(code): part[metric] for code, part in chosen.groupby("language")}

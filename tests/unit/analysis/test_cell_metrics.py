@@ -7,6 +7,8 @@ from helpers.score_records import SETTINGS, cell, score_row, study, write
 
 from polycal.analysis import cell_metrics, intervals, pooling, score_arrays
 from polycal.analysis.score_set import ScoreSet
+from polycal.analysis.summary import summary
+from polycal.artifacts import order_spread, records
 from polycal.metrics import calibration, probability_scores
 
 
@@ -63,14 +65,31 @@ def test_means_of_the_mass_need_it_of_every_language_and_seed(tmp_path):
     cells = measured_cells(letters_study(tmp_path, seeds=("1", "2")))
     both, _ = pooling.pool(cells)
     means = {(row["seed"], row["group"]): row for row in pooling.mean_rows([*cells, *both])}
-    values = [cell.mass for cell in cells]
+    values = [cell.further["candidate_mass"][0] for cell in cells]
     assert means["all", "all"]["candidate_mass"] == pytest.approx(np.mean(values), abs=1e-15)
     assert means["1", "all"]["candidate_mass"] == pytest.approx(np.mean(values[:2]), abs=1e-15)
     row = means["all", "all"]
     assert row["candidate_mass_low"] < row["candidate_mass"] < row["candidate_mass_high"]
-    without = replace(cells[0], mass=float("nan"), mass_samples=np.zeros(0))
+    without = replace(cells[0], further={})
     pooled, _ = pooling.pool([without, *cells[1:]])
-    assert [np.isnan(cell.mass) for cell in pooled] == [cell.cell["language"] == "de" for cell in pooled]
+    assert [not cell.further for cell in pooled] == [cell.cell["language"] == "de" for cell in pooled]
     [row] = [row for row in pooling.mean_rows(pooled) if row["group"] == "all"]
     assert np.isnan(row["candidate_mass"])
     assert row["accuracy"] > 0
+
+
+def test_the_spread_over_orders_is_a_mean_over_questions(tmp_path):
+    files = letters_study(tmp_path)
+    spread = np.linspace(0, 0.5, 40).astype(np.float32)
+    for path in files:
+        rows, facts = records.read_scores(path).to_pylist(), records.metadata(path)
+        rows = [{**row, "order_spread": value} for row, value in zip(rows, spread, strict=True)]
+        records.write(path, rows, records.SCORE.append(order_spread.FIELD), {"cell": facts["cell"]})
+    cells = measured_cells(files)
+    for found in cells:
+        row = found.row
+        assert row["order_spread"] == pytest.approx(0.25, abs=1e-7)
+        assert 0.15 < row["order_spread_low"] < 0.25 < row["order_spread_high"] < 0.35
+    [mean] = [row for row in pooling.mean_rows(cells) if row["group"] == "all"]
+    assert mean["order_spread"] == pytest.approx(0.25, abs=1e-7)
+    assert summary([files[0]])["order_spread"][0] == pytest.approx(0.25, abs=1e-7)
