@@ -17,6 +17,9 @@ from polycal.analysis.score_set import ScoreSet
 from polycal.metrics import calibration, diagnostics, recalibration, selective_prediction, smooth_calibration
 from polycal.metrics.arrays import Array
 
+FURTHER = ("candidate_mass", "order_spread")
+"""Means over questions that only some cells have. In other cells they are empty."""
+
 
 class Convention(NamedTuple):
     """A way to compute a metric. Without bins, ``binning`` is ``none`` and ``bins`` is 0."""
@@ -32,6 +35,7 @@ class MeasuredCell:
     """One cell: bootstrap.METRICS estimated [9] and in R bootstrap samples [R, 9], with its table rows.
 
     - ``smooth`` is the smooth ECE. ``smooth_samples`` are fewer than R, because each needs a search.
+    - ``further`` are those of the means FURTHER that are defined, each with its samples [R].
     - ``row`` is its row of the table cells, ``diagnostics`` that of the table diagnostics.
     - ``under_conventions`` are the estimates under other conventions, with which the claims are checked.
     - ``floor`` [F] are simulated ECEs of a perfectly calibrated model with the same confidences.
@@ -48,6 +52,7 @@ class MeasuredCell:
     samples: Array
     smooth: float
     smooth_samples: Array
+    further: Mapping[str, tuple[float, Array]] = field(default_factory=dict)
     row: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     reliability: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +83,17 @@ class MeasuredCell:
         """The smooth ECE of the cell, [1], with samples and trainings."""
         return self._quantity(lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None]))
 
+    def further_quantity(self, name: str) -> Quantity | None:
+        """One of the means FURTHER, [1], with samples and trainings; None if it is not defined."""
+        if name not in self.further:
+            return None
+
+        def values(cell: "MeasuredCell") -> tuple[Array, Array]:
+            mean, samples = cell.further[name]
+            return np.array([mean]), samples[:, None]
+
+        return self._quantity(values)
+
     def _quantity(self, values: Callable[["MeasuredCell"], tuple[Array, Array]]) -> Quantity:
         clusters = quantities.clusters_of(self.members, self.covers, values)
         return Quantity(*values(self), clusters, self.covers)
@@ -104,6 +120,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
     ece = float(estimate[bootstrap.ECE])
     bias = ece - diagnostics.debiased_ece(values.confidence, values.correct, bins=bins, binning=binning)
     intervals = with_intervals(bootstrap.METRICS, estimate, samples)
+    further = further_means(questions, weights)
     chance = float((1 / questions.options).mean())
     resource = score_set.resource(questions.cell)
     row = {
@@ -115,6 +132,12 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         "above_chance": intervals["accuracy_low"] > chance,
         **intervals,
         **with_intervals(("smooth_ece",), np.array([smooth]), smooth_samples[:, None]),
+        **further_columns(
+            {
+                name: with_intervals((name,), np.array([mean]), samples[:, None])
+                for name, (mean, samples) in further.items()
+            }
+        ),
         "ece_floor": floor_mean,
         "ece_floor_high": floor_high,
         "equal_candidates": values.ties,
@@ -129,6 +152,7 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         samples=samples,
         smooth=smooth,
         smooth_samples=smooth_samples,
+        further=further,
         row=row,
         diagnostics={**questions.cell, **secondary_metrics(np.exp(log_p), questions, values, bins)},
         reliability=reliability_rows(questions.cell, values, bins, binning),
@@ -136,6 +160,27 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
         floor=floor,
         ece_bias=bias,
     )
+
+
+def further_means(questions: ScoredQuestions, weights: Array) -> dict[str, tuple[float, Array]]:
+    """Those of the means FURTHER that a file has, each with that of the R samples ``weights`` [R, N], [R]."""
+    values = {"candidate_mass": questions.candidate_mass(), "order_spread": questions.order_spread}
+    with np.errstate(invalid="ignore"):
+        return {
+            name: (float(one.mean()), weights @ one / weights.sum(1))
+            for name, one in values.items()
+            if one is not None
+        }
+
+
+def further_columns(defined: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The columns of all means FURTHER, each with its bounds; NaN for those that are not ``defined``."""
+    columns: dict[str, float] = {}
+    for name in FURTHER:
+        columns |= {f"{name}{end}": float("nan") for end in ("", "_low", "_high")} | dict(
+            defined.get(name, {})
+        )
+    return columns
 
 
 def secondary_metrics(

@@ -18,6 +18,11 @@ RANGES = {
     "brier": (0.0, 2.0),
     "nll": (0.0, np.inf),
     "smooth_ece": (0.0, 1.0),
+    "candidate_mass": (0.0, 1.0),
+    "order_spread": (0.0, 1.0),
+    "binary_brier": (0.0, 1.0),
+    "auroc": (0.0, 1.0),
+    "spearman": (-1.0, 1.0),
 }
 """The smallest and the largest possible value of each metric. Intervals are clipped to them."""
 

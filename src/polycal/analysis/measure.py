@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from polycal.analysis import (
     claim_tests,
+    confidence_measures,
     contrasts,
     holes,
     known_truth,
@@ -27,14 +29,18 @@ from polycal.analysis import (
 )
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.conditions import cell_key
+from polycal.analysis.confidence_measures import MeasuredConfidence
 from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
+from polycal.analysis.language_agreement import Answers
 from polycal.analysis.question_split import split_questions
+from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import files, tables
 from polycal.artifacts.manifests import Stamp
+from polycal.metrics.arrays import Array
 
 Result = TypeVar("Result")
 
@@ -48,6 +54,7 @@ TABLES = (
     "sensitivity",
     "claims",
     "recalibration",
+    "confidences",
 )
 TRUTH = "truth"
 """An additional table, if the true distribution of the answers is known."""
@@ -57,6 +64,7 @@ COLUMNS = {
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
+    "confidences": confidence_measures.COLUMNS,
     TRUTH: known_truth.COLUMNS,
 }
 """Columns of the tables that can be empty."""
@@ -71,6 +79,7 @@ class ConditionResults:
     cells: list[MeasuredCell] = field(default_factory=list)
     recalibrated: list[Recalibrated] = field(default_factory=list)
     truth: list[TruthRows] = field(default_factory=list)
+    confidences: list[MeasuredConfidence] = field(default_factory=list)
 
 
 def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -131,12 +140,17 @@ def measure(
     cells = [cell for result in results for cell in result.cells]
     rows = {"holes": [_hole_row(hole, settings) for hole in holes_found], **_rows(cells, gaps, settings)}
     recalibrated = [one for result in results for one in result.recalibrated]
-    if recalibrated:
-        measured = {cell.condition for cell in cells}
-        for condition in sorted(set(gaps) - measured):
+    confidences = [one for result in results for one in result.confidences]
+    measured = {cell.condition for cell in cells}
+    for condition in sorted(set(gaps) - measured):
+        if recalibrated:
             recalibrated += temperature_scaling.empty_means(condition._asdict(), gaps[condition])
+        if confidences:
+            confidences += confidence_measures.empty_means(condition._asdict(), gaps[condition])
     recalibrated += temperature_scaling.pool(recalibrated)
+    confidences += confidence_measures.pool(confidences)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
+    rows["confidences"] = confidence_measures.confidence_rows(confidences)
     if settings.get("truth"):
         pairs = [pair for result in results for pair in result.truth]
         # The truth is the same for all models, so one row per benchmark and language is enough.
@@ -190,18 +204,27 @@ def _kind(settings: Mapping[str, Any]) -> RecordKind:
 
 def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -> ConditionResults:
     """The results of one condition. ``paths`` are its Score files, one per language."""
-    results, splits = ConditionResults(), []
+    results, splits, answers = ConditionResults(), [], []
     for path in paths:
         questions = score_arrays.read(path)
         log_p = score_set.log_probabilities(questions)
         results.cells.append(measure_cell(score_set, questions, log_p))
+        answers.append(_answers(questions, log_p))
         if split := split_questions(score_set, questions, log_p):
             splits.append(split)
         if score_set.settings.get("truth") and (pair := known_truth.truth_rows(score_set, questions, log_p)):
             results.truth.append(pair)
     missing = gaps.get(results.cells[0].condition, ())
     results.recalibrated = temperature_scaling.recalibrate(score_set, splits, missing)
+    results.confidences = confidence_measures.measured_confidences(score_set, answers, missing)
     return results
+
+
+def _answers(questions: ScoredQuestions, log_p: Array) -> Answers:
+    """The answers of one file with the log-probabilities ``log_p`` [N, K]."""
+    top = log_p.max(1)
+    names = questions.question_id, questions.gold, questions.options
+    return Answers(questions.cell, *names, log_p.argmax(1), np.exp(top))
 
 
 def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:

@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 
 from polycal.analysis import bootstrap, quantities, trainings
-from polycal.analysis.cell_metrics import MeasuredCell
+from polycal.analysis.cell_metrics import FURTHER, MeasuredCell, further_columns
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.quantities import Quantity, covered
 from polycal.analysis.trainings import Found
+from polycal.metrics.arrays import Array
 from polycal.vocabulary import RESOURCE_LEVELS
 
 EMPTY_MEAN = {
     f"{metric}{end}": float("nan")
-    for metric in (*bootstrap.METRICS, "smooth_ece")
+    for metric in (*bootstrap.METRICS, "smooth_ece", *FURTHER)
     for end in ("", "_low", "_high")
 }
 """The metrics of a mean with a missing cell."""
@@ -72,6 +73,7 @@ def _mean_cell(cells: list[MeasuredCell], condition: Condition, covers: tuple[st
         samples=np.mean([cell.samples for cell in cells], axis=0),
         smooth=float(np.mean([cell.smooth for cell in cells])),
         smooth_samples=np.mean([cell.smooth_samples for cell in cells], axis=0),
+        further=_mean_further(cells),
         under_conventions={
             name: float(np.mean([cell.under_conventions[name] for cell in cells])) for name in shared
         },
@@ -80,6 +82,17 @@ def _mean_cell(cells: list[MeasuredCell], condition: Condition, covers: tuple[st
         members=cells,
         covers=covered(first.covers, covers),
     )
+
+
+def _mean_further(cells: Sequence[MeasuredCell]) -> dict[str, tuple[float, Array]]:
+    """The means FURTHER of several trainings, for those that all of them have."""
+    means = {}
+    for name in FURTHER:
+        found = [cell.further[name] for cell in cells if name in cell.further]
+        if len(found) == len(cells):
+            values, samples = zip(*found, strict=True)
+            means[name] = float(np.mean(values)), np.mean(samples, axis=0)
+    return means
 
 
 def mean_rows(
@@ -119,7 +132,13 @@ def mean_rows(
 
 def _mean_with_intervals(cells: Sequence[MeasuredCell]) -> dict[str, float]:
     smooth = quantities.mean([cell.smooth_quantity for cell in cells])
+    defined = {}
+    for name in FURTHER:
+        found = [one for cell in cells if (one := cell.further_quantity(name)) is not None]
+        if len(found) == len(cells):
+            defined[name] = quantities.with_intervals((name,), quantities.mean(found))
     return {
         **quantities.with_intervals(bootstrap.METRICS, mean(cells)),
         **quantities.with_intervals(("smooth_ece",), smooth),
+        **further_columns(defined),
     }

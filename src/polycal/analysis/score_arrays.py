@@ -14,10 +14,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polycal.artifacts import failures, records
+from polycal.artifacts import failures, order_spread, records
 from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
+
+LETTER_FORM = "letters"
+"""The candidate form whose candidates are the letters of the options."""
+MASS_TOLERANCE = 1e-3
+"""Rounding of a sum of probabilities, of models in bfloat16 too."""
 
 
 class MeasureError(PolycalError):
@@ -32,6 +37,8 @@ class ScoredQuestions:
     - ``logprob`` and ``unconditional`` [N, K] are log-probabilities of the candidates in nats.
     - ``tokens`` and ``bytes`` [N, K] are the lengths of the candidates. ``tokens`` is None for an imported
       file whose log does not contain them.
+    - ``order_spread`` [N] is how much the order of the options changes the answer. It is None for a file whose
+      questions were asked in one order.
     """
 
     path: str
@@ -44,6 +51,7 @@ class ScoredQuestions:
     tokens: Array | None
     bytes: Array
     unconditional: Array | None
+    order_spread: Array | None = None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
         """The normalisations in ``wanted`` that the file has the values for.
@@ -84,6 +92,18 @@ class ScoredQuestions:
         else:
             raise MeasureError(f"normalise is {normalise!r}, but must be 'sum', 'token', 'byte' or 'pmi'.")
         return score - log_sum_exp(score)[:, None]
+
+    def candidate_mass(self) -> Array | None:
+        """The probability Σ_k exp(log p) that the model's answer is any of the candidates, [N], in [0, 1].
+
+        It is defined for letters only, because different letters exclude each other. Texts do not: one may be
+        the beginning of another. The result is None for texts. It is also None if a sum is above 1, because
+        two letters then have the same tokens.
+        """
+        if self.candidates != LETTER_FORM:
+            return None
+        mass = np.exp(self.logprob).sum(1)
+        return None if (mass > 1 + MASS_TOLERANCE).any() else np.minimum(mass, 1.0)
 
 
 def log_sum_exp(score: Array) -> Array:
@@ -157,6 +177,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         tokens=tokens,
         bytes=size,
         unconditional=_padded(table[extra], options, -np.inf) if extra in table.column_names else None,
+        order_spread=order_spread.read(path),
     )
 
 

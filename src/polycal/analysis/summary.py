@@ -28,7 +28,8 @@ def normalisation(questions: ScoredQuestions, normalise: str | None = None) -> s
 def summary(paths: Iterable[Path], normalise: str | None = None) -> pd.DataFrame:
     """One row of metrics per file, without intervals. The files need no cell and no common questions.
 
-    ``normalise`` (sum, token, byte or pmi) replaces the default of each file. Raises RecordError or
+    ``normalise`` (sum, token, byte or pmi) replaces the default of each file. ``candidate_mass`` and
+    ``order_spread`` are columns if they are defined for a file (``ScoredQuestions``). Raises RecordError or
     MeasureError if a file cannot be measured.
     """
     rows = []
@@ -42,5 +43,7 @@ def summary(paths: Iterable[Path], normalise: str | None = None) -> pd.DataFrame
         metrics = dict(zip(bootstrap.METRICS, estimate.tolist(), strict=True))
         smooth = smooth_calibration.smooth_ece(values.confidence, values.correct)
         row = {"file": str(path), **questions.cell, "normalise": form, "n": len(questions.gold)}
-        rows.append({**row, **metrics, "smooth_ece": smooth})
+        further = {"candidate_mass": questions.candidate_mass(), "order_spread": questions.order_spread}
+        defined = {name: float(mean.mean()) for name, mean in further.items() if mean is not None}
+        rows.append({**row, **metrics, "smooth_ece": smooth, **defined})
     return pd.DataFrame(rows)

@@ -18,7 +18,7 @@ from polycal.cli.printed_tables import Format
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES
-from polycal.vocabulary import CHECKPOINT_KEYS
+from polycal.vocabulary import CHECKPOINT_KEYS, LETTERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,10 @@ def score(
         bool, typer.Option(help="Score candidates after a neutral context too, without --cells.")
     ] = False,
     chat_template: Annotated[str | None, typer.Option(help="Chat format, without --cells.")] = None,
+    rotations: Annotated[
+        int,
+        typer.Option(min=1, max=len(LETTERS), help="Orders of the options, averaged; without --cells."),
+    ] = 1,
     examples: Annotated[Path | None, typer.Option(help="Questions that examples are taken from.")] = None,
     token_budget: Annotated[
         int | None, typer.Option(min=1, help="Padded tokens per batch; default: from the free memory.")
@@ -89,7 +93,12 @@ def score(
         "chat_template": chat_template,
         "dtype": dtype,
         "attention": attention,
+        **({"rotations": rotations} if rotations > 1 else {}),
     }
+    if rotations > 1 and (pmi or candidates != "letters"):
+        raise UsageError(
+            f"--rotations {rotations}: is for --candidates letters without --pmi; remove one of them."
+        )
     check_choices(**{key: str(settings[key]) for key in CHOICES})
     _check_outputs(out)
     described = [_cell(model, file, language or file.stem, settings) for file in questions]

@@ -49,6 +49,8 @@ COLUMNS = {
     "brier": ("mean squared distance of the distribution from the right option", "squared distance, 0 to 2"),
     "nll": ("mean negative log-probability of the right option", NATS),
     "smooth_ece": ("calibration error by kernel smoothing, without bins", SHARE),
+    "candidate_mass": ("mean probability of all letters together, before normalising; empty for texts", SHARE),
+    "order_spread": ("mean distance of the distribution in one order of the options from the mean over orders", SHARE),
     "ece_floor": ("mean ECE of a perfectly calibrated model with the same confidences", SHARE),
     "ece_floor_high": ("95% quantile of the ECE of a perfectly calibrated model with the same confidences", SHARE),
     "equal_candidates": ("questions whose most probable option has an equal", COUNT),

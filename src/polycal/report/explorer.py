@@ -32,6 +32,11 @@ METRICS = {
     "nll": "Negative log-likelihood",
 }
 """Metrics that a reader can choose. All have intervals and contrasts."""
+WITHOUT_CONTRASTS = {
+    "candidate_mass": "Mass on the letters (probability of any of them)",
+    "order_spread": "Spread over orders (effect of the order of the options)",
+}
+"""Further metrics, which have intervals. A metric that no cell has is not offered."""
 CONTRAST_COLUMNS = ("difference", "low", "high", "q")
 BIN_COLUMNS = {
     "low": "left", "high": "right", "n": "n", "confidence": "confidence", "accuracy": "accuracy",
@@ -93,9 +98,11 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
     number = {key: place for place, key in enumerate(cells[keys].itertuples(index=False, name=None))}
     anchors = provenance_page.record_anchors(nodes)
     links = [anchors.get(key, "") for key in number]
-    intervals = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
+    further = {name: title for name, title in WITHOUT_CONTRASTS.items() if cells[name].notna().any()}
+    metrics = METRICS | further
+    intervals = [f"{metric}{end}" for metric in metrics for end in ("", "_low", "_high")]
     return {
-        "metrics": METRICS,
+        "metrics": metrics,
         "languages": {code: study.language_name(code) for code in sorted(set(cells.language) - {MEAN})},
         # without tuned checkpoints, models are compared with each other instead of values of β
         "runs": not study.tuned,

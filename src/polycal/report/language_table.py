@@ -10,6 +10,8 @@ from polycal.report.study_tables import StudyTables
 
 METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
 """Metrics of the table, with their titles and number formats."""
+FURTHER = {"candidate_mass": ("Mass on letters", ".2f"), "order_spread": ("Spread over orders", ".2f")}
+"""Further metrics, each for protocols whose cells have it."""
 
 
 def by_benchmark(study: StudyTables) -> Iterator[dict[str, Any]]:
@@ -36,9 +38,12 @@ def _table(study: StudyTables, scored: pd.DataFrame) -> pd.DataFrame:
     if not any(columns["Level"]):
         del columns["Level"]
     named, settings = study.with_settings(scored)
-    for metric, (title, form) in METRICS.items():
+    defined = {metric: about for metric, about in FURTHER.items() if scored[metric].notna().any()}
+    for metric, (title, form) in (METRICS | defined).items():
+        # A cell without a result has no questions. Another cell without a further metric is left out.
+        there = named[named[metric].notna() | named.n.isna()] if metric in FURTHER else named
         for setting in settings:
-            chosen = named[named.setting == setting]
+            chosen = there[there.setting == setting]
             values = {str(code): part[metric] for code, part in chosen.groupby("language")}
             columns[f"{title}, {setting}"] = [_text(values.get(code), form) for code in order]
     floors = scored.groupby("language").ece_floor.mean()

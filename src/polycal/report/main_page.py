@@ -13,6 +13,7 @@ from polycal.audit.lineage import LineageNode
 from polycal.report import (
     answer,
     captions,
+    confidence_table,
     explorer,
     findings,
     group_table,
@@ -81,6 +82,7 @@ def render(
         pairs=_table(tables.data_sets(study)),
         pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
         conventions=_table(sensitivity_table.conventions(study)),
+        confidences=_table(confidence_table.table(study)),
         kinds={kind: about for kind, about in captions.FIGURE_KINDS.items() if _of_kind(shown, kind)},
         figures=shown,
         data=[_instruction_set(path, scored) for path in conversations if path.exists()],

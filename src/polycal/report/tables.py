@@ -49,7 +49,7 @@ def numbers(study: StudyTables) -> pd.DataFrame:
             & (contrasts.metric == metric)
         ]
         table = table.merge(changes.rename(columns=names)[[*KEYS, *names.values()]], on=KEYS, how="left")
-    return _ordered(table)
+    return ordered(table)
 
 
 def table_one(study: StudyTables) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def table_one(study: StudyTables) -> pd.DataFrame:
     models only.
     """
     values = numbers(study)
-    table, holes = _named(values), study_tables.hole_counts(values)
+    table, holes = named(values), study_tables.hole_counts(values)
     table["Languages"] = values.languages.astype(str).where(
         holes == 0,
         [f"{there} of {there + lost}" for there, lost in zip(values.languages, holes, strict=True)],
@@ -67,9 +67,9 @@ def table_one(study: StudyTables) -> pd.DataFrame:
     unchanged = _without_change(study)
     lost_changes = [tuple(row) in unchanged for row in values[KEYS].itertuples(index=False)]
     for metric, title in METRICS.items():
-        table[title] = _with_intervals(values, metric, ".3f", holes > 0)
+        table[title] = with_intervals(values, metric, ".3f", holes > 0)
         if metric in CHANGED:
-            table[f"Δ {title}"] = _with_intervals(values, f"{metric}_change", "+.3f", lost_changes)
+            table[f"Δ {title}"] = with_intervals(values, f"{metric}_change", "+.3f", lost_changes)
     if study.of_records and not study.tuned:
         return table.drop(columns=["Data", "Setting", *(f"Δ {METRICS[metric]}" for metric in CHANGED)])
     return table
@@ -109,13 +109,13 @@ def data_sets(study: StudyTables) -> pd.DataFrame:
     if contrasts.empty:
         return pd.DataFrame()
     first = contrasts[contrasts.metric == "ece"]
-    table = _named(first)
+    table = named(first)
     table.insert(list(table).index("Data") + 1, "Minus", first.reference)
     for metric, title in METRICS.items():
         names = {column: f"{metric}{end}" for column, end in _ENDS.items()}
         values = contrasts[contrasts.metric == metric].rename(columns=names)
         lost = study_tables.hole_counts(values) > 0
-        table[f"Δ {title}"] = _with_intervals(values, metric, "+.3f", lost)
+        table[f"Δ {title}"] = with_intervals(values, metric, "+.3f", lost)
     return table
 
 
@@ -133,7 +133,7 @@ def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame
         holes = holes[holes.benchmark == benchmark].assign(**{metric: study_holes.FAILED})
         cells = pd.concat([cells[["language", "resource"]], holes[["language", "resource"]]])
         parts.append(holes[[*KEYS, "language", metric]])
-    values = _ordered(pd.concat(parts))
+    values = ordered(pd.concat(parts))
     values["checkpoint"] = _checkpoint_names(values)
     columns = list(dict.fromkeys(values.checkpoint))
     keys = ["protocol", "model", "base_seed"]
@@ -199,7 +199,7 @@ def write(study: StudyTables, folder: Path, further: Mapping[str, pd.DataFrame] 
     return [folder / name for name in texts]
 
 
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by benchmark, protocol and model; base models before tuned ones; then by data, recipe, seed, β."""
     value = [-1.0 if beta == NONE else float(beta) for beta in table.beta]
     ranked = table.assign(tuned=table.data != NONE, value=value)
@@ -207,7 +207,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return ranked.drop(columns=["tuned", "value"]).reset_index(drop=True)
 
 
-def _named(table: pd.DataFrame) -> pd.DataFrame:
+def named(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of readable tables that name a row. Seeds and recipe are left out if there is only one."""
     several = study_tables.distinguishing(table)
     shown = [key for key in KEYS[:-1] if key in several or key not in ("base_seed", "recipe", "seed")]
@@ -224,7 +224,11 @@ def _checkpoint_names(table: pd.DataFrame) -> list[str]:
     return names
 
 
-def _with_intervals(table: pd.DataFrame, name: str, form: str, lost: Iterable[bool]) -> list[str]:
+def with_intervals(table: pd.DataFrame, name: str, form: str, lost: Iterable[bool]) -> list[str]:
+    """The values of a metric with their intervals, as texts. A row that is ``lost`` is FAILED.
+
+    A value that is not defined is empty.
+    """
     values = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], lost, strict=True)
     return [
         (study_holes.FAILED if failed else "") if pd.isna(v) else f"{v:{form}} [{low:{form}}, {high:{form}}]"

@@ -10,7 +10,8 @@ import pyarrow as pa
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
 from polycal.data import model_loading
-from polycal.scoring import candidate_check, models, prompts, question_prompts
+from polycal.scoring import asked_questions, candidate_check, models, prompts, question_prompts
+from polycal.scoring.asked_questions import AskedQuestions
 from polycal.scoring.candidate_scores import CandidateScores, score_candidates
 from polycal.scoring.prompts import Prompt
 
@@ -41,26 +42,25 @@ def score(
     CheckpointError, ModelError, RecordError, PromptError, ScoringError or SelfCheckError.
     """
     checkpoint, settings = checkpoints.read(model), cells[0]["settings"]
-    rows_and_prompts = [
-        question_prompts.build_prompts(cell, path, examples)
-        for cell, path in zip(cells, questions, strict=True)
+    asked_of_files = [
+        asked_questions.ask(cell, path, examples) for cell, path in zip(cells, questions, strict=True)
     ]
-    prompts_of_files = [file_prompts for _, file_prompts in rows_and_prompts]
+    prompts_of_files = [asked.prompts for asked in asked_of_files]
     device = models.choose_device(checkpoint.folder, settings["dtype"])
     network, tokenizer = models.load(checkpoint.folder, settings["dtype"], settings["attention"], device)
     texts = map(_texts, prompts_of_files)
     model_loading.check_texts(network, tokenizer, dict(zip(map(str, questions), texts, strict=True)))
     check = candidate_check.check(network, tokenizer, prompts_of_files, token_budget)
-    for index, (cell, (rows, file_prompts)) in enumerate(zip(cells, rows_and_prompts, strict=True)):
+    for index, (cell, asked) in enumerate(zip(cells, asked_of_files, strict=True)):
         name = str(cell.get("language", questions[index].stem))
-        scores = score_candidates(network, tokenizer, file_prompts, token_budget, name, check.path)
-        score_rows, schema = _score_rows(rows, file_prompts, scores), records.SCORE
+        scores = score_candidates(network, tokenizer, asked.prompts, token_budget, name, check.path)
+        score_rows, schema = _score_rows(asked, scores), pa.schema([*records.SCORE, *asked.columns])
         facts = {
             "cell": dict(cell),
             "device": device,
             "prompts": prompts.VERSION,
             "checkpoint": checkpoint.content,
-            "questions": len(rows),
+            "questions": len(asked.rows),
             "prompts_cut": scores.prompts_cut,
             "equal_candidates": scores.equal_candidates,
             "unknown_candidates": scores.unknown_candidates,
@@ -70,7 +70,7 @@ def score(
         if cell["settings"].get("pmi"):
             context = prompts.neutral_context(*question_prompts.wording(cell))
             column, facts["unconditional"] = _unconditional(
-                network, tokenizer, file_prompts, context, token_budget, check.path
+                network, tokenizer, asked.prompts, context, token_budget, check.path
             )
             for row, values in zip(score_rows, column, strict=True):
                 row[records.UNCONDITIONAL] = values
@@ -105,20 +105,17 @@ def _unconditional(
     return [[logprob[text] for text in prompt.candidates] for prompt in file_prompts], facts
 
 
-def _score_rows(
-    rows: Sequence[Mapping[str, Any]], file_prompts: Sequence[Prompt], scores: CandidateScores
-) -> list[dict[str, Any]]:
+def _score_rows(asked: AskedQuestions, scores: CandidateScores) -> list[dict[str, Any]]:
     """The rows of a score record, in the order of the questions."""
     return [
         {
             "question_id": row["question_id"],
             "group": row["group"],
             "gold": row["gold"],
-            "option_logprob": scores.logprob[number],
-            "option_tokens": scores.tokens[number],
             # The space between prompt and candidate does not count.
             "option_bytes": [len(text.strip().encode()) for text in prompt.candidates],
             "prompt_sha256": hashlib.sha256(prompt.prefix.encode()).hexdigest(),
+            **answer,
         }
-        for number, (row, prompt) in enumerate(zip(rows, file_prompts, strict=True))
+        for row, prompt, answer in zip(asked.rows, asked.first, asked.answers(scores), strict=True)
     ]

@@ -20,6 +20,7 @@ from polycal.study.config_values import (
     Strict,
     no_duplicates,
 )
+from polycal.vocabulary import LETTERS
 
 SOURCES = ("hub", "path", "miniature", "packages")
 """Keys for the source of an entry. Each entry has exactly one of them."""
@@ -344,3 +345,23 @@ class Protocol(Strict):
     pmi: bool = Field(
         False, description="Score each candidate after a neutral context too, for the normalisation pmi."
     )
+    rotations: int = Field(
+        1,
+        ge=1,
+        le=len(LETTERS),
+        description="Number of orders in which the options of a question are shown, each a rotation of the first."
+        " The distributions are averaged. Letters only; a question with fewer options has as many orders as options.",
+    )
+
+    @model_validator(mode="after")
+    def _orders(self) -> Self:
+        if self.rotations > 1 and self.candidates != "letters":
+            raise ValueError(
+                f"rotations is {self.rotations}, but only letters depend on the order of the options; set candidates to"
+                " letters or remove rotations"
+            )
+        if self.rotations > 1 and self.pmi:
+            raise ValueError(
+                "pmi corrects for the letters in one order, and rotations average over them; remove one of the two keys"
+            )
+        return self

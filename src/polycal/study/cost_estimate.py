@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 
 from polycal.study import grid
 from polycal.study.config import Config
-from polycal.study.config_catalogues import Benchmark, Data, Model, Recipe
+from polycal.study.config_catalogues import Benchmark, Data, Model, Protocol, Recipe
 
 STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
 """Bytes per parameter with AdamW in bfloat16. The optimizer holds a float32 copy of the weights and two moments
@@ -133,7 +133,7 @@ def _scoring(config: Config) -> Iterator[JobEstimate]:
             job = (*astuple(cell)[:-1], batch_of[cell.benchmark, cell.language])
             hours.setdefault(job, config.planning.load_seconds / HOUR)
             questions = _questions(benchmark)
-            record = _scoring_hours(config, model, benchmark, config.protocols[cell.protocol].num_fewshot)
+            record = _scoring_hours(config, model, benchmark, config.protocols[cell.protocol])
             if questions is None or record is None:
                 complete = False
                 continue
@@ -180,7 +180,7 @@ def _questions(benchmark: Benchmark) -> int | None:
     return min(filter(None, (benchmark.limit, benchmark.planning.questions)), default=None)
 
 
-def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, num_fewshot: int) -> float | None:
+def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, protocol: Protocol) -> float | None:
     """Hours of scoring one language, without loading the model; None if a size is unknown."""
     questions, length, parameters = (
         _questions(benchmark),
@@ -189,7 +189,7 @@ def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, num_fewsh
     )
     if questions is None or length is None or parameters is None:
         return None
-    tokens = questions * length * (1 + num_fewshot)
+    tokens = questions * length * (1 + protocol.num_fewshot) * protocol.rotations
     speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
     return 2 * parameters * tokens / speed / HOUR
 

@@ -16,6 +16,14 @@ from polycal.study.config import Config
 from polycal.study.config_catalogues import Source
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
+LATER_KEYS = {"rotations": 1}
+"""Keys of a protocol that an earlier version did not have, with their defaults.
+
+A cell has such a key only if its value differs from the default, so that cells that do not use it stay the same.
+"""
+ONLY_SCORED = ("pmi", "rotations")
+"""Keys of a protocol on which embeddings do not depend."""
+
 
 def miniature_data(config: Config) -> str:
     """The instruction sets and benchmarks of the miniature."""
@@ -124,7 +132,7 @@ def embed(config: Config, **names: str) -> str:
     assert config.embeddings is not None
     model = config.models[names["model"]]
     settings = {
-        **{key: value for key, value in _protocol(config, names).items() if key != "pmi"},
+        **{key: value for key, value in _protocol(config, names).items() if key not in ONLY_SCORED},
         "pooling": names["pooling"],
         "questions": config.embeddings.questions,
         "dtype": model.dtype,
@@ -154,6 +162,9 @@ def _pick(names: Mapping[str, str], *more_keys: str) -> dict[str, str]:
 def _protocol(config: Config, names: Mapping[str, str]) -> dict[str, Any]:
     """The settings of a protocol. Base models get plain text, because they have not seen a chat format."""
     settings = config.protocols[names["protocol"]].model_dump()
+    for key, default in LATER_KEYS.items():
+        if settings[key] == default:
+            del settings[key]
     return {**settings, "chat_template": None} if names["data"] == NONE else settings
 
 

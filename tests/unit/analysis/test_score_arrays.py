@@ -108,3 +108,23 @@ def test_a_cell_that_is_no_mapping_is_refused(tmp_path, given):
         score_arrays.MeasureError, match="the cell in its metadata is no mapping with settings"
     ):
         score_arrays.read(path, given)
+
+
+LETTERS = cell(settings={"candidates": "letters"})
+
+
+def test_the_mass_on_the_letters_is_the_sum_of_their_probabilities(tmp_path):
+    rows = [
+        score_row("a", np.log([0.5, 0.25]).tolist(), 0),
+        score_row("b", np.log([0.1, 0.2, 0.3]).tolist(), 2),
+        score_row("c", np.log([0.75, 0.25 + 2e-7]).tolist(), 2 - 1),
+    ]
+    mass = score_arrays.read(write(tmp_path / "scores.parquet", LETTERS, rows)).candidate_mass()
+    assert mass == pytest.approx([0.75, 0.6, 1.0], abs=1e-7)
+    assert mass.max() <= 1.0
+
+
+def test_texts_and_letters_of_equal_tokens_have_no_mass(path, tmp_path):
+    assert score_arrays.read(path).candidate_mass() is None
+    rows = [score_row("a", np.log([0.6, 0.6]).tolist(), 0)]
+    assert score_arrays.read(write(tmp_path / "equal.parquet", LETTERS, rows)).candidate_mass() is None

@@ -166,3 +166,20 @@ def test_a_record_has_the_names_that_the_manifest_of_its_model_gives(
         assert {key: cell[key] for key in CHECKPOINT_KEYS if key in cell} == expected
     standalone.score(model=manifest.parent, questions=[questions], out=out)
     assert jobs[-1].cells[0]["model"] == "base_seed=0"
+
+
+def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(standalone, "run", jobs.append)
+    path = tmp_path / "en.csv"
+    write_questions(path, QUESTIONS)
+    asked = {"model": tmp_path / "m", "questions": [path], "out": [tmp_path / "s.parquet"]}
+    standalone.score(**asked)
+    standalone.score(**asked, rotations=3)
+    settings = [job.cells[0]["settings"] for job in jobs]
+    assert settings[1] == {**settings[0], "rotations": 3}
+    for other in ({"candidates": "texts"}, {"pmi": True}):
+        with pytest.raises(UsageError, match="--rotations 3: is for --candidates letters without --pmi"):
+            standalone.score(**asked, rotations=3, **other)

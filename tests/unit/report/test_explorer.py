@@ -4,6 +4,7 @@ import base64
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from polycal.report import explorer
@@ -77,3 +78,15 @@ def test_no_script_ends_its_element_and_names_keep_their_signs(study):
         assert "</script" not in text.lower()
     assert "window.vegaEmbed" in scripts.charts
     assert "window.jQuery" in scripts.tables
+
+
+def test_the_mass_on_the_letters_is_offered_where_a_cell_has_it(study):
+    assert "candidate_mass" not in explorer.data(study)["metrics"]
+    cells = study["cells"]
+    letters = cells.assign(protocol="letters-0shot", candidate_mass=0.5)
+    both = type(study)({**study.tables, "cells": pd.concat([cells, letters])}, study.languages)
+    shown = explorer.data(both)
+    assert shown["metrics"]["candidate_mass"].startswith("Mass on the letters")
+    masses = column(shown["cells"]["candidate_mass"])
+    assert np.isnan(masses[: len(cells)]).all()
+    assert (masses[len(cells) : 2 * len(cells)] == 0.5).all()

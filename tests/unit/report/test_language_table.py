@@ -39,3 +39,15 @@ def test_a_value_that_lacks_a_cell_is_failed(study):
     assert table["ECE, β = 0"]["yo"] == "failed"
     there = study["cells"].query("language == 'yo' and beta == '0.1'").ece.iloc[0]
     assert table["ECE, β = 0.1"]["yo"] == f"{there:.2f}"
+
+
+def test_the_mass_on_letters_is_a_column_of_their_protocols_only(study):
+    cells = study["cells"]
+    letters = cells.assign(protocol="letters-0shot", candidate_mass=0.25)
+    lost = letters.query("language == 'yo' and beta == '0'")
+    holes = lost[[*cells.columns[:10]]].assign(stage="score", reason="killed.")
+    tables = {**study.tables, "cells": pd.concat([cells, letters.drop(index=lost.index)]), "holes": holes}
+    of_letters, of_texts = language_table.by_benchmark(StudyTables(tables, study.languages))
+    assert not [name for name in of_texts["table"] if name.startswith("Mass")]
+    table = of_letters["table"].set_index("Code")
+    assert list(table["Mass on letters, β = 0"]) == ["0.25", "0.25", "0.25", "failed"]

@@ -38,6 +38,7 @@ def test_a_choice_that_reverses_a_claim_is_named():
 
 
 def test_tables_that_were_not_measured_are_left_out(study):
-    assert set(sensitivity_table.tables(study)) == {"conventions", "claims", "recalibration", "truth"}
-    bare = {name: table for name, table in study.tables.items() if name not in ("recalibration", "truth")}
+    further = {"recalibration", "truth", "confidences"}
+    assert set(sensitivity_table.tables(study)) == {"conventions", "claims", *further}
+    bare = {name: table for name, table in study.tables.items() if name not in further}
     assert set(sensitivity_table.tables(StudyTables(bare, {}))) == {"conventions", "claims"}

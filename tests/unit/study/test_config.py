@@ -48,6 +48,15 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             r"recipes\.r\.extends: 'lnog' is not in the catalogue 'recipes'; did you mean 'long'\?",
         ),
         ({"data": {"d": {"format": "alpacca"}}}, r"data\.d\.format: 'alpacca' is refused"),
+        (
+            {"protocols": {"p": {"candidates": "texts", "rotations": 2}}},
+            r"protocols\.p: rotations is 2, but only letters depend on the order .*; set candidates to letters or",
+        ),
+        (
+            {"protocols": {"p": {"rotations": 2, "pmi": True}}},
+            r"protocols\.p: pmi corrects for the letters in one order, .*; remove one of the two keys",
+        ),
+        ({"protocols": {"p": {"rotations": 11}}}, r"protocols\.p\.rotations: "),
     ],
 )
 def test_an_error_names_its_key_and_what_would_be_right(change, sentence):

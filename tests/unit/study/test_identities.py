@@ -118,3 +118,11 @@ def test_planning_a_study_imports_no_model_library():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_a_key_that_is_not_used_is_in_no_cell_and_one_that_is_used_changes_only_scores():
+    assert "rotations" not in cell("score")["settings"]
+    assert cell("score", changed({"protocols": {"p": {"rotations": 1}}})) == cell("score")
+    rotated = changed({"protocols": {"p": {"rotations": 4}}})
+    assert cell("score", rotated)["settings"] == {**cell("score")["settings"], "rotations": 4}
+    assert cell("embed", rotated) == cell("embed")

@@ -76,6 +76,9 @@
     data.runs ? references.find((name) => name !== cells.model[start]) ?? "" : "base");
 
   const chosen = (name) => choices[name].value;
+  const contrasted = new Set(contrasts.metric);
+  // a metric without contrasts is shown as it is
+  const referenceOf = (metric) => contrasted.has(metric) ? chosen("reference") : "";
   const applies = (cell, name) => chosen(name) === ALL || cells[name][cell] === chosen(name)
     || (TUNED.includes(name) && cells[name][cell] === NONE);
   const matching = (names) => {
@@ -129,7 +132,7 @@
   const show = () => {
     const names = [...Object.keys(DIMENSIONS), "resource"];
     const found = matching(names).filter((cell) => cells.language[cell] !== MEAN);
-    const metric = chosen("metric"), reference = chosen("reference");
+    const metric = chosen("metric"), reference = referenceOf(metric);
     const visible = (name) => {
       if (name in DIMENSIONS) return chosen(name) === ALL;
       if (name === metric || (name === "resource" && !data.levels.length)) return false;

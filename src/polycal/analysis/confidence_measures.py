@@ -1,0 +1,241 @@
+"""Measures of confidence side by side: the likelihood of the chosen option, and the agreement of other languages.
+
+Each is a confidence in the same answers to the same questions. Both are only a number for the chosen option, so
+the Brier score is that of a yes-or-no forecast.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from polycal.analysis import bootstrap, quantities, ranking_samples, trainings
+from polycal.analysis.conditions import Condition
+from polycal.analysis.language_agreement import Agreement, Answers, agreement
+from polycal.analysis.quantities import Quantity, covered
+from polycal.analysis.question_outcomes import QuestionOutcomes
+from polycal.analysis.resampling import COSTLY_SAMPLES
+from polycal.analysis.score_set import ScoreSet
+from polycal.analysis.trainings import Found
+from polycal.metrics.arrays import Array
+from polycal.vocabulary import CELL_KEYS, RESOURCE_LEVELS
+
+LIKELIHOOD, AGREEMENT = "likelihood", "agreement"
+MEASURES = (LIKELIHOOD, AGREEMENT)
+BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier")
+"""Metrics from all bootstrap samples."""
+RANKED = ("auroc", "spearman")
+"""Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
+TAKEN = [bootstrap.METRICS.index(name) for name in ("accuracy", "confidence", "gap", "ece", "brier")]
+ALL = "all"
+COLUMNS = (
+    *CELL_KEYS,
+    "resource",
+    "measure",
+    "n",
+    "left_out",
+    "others",
+    "holes",
+    *(name + end for name in (*BINNED, *RANKED) for end in ("", "_low", "_high")),
+    "interval_covers",
+)
+
+
+@dataclass(frozen=True)
+class MeasuredConfidence:
+    """One measure of confidence in one cell, or in the mean over languages.
+
+    - ``binned`` [5] and ``ranked`` [2] are the metrics BINNED and RANKED, with samples [R, 5] and [S, 2].
+    - ``n`` is the number of questions, ``left_out`` that of the questions without an agreement, ``others``
+      the mean number of other languages.
+    - ``holes`` is the number of missing languages of a mean. If it is above zero, all values are NaN.
+    - ``members`` are the results of the trainings of a mean over several.
+    - ``covers`` are the sources of chance that the intervals include.
+    """
+
+    cell: dict[str, str]
+    resource: str
+    measure: str
+    n: int
+    left_out: int
+    others: float
+    binned: Array
+    binned_samples: Array
+    ranked: Array
+    ranked_samples: Array
+    holes: int = 0
+    members: Sequence["MeasuredConfidence"] = field(default=())
+    covers: tuple[str, ...] = (quantities.QUESTIONS,)
+
+    @property
+    def binned_quantity(self) -> Quantity:
+        """The metrics BINNED [5], with samples and trainings."""
+        return self._quantity(lambda result: (result.binned, result.binned_samples))
+
+    @property
+    def ranked_quantity(self) -> Quantity:
+        """The metrics RANKED [2], with samples and trainings."""
+        return self._quantity(lambda result: (result.ranked, result.ranked_samples))
+
+    def _quantity(self, values: Callable[["MeasuredConfidence"], tuple[Array, Array]]) -> Quantity:
+        clusters = quantities.clusters_of(self.members, self.covers, values)
+        return Quantity(*values(self), clusters, self.covers)
+
+
+def measured_confidences(
+    score_set: ScoreSet, languages: Sequence[Answers], missing: Collection[str] = ()
+) -> list[MeasuredConfidence]:
+    """Every measure of one condition in every language, and its means over all languages and each resource level.
+
+    There is none for a single language. If languages are ``missing``, the agreement of the others would be
+    among fewer, so there are only empty means.
+    """
+    if missing:
+        return empty_means(languages[0].cell, missing)
+    if len(languages) < 2:
+        return []
+    results = [
+        result
+        for one, found in zip(languages, agreement(languages), strict=True)
+        for result in _measure(score_set, one, found)
+    ]
+    means = []
+    for measure in MEASURES:
+        of_measure = [result for result in results if result.measure == measure]
+        for level in (ALL, *RESOURCE_LEVELS):
+            members = [result for result in of_measure if level in (ALL, result.resource)]
+            if members:
+                means.append(_mean(members, {**members[0].cell, "language": "mean"}, level))
+    return [*results, *means]
+
+
+def empty_means(condition: Mapping[str, str], missing: Collection[str]) -> list[MeasuredConfidence]:
+    """The means over all languages of a condition with ``missing`` languages, all NaN."""
+    cell = {**condition, "language": "mean"}
+    return [_empty(cell, ALL, measure, 0, 0, len(missing)) for measure in MEASURES]
+
+
+def _empty(
+    cell: dict[str, str], resource: str, measure: str, left_out: int, n: int, holes: int
+) -> MeasuredConfidence:
+    binned, ranked = np.full(len(BINNED), np.nan), np.full(len(RANKED), np.nan)
+    return MeasuredConfidence(
+        cell, resource, measure, n, left_out, float("nan"), binned, binned[None], ranked, ranked[None], holes
+    )
+
+
+def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[MeasuredConfidence]:
+    """Both measures of one language, on the questions that have an agreement."""
+    cell, resource = dict(one.cell), score_set.resource(one.cell)
+    if not found.used.any():
+        return [_empty(cell, resource, measure, found.left_out, 0, 0) for measure in MEASURES]
+    resamples = score_set.resamples[cell["benchmark"]]
+    weights = resamples.take(resamples.weights, resamples.columns(one.question_id))[:, found.used]
+    likelihood, correct = one.confidence[found.used], one.correct[found.used]
+    return [
+        MeasuredConfidence(
+            cell, resource, measure, len(correct), found.left_out, found.others,
+            *_binned(score_set, confidence, correct, weights),
+            *_ranked(confidence, correct, likelihood, weights[:COSTLY_SAMPLES], measure),
+        )
+        for measure, confidence in ((LIKELIHOOD, likelihood), (AGREEMENT, found.share))
+    ]  # fmt: skip
+
+
+def _binned(score_set: ScoreSet, confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
+    """The metrics BINNED [5] and those of the samples ``weights`` [R, n], [R, 5]."""
+    zero = np.zeros(len(correct))
+    values = QuestionOutcomes(confidence, correct, zero, zero, (confidence - correct) ** 2, zero, 0)
+    bins = {name: score_set.settings[name] for name in ("bins", "binning")}
+    return bootstrap.estimates(values, **bins)[TAKEN], bootstrap.samples(values, weights, **bins)[:, TAKEN]
+
+
+def _ranked(
+    confidence: Array, correct: Array, likelihood: Array, weights: Array, measure: str
+) -> tuple[Array, Array]:
+    """The metrics RANKED [2] and those of the samples ``weights`` [S, n], [S, 2]."""
+
+    def metrics(weights: Array) -> Array:
+        auroc = ranking_samples.auroc_samples(confidence, correct, weights)
+        # The correlation of the likelihood with itself says nothing.
+        spearman = np.full(len(weights), np.nan)
+        if measure != LIKELIHOOD:
+            spearman = ranking_samples.spearman_samples(confidence, likelihood, weights)
+        return np.column_stack([auroc, spearman])
+
+    return metrics(np.ones((1, len(correct))))[0], metrics(weights)
+
+
+def _mean(members: Sequence[MeasuredConfidence], cell: dict[str, str], resource: str) -> MeasuredConfidence:
+    """The unweighted mean of ``members``."""
+    return MeasuredConfidence(
+        cell=cell,
+        resource=resource,
+        measure=members[0].measure,
+        n=sum(result.n for result in members),
+        left_out=sum(result.left_out for result in members),
+        others=float(np.mean([result.others for result in members])),
+        binned=np.mean([result.binned for result in members], axis=0),
+        binned_samples=_mean_samples([result.binned_samples for result in members]),
+        ranked=np.mean([result.ranked for result in members], axis=0),
+        ranked_samples=_mean_samples([result.ranked_samples for result in members]),
+    )
+
+
+def _mean_samples(samples: Sequence[Array]) -> Array:
+    """The mean of samples [R, M] of several cells. It is NaN if one of them has no questions."""
+    return np.mean(np.broadcast_arrays(*samples), axis=0)
+
+
+def pool(results: Sequence[MeasuredConfidence]) -> list[MeasuredConfidence]:
+    """The means over several trainings, for every measure, language and resource level.
+
+    A mean is left out if one of its members is missing or empty.
+    """
+    found = [
+        Found(Condition.of(result.cell), _place(result), result) for result in results if not result.holes
+    ]
+    for lost in sorted({Condition.of(result.cell) for result in results if result.holes}):
+        places = {one.place for one in found if _family(one.condition) == _family(lost)}
+        found += [Found(lost, place, None) for place in sorted(places)]
+    means = trainings.over_trainings(found, _mean_over_trainings)
+    return [mean.result for mean in means if mean.result is not None]
+
+
+def _place(result: MeasuredConfidence) -> str:
+    return f"{result.measure} {result.resource} {result.cell['language']}"
+
+
+def _family(condition: Condition) -> Condition:
+    """What the trainings of a mean share, whatever their β."""
+    return condition._replace(base_seed="", seed="", beta="")
+
+
+def _mean_over_trainings(
+    members: list[MeasuredConfidence], condition: Condition, covers: tuple[str, ...]
+) -> MeasuredConfidence:
+    first = members[0]
+    cell = {**first.cell, **condition._asdict()}
+    mean = _mean(members, cell, first.resource)
+    covers = covered(first.covers, covers)
+    return replace(mean, n=first.n, left_out=first.left_out, members=members, covers=covers)
+
+
+def confidence_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]:
+    """One row of COLUMNS for each result."""
+    return [
+        {
+            **result.cell,
+            "resource": result.resource,
+            "measure": result.measure,
+            "n": result.n,
+            "left_out": result.left_out,
+            "others": result.others,
+            "holes": result.holes,
+            **quantities.with_intervals(BINNED, result.binned_quantity),
+            **quantities.with_intervals(RANKED, result.ranked_quantity),
+            "interval_covers": "" if result.holes else ", ".join(result.covers),
+        }
+        for result in results
+    ]

@@ -1,0 +1,141 @@
+"""Measures of confidence of constructed studies: a model that is right with a known probability."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.holes import fail
+from helpers.measured import write_tables
+from helpers.score_records import LANGUAGES, SETTINGS, cell, score_row, study, write
+
+from polycal.analysis import confidence_measures
+from polycal.analysis.confidence_measures import BINNED, RANKED
+from polycal.metrics import calibration, selective_prediction
+
+METRICS = (*BINNED, *RANKED)
+
+
+def confidences(files, out, **settings):
+    write_tables(files, out, {**SETTINGS, **settings})
+    return pd.read_parquet(out / "confidences.parquet")
+
+
+def constructed(folder, languages, n, right=0.7, seed=0):
+    """Records of models that are right with probability ``right`` in each language on its own.
+
+    The likelihood says 0.9 whatever the question. Of a wrong answer every wrong option is equally likely.
+    """
+    rng, files = np.random.default_rng(seed), []
+    gold = rng.integers(0, 4, n)
+    for language in languages:
+        wrong = (gold + rng.integers(1, 4, n)) % 4
+        chosen = np.where(rng.random(n) < right, gold, wrong)
+        rows = []
+        for number, option in enumerate(chosen):
+            logprob = np.full(4, np.log(0.1 / 3))
+            logprob[option] = np.log(0.9)
+            rows.append(score_row(f"q{number}", logprob.tolist(), int(gold[number])))
+        files.append(write(folder / f"{language}.parquet", cell("none", language), rows))
+    return files
+
+
+def test_a_model_that_says_nine_tenths_and_is_right_less_often_shows_it(tmp_path):
+    table = confidences(constructed(tmp_path, LANGUAGES, 4000), tmp_path / "out", bootstrap_samples=100)
+    rows = table[table.language == "en"].set_index("measure")
+    likelihood, agreement = rows.loc["likelihood"], rows.loc["agreement"]
+    # Independent languages agree on the right option with p, and on one of the wrong options with (1 − p) / 3.
+    p = 0.7
+    expected = p * p + (1 - p) * (1 - p) / 3
+    assert likelihood.accuracy == agreement.accuracy == pytest.approx(p, abs=0.025)
+    assert (likelihood.confidence, likelihood.gap) == pytest.approx(
+        (0.9, 0.9 - likelihood.accuracy), abs=1e-7
+    )
+    assert likelihood.ece == pytest.approx(0.9 - likelihood.accuracy, abs=1e-7)
+    # All likelihoods are equal but for rounding, so they separate nothing.
+    assert likelihood.auroc == pytest.approx(0.5, abs=0.01)
+    assert agreement.spearman == pytest.approx(0, abs=0.05)
+    assert agreement.confidence == pytest.approx(expected, abs=0.02)
+    assert agreement.confidence_low < expected < agreement.confidence_high
+    # A right answer has binomial(3, p) / 3 others, a wrong one binomial(3, (1 − p) / 3) / 3.
+    pairs = [binomial(3, p)[i] * binomial(3, 0.1)[j] for i in range(4) for j in range(i)]
+    ties = sum(binomial(3, p)[i] * binomial(3, 0.1)[i] for i in range(4))
+    assert agreement.auroc == pytest.approx(sum(pairs) + ties / 2, abs=0.01)
+    assert agreement.auroc_low < agreement.auroc < agreement.auroc_high
+    assert (agreement.n, agreement.others, agreement.left_out) == (4000, 3, 0)
+
+
+def binomial(n, p):
+    return [[1, 3, 3, 1][k] * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+
+
+def test_metrics_are_those_of_the_library(tmp_path):
+    files = constructed(tmp_path, LANGUAGES, 60)
+    table = confidences(files, tmp_path / "out").query("language == 'hi' and measure == 'agreement'").iloc[0]
+    logprob, gold = [], []
+    for path in files:
+        rows = pd.read_parquet(path)
+        logprob.append(np.array(rows.option_logprob.to_list()).argmax(1))
+        gold = rows.gold.to_numpy()
+    hindi = list(LANGUAGES).index("hi")
+    share = np.mean(
+        [np.array(one) == logprob[hindi] for at, one in enumerate(logprob) if at != hindi], axis=0
+    )
+    correct = (logprob[hindi] == gold).astype(float)
+    assert table.ece == pytest.approx(calibration.ece(share, correct), abs=1e-14)
+    assert table.auroc == pytest.approx(selective_prediction.auroc(share, correct), abs=1e-14)
+    assert table.binary_brier == pytest.approx(((share - correct) ** 2).mean(), abs=1e-14)
+
+
+def test_every_metric_lies_in_its_interval_and_means_are_unweighted(tmp_path):
+    table = confidences(study(tmp_path / "scores"), tmp_path / "out")
+    assert set(table.language) == {*LANGUAGES, "mean"}
+    for metric in METRICS:
+        known = table.dropna(subset=[metric])
+        assert len(known) == len(table) / (2 if metric == "spearman" else 1)
+        assert (known[f"{metric}_low"] <= known[metric]).all(), metric
+        assert (known[metric] <= known[f"{metric}_high"]).all(), metric
+    cells = table[(table.beta == "0") & (table.measure == "agreement")]
+    for level in ("all", "high", "low"):
+        [mean] = cells[(cells.language == "mean") & (cells.resource == level)].auroc
+        chosen = cells[(cells.language != "mean") & ((cells.resource == level) | (level == "all"))]
+        assert mean == pytest.approx(chosen.auroc.mean(), abs=1e-14)
+
+
+def test_likelihood_rows_are_those_of_the_cells(tmp_path):
+    files = study(tmp_path / "scores", 60)
+    table = confidences(files, tmp_path / "out").query("measure == 'likelihood' and language != 'mean'")
+    cells = pd.read_parquet(tmp_path / "out" / "cells.parquet")
+    for metric in ("accuracy", "confidence", "gap", "ece", "ece_low", "ece_high"):
+        assert table[metric].to_list() == pytest.approx(cells[metric].to_list(), abs=1e-14)
+
+
+def test_a_single_language_has_no_row(tmp_path):
+    table = confidences(study(tmp_path / "scores", 20, languages=("en",)), tmp_path / "out")
+    assert len(table) == 0
+    assert list(table.columns) == list(confidence_measures.COLUMNS)
+
+
+def test_a_hole_empties_the_mean_of_its_checkpoint_only(tmp_path):
+    files = study(tmp_path / "scores", 40)
+    fail(tmp_path / "scores", "0_42_yo")
+    table = confidences(files, tmp_path / "out")
+    lost = table[table.beta == "0"]
+    assert set(lost.language) == {"mean"}
+    assert (lost.holes == 1).all()
+    assert lost[list(METRICS)].isna().all(axis=None)
+    assert table[table.beta == "0.1"].accuracy.notna().all()
+
+
+def test_means_over_seeds_need_every_seed(tmp_path):
+    files = study(tmp_path / "scores", 40, seeds=("1", "2", "3"))
+    pooled = confidences(files, tmp_path / "out").query("seed == 'all'")
+    assert set(pooled.beta) == {"0", "0.1"}
+    assert set(pooled.interval_covers) == {"questions, seeds"}
+    table = pd.read_parquet(tmp_path / "out" / "confidences.parquet")
+    keys = "beta == '0' and language == 'hi' and measure == 'agreement'"
+    one = pooled.query(keys).iloc[0]
+    seeds = table[table.seed.isin(["1", "2", "3"])].query(keys)
+    assert one.ece == pytest.approx(seeds.ece.mean(), abs=1e-14)
+    assert (one.n, one.ece_low < one.ece < one.ece_high) == (40, True)
+    fail(tmp_path / "scores", "0_2_yo")
+    pooled = confidences(files, tmp_path / "again").query("seed == 'all'")
+    assert set(pooled.beta) == {"0.1"}

@@ -1,0 +1,46 @@
+"""AUROC and Spearman's correlation of samples, against repeated questions and SciPy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from polycal.analysis import ranking_samples
+from polycal.metrics import selective_prediction
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    confidence = rng.integers(0, 6, 80) / 5  # with many ties
+    other = np.where(rng.random(80) < 0.5, confidence, rng.random(80))
+    correct = (rng.random(80) < confidence).astype(float)
+    weights = np.array([np.bincount(rng.integers(0, 80, 80), minlength=80) for _ in range(20)], float)
+    return confidence, other, correct, weights
+
+
+def repeated(weights, *values):
+    """The questions of each sample, each repeated as often as the sample contains it."""
+    for row in weights.astype(int):
+        yield [np.repeat(one, row) for one in values]
+
+
+def test_auroc_is_that_of_the_repeated_questions(drawn):
+    confidence, _, correct, weights = drawn
+    found = ranking_samples.auroc_samples(confidence, correct, weights)
+    expected = [selective_prediction.auroc(*pair) for pair in repeated(weights, confidence, correct)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    one = ranking_samples.auroc_samples(confidence, correct, np.ones((1, 80)))
+    assert one[0] == pytest.approx(selective_prediction.auroc(confidence, correct), abs=1e-15)
+
+
+def test_spearman_is_that_of_the_repeated_questions(drawn):
+    confidence, other, _, weights = drawn
+    found = ranking_samples.spearman_samples(confidence, other, weights)
+    expected = [stats.spearmanr(*pair).statistic for pair in repeated(weights, confidence, other)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_is_not_defined_is_not_a_number(drawn):
+    confidence, other, _, weights = drawn
+    assert np.isnan(ranking_samples.auroc_samples(confidence, np.ones(80), weights)).all()
+    assert np.isnan(ranking_samples.spearman_samples(np.ones(80), other, weights)).all()
