@@ -217,6 +217,8 @@ EDITS: dict[str, set[str]] = {
     "analysis/contrasts": NUMBERS,
     "analysis/usable_records": {*NUMBERS, "measure_embeddings"},
     "analysis/temperature_scaling": {"measure"},
+    "analysis/chosen_beta": {"measure"},
+    "analysis/beta_rule": {"measure", "report"},
     "metrics/diagnostics": NUMBERS,
     "data/language_id": {"fetch_instructions"},
     "data/benchmarks": {"fetch_benchmark"},
