@@ -8,8 +8,6 @@ import pandas as pd
 from polycal.report import findings, study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 
-ALL = "all"
-"""Seed of a mean over several trainings."""
 TITLES = {
     ("english", "beta"): "β of English",
     ("resource", "beta"): "β of each level",
@@ -31,7 +29,7 @@ def chosen_beta(study: StudyTables) -> pd.DataFrame:
     table = study.get("chosen_beta")
     if table.empty:
         return pd.DataFrame()
-    table = over_trainings(table)
+    table = study_tables.over_trainings(table)
     several = study_tables.distinguishing(table)
     shown = [key for key in KEYS if key in several or key not in ("base_seed", "recipe", "seed")]
     rows = []
@@ -48,17 +46,6 @@ def chosen_beta(study: StudyTables) -> pd.DataFrame:
         row["Does the β of English serve?"] = _served(study, group)
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def over_trainings(table: pd.DataFrame) -> pd.DataFrame:
-    """For each model and data set, the rows of the mean over most trainings; all rows if there is no mean."""
-    parts = []
-    for _, group in table.groupby(["model", "data", "recipe", "benchmark", "protocol"], sort=False):
-        for key in ("base_seed", "seed"):
-            if (group[key] == ALL).any():
-                group = group[group[key] == ALL]
-        parts.append(group)
-    return pd.concat(parts)
 
 
 def _ece(row: Mapping[Any, Any]) -> str:
