@@ -42,14 +42,14 @@ def interpolated_samples(
     for start in range(0, len(mix), step):
         block = slice(start, start + step)
         confidence = np.clip(mix[block] @ confidences, 0.0, 1.0)
-        bin_sums = _width_bin_sums if binning == "width" else _mass_bin_sums
+        bin_sums = width_bin_sums if binning == "width" else mass_bin_sums_of_each
         count, error = bin_sums(confidence, correct - confidence, weights[block], bins)
         errors.append(np.stack(binned_errors(count, error, n[block, None]), axis=1))
     means["ece"], means["rms"] = np.concatenate(errors).T
     return np.column_stack([means[name] for name in METRICS])
 
 
-def _width_bin_sums(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
+def width_bin_sums(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
     """Count and summed ``difference`` [R, N] of every equal-width bin of every sample, each [R, B]."""
     index = np.maximum(np.ceil(confidence * bins) - 1, 0).astype(np.int64)
     index += np.arange(len(index))[:, None] * bins
@@ -59,7 +59,9 @@ def _width_bin_sums(confidence: Array, difference: Array, weights: Array, bins: 
     return count.reshape(-1, bins).astype(np.float64), error.reshape(-1, bins).astype(np.float64)
 
 
-def _mass_bin_sums(confidence: Array, difference: Array, weights: Array, bins: int) -> tuple[Array, Array]:
+def mass_bin_sums_of_each(
+    confidence: Array, difference: Array, weights: Array, bins: int
+) -> tuple[Array, Array]:
     """Count and summed ``difference`` [R, N] of every equal-mass bin of every sample, each [R, B]."""
     rows = zip(confidence, difference, weights, strict=True)
     sums = [mass_bin_sums(values, gaps, counts[None, :], bins) for values, gaps, counts in rows]

@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 
 from polycal.analysis import (
+    chosen_beta,
+    chosen_beta_rows,
     claim_tests,
     confidence_measures,
     contrasts,
+    cross_fitting,
     holes,
     known_truth,
     pooling,
@@ -28,8 +31,10 @@ from polycal.analysis import (
     usable_records,
 )
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
-from polycal.analysis.conditions import cell_key
+from polycal.analysis.chosen_beta import Chosen, SweptLanguage
+from polycal.analysis.conditions import Condition, cell_key
 from polycal.analysis.confidence_measures import MeasuredConfidence
+from polycal.analysis.cross_fitting import FoldedCell
 from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
 from polycal.analysis.language_agreement import Answers
@@ -55,6 +60,7 @@ TABLES = (
     "claims",
     "recalibration",
     "confidences",
+    "chosen_beta",
 )
 TRUTH = "truth"
 """An additional table, if the true distribution of the answers is known."""
@@ -65,6 +71,7 @@ COLUMNS = {
     "claims": sensitivity.CLAIM_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
     "confidences": confidence_measures.COLUMNS,
+    "chosen_beta": chosen_beta_rows.COLUMNS,
     TRUTH: known_truth.COLUMNS,
 }
 """Columns of the tables that can be empty."""
@@ -74,9 +81,10 @@ THREADED_FROM = 2000
 
 @dataclass
 class ConditionResults:
-    """The results of one condition over its languages."""
+    """The results of one condition over its languages. ``folded`` are its questions by language."""
 
     cells: list[MeasuredCell] = field(default_factory=list)
+    folded: dict[str, FoldedCell] = field(default_factory=dict)
     recalibrated: list[Recalibrated] = field(default_factory=list)
     truth: list[TruthRows] = field(default_factory=list)
     confidences: list[MeasuredConfidence] = field(default_factory=list)
@@ -134,15 +142,19 @@ def measure(
     )
     gaps = holes.gaps(holes_found)
     score_set = ScoreSet(usable, settings)
-    results = in_threads(
-        score_set, lambda paths: _measure_condition(score_set, paths, gaps), score_set.by_condition()
+    by_condition = score_set.by_condition()
+    sweeps = _sweeps([Condition.of(score_arrays.cell_of(paths[0])) for paths in by_condition], gaps)
+    measured = in_threads(
+        score_set, lambda sweep: _measure_sweep(score_set, sweep, by_condition, gaps), list(sweeps.items())
     )
+    # The results are in the order of the conditions, whatever their sweeps.
+    by_place = {place: one for conditions, _ in measured for place, one in conditions.items()}
+    results = [by_place[place] for place in range(len(by_condition))]
     cells = [cell for result in results for cell in result.cells]
     rows = {"holes": [_hole_row(hole, settings) for hole in holes_found], **_rows(cells, gaps, settings)}
     recalibrated = [one for result in results for one in result.recalibrated]
     confidences = [one for result in results for one in result.confidences]
-    measured = {cell.condition for cell in cells}
-    for condition in sorted(set(gaps) - measured):
+    for condition in sorted(set(gaps) - {cell.condition for cell in cells}):
         if recalibrated:
             recalibrated += temperature_scaling.empty_means(condition._asdict(), gaps[condition])
         if confidences:
@@ -151,6 +163,8 @@ def measure(
     confidences += confidence_measures.pool(confidences)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     rows["confidences"] = confidence_measures.confidence_rows(confidences)
+    choices = [choice for _, found in measured for choice in found]
+    rows["chosen_beta"] = chosen_beta_rows.chosen_beta_rows([*choices, *chosen_beta.pool(choices)])
     if settings.get("truth"):
         pairs = [pair for result in results for pair in result.truth]
         # The truth is the same for all models, so one row per benchmark and language is enough.
@@ -202,6 +216,56 @@ def _kind(settings: Mapping[str, Any]) -> RecordKind:
     return RecordKind("score", "questions", usable_records.score_names, question_ids)
 
 
+def _sweeps(conditions: Sequence[Condition], gaps: Gaps) -> dict[Condition, list[int]]:
+    """The places of the ``conditions`` of each sweep, which differ only in β. The key has no β.
+
+    A sweep of missing cells only has no place.
+    """
+    sweeps: dict[Condition, list[int]] = {}
+    for place, condition in enumerate(conditions):
+        sweeps.setdefault(condition._replace(beta=""), []).append(place)
+    for condition in sorted(gaps):
+        sweeps.setdefault(condition._replace(beta=""), [])
+    return sweeps
+
+
+def _measure_sweep(
+    score_set: ScoreSet,
+    sweep: tuple[Condition, list[int]],
+    by_condition: Sequence[Sequence[Path]],
+    gaps: Gaps,
+) -> tuple[dict[int, ConditionResults], list[Chosen]]:
+    """The results of the conditions of a sweep by their place, and those of choosing β among them."""
+    key, places = sweep
+    results = {place: _measure_condition(score_set, by_condition[place], gaps) for place in places}
+    if key.is_base:
+        return results, []
+    betas = {one.cells[0].condition.beta: one for one in results.values()}
+    missing = {
+        condition.beta: set(gaps[condition]) for condition in gaps if condition._replace(beta="") == key
+    }
+    ordered = sorted({*betas, *missing}, key=float)
+    grid = {*(name for one in betas.values() for name in one.folded), *set().union(*missing.values())}
+    complete = {
+        name for name in grid if all(beta in betas and name in betas[beta].folded for beta in ordered)
+    }
+    languages = [
+        SweptLanguage(
+            cell.cell,
+            cell.resource,
+            [betas[beta].folded[cell.cell["language"]] for beta in ordered],
+            cell.floor,
+        )
+        for cell in (betas[ordered[0]].cells if ordered[0] in betas else [])
+        if cell.cell["language"] in complete
+    ]
+    levels = {name: score_set.settings["resource"].get(name, "") for name in sorted(grid - complete)}
+    found = chosen_beta.choose(score_set, ordered, languages, key, levels)
+    for one in results.values():
+        one.folded.clear()
+    return results, found
+
+
 def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -> ConditionResults:
     """The results of one condition. ``paths`` are its Score files, one per language."""
     results, splits, answers = ConditionResults(), [], []
@@ -212,6 +276,9 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
         answers.append(_answers(questions, log_p))
         if split := split_questions(score_set, questions, log_p):
             splits.append(split)
+        resamples = score_set.resamples[questions.cell["benchmark"]]
+        if folded := cross_fitting.fold(resamples, questions, log_p):
+            results.folded[questions.cell["language"]] = folded
         if score_set.settings.get("truth") and (pair := known_truth.truth_rows(score_set, questions, log_p)):
             results.truth.append(pair)
     missing = gaps.get(results.cells[0].condition, ())

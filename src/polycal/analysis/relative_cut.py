@@ -20,17 +20,17 @@ REFUSED = "reduction_refused"
 NO_REDUCTION = {**dict.fromkeys(REDUCTION, float("nan")), REFUSED: ""}
 
 
-def relative_cut(quantity: Quantity, reference: Quantity, floor: Array) -> dict[str, Any]:
+def relative_cut(quantity: Quantity, reference: Quantity, floor: Array, column: int = ECE) -> dict[str, Any]:
     """1 − ECE / (ECE of the reference) with its 95% interval, or the reason why there is none.
 
-    Both quantities are METRICS [9]. ``floor`` [F] are simulated ECEs of a calibrated model with the
+    Both quantities are METRICS [9], or others whose ECE is at ``column``. ``floor`` [F] are simulated ECEs of a calibrated model with the
     confidences of the reference. The reduction is refused if the reference's ECE is at most the 95% quantile
     of ``floor``.
     """
-    refusal = near_floor(float(reference.estimate[ECE]), floor)
+    refusal = near_floor(float(reference.estimate[column]), floor)
     if refusal:
         return {**NO_REDUCTION, REFUSED: refusal}
-    return {**NO_REDUCTION, **dict(zip(REDUCTION, _bounds(quantity, reference), strict=True))}
+    return {**NO_REDUCTION, **dict(zip(REDUCTION, _bounds(quantity, reference, column), strict=True))}
 
 
 def near_floor(ece: float, floor: Array) -> str:
@@ -46,12 +46,12 @@ def near_floor(ece: float, floor: Array) -> str:
     )
 
 
-def _bounds(quantity: Quantity, reference: Quantity) -> tuple[float, float, float]:
+def _bounds(quantity: Quantity, reference: Quantity, column: int) -> tuple[float, float, float]:
     """The reduction and the bounds of its 95% interval; NaN if the reference's ECE is zero."""
     clusters = quantity.clusters or reference.clusters
-    ece, base = float(quantity.estimate[ECE]), float(reference.estimate[ECE])
+    ece, base = float(quantity.estimate[column]), float(reference.estimate[column])
     if clusters is None:
-        return relative_ece_reduction(ece, quantity.samples[:, ECE], base, reference.samples[:, ECE])
+        return relative_ece_reduction(ece, quantity.samples[:, column], base, reference.samples[:, column])
     if not base > 0:
         return float("nan"), float("nan"), float("nan")
     # For small changes the reduction is nearly linear: cut* − cut = (ratio · base* − ece*) / base.
@@ -62,11 +62,11 @@ def _bounds(quantity: Quantity, reference: Quantity) -> tuple[float, float, floa
     assert change.clusters
     linear = Quantity(
         np.array(1 - ratio),
-        1 - ratio + change.samples[:, ECE] / base,
+        1 - ratio + change.samples[:, column] / base,
         Clusters(
             clusters.names,
-            change.clusters.estimates[:, ECE] / base,
-            change.clusters.samples[:, :, ECE] / base,
+            change.clusters.estimates[:, column] / base,
+            change.clusters.samples[:, :, column] / base,
         ),
         covered(quantity.covers, reference.covers),
     )

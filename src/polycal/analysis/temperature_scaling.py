@@ -196,13 +196,19 @@ def refitted_samples(
     temperatures in the range of ``temperatures`` [R] and interpolated (Chebyshev). This needs at most NODES
     softmaxes instead of R.
     """
+    mix, at = interpolation(temperatures)
+    nodes = [outcomes_at(questions, temperature) for temperature in at]
+    return interpolated_samples(mix, nodes, questions.weights, bins=bins, binning=binning)
+
+
+def interpolation(temperatures: Array) -> tuple[Array, list[float]]:
+    """Weights [R, M] and M temperatures, between whose values those at ``temperatures`` [R] are interpolated."""
     log_t = np.log(temperatures)
     low, high = log_t.min(), log_t.max()
     middle, reach = (low + high) / 2, max((high - low) / 2, 1e-9)
     count = NODES if reach > NARROW else FEW_NODES
     mix = chebyshev.interpolation_weights((log_t - middle) / reach, count)
-    nodes = [outcomes_at(questions, float(np.exp(middle + reach * node))) for node in chebyshev.nodes(count)]
-    return interpolated_samples(mix, nodes, questions.weights, bins=bins, binning=binning)
+    return mix, [float(np.exp(middle + reach * node)) for node in chebyshev.nodes(count)]
 
 
 def outcomes_at(questions: QuestionSplit, temperature: float) -> QuestionOutcomes:

@@ -1,21 +1,20 @@
-"""The best β that keeps accuracy, for each language."""
+"""The best β that keeps accuracy, for each language, on all questions."""
 
 import pandas as pd
 
+from polycal.analysis import beta_rule
 from polycal.report import study_holes, study_tables
 from polycal.report.study_tables import BetaSweep, StudyTables
 from polycal.vocabulary import NONE
 
-ALLOWED_LOSS = 0.01
-"""The best β must lose less accuracy than this against β = 0."""
 MEAN = "mean over languages"
 
 
 def best_beta(study: StudyTables) -> pd.DataFrame:
     """The β with the lowest ECE that keeps accuracy: one row per sweep and language, the mean last.
 
-    A β keeps accuracy if it loses less than ``ALLOWED_LOSS`` against β = 0. If several have the same ECE, the
-    lowest β is best. A sweep without β = 0, or with β = 0 alone, has no row. If a checkpoint has no result in
+    It is chosen by ``beta_rule`` on the questions that it is shown on; the table ``chosen_beta`` evaluates the
+    choice on other questions. A sweep without β = 0, or with β = 0 alone, has no row. If a checkpoint has no result in
     a language, the row of that language has no values.
 
     ``ece_change`` and ``accuracy_change`` against β = 0 have 95% intervals. They do not include the choice of
@@ -31,8 +30,7 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
                 rows.append({**sweep._asdict(), "language": language, "best_beta": study_holes.FAILED})
                 continue
             unsmoothed = tuned[tuned.value == 0].iloc[0]
-            accurate = tuned[tuned.accuracy > unsmoothed.accuracy - ALLOWED_LOSS]
-            best = accurate.sort_values(["ece", "value"]).iloc[0]
+            best = tuned.iloc[int(beta_rule.chosen(tuned.ece.to_numpy(), tuned.accuracy.to_numpy()))]
             rows.append(
                 {
                     **sweep._asdict(),

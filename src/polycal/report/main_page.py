@@ -13,6 +13,7 @@ from polycal.audit.lineage import LineageNode
 from polycal.report import (
     answer,
     captions,
+    chosen_beta_table,
     confidence_table,
     explorer,
     findings,
@@ -81,6 +82,7 @@ def render(
         first_reasons=[study_holes.reasons(holes, row) for row in first_rows],
         pairs=_table(tables.data_sets(study)),
         pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
+        chosen_betas=_table(chosen_beta_table.chosen_beta(study)),
         conventions=_table(sensitivity_table.conventions(study)),
         confidences=_table(confidence_table.table(study)),
         kinds={kind: about for kind, about in captions.FIGURE_KINDS.items() if _of_kind(shown, kind)},

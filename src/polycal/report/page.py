@@ -82,6 +82,8 @@ def further_tables(study: StudyTables) -> dict[str, pd.DataFrame]:
     best = best_beta.best_beta(study)
     if len(best):
         further["best-beta"] = study_tables.without_single_base_seed(best).round(4)
+    if len(chosen := study.get("chosen_beta")):
+        further["chosen-beta"] = study_tables.without_single_base_seed(chosen)
     return further
 
 

@@ -1,4 +1,4 @@
-"""Publishing a study: figures, tables and provenance in a folder, and short tables in two documents."""
+"""Publishing a study of several seeds: figures, tables and provenance in a folder, and tables in two documents."""
 
 import shutil
 from pathlib import Path
@@ -6,16 +6,19 @@ from typing import Any
 
 import pandas as pd
 
+from polycal.analysis import power
 from polycal.artifacts import files, records
 from polycal.errors import PolycalError
 from polycal.report import findings, published_findings, study_holes, study_tables
-from polycal.report.study_tables import StudyTables
+from polycal.report.study_tables import ALL, BetaSweep, StudyTables
 from polycal.report.table_formats import markdown
-from polycal.study import paths
-from polycal.vocabulary import CELL_KEYS
+from polycal.study import detectable, paths
+from polycal.vocabulary import CELL_KEYS, NONE
 
 SHORT_TABLE = "study"
 """Name of the marks around the short table in the README."""
+CELL_FORMAT = "%.7g"
+"""Numbers in ``cells.csv``, which would be twice as large with all digits."""
 PUBLISHED_KEYS = ("fingerprint", "content", "checkpoint", "code_version", "commit", "dirty")
 """Keys of each record's and table's manifest that are published."""
 
@@ -30,14 +33,16 @@ def marks(name: str) -> tuple[str, str]:
 
 
 def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
-    """Copy the overview figures and Table 1 of the study in ``folder`` to ``out``, with its provenance.
+    """Copy Table 1 of the study in ``folder`` and the overviews of its first training to ``out``.
 
-    ``provenance.json`` lists the score records and measured tables. The short table of the study's first
+    ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
+    seed, and ``variances.csv`` the parts of the variance of each contrast. The short table of the study's first
     benchmark replaces the text between its marks in ``readme``. The tables of ``published_findings`` replace
-    the texts between their marks in ``results``.
+    the texts between their marks in ``results``. They and the short table are means over all trainings.
 
     Returns the files in ``out``, except ``provenance.json``. Raises PublicationError if a cell has no result,
-    if a record was made by uncommitted code, or if a file or a mark is missing.
+    if a model was tuned with one seed only, if a record was made by uncommitted code, or if a file or a mark is
+    missing.
     """
     _around_table(readme, SHORT_TABLE)
     for name in published_findings.TABLES:
@@ -49,6 +54,7 @@ def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
             f"{folder}: {' and '.join(lost)} have no result, such as {', '.join(first[list(CELL_KEYS)])}"
             f" ({first.stage}: {first.reason.rstrip('.')}); publish a study without missing cells."
         )
+    _check_seeds(study, folder)
     sources = sorted((_published(path) for path in _score_records(study)), key=lambda source: source["path"])
     unclean = [source["path"] for source in sources if source["dirty"]]
     if unclean:
@@ -56,15 +62,17 @@ def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
             f"{unclean[0]}: made by uncommitted code, as were {len(unclean) - 1} more; commit and run again."
         )
     short = short_table(study)
-    copied = _copy(folder, out)
+    copied = _copy(study, folder, out)
+    copied += _write_numbers(study, out)
     measured = {path.name: _published(path) for path in sorted(folder.glob("*.parquet"))}
     files.write_json(out / "provenance.json", {"scores": sources, "measured": measured})
     commits = ", ".join(sorted({str(source["commit"])[:7] for source in sources}))
     _fill(readme, SHORT_TABLE, f"{short}\nMeasured at commit {commits}.\n")
+    means = study.over_trainings()
     for name, table in published_findings.TABLES.items():
         copied.append(out / f"{name}.csv")
-        files.write_text(copied[-1], table(study).to_csv(index=False))
-        texts = markdown(published_findings.as_texts(name, table(study)))
+        files.write_text(copied[-1], table(means).to_csv(index=False))
+        texts = markdown(published_findings.as_texts(name, table(means)))
         _fill(results, name, f"{texts}\nMeasured at commit {commits}.\n")
     return copied
 
@@ -96,34 +104,69 @@ def _around_table(document: Path, name: str) -> tuple[str, str]:
     return before, after
 
 
-def _copy(folder: Path, out: Path) -> list[Path]:
-    sources = [
-        *sorted(folder.glob("figures/overview-*.png")),
-        folder / "tables/table1.md",
-        folder / "tables/table1.csv",
-    ]
+def _check_seeds(study: StudyTables, folder: Path) -> None:
+    """Raise PublicationError if a model and data set has no mean over several trainings."""
+    tuned = study["means"][study["means"].data != NONE]
+    several = tuned[(tuned.seed == ALL) | (tuned.base_seed == ALL)]
+    keys = ["model", "data", "recipe"]
+    alone = {*tuned[keys].itertuples(index=False, name=None)} - {
+        *several[keys].itertuples(index=False, name=None)
+    }
+    if alone:
+        model, data, _ = min(alone)
+        raise PublicationError(
+            f"{folder}: {model} was tuned on {data} with one seed, so its intervals do not cover other trainings;"
+            " publish a study of several seeds, which 'make study' makes."
+        )
+
+
+def _copy(study: StudyTables, folder: Path, out: Path) -> list[Path]:
+    """Copy Table 1 and the overviews of the first training, whose names then do not contain its seeds."""
+    first = "-".join(["overview", *study.by_condition()[0].condition.values(), ""])
+    sources = {
+        path: f"overview-{path.name.removeprefix(first)}"
+        for path in sorted(folder.glob(f"figures/{first}*.png"))
+    }
+    sources |= {folder / "tables" / name: name for name in ("table1.md", "table1.csv")}
     for path in sources:
         if not path.is_file():
             raise PublicationError(f"{path} is missing; run the study to its end first.")
-    for path in sources:
-        with files.replacing(out / path.name) as part:
+    for path, name in sources.items():
+        with files.replacing(out / name) as part:
             shutil.copyfile(path, part)
-    return [out / path.name for path in sources]
+    return [out / name for name in sources.values()]
+
+
+def _write_numbers(study: StudyTables, out: Path) -> list[Path]:
+    """Write ``cells.csv``, with β as a text and as a number, and ``variances.csv``."""
+    cells = study["cells"].copy()
+    values = [float("nan") if beta == NONE else float(beta) for beta in cells.beta]
+    cells.insert(list(cells).index("beta") + 1, "beta_value", values)
+    variances = power.components(study["contrasts"], study["cells"])
+    written = [out / "cells.csv", out / detectable.VARIANCES]
+    files.write_text(written[0], cells.to_csv(index=False, float_format=CELL_FORMAT))
+    files.write_text(written[1], variances.to_csv(index=False))
+    return written
 
 
 def short_table(study: StudyTables) -> str:
     """Mean ECE over languages, with accuracy in brackets, as Markdown: a row per sweep, a column per setting.
 
-    It shows the first benchmark and protocol. Raises PublicationError for a study without tuned checkpoints.
+    It shows the first benchmark and protocol, as means over several trainings if there are any. Raises PublicationError for a study without tuned checkpoints.
     """
-    sweeps = study.beta_sweeps()
+    study = study.over_trainings()
+    tuned = study["means"][study["means"].data != NONE]
+    sweeps = sorted(
+        {BetaSweep(*row) for row in tuned[list(BetaSweep._fields)].itertuples(index=False, name=None)}
+    )
     if not sweeps:
         raise PublicationError(
             "The study has no tuned checkpoints, so there is no table of settings to publish."
         )
     rows: list[dict[str, Any]] = []
-    several = study_tables.distinguishing(study["cells"])
-    for sweep in study.beta_sweeps(sweeps[0].benchmark, sweeps[0].protocol):
+    several = study_tables.distinguishing(tuned)
+    shown = (sweeps[0].benchmark, sweeps[0].protocol)
+    for sweep in (sweep for sweep in sweeps if (sweep.benchmark, sweep.protocol) == shown):
         means = study.rows("means", sweep)
         means = means[means.group == "all"].set_index("setting")
         row: dict[str, Any] = {"Model": sweep.model, "Data": sweep.data}

@@ -23,6 +23,8 @@ class StudyError(PolycalError):
     """A study folder without a measured table; the message contains the table's name."""
 
 
+ALL = "all"
+"""The seed or base seed of a mean over several trainings."""
 CONDITION_KEYS = ("base_seed", "recipe", "seed")
 """Keys besides β in which checkpoints of one model and data set can differ."""
 
@@ -97,6 +99,14 @@ class StudyTables:
             for sweep in sweeps
             if benchmark in (None, sweep.benchmark) and protocol in (None, sweep.protocol)
         ]
+
+    def over_trainings(self) -> "StudyTables":
+        """The study with means over several trainings in place of single ones, in the tables that have them."""
+        tables = {
+            name: over_trainings(table) if {"base_seed", "seed"} <= set(table) else table
+            for name, table in self.tables.items()
+        }
+        return StudyTables(tables, self.languages, self.condition)
 
     def scored_with(self) -> list[tuple[str, str]]:
         """The pairs (benchmark, protocol) of all tuned checkpoints, sorted."""
@@ -220,6 +230,17 @@ def hole_counts(table: pd.DataFrame) -> pd.Series:
 def distinguishing(rows: pd.DataFrame) -> list[str]:
     """Those of base_seed, recipe and seed in which the checkpoints of ``rows`` differ."""
     return [key for key in CONDITION_KEYS if len(set(rows[key]) - {NONE}) > 1]
+
+
+def over_trainings(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each model and data set, the rows of the mean over most trainings; all rows if there is no mean."""
+    keys = [key for key in ("model", "data", "recipe", "benchmark", "protocol") if key in rows]
+    chosen = pd.Series(True, index=rows.index)
+    for key in ("base_seed", "seed"):
+        mean = rows[key] == ALL
+        several = (mean & chosen).groupby([rows[name] for name in keys]).transform("any")
+        chosen &= mean | ~several
+    return rows[chosen]
 
 
 def without_single_base_seed(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,17 +10,16 @@ from polycal.artifacts import records
 from polycal.report import publish, published_findings, study_tables, tables
 from polycal.report.figures import draw
 from polycal.report.table_formats import markdown
-from polycal.study import paths
+from polycal.study import detectable, paths
 
 FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "dirty": False}
 
 
-@pytest.fixture
-def finished(tmp_path, monkeypatch):
+def finished_study(tmp_path, monkeypatch, seeds):
     """A finished study with records at their usual paths, the folder to publish to, README and results."""
     monkeypatch.chdir(tmp_path)
     files = []
-    for path in score_records.study(tmp_path / "invented"):
+    for path in score_records.study(tmp_path / "invented", n=60, seeds=seeds):
         metadata, table = records.metadata(path), records.read_scores(path)
         record = tmp_path / paths.SCORES.format(**metadata["cell"])
         record.parent.mkdir(parents=True)
@@ -43,6 +42,39 @@ def finished(tmp_path, monkeypatch):
     return folder, tmp_path / "reference/tiny", readme, results
 
 
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    return finished_study(tmp_path, monkeypatch, ("1", "2"))
+
+
+def test_a_study_of_one_seed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    folder, out, readme, results = finished_study(tmp_path, monkeypatch, ("42",))
+    before = readme.read_text(), results.read_text()
+    with pytest.raises(publish.PublicationError) as error:
+        publish.publish(folder, out, readme, results)
+    assert str(error.value) == (
+        f"{folder}: llama was tuned on alpaca with one seed, so its intervals do not cover other trainings; publish a"
+        " study of several seeds, which 'make study' makes."
+    )
+    assert (readme.read_text(), results.read_text()) == before
+    assert not out.exists()
+
+
+def test_cells_of_every_seed_and_the_variances_are_published(finished):
+    folder, out, _, _ = finished
+    copied = publish.publish(*finished)
+    assert {out / "cells.csv", out / "variances.csv"} <= set(copied)
+    cells = study_tables.read(folder, {})["cells"]
+    written = pd.read_csv(out / "cells.csv", dtype={"beta": str, "seed": str}, keep_default_na=False)
+    assert len(written) == len(cells) == (1 + 2 * 2) * 4
+    assert written[["beta", "seed"]].to_numpy().tolist() == cells[["beta", "seed"]].to_numpy().tolist()
+    assert written.ece.to_numpy(float) == pytest.approx(cells.ece.to_numpy(), rel=1e-6)
+    assert written.beta_value[written.beta == "0.1"].astype(float).unique().tolist() == [0.1]
+    assert (written.beta_value[written.beta == "none"] == "").all()
+    # the published variances are those that a plan reads from the study itself
+    pd.testing.assert_frame_equal(detectable.variances(out), detectable.variances(folder))
+
+
 def test_figure_table_and_provenance_are_published(finished):
     folder, out, readme, _ = finished
     publish.publish(*finished)
@@ -51,7 +83,11 @@ def test_figure_table_and_provenance_are_published(finished):
     assert text.endswith("\n\nAfter\n")
     assert "old" not in text
     assert "Measured at commit ccccccc." in text
-    mean = study_tables.read(folder, {})["means"].query("group == 'all' and beta == '0.1'").iloc[0]
+    mean = (
+        study_tables.read(folder, {})["means"]
+        .query("group == 'all' and beta == '0.1' and seed == 'all'")
+        .iloc[0]
+    )
     assert f"| {mean.ece:.3f} ({mean.accuracy:.3f}) |" in text
     published = json.loads((out / "provenance.json").read_text())
     files = {path.as_posix() for path in folder.parent.glob("results/scores/**/*.parquet")}
@@ -59,7 +95,10 @@ def test_figure_table_and_provenance_are_published(finished):
     assert all(one["content"] == records.metadata(one["path"])["content"] for one in published["scores"])
     assert "means.parquet" in published["measured"]
     assert (out / "table1.md").read_bytes() == (folder / "tables/table1.md").read_bytes()
-    assert list(out.glob("overview-*.png"))
+    overview = out / "overview-mmlu-prox-texts-0shot.png"
+    assert list(out.glob("overview-*.png")) == [overview]
+    assert overview.read_bytes() == (folder / "figures/overview-1-mmlu-prox-texts-0shot.png").read_bytes()
+    assert {"1", "2", "all"} <= set(pd.read_csv(out / "table1.csv", dtype=str).seed)
     # publishing again changes nothing
     publish.publish(*finished)
     assert readme.read_text() == text
@@ -102,7 +141,9 @@ def test_findings_are_published_as_numbers_and_as_texts(finished):
         shown = text[text.index(begin) + len(begin) + 1 : text.index(end)]
         assert shown.startswith(markdown(published_findings.as_texts(name, numbers)))
     smoothing = pd.read_csv(out / "smoothing.csv", dtype={"beta": str})
-    contrasts = study["contrasts"].query("contrast == 'smoothed_minus_unsmoothed' and metric == 'ece'")
+    contrasts = study["contrasts"].query(
+        "contrast == 'smoothed_minus_unsmoothed' and metric == 'ece' and seed == 'all'"
+    )
     for row in smoothing.to_dict("records"):
         same = contrasts[(contrasts.data == row["data"]) & (contrasts.beta == row["beta"])]
         languages = same[same.language != "mean"]

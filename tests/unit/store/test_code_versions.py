@@ -219,6 +219,8 @@ EDITS: dict[str, set[str]] = {
     "analysis/group_tables": {"measure_groups"},
     "analysis/record_tables": set(),
     "analysis/temperature_scaling": {"measure"},
+    "analysis/chosen_beta": {"measure"},
+    "analysis/beta_rule": {"measure", "report"},
     "metrics/diagnostics": NUMBERS,
     "data/language_id": {"fetch_instructions"},
     "data/benchmarks": {"fetch_benchmark"},

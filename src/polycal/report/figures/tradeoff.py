@@ -7,11 +7,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from polycal.analysis import beta_rule
 from polycal.report import best_beta, study_holes, study_tables, style
 from polycal.report.figures import common
 from polycal.report.study_tables import BASE, BetaSweep, StudyTables
 
-ALLOWED = f"accuracy at β = 0, minus {best_beta.ALLOWED_LOSS}"
+ALLOWED = f"accuracy at β = 0, minus {beta_rule.ALLOWED_LOSS}"
 
 
 def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> Figure:
@@ -32,7 +33,7 @@ def mean_ece_and_accuracy(study: StudyTables, benchmark: str, protocol: str) -> 
 def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
     """ECE against accuracy as β rises: one panel per language and one for their mean. The base model is grey.
 
-    Left of the dotted line, accuracy is lower than at β = 0 by ``best_beta.ALLOWED_LOSS`` or more. The dashed
+    Left of the dotted line, accuracy is lower than at β = 0 by ``beta_rule.ALLOWED_LOSS`` or more. The dashed
     line is the noise floor: the ECE of a perfectly calibrated model with these confidences.
     """
     panels = best_beta.by_language(study, sweep)
@@ -45,7 +46,7 @@ def ece_and_accuracy(study: StudyTables, sweep: BetaSweep) -> Figure:
         _path(axis, rows, settings)
         for accuracy in rows[rows.value == 0].accuracy.dropna():
             axis.axvline(
-                accuracy - best_beta.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":", label=ALLOWED
+                accuracy - beta_rule.ALLOWED_LOSS, color="black", linewidth=0.7, linestyle=":", label=ALLOWED
             )
         _noise_floor(axis, rows)
         axis.set_title(common.language_label(study, language), fontsize=style.LEGEND_SIZE)
