@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from polycal.analysis import bootstrap, intervals
+from polycal.analysis import bootstrap, cell_metrics, confidence_measures, intervals
 from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import Resamples
 
@@ -44,7 +44,8 @@ def test_intervals_stay_in_the_range_of_the_metric():
     assert row["ece"] == 0.5
     assert (row["ece_low"], row["ece_high"]) == (0.0, 1.0)
     assert (row["gap_low"], row["gap_high"]) == (-1.0, 1.0)
-    assert set(intervals.RANGES) == {*bootstrap.METRICS, "smooth_ece"}
+    further = {*cell_metrics.FURTHER, *confidence_measures.BINNED, *confidence_measures.RANKED}
+    assert set(intervals.RANGES) == {*bootstrap.METRICS, "smooth_ece", *further}
 
 
 def test_p_is_uniform_without_an_effect_and_small_with_one():

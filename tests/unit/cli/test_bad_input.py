@@ -91,7 +91,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_its_path(path, key):
         assert sentence.endswith(".")
 
 
-FREE_TEXT = {"hub", "revision", "path", "licence", "language", "config", "name", "script"}
+FREE_TEXT = {"hub", "revision", "path", "file", "licence", "language", "config", "name", "script"}
 """Keys that accept any text."""
 
 
