@@ -14,6 +14,8 @@ from polycal.vocabulary import CELL_KEYS
 
 TABLES = ("cells", "diagnostics")
 """Tables with one row per cell, which are joined."""
+RECORDS = "records.parquet"
+"""The table that only a page of score records has, whose cells do not say how a model was trained."""
 PROVENANCE_KEYS = ("fingerprint", "content", "code_version", "commit", "dirty", "settings")
 """Keys of the measured table's manifest that the exported file contains."""
 
@@ -34,7 +36,8 @@ def export(folder: Path, out: Path) -> list[Path]:
     described = data_dictionary.entries(cells.columns)
     manifest = manifests.read(folder / "cells.parquet")
     provenance = {key: manifest.get(key) for key in PROVENANCE_KEYS}
-    cards = model_cards.sections(cells, folder.resolve().name, provenance)
+    is_study = not (folder / RECORDS).is_file()
+    cards = model_cards.sections(cells, folder.resolve().name, provenance, is_study)
     written = [out / name for name in ("cells.csv", "cells.parquet", "dictionary.csv")]
     _write_csv(cells, written[0])
     _write_parquet(cells, described, provenance, written[1])

@@ -39,7 +39,8 @@ Verdict = Literal["yes", "partly", "mixed", "no", "unknown"]
 class ClaimCheck:
     """A claim of the paper, what was measured here, and whether the two agree.
 
-    ``support`` is the number of comparisons that agree on their own. ``rule`` explains how the verdict
+    ``support`` is the number of comparisons that agree on their own, and for ``partly`` what they have in
+    common. ``rule`` explains how the verdict
     follows from them.
     """
 
@@ -93,16 +94,15 @@ def _overconfidence(gap: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
     claim = "Tuning on instruction data makes models over-confident in every language, also in unseen ones."
     if gap.empty:
         return _unknown(claim, where)
-    certain = int((gap.low > 0).sum())
+    certain, rose = int((gap.low > 0).sum()), int((gap.difference > 0).sum())
+    agrees = _agreement(certain == len(gap) and not lost, rose == len(gap), certain >= 0.5 * len(gap))
     return ClaimCheck(
         claim,
-        f"{where}: confidence minus accuracy rose in {int((gap.difference > 0).sum())} of {len(gap)} cells"
+        f"{where}: confidence minus accuracy rose in {rose} of {len(gap)} cells"
         f" (interval above zero in {certain}), by {gap.difference.mean():.3f} on average.{_lost_cells(lost)}",
-        _agreement(
-            certain == len(gap) and not lost, bool((gap.difference > 0).all()), certain >= 0.5 * len(gap)
-        ),
+        agrees,
         OVERCONFIDENCE_RULE,
-        f"{certain} of {len(gap)}",
+        _support(agrees, certain, rose, len(gap)),
     )
 
 
@@ -146,16 +146,16 @@ def _smoothing_lowers_ece(ece: pd.DataFrame, beta: str, where: str) -> ClaimChec
     )
     halved = not published or ece.relative_ece_reduction.max() >= 0.4
     certain = int((ece.relative_ece_reduction_low > 0).sum())
+    fell = int((ece.relative_ece_reduction > 0).sum())
+    agrees = _agreement(
+        bool(certain == len(ece) and halved and not lost), fell == len(ece), certain >= 0.5 * len(ece)
+    )
     return ClaimCheck(
         claim,
         f"{where}: relative reduction of ECE: {reductions}{lost}.",
-        _agreement(
-            bool(certain == len(ece) and halved and not lost),
-            bool((ece.relative_ece_reduction > 0).all()),
-            certain >= 0.5 * len(ece),
-        ),
+        agrees,
         PUBLISHED_ECE_RULE if published else ECE_RULE,
-        f"{certain} of {len(ece)}",
+        _support(agrees, certain, fell, len(ece)),
     )
 
 
@@ -166,17 +166,17 @@ def _smoothing_keeps_accuracy(accuracy: pd.DataFrame, beta: str, where: str) -> 
         return _unknown(claim, where)
     largest = accuracy.iloc[int(accuracy.difference.abs().to_numpy().argmax())]
     kept = int((accuracy.difference.abs() <= ACCURACY_TOLERANCE).sum())
+    not_lower = int((accuracy.difference >= -ACCURACY_TOLERANCE).sum())
+    agrees = _agreement(
+        bool(kept == len(accuracy) and not lost), not_lower == len(accuracy), kept >= 0.5 * len(accuracy)
+    )
     return ClaimCheck(
         claim,
         f"{where}: the largest change is {largest.difference:+.3f} [{largest.low:+.3f}, {largest.high:+.3f}]"
         f" ({largest.model} on {largest.data}){lost}.",
-        _agreement(
-            bool(kept == len(accuracy) and not lost),
-            bool(accuracy.difference.min() >= -ACCURACY_TOLERANCE),
-            kept >= 0.5 * len(accuracy),
-        ),
+        agrees,
         KEPT_RULE,
-        f"{kept} of {len(accuracy)}",
+        f"{kept} of {len(accuracy)}" + (f"; no larger fall in {not_lower}" if agrees == "partly" else ""),
     )
 
 
@@ -206,6 +206,11 @@ def _reduction_in_words(contrast: Mapping[Any, Any]) -> str:
     ends = {"": "", "_low": "_high", "_high": "_low"}
     rise = {f"relative_ece_reduction{end}": -contrast[f"relative_ece_reduction{ends[end]}"] for end in ends}
     return f"none, ECE rose by {relative_reduction(rise)}"
+
+
+def _support(agrees: Verdict, certain: int, weakly: int, n: int) -> str:
+    """How many of ``n`` comparisons agree: beyond chance, or for ``partly`` also without regard to chance."""
+    return f"{weakly} of {n}, {certain} beyond chance" if agrees == "partly" else f"{certain} of {n}"
 
 
 def _agreement(wholly: bool, partly: bool, mixed: bool) -> Verdict:

@@ -20,14 +20,19 @@ WORDS = {
 }
 
 
-def sections(cells: pd.DataFrame, study: str, provenance: Mapping[str, Any]) -> dict[str, str]:
+def sections(
+    cells: pd.DataFrame, study: str, provenance: Mapping[str, Any], is_study: bool = True
+) -> dict[str, str]:
     """The section of each checkpoint, by the name of its file.
 
     ``cells`` has the columns of the table cells. ``provenance`` has the settings and the commit of the
-    measurement.
+    measurement. Without ``is_study``, the cells are those of score records from anywhere: a model without
+    details of a tuning may be tuned all the same.
     """
     return {
-        "__".join(_safe(value) for value in key if value != NONE): _section(key, rows, study, provenance)
+        "__".join(_safe(value) for value in key if value != NONE): _section(
+            key, rows, study, provenance, is_study
+        )
         for key, rows in cells.groupby(list(CHECKPOINT_KEYS), sort=True)
     }
 
@@ -36,14 +41,16 @@ def _safe(value: object) -> str:
     return re.sub(r"[^\w.+-]+", "-", str(value))
 
 
-def _section(key: Iterable[object], rows: pd.DataFrame, study: str, provenance: Mapping[str, Any]) -> str:
+def _section(
+    key: Iterable[object], rows: pd.DataFrame, study: str, provenance: Mapping[str, Any], is_study: bool
+) -> str:
     named = dict(zip(CHECKPOINT_KEYS, map(str, key), strict=True))
     details = [WORDS[name].format(value) for name, value in named.items() if name in WORDS and value != NONE]
     settings = provenance.get("settings") or {}
     commit = str(provenance.get("commit") or "unknown")[:12]
     parts = [
         "## Calibration by language",
-        ", ".join([f"`{named['model']}`", *(details or ["not tuned"])]) + ".",
+        ", ".join([f"`{named['model']}`", *(details or (["not tuned"] if is_study else []))]) + ".",
         "Each question has one right option. The model's probabilities of the options give its answer and its"
         " confidence. Accuracy is the share of right answers; the gap is confidence minus accuracy, so a positive one"
         " is over-confidence; ECE is the expected calibration error"
@@ -52,7 +59,8 @@ def _section(key: Iterable[object], rows: pd.DataFrame, study: str, provenance: 
     ]
     for (benchmark, protocol), group in rows.groupby(["benchmark", "protocol"], sort=True):
         parts += [f"### {benchmark}, {protocol}", markdown(_table(group)).rstrip("\n")]
-    parts.append(f"Measured by polycal in the study `{study}` at commit {commit}.")
+    where = f"in the study `{study}`" if is_study else f"from the score records of `{study}`"
+    parts.append(f"Measured by polycal {where} at commit {commit}.")
     return "\n\n".join(parts) + "\n"
 
 

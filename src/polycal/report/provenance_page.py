@@ -18,6 +18,8 @@ NAMING_KEYS = (*CHECKPOINT_KEYS, "lr", "benchmark", "protocol", "language")
 """Keys of a cell that form the name of its result, in order."""
 FILE = "provenance.html"
 """The name of the page, beside the main page."""
+OF_SCORES = ("measure", "measure_groups")
+"""Stages whose tables are made from all score records."""
 
 
 def render(
@@ -74,7 +76,7 @@ def mixtures(nodes: Sequence[LineageNode]) -> list[str]:
 
 def _row(node: LineageNode, anchors: Mapping[str, str]) -> dict[str, Any]:
     # measured tables read all score records, which the page shows in their own section
-    inputs = node.reads if node.artifact.stage != "measure" else []
+    inputs = node.reads if node.artifact.stage not in OF_SCORES else []
     return {
         "id": anchors[node.artifact.path],
         "name": _name(node),
@@ -126,7 +128,7 @@ def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNo
 
 def table_anchors(nodes: Sequence[LineageNode]) -> dict[str, str]:
     """The anchor of each measured table, by name."""
-    return {node.artifact.file.stem: _anchor(node) for node in nodes if node.artifact.stage == "measure"}
+    return {node.artifact.file.stem: _anchor(node) for node in nodes if node.artifact.stage in OF_SCORES}
 
 
 def record_anchors(nodes: Sequence[LineageNode]) -> dict[tuple[str, ...], str]:

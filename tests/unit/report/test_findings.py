@@ -20,6 +20,23 @@ def test_claim_checks_say_what_the_contrasts_say(study):
     assert f"llama on alpaca {100 * cut.relative_ece_reduction:.0f}%" in check.measured
 
 
+def test_partly_says_how_many_agree_and_how_many_beyond_chance(study):
+    cut = {"relative_ece_reduction": 0.2, "relative_ece_reduction_low": -0.1}
+    contrasts = study["contrasts"].assign(difference=0.02, low=-0.01, high=0.05, **cut)
+    checks = findings.claim_checks(StudyTables({**study.tables, "contrasts": contrasts}, {}))
+    supports = {
+        check.claim.partition(" of")[0].partition(",")[0]: (check.agrees, check.support) for check in checks
+    }
+    cells = len(LANGUAGES)
+    rises = "Tuning on instruction data makes models over-confident in every language"
+    assert supports[rises] == ("partly", f"{cells} of {cells}, 0 beyond chance")
+    assert supports["Smoothing with β = 0.1 lowers ECE"] == ("partly", "1 of 1, 0 beyond chance")
+    assert supports["Smoothing with β = 0.1 changes accuracy by at most 0.005."] == (
+        "partly",
+        "0 of 1; no larger fall in 1",
+    )
+
+
 def test_the_summary_gives_the_means_and_names_cells_at_chance(study):
     [paragraph] = findings.summary(study)
     means = study["means"].query("group == 'all' and beta == '0.1'").iloc[0]

@@ -57,7 +57,12 @@ def test_the_folder_is_whole_and_can_be_read_again(runs_study, tmp_path, few_fig
     for name, table in runs_study.tables.items():
         pd.testing.assert_frame_equal(again[name], table)
     # the folder can be exported like that of a study
-    assert len(export.tidy(page.parent)) == 6
+    export.export(page.parent, tmp_path / "exported")
+    assert len(pd.read_csv(tmp_path / "exported/cells.csv")) == 6
+    # a score record does not say whether its model was tuned
+    card = (tmp_path / "exported/model-cards/large.md").read_text(encoding="utf-8")
+    assert "\n`large`.\n" in card
+    assert f"from the score records of `page` at commit {RUN['commit'][:12]}" in card
 
 
 def test_the_page_names_models_and_records_and_not_what_a_study_has(runs_study, runs_page_text):
