@@ -1,6 +1,6 @@
-"""Measures of confidence side by side: the likelihood of the chosen option, and the agreement of other languages.
+"""Measures of confidence side by side: the probability of the chosen option, its P(True), agreement of languages.
 
-Each is a confidence in the same answers to the same questions. Both are only a number for the chosen option, so
+Each is a confidence in the same answers to the same questions. It is only a number for the chosen option, so
 the Brier score is that of a yes-or-no forecast.
 """
 
@@ -21,8 +21,8 @@ from polycal.analysis.trainings import Found
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, RESOURCE_LEVELS
 
-LIKELIHOOD, AGREEMENT = "likelihood", "agreement"
-MEASURES = (LIKELIHOOD, AGREEMENT)
+LIKELIHOOD, P_TRUE, AGREEMENT = "likelihood", "p_true", "agreement"
+MEASURES = (LIKELIHOOD, P_TRUE, AGREEMENT)
 BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier")
 """Metrics from all bootstrap samples."""
 RANKED = ("auroc", "spearman")
@@ -92,7 +92,7 @@ def measured_confidences(
     among fewer, so there are only empty means.
     """
     if missing:
-        return empty_means(languages[0].cell, missing)
+        return empty_means(languages[0].cell, missing, _measures(languages[0]))
     if len(languages) < 2:
         return []
     results = [
@@ -110,10 +110,17 @@ def measured_confidences(
     return [*results, *means]
 
 
-def empty_means(condition: Mapping[str, str], missing: Collection[str]) -> list[MeasuredConfidence]:
+def _measures(one: Answers) -> list[str]:
+    """The measures that there are of these answers."""
+    return [measure for measure in MEASURES if measure != P_TRUE or one.p_true is not None]
+
+
+def empty_means(
+    condition: Mapping[str, str], missing: Collection[str], measures: Sequence[str] = (LIKELIHOOD, AGREEMENT)
+) -> list[MeasuredConfidence]:
     """The means over all languages of a condition with ``missing`` languages, all NaN."""
     cell = {**condition, "language": "mean"}
-    return [_empty(cell, ALL, measure, 0, 0, len(missing)) for measure in MEASURES]
+    return [_empty(cell, ALL, measure, 0, 0, len(missing)) for measure in measures]
 
 
 def _empty(
@@ -126,20 +133,23 @@ def _empty(
 
 
 def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[MeasuredConfidence]:
-    """Both measures of one language, on the questions that have an agreement."""
+    """Every measure of one language, on the questions that have an agreement."""
     cell, resource = dict(one.cell), score_set.resource(one.cell)
     if not found.used.any():
-        return [_empty(cell, resource, measure, found.left_out, 0, 0) for measure in MEASURES]
+        return [_empty(cell, resource, measure, found.left_out, 0, 0) for measure in _measures(one)]
     resamples = score_set.resamples[cell["benchmark"]]
     weights = resamples.take(resamples.weights, resamples.columns(one.question_id))[:, found.used]
     likelihood, correct = one.confidence[found.used], one.correct[found.used]
+    confidences = {LIKELIHOOD: likelihood, AGREEMENT: found.share}
+    if one.p_true is not None:
+        confidences[P_TRUE] = one.p_true[found.used]
     return [
         MeasuredConfidence(
             cell, resource, measure, len(correct), found.left_out, found.others,
-            *_binned(score_set, confidence, correct, weights),
-            *_ranked(confidence, correct, likelihood, weights[:COSTLY_SAMPLES], measure),
+            *_binned(score_set, confidences[measure], correct, weights),
+            *_ranked(confidences[measure], correct, likelihood, weights[:COSTLY_SAMPLES], measure),
         )
-        for measure, confidence in ((LIKELIHOOD, likelihood), (AGREEMENT, found.share))
+        for measure in _measures(one)
     ]  # fmt: skip
 
 

@@ -21,7 +21,8 @@ class Answers:
     """The answers of one condition in one language to N questions.
 
     ``gold`` and ``chosen`` [N] are the indices of the right and of the most probable option, ``options`` [N] the
-    number of options, and ``confidence`` [N] the probability of the chosen option.
+    number of options, and ``confidence`` [N] the probability of the chosen option. ``p_true`` [N] is P(True) of the
+    chosen option alone, before it is divided by the sum over the options; None if the model was not asked.
     """
 
     cell: Mapping[str, str]
@@ -30,6 +31,7 @@ class Answers:
     options: NDArray[np.int64]
     chosen: NDArray[np.int64]
     confidence: Array
+    p_true: Array | None = None
 
     @property
     def correct(self) -> Array:

@@ -44,6 +44,7 @@ from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import files, tables
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
 from polycal.metrics.arrays import Array
 
@@ -289,9 +290,11 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
 
 def _answers(questions: ScoredQuestions, log_p: Array) -> Answers:
     """The answers of one file with the log-probabilities ``log_p`` [N, K]."""
-    top = log_p.max(1)
-    names = questions.question_id, questions.gold, questions.options
-    return Answers(questions.cell, *names, log_p.argmax(1), np.exp(top))
+    chosen, names = log_p.argmax(1), (questions.question_id, questions.gold, questions.options)
+    p_true = None
+    if questions.candidates in P_TRUE:
+        p_true = np.exp(questions.logprob[np.arange(len(chosen)), chosen])
+    return Answers(questions.cell, *names, chosen, np.exp(log_p.max(1)), p_true)
 
 
 def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:

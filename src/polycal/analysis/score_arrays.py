@@ -15,12 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from polycal.artifacts import failures, order_spread, records
+from polycal.artifacts.candidate_forms import LETTERS, P_TRUE
 from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
 
-LETTER_FORM = "letters"
-"""The candidate form whose candidates are the letters of the options."""
 MASS_TOLERANCE = 1e-3
 """Rounding of a sum of probabilities, of models in bfloat16 too."""
 
@@ -56,8 +55,11 @@ class ScoredQuestions:
     def normalisations(self, wanted: list[str]) -> list[str]:
         """The normalisations in ``wanted`` that the file has the values for.
 
-        ``pmi`` is added if the file has unconditional log-probabilities.
+        ``pmi`` is added if the file has unconditional log-probabilities. For P(True), which has no length,
+        it is ``sum`` alone.
         """
+        if self.candidates in P_TRUE:
+            return ["sum"]
         possible = [name for name in wanted if name != "token" or self.tokens is not None]
         return [*possible, *(["pmi"] if self.unconditional is not None and "pmi" not in wanted else [])]
 
@@ -69,9 +71,14 @@ class ScoredQuestions:
         - pmi: softmax of log p(candidate | question) − log p(candidate) (Holtzman et al. 2021, arXiv
           2104.08315).
 
-        Raises MeasureError for another name, for token without numbers of tokens, and for pmi without
-        unconditional values.
+        Raises MeasureError for another name, for token without numbers of tokens, for pmi without
+        unconditional values, and for P(True) with another name than sum.
         """
+        if self.candidates in P_TRUE and normalise != "sum":
+            raise MeasureError(
+                f"{self.path}: normalise {normalise!r} is for likelihoods of options, but the record holds P(True); must"
+                " be 'sum'."
+            )
         if normalise == "pmi":
             if self.unconditional is None:
                 raise MeasureError(f"{self.path}: normalise 'pmi' needs option_logprob_unconditional.")
@@ -100,7 +107,7 @@ class ScoredQuestions:
         the beginning of another. The result is None for texts. It is also None if a sum is above 1, because
         two letters then have the same tokens.
         """
-        if self.candidates != LETTER_FORM:
+        if self.candidates != LETTERS:
             return None
         mass = np.exp(self.logprob).sum(1)
         return None if (mass > 1 + MASS_TOLERANCE).any() else np.minimum(mass, 1.0)

@@ -13,6 +13,7 @@ from polycal.analysis.conditions import Condition, cell_key
 from polycal.analysis.resampling import Resamples
 from polycal.analysis.score_arrays import MeasureError, ScoredQuestions
 from polycal.artifacts import records
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import RESOURCE_LEVELS
 
@@ -48,7 +49,7 @@ class ScoreSet:
         for path, cell in zip(self.files, self.cells, strict=True):
             resource_level(self.settings, str(cell["language"]), path)
             form = str((cell.get("settings") or {}).get("candidates", "letters"))
-            if form not in self.settings["normalise"]:
+            if form not in (*self.settings["normalise"], *P_TRUE):
                 raise MeasureError(f"{path}: no normalisation is set for candidates {form!r}.")
 
     def _question_ids(self) -> dict[str, dict[str, None]]:
@@ -66,7 +67,7 @@ class ScoreSet:
 
     def log_probabilities(self, questions: ScoredQuestions) -> Array:
         """Log-probabilities [N, K] under the study's normalisation of the file's candidate form."""
-        return questions.log_probabilities(self.settings["normalise"][questions.candidates])
+        return questions.log_probabilities(normalisation(self.settings, questions.candidates))
 
     def resource(self, cell: Mapping[str, Any]) -> str:
         """The resource level of a cell's language."""
@@ -78,6 +79,11 @@ class ScoreSet:
         for path, cell in zip(self.files, self.cells, strict=True):
             groups.setdefault(Condition.of(cell), []).append(path)
         return list(groups.values())
+
+
+def normalisation(settings: Mapping[str, Any], candidates: str) -> str:
+    """The study's normalisation of a candidate form; ``sum`` for P(True), which has no length."""
+    return "sum" if candidates in P_TRUE else str(settings["normalise"][candidates])
 
 
 def resource_level(settings: Mapping[str, Any], language: str, where: Path | str) -> str:

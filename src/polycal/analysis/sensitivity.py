@@ -22,6 +22,7 @@ from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.intervals import false_discovery_any
 from polycal.analysis.pooling import by_condition
 from polycal.analysis.relative_cut import REFUSED
+from polycal.analysis.score_set import normalisation
 from polycal.vocabulary import ACCURACY_TOLERANCE
 
 CLAIM_KEYS = ("claim", *(name for name in Condition._fields if name != "protocol"))
@@ -212,7 +213,7 @@ def _is_default(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         settings["binning"],
         settings["bins"],
     )
-    default_normalisation = row["normalise"] == settings["normalise"][row["candidates"]]
+    default_normalisation = row["normalise"] == normalisation(settings, row["candidates"])
     return default_bins and default_normalisation and row["weighting"] in ("language", "each")
 
 

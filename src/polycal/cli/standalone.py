@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polycal import vocabulary
 from polycal.artifacts import manifests, records
+from polycal.artifacts.candidate_forms import LETTERS, P_TRUE, TEXTS
 from polycal.cli import printed_tables, record_files, stage_commands
 from polycal.cli.printed_tables import Format
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
 from polycal.store.run import Job, run
 from polycal.store.stages import STAGES
-from polycal.vocabulary import CHECKPOINT_KEYS, LETTERS
+from polycal.vocabulary import CHECKPOINT_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +31,11 @@ COMMANDS = ("score", "measure")
 LONGEST_NAME = 200
 """Maximum bytes in the name of a record. The temporary file beside it has a longer name."""
 
+MOST_ORDERS = len(vocabulary.LETTERS)
+"""Orders of the options: at most one for each letter."""
+
 CHOICES = {
-    "candidates": ("letters", "texts"),
+    "candidates": (LETTERS, TEXTS, *P_TRUE),
     "dtype": ("float32", "bfloat16"),
     "attention": ("sdpa", "eager", "flash_attention_2"),
 }
@@ -51,7 +56,10 @@ def score(
         str | None,
         typer.Option(help="Whose questions are taken from files of several languages, without --cells."),
     ] = None,
-    candidates: Annotated[str, typer.Option(help="letters or texts, without --cells.")] = "letters",
+    candidates: Annotated[
+        str,
+        typer.Option(help="letters, texts, true_letters or true_words (P(True)), without --cells."),
+    ] = "letters",
     num_fewshot: Annotated[int, typer.Option(min=0, help="Examples per question, without --cells.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16, without --cells.")] = "float32",
     attention: Annotated[
@@ -63,7 +71,7 @@ def score(
     chat_template: Annotated[str | None, typer.Option(help="Chat format, without --cells.")] = None,
     rotations: Annotated[
         int,
-        typer.Option(min=1, max=len(LETTERS), help="Orders of the options, averaged; without --cells."),
+        typer.Option(min=1, max=MOST_ORDERS, help="Orders of the options, averaged; without --cells."),
     ] = 1,
     examples: Annotated[Path | None, typer.Option(help="Questions that examples are taken from.")] = None,
     token_budget: Annotated[
@@ -95,6 +103,8 @@ def score(
         "attention": attention,
         **({"rotations": rotations} if rotations > 1 else {}),
     }
+    if pmi and candidates in P_TRUE:
+        raise UsageError(f"--pmi: is not for --candidates {candidates}; remove one of them.")
     if rotations > 1 and (pmi or candidates != "letters"):
         raise UsageError(
             f"--rotations {rotations}: is for --candidates letters without --pmi; remove one of them."

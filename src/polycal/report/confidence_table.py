@@ -6,7 +6,8 @@ from polycal.report import study_tables, tables
 from polycal.report.study_tables import StudyTables
 
 MEASURES = {
-    "likelihood": "likelihood of the option",
+    "likelihood": "probability of the option",
+    "p_true": "P(True) of the option alone",
     "agreement": "agreement of other languages",
 }
 """Measures of confidence, with their names in the table."""

@@ -1,14 +1,17 @@
 """How the questions of a file are asked: with which prompts, and how their scores become one row for each question."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from polycal.artifacts import order_spread
-from polycal.scoring import option_order, question_prompts
+from polycal.artifacts.candidate_forms import P_TRUE
+from polycal.scoring import option_order, question_prompts, true_or_false
 from polycal.scoring.candidate_scores import CandidateScores
 from polycal.scoring.prompts import Prompt
 from polycal.scoring.question_prompts import Asking, Cell
@@ -23,7 +26,7 @@ class AskedQuestions:
     - ``rows``: the questions, and ``first``: the first prompt of each.
     - ``prompts``: all prompts. They begin with those of ``first``, so that an error names the right question.
     - ``answers``: a function of the scores of all prompts that returns, for each question, the columns
-      option_logprob, option_tokens and those of ``columns``.
+      option_logprob, option_tokens, option_bytes and those of ``columns``.
     """
 
     rows: list[dict[str, Any]]
@@ -36,16 +39,26 @@ class AskedQuestions:
 def ask(cell: Cell, questions: Path, examples: Path | None = None) -> AskedQuestions:
     """The test questions of a file, asked with the settings of a cell. Raises RecordError or PromptError."""
     asking, settings = question_prompts.read(cell, questions, examples), cell["settings"]
+    if settings["candidates"] in P_TRUE:
+        return _whether_true(asking, settings["candidates"])
     first = [asking.prompt(row, settings["candidates"]) for row in asking.rows]
     if settings.get("rotations", 1) > 1:
         return _in_several_orders(asking, first, settings)
-    return AskedQuestions(asking.rows, first, first, _scores)
+    return AskedQuestions(asking.rows, first, first, lambda scores: _lengths(first, scores, scores.logprob))
 
 
-def _scores(scores: CandidateScores) -> list[dict[str, Any]]:
+def _lengths(
+    first: Sequence[Prompt], scores: CandidateScores, logprob: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """The columns of questions with the log-likelihoods ``logprob``. The lengths are those in the first prompts."""
     return [
-        {"option_logprob": logprob, "option_tokens": tokens}
-        for logprob, tokens in zip(scores.logprob, scores.tokens, strict=True)
+        {
+            "option_logprob": list(values),
+            "option_tokens": tokens,
+            # The space between prompt and candidate does not count.
+            "option_bytes": [len(text.strip().encode()) for text in prompt.candidates],
+        }
+        for prompt, tokens, values in zip(first, scores.tokens, logprob, strict=False)
     ]
 
 
@@ -67,14 +80,38 @@ def _in_several_orders(asking: Asking, first: list[Prompt], settings: Row) -> As
         of_question: list[list[Sequence[float]]] = [[logprob] for logprob in scores.logprob[: len(first)]]
         for (number, shift), logprob in zip(orders, scores.logprob[len(first) :], strict=True):
             of_question[number].append(option_order.in_first_order(logprob, shift))
-        means = [option_order.mean_over_orders(logprob) for logprob in of_question]
-        return [
-            {
-                "option_logprob": mean.tolist(),
-                "option_tokens": tokens,
-                order_spread.FIELD.name: spread,
-            }
-            for (mean, spread), tokens in zip(means, scores.tokens, strict=False)
-        ]
+        means, spreads = _unzipped(map(option_order.mean_over_orders, of_question))
+        return _with_spread(_lengths(first, scores, means), spreads)
 
     return AskedQuestions(asking.rows, first, [*first, *more], answers, (order_spread.FIELD,))
+
+
+def _whether_true(asking: Asking, form: str) -> AskedQuestions:
+    """The questions with each option proposed as the answer. Its own tokens have no likelihood in the result."""
+    prompts = [
+        true_or_false.build_prompt(row, asking.fewshot[row["group"]], form, asking.turn)
+        for row in asking.rows
+    ]
+
+    def answers(scores: CandidateScores) -> list[dict[str, Any]]:
+        means, spreads = _unzipped(map(true_or_false.p_true, scores.logprob))
+        rows = [
+            {
+                "option_logprob": mean,
+                "option_tokens": None,
+                "option_bytes": [len(option.strip().encode()) for option in row["options"]],
+            }
+            for row, mean in zip(asking.rows, means, strict=True)
+        ]
+        return _with_spread(rows, spreads)
+
+    return AskedQuestions(asking.rows, prompts, prompts, answers, (order_spread.FIELD,))
+
+
+def _unzipped(means: Iterable[tuple[NDArray[np.float64], float]]) -> tuple[list[list[float]], list[float]]:
+    pairs = list(means)
+    return [mean.tolist() for mean, _ in pairs], [spread for _, spread in pairs]
+
+
+def _with_spread(rows: Sequence[dict[str, Any]], spreads: Sequence[float]) -> list[dict[str, Any]]:
+    return [{**row, order_spread.FIELD.name: spread} for row, spread in zip(rows, spreads, strict=True)]

@@ -112,8 +112,6 @@ def _score_rows(asked: AskedQuestions, scores: CandidateScores) -> list[dict[str
             "question_id": row["question_id"],
             "group": row["group"],
             "gold": row["gold"],
-            # The space between prompt and candidate does not count.
-            "option_bytes": [len(text.strip().encode()) for text in prompt.candidates],
             "prompt_sha256": hashlib.sha256(prompt.prefix.encode()).hexdigest(),
             **answer,
         }

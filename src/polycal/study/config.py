@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.scoring.prompt_labels import LABELS
 from polycal.study import paths
 from polycal.study.config_catalogues import Benchmark, Data, Language, Model, Protocol, Recipe
@@ -289,7 +290,7 @@ class Config(Strict):
         self._check_languages(block, at)
         for name in block.protocols:
             candidates, pmi = self.protocols[name].candidates, self.protocols[name].pmi
-            if getattr(self.measure.normalise, candidates) == "pmi" and not pmi:
+            if getattr(self.measure.normalise, candidates, "sum") == "pmi" and not pmi:
                 raise ValueError(
                     f"measure.normalise.{candidates}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
                 )
@@ -323,4 +324,9 @@ class Config(Strict):
             raise ValueError(
                 f"embeddings: the grid does not score benchmark {benchmark!r} with protocol {protocol!r};"
                 " give a pair that it scores"
+            )
+        if self.protocols[protocol].candidates in P_TRUE:
+            raise ValueError(
+                f"embeddings.protocol: {protocol!r} asks whether each option is true, so a question has no prompt of its"
+                " own; give a protocol of letters or texts"
             )

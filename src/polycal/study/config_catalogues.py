@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.data import language_tags, package_names
 from polycal.data.readers import SUFFIXES
 from polycal.study.config_values import (
@@ -328,8 +329,10 @@ class Recipe(Strict):
 class Protocol(Strict):
     """How questions are asked."""
 
-    candidates: Literal["letters", "texts"] = Field(
-        description="What is scored as an answer: the letters of the options, or their texts."
+    candidates: Literal["letters", "texts", "true_letters", "true_words"] = Field(
+        description="What is scored as an answer: the letters of the options, or their texts. true_letters, true_words:"
+        " P(True), whether each option is true when it is proposed, by the letters A and B or the words true and"
+        " false."
     )
     num_fewshot: int = Field(
         0, ge=0, le=32, description="Number of examples before the question, from the same subject."
@@ -352,6 +355,19 @@ class Protocol(Strict):
         description="Number of orders in which the options of a question are shown, each a rotation of the first."
         " The distributions are averaged. Letters only; a question with fewer options has as many orders as options.",
     )
+
+    @model_validator(mode="after")
+    def _whether_true(self) -> Self:
+        if self.candidates in P_TRUE and self.prompt_language == "local":
+            raise ValueError(
+                f"candidates {self.candidates} asks in English, so prompt_language local has no wording; set"
+                " prompt_language to english"
+            )
+        if self.candidates in P_TRUE and self.pmi:
+            raise ValueError(
+                f"pmi is for likelihoods of options, not for candidates {self.candidates}; remove one of the two keys"
+            )
+        return self
 
     @model_validator(mode="after")
     def _orders(self) -> Self:

@@ -8,6 +8,7 @@ recomputed. Scoring needs 2.
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.study import grid
 from polycal.study.config import Config
 from polycal.study.config_catalogues import Benchmark, Data, Model, Protocol, Recipe
@@ -18,6 +19,8 @@ STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
 LAYER_BYTES = 34
 """Bytes of activations per layer, token and hidden unit without recomputation, and without the attention matrix
 (Korthikanti et al., arXiv 2205.05198, equation 2)."""
+PROPOSAL_TOKENS = 200
+"""Tokens per question that P(True) reads besides it: about 25 in each of two orders for each of four options."""
 RECORD_BYTES = 150
 """Bytes per question of a compressed score record."""
 CLUSTERS = (8, 32, 128)
@@ -189,7 +192,8 @@ def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, protocol:
     )
     if questions is None or length is None or parameters is None:
         return None
-    tokens = questions * length * (1 + protocol.num_fewshot) * protocol.rotations
+    more = PROPOSAL_TOKENS if protocol.candidates in P_TRUE else 0
+    tokens = questions * (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
     speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
     return 2 * parameters * tokens / speed / HOUR
 

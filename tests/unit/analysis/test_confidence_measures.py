@@ -139,3 +139,36 @@ def test_means_over_seeds_need_every_seed(tmp_path):
     fail(tmp_path / "scores", "0_2_yo")
     pooled = confidences(files, tmp_path / "again").query("seed == 'all'")
     assert set(pooled.beta) == {"0.1"}
+
+
+def test_p_true_of_a_model_that_says_what_it_is_worth_and_of_one_that_says_nine_tenths(tmp_path):
+    rng, n = np.random.default_rng(3), 4000
+    gold = rng.integers(0, 4, n)
+    worth = rng.choice([0.35, 0.55, 0.75], n)
+    files = []
+    for language in ("en", "de"):
+        wrong = (gold + rng.integers(1, 4, n)) % 4
+        chosen = np.where(rng.random(n) < worth, gold, wrong)
+        rows = []
+        for number, option in enumerate(chosen):
+            said = np.full(4, 0.1)
+            said[option] = worth[number] if language == "en" else 0.9
+            row = score_row(f"q{number}", np.log(said).tolist(), int(gold[number]), option_tokens=None)
+            rows.append(row)
+        asked = cell("none", language, settings={"candidates": "true_letters"})
+        files.append(write(tmp_path / f"{language}.parquet", asked, rows))
+    table = confidences(files, tmp_path / "out", bootstrap_samples=100)
+    assert set(table.measure) == {"likelihood", "p_true", "agreement"}
+    p_true = table[table.measure == "p_true"].set_index("language")
+    honest, sure = p_true.loc["en"], p_true.loc["de"]
+    assert honest.confidence == pytest.approx(worth.mean(), abs=1e-6)
+    assert honest.gap_low < 0 < honest.gap_high
+    assert honest.ece < 0.03
+    assert honest.auroc > 0.6
+    assert (sure.confidence, sure.ece) == pytest.approx((0.9, 0.9 - sure.accuracy), abs=1e-6)
+    assert sure.gap == pytest.approx(0.35, abs=0.03)
+    assert sure.auroc == pytest.approx(0.5, abs=0.02)
+    cells = pd.read_parquet(tmp_path / "out" / "cells.parquet").set_index("language")
+    assert cells.confidence["de"] == pytest.approx(0.9 / 1.2, abs=1e-6)
+    sensitivity = pd.read_parquet(tmp_path / "out" / "sensitivity.parquet")
+    assert set(sensitivity.normalise) <= {"sum"}

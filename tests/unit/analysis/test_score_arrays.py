@@ -128,3 +128,14 @@ def test_texts_and_letters_of_equal_tokens_have_no_mass(path, tmp_path):
     assert score_arrays.read(path).candidate_mass() is None
     rows = [score_row("a", np.log([0.6, 0.6]).tolist(), 0)]
     assert score_arrays.read(write(tmp_path / "equal.parquet", LETTERS, rows)).candidate_mass() is None
+
+
+def test_p_true_is_renormalised_over_the_options_and_has_no_length(tmp_path):
+    rows = [score_row("a", np.log([0.9, 0.3, 0.3]).tolist(), 0, option_tokens=None)]
+    asked = cell(settings={"candidates": "true_words"})
+    found = score_arrays.read(write(tmp_path / "scores.parquet", asked, rows))
+    assert np.exp(found.log_probabilities("sum")) == pytest.approx(np.array([[0.6, 0.2, 0.2]]), abs=1e-7)
+    assert found.normalisations(["sum", "token", "byte"]) == ["sum"]
+    assert found.candidate_mass() is None
+    with pytest.raises(score_arrays.MeasureError, match=r"the record holds P\(True\); must be 'sum'"):
+        found.log_probabilities("byte")

@@ -183,3 +183,7 @@ def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
     for other in ({"candidates": "texts"}, {"pmi": True}):
         with pytest.raises(UsageError, match="--rotations 3: is for --candidates letters without --pmi"):
             standalone.score(**asked, rotations=3, **other)
+    standalone.score(**asked, candidates="true_words")
+    assert jobs[-1].cells[0]["settings"]["candidates"] == "true_words"
+    with pytest.raises(UsageError, match="--pmi: is not for --candidates true_words"):
+        standalone.score(**asked, candidates="true_words", pmi=True)

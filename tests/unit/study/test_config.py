@@ -57,6 +57,21 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             r"protocols\.p: pmi corrects for the letters in one order, .*; remove one of the two keys",
         ),
         ({"protocols": {"p": {"rotations": 11}}}, r"protocols\.p\.rotations: "),
+        (
+            {"protocols": {"p": {"candidates": "true_words", "prompt_language": "local"}}},
+            r"protocols\.p: candidates true_words asks in English, .*; set prompt_language to english",
+        ),
+        (
+            {"protocols": {"p": {"candidates": "true_letters", "pmi": True}}},
+            r"protocols\.p: pmi is for likelihoods of options, not for candidates true_letters; remove one",
+        ),
+        (
+            {
+                "protocols": {"p": {"candidates": "true_letters"}},
+                "embeddings": {"benchmark": "b", "protocol": "p"},
+            },
+            r"embeddings\.protocol: 'p' asks whether each option is true, .*; give a protocol of letters or texts",
+        ),
     ],
 )
 def test_an_error_names_its_key_and_what_would_be_right(change, sentence):
