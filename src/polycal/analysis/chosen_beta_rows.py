@@ -74,7 +74,8 @@ def chosen_beta_rows(results: Sequence[Chosen]) -> list[dict[str, Any]]:
 
 def _row(result: Chosen, reference: Chosen) -> dict[str, Any]:
     """A row without what compares it with the choice on English."""
-    change = result.quantity.minus(reference.quantity)
+    quantity, unsmoothed = result.quantity, reference.quantity
+    changes = _bounds({"ece_change": ECE, "accuracy_change": ACCURACY}, quantity.minus(unsmoothed))
     return {
         "chosen_on": result.chosen_on,
         "method": result.method,
@@ -86,10 +87,9 @@ def _row(result: Chosen, reference: Chosen) -> dict[str, Any]:
         "temperature": result.temperature,
         "n": result.n,
         "holes": result.holes,
-        **quantities.with_intervals(METRICS, result.quantity),
-        **_bounds("ece_change", change, ECE),
-        **_bounds("accuracy_change", change, ACCURACY),
-        **relative_cut(result.quantity, reference.quantity, reference.floor, ECE),
+        **quantities.with_intervals(METRICS, quantity),
+        **changes,
+        **relative_cut(quantity, unsmoothed, reference.floor, ECE),
         "interval_covers": "" if result.holes else ", ".join(result.covers),
     }
 
@@ -100,7 +100,7 @@ def _excess(result: Chosen, _: Chosen, english: Chosen | None) -> dict[str, floa
         return dict.fromkeys(EXCESS, float("nan"))
     excess = english.quantity.minus(result.quantity)
     p = float(excess.p_above()[ECE])
-    return {**_bounds(EXCESS[0], excess, ECE), "p": p, "q": p}
+    return {**_bounds({EXCESS[0]: ECE}, excess), "p": p, "q": p}
 
 
 def _verdict(result: Chosen, reference: Chosen, english: Chosen | None, test: Mapping[str, float]) -> str:
@@ -119,10 +119,14 @@ def _verdict(result: Chosen, reference: Chosen, english: Chosen | None, test: Ma
     return "no" if test["q"] < SIGNIFICANT_Q else "unclear"
 
 
-def _bounds(name: str, change: Quantity, column: int) -> dict[str, float]:
+def _bounds(columns: Mapping[str, int], change: Quantity) -> dict[str, float]:
+    """Some columns of ``change`` [4], by name, with the bounds of their 95% intervals."""
     low, high = change.interval()
-    return {
-        name: float(change.estimate[column]),
-        f"{name}_low": float(low[column]),
-        f"{name}_high": float(high[column]),
-    }
+    bounds: dict[str, float] = {}
+    for name, column in columns.items():
+        bounds |= {
+            name: float(change.estimate[column]),
+            f"{name}_low": float(low[column]),
+            f"{name}_high": float(high[column]),
+        }
+    return bounds
