@@ -113,7 +113,7 @@ test-thorough: $(READY) .cache/bench/scoring/.ready
 	@echo "Thorough tests: about 10 minutes on two cores."
 	$(PYTEST) 2 tests/thorough
 
-# Random sequences of faults on a Slurm controller, each from its seed; an hour or more.
+# 30 random sequences of faults on a Slurm controller, each from its seed: about 40 minutes on two cores.
 test-faults: $(READY)
 	$(PYTEST) 2 tests/faults
 
