@@ -338,7 +338,7 @@ def test_whatever_is_missing_there_are_tables_figures_and_a_page(tmp_path, kept)
     }
     measured.write_tables(files, tmp_path / "study", settings)
     lacking = study_tables.read(tmp_path / "study", NAMES)
-    tables.write(lacking, tmp_path / "tables", page._further_tables(lacking))
+    tables.write(lacking, tmp_path / "tables", page.further_tables(lacking))
     for name, make in draw.drawings(lacking).items():
         figure = make()
         assert "Failed cells, not shown here" in texts(figure)[1], name
