@@ -55,6 +55,7 @@ rule all:
 
 
 include: "workflow/rules/miniature.smk"
+include: "workflow/rules/world.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"

@@ -56,7 +56,7 @@ INTERVAL = re.compile(r"\[([-+−\d.]+), ([-+−\d.]+)\]")
 NAVIGATION = {
     "First": ["docs/tutorial", "docs/reading-the-report", "docs/glossary"],
     "Results": ["docs/results", "docs/log", "docs/provenance"],
-    "Numbers": ["docs/method", "docs/results-folder", "docs/trust", "docs/footguns"],
+    "Numbers": ["docs/method", "docs/world", "docs/results-folder", "docs/trust", "docs/footguns"],
     "Running": [
         "config/README",
         "config/own/README",

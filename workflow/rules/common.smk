@@ -168,7 +168,7 @@ def partial_probe_tables(study):
 
 
 def source_of(entry, language="", base_seed=""):
-    """The files that a model, data set or benchmark is read from: the miniature's manifest, or local files.
+    """The files that a model, data set or benchmark is read from: the manifest of what the workflow builds, or local files.
 
     ``resolved`` has checked that the local files of the grid exist.
     """
@@ -178,6 +178,8 @@ def source_of(entry, language="", base_seed=""):
                 architecture=entry.miniature, base_seed=base_seed
             )
         return paths.MINIATURE_DATA
+    if getattr(entry, "generated", None) is not None:
+        return paths.WORLD_MANIFEST
     if entry.path is None:
         return []
     location = Path(entry.path).expanduser()

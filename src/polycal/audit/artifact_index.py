@@ -24,8 +24,18 @@ MANIFEST_NAMES = {stage.output for stage in STAGES.values() if stage.output.ends
 """Names of JSON files that contain a manifest. ``report.json`` is in the study's provenance folder."""
 SOURCES = "sources.json"
 """File that maps the path of each source outside of the results folder to its manifest."""
-STAGES_WITH_FILES = ("fetch_model", "finetune", "miniature_model", "miniature_data", "report")
+STAGES_WITH_FILES = (
+    "fetch_model",
+    "finetune",
+    "miniature_model",
+    "miniature_data",
+    "world_benchmark",
+    "report",
+)
 """Stages whose manifest lists further files, relative to the manifest's ``folder``."""
+
+BUILT = ("miniature", "generated")
+"""Keys of sources that the workflow builds. Other sources come from outside."""
 
 
 class LineageError(PolycalError):
@@ -109,12 +119,11 @@ class ArtifactIndex:
     def inputs(self, artifact: Artifact) -> tuple[list[Artifact], list[str]]:
         """The results that ``artifact`` read, and one sentence for each input that is not in the index.
 
-        Data and models from outside (the hub or a local path) have no inputs.
+        Data and models from outside (the hub, packages or a local path) have no inputs.
         """
         manifest = artifact.manifest
-        if artifact.stage.startswith("fetch_") and "miniature" not in manifest.get(
-            "source", manifest["cell"].get("source", {})
-        ):
+        source = manifest.get("source", manifest["cell"].get("source", {}))
+        if artifact.stage.startswith("fetch_") and not any(key in source for key in BUILT):
             return [], []
         inputs: dict[str, Artifact] = {}
         missing: list[str] = []
@@ -132,21 +141,26 @@ class ArtifactIndex:
     def _with_content(self, artifact: Artifact, role: str, checksum: str) -> Artifact | None:
         """The result with this content. If there are several, the one whose path or cell matches best.
 
-        A stage that fetches from the miniature has an input and an output with the same content. Its input is
-        the result of the miniature. The input of every other stage is the fetched result.
+        A stage that fetches what the workflow builds has an input and an output with the same content. Its input
+        is the result of the stage that builds it. The input of every other stage is the fetched result.
         """
         cell = artifact.manifest["cell"].items()
         fetched = artifact.stage.startswith("fetch_")
         same_content = self._by_content.get(checksum.partition(" ")[0], ())
         return max(
-            (other for other in same_content if other.stage.startswith("miniature_") or not fetched),
+            (other for other in same_content if _builds(other) or not fetched),
             key=lambda other: (
                 other.path.endswith(role),
-                not other.stage.startswith("miniature_"),
+                not _builds(other),
                 sum(pair in cell for pair in _text_values(other.manifest["cell"])),
             ),
             default=None,
         )
+
+
+def _builds(artifact: Artifact) -> bool:
+    """Whether a result is a source that the workflow builds."""
+    return artifact.stage.startswith(("miniature_", "world_"))
 
 
 def _folder_names(path: Path) -> list[str]:
@@ -175,7 +189,7 @@ def artifacts_below(folder: Path, base: Path) -> Iterator[Artifact]:
 
 
 def _checksums(artifact: Artifact) -> list[str]:
-    if artifact.stage == "miniature_data":
+    if artifact.stage in ("miniature_data", "world_benchmark"):
         return [file["sha256"] for file in artifact.manifest.get("files", {}).values()]
     found = [artifact.manifest["content"]] if "content" in artifact.manifest else []
     # All failed records have the same content, no rows. Results made from one record its fingerprint instead.

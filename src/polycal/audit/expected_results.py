@@ -72,6 +72,8 @@ def _sources(config: Config) -> Iterator[ExpectedResult]:
         yield _single("miniature_model", out, identities.miniature_model(config, architecture, seed), {})
     if any(entry.miniature for entry in [*data.values(), *benchmarks.values()]):
         yield _single("miniature_data", paths.MINIATURE_DATA, identities.miniature_data(config), {})
+    if any(benchmark.generated for benchmark in benchmarks.values()):
+        yield _single("world_benchmark", paths.WORLD_MANIFEST, identities.world_benchmark(config), {})
     for name, seed in base_models:
         architecture = config.models[name].miniature or ""
         gate = paths.MINIATURE_MODEL.format(architecture=architecture, base_seed=seed)
@@ -83,6 +85,7 @@ def _sources(config: Config) -> Iterator[ExpectedResult]:
         yield _single("fetch_instructions", out, cell, inputs)
     for name, benchmark in benchmarks.items():
         inputs = {"data": paths.MINIATURE_DATA} if benchmark.miniature else {}
+        inputs |= {"data": paths.WORLD_MANIFEST} if benchmark.generated else {}
         files = {code: paths.QUESTIONS.format(benchmark=name, language=code) for code in languages[name]}
         for code, out in files.items():
             yield _single("fetch_benchmark", out, identities.fetch_benchmark(config, name, code), inputs)

@@ -180,7 +180,7 @@ def _line(node: LineageNode) -> str:
 def origin(artifact: Artifact) -> list[str]:
     """Where a fetched result came from, in words; empty for a result that was not fetched."""
     source = artifact.manifest.get("source", {})
-    kinds = ("hub", "path", "miniature")
+    kinds = ("hub", "path", "generated", "miniature")
     address = next((f"{kind} {source[kind]}" for kind in kinds if kind in source), None)
     if "packages" in source:
         address = f"packages {', '.join(source['packages'])} (licence: {source['licence']})"

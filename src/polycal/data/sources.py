@@ -3,6 +3,7 @@
 No code in a repository or package is ever run.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,15 +20,20 @@ def is_pinned(source: Mapping[str, Any]) -> bool:
 
 
 def local_path(source: Mapping[str, Any]) -> Path:
-    """The folder or file of a local or miniature source.
+    """The folder or file of a local, generated or miniature source.
 
-    ``source["miniature"]`` is a folder of the miniature hub. A path whose name contains ``{language}`` is
+    ``source["generated"]`` is a folder of generated questions, ``source["miniature"]`` one of the miniature hub. A path whose name contains ``{language}`` is
     returned unchanged. Raises SourceError if the path does not exist.
     """
     if "miniature" in source:
         folder = Path(source["miniature"])
         if not folder.is_dir():
             raise SourceError(f"{folder}: no such folder; the miniature hub must be built first.")
+        return folder
+    if "generated" in source:
+        folder = Path(source["generated"])
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: no such folder; polycal world-benchmark must write it first.")
         return folder
     path = Path(source["path"]).expanduser()
     if not path.exists() and "{language}" not in path.name:
@@ -81,6 +87,18 @@ def local_files(path: Path, language: str = "") -> list[Path]:
     if not of_language:
         return sorted(all_files)
     return sorted([file for file in all_files if file.parent == path and file.stem == "README"] + of_language)
+
+
+def files_are_whole(out: Path) -> bool:
+    """Whether every file that the manifest ``out`` lists exists with its size and sha256.
+
+    False if there is no manifest.
+    """
+    if not out.is_file():
+        return False
+    listed = json.loads(out.read_text(encoding="utf-8"))["files"]
+    present = [out.parent / name for name in listed if (out.parent / name).is_file()]
+    return checksums(present, out.parent) == listed
 
 
 def checksums(paths: Iterable[Path], root: Path) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ All texts are invented by polycal and have its licence. The true answer distribu
 is stored beside the benchmarks. No model is trained on it.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,18 +44,6 @@ def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
         _write_benchmark(world, name, settings["questions"], folder)
     written = sorted(path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
     files.write_json(out, {**stamp(), "files": sources.checksums(written, folder)})
-
-
-def files_are_whole(out: Path) -> bool:
-    """Whether every file that the manifest ``out`` lists exists with its size and sha256.
-
-    False if there is no manifest.
-    """
-    if not out.is_file():
-        return False
-    listed = json.loads(out.read_text(encoding="utf-8"))["files"]
-    present = [out.parent / name for name in listed if (out.parent / name).is_file()]
-    return sources.checksums(present, out.parent) == listed
 
 
 def _write_benchmark(world: World, name: str, count: int, folder: Path) -> None:

@@ -141,6 +141,21 @@ class FilesManifest(Manifest):
     files: dict[str, File]
 
 
+class WorldVariant(BaseModel):
+    """A variant of the benchmark world."""
+
+    questions: dict[str, dict[str, int]] = Field(description="Number of questions by group and split.")
+    equal_to_english: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]] = Field(
+        description="For each language, the share of candidates that are spelled as in English, by group."
+    )
+
+
+class WorldManifest(FilesManifest):
+    """The questions of the benchmark world."""
+
+    variants: dict[str, WorldVariant]
+
+
 class Selected(Manifest):
     """The learning rate whose checkpoint is scored."""
 

@@ -1,13 +1,14 @@
 """The entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.data import language_tags, package_names
 from polycal.data.readers import SUFFIXES
+from polycal.data.world import languages as world
 from polycal.study.config_values import (
     ChatTemplate,
     Label,
@@ -23,14 +24,14 @@ from polycal.study.config_values import (
 )
 from polycal.vocabulary import LETTERS
 
-SOURCES = ("hub", "path", "miniature", "packages")
-"""Keys for the source of an entry. Each entry has exactly one of them."""
-
 COMMIT = r"[0-9a-f]{40}"
 
 
 class Source(Strict):
     """The source of an entry: exactly one of hub, path, miniature and packages."""
+
+    SOURCES: ClassVar[tuple[str, ...]] = ("hub", "path", "miniature", "packages")
+    """Keys for the source of an entry. Each entry has exactly one of them."""
 
     hub: Location | None = Field(
         None, description="Repository id on the hub, such as mistralai/Mistral-7B-v0.1."
@@ -62,10 +63,10 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [key for key in SOURCES if getattr(self, key) is not None]
+        given = [key for key in self.SOURCES if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"needs exactly one of {', '.join(SOURCES)} (found {' and '.join(given) or 'none of them'})"
+                f"needs exactly one of {', '.join(self.SOURCES)} (found {' and '.join(given) or 'none of them'})"
             )
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision must be given together; pin the repository to a commit")
@@ -249,6 +250,14 @@ class BenchmarkPlanning(Strict):
 class Benchmark(Source):
     """A multiple-choice benchmark in several languages."""
 
+    SOURCES: ClassVar[tuple[str, ...]] = (*Source.SOURCES, "generated")
+
+    generated: Literal["world", "world-ten"] | None = Field(
+        None,
+        description="Variant of the benchmark world, which the workflow writes (docs/world.md): with four options, or"
+        " up to ten.",
+    )
+
     format: Literal["mmlu-prox", "global-mmlu", "file"] = Field(
         description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md."
     )
@@ -269,6 +278,20 @@ class Benchmark(Source):
             raise ValueError(
                 f"format {self.format!r} is for repositories; with packages, format must be file"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _world(self) -> Self:
+        if self.generated is None:
+            return self
+        if self.format != "file":
+            raise ValueError(f"format is {self.format!r}; of a generated benchmark it must be file")
+        for code in self.languages:
+            if code not in world.LANGUAGES:
+                raise ValueError(
+                    f"languages: {code!r} is not among the languages of {self.generated!r}:"
+                    f" {', '.join(world.LANGUAGES)}"
+                )
         return self
 
 

@@ -40,6 +40,11 @@ def miniature_model(config: Config, architecture: str, base_seed: str) -> str:
     return canonical_json({"stage": "miniature_model", **names, "settings": settings})
 
 
+def world_benchmark(_config: Config) -> str:
+    """The questions of the benchmark world, on which no key of a configuration has an effect."""
+    return canonical_json({"stage": "world_benchmark"})
+
+
 def fetch_model(config: Config, model: str, base_seed: str) -> str:
     """The manifest of a base model."""
     entry = config.models[model]
@@ -73,7 +78,10 @@ def fetch_benchmark(config: Config, benchmark: str, language: str) -> str:
     """The questions of a benchmark in one language."""
     entry = config.benchmarks[benchmark]
     names = {"stage": "fetch_benchmark", "benchmark": benchmark, "language": language}
-    source = _source(entry, paths.MINIATURE_BENCHMARK.format(benchmark=entry.miniature))
+    if entry.generated is not None:
+        source = {"generated": paths.WORLD_QUESTIONS.format(variant=entry.generated)}
+    else:
+        source = _source(entry, paths.MINIATURE_BENCHMARK.format(benchmark=entry.miniature))
     settings = {"format": entry.format, "limit": entry.limit}
     return canonical_json({**names, "source": source, "settings": settings})
 
@@ -227,11 +235,17 @@ def _origins(config: Config) -> list[dict[str, str]]:
     for kind in ("models", "data", "benchmarks"):
         for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
             entry = getattr(config, kind)[name]
-            source = (
-                entry.hub
-                or entry.path
-                or (", ".join(entry.packages) if entry.packages else f"miniature {entry.miniature}")
-            )
+            source = _source_in_words(entry)
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}
             origins.append({"kind": kind, "name": name, **details})
     return origins
+
+
+def _source_in_words(entry: Source) -> str:
+    """The source of an entry, as the report shows it."""
+    if entry.packages is not None:
+        return ", ".join(entry.packages)
+    generated = getattr(entry, "generated", None)
+    return (
+        entry.hub or entry.path or (f"generated {generated}" if generated else f"miniature {entry.miniature}")
+    )

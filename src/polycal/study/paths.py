@@ -27,6 +27,10 @@ MINIATURE_INSTRUCTIONS = f"{MINIATURE}/data/{{data}}"
 MINIATURE_BENCHMARK = f"{MINIATURE}/benchmarks/{{benchmark}}"
 MINIATURE_TRUTH = f"{MINIATURE}/truth/{{benchmark}}"
 
+WORLD = f"{RESOURCES}/world"
+WORLD_MANIFEST = f"{WORLD}/world.json"
+WORLD_QUESTIONS = f"{WORLD}/{{variant}}"
+
 MODEL = f"{RESOURCES}/models/{{model}}/base_seed={{base_seed}}/manifest.json"
 INSTRUCTIONS = f"{RESOURCES}/instructions/{{data}}.parquet"
 QUESTIONS = f"{RESOURCES}/benchmarks/{{benchmark}}/{{language}}.parquet"

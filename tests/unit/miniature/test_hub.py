@@ -9,8 +9,9 @@ from helpers.stamps import FixedStamp
 
 from polycal.artifacts import records
 from polycal.data import benchmarks, instructions, parallel
+from polycal.data.sources import files_are_whole
 from polycal.miniature import benchmark_questions, instruction_sets
-from polycal.miniature.hub import files_are_whole, miniature_data
+from polycal.miniature.hub import miniature_data
 from polycal.miniature.world import World, WorldError
 
 LANGUAGES = ["en", "de", "fr", "zh", "bn", "sw", "yo", "te"]

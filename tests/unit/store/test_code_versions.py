@@ -225,6 +225,8 @@ EDITS: dict[str, set[str]] = {
     "data/language_id": {"fetch_instructions"},
     "data/benchmarks": {"fetch_benchmark"},
     "data/parallel": {"check_parallel"},
+    "data/gguf_weights": {"fetch_model"},
+    "data/world/facts": {"world_benchmark"},
     "data/chat_templates": {"score", "embed", "score_next_token", "finetune"},
     "miniature/hub": {"miniature_data"},
     "miniature/pretraining": {"miniature_model"},

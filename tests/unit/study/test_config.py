@@ -1,12 +1,14 @@
 """Checks of a configuration that involve several keys, and values that are not what they seem."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 from helpers.studies import BASE
 
-from polycal.study import identities
+from polycal.data.world.languages import LANGUAGES, VARIANTS
+from polycal.study import config_files, identities
 from polycal.study.config_loading import ConfigError, merge, resolve
 
 
@@ -133,6 +135,38 @@ def test_the_file_of_a_source_in_packages_fits_its_catalogue():
         ConfigError, match=r"format 'mmlu-prox' is for repositories; with packages, format must be file"
     ):
         resolve(merge(BASE, {"benchmarks": {"n": {**questions, "format": "mmlu-prox"}}}))
+
+
+WORLD = {"generated": "world", "format": "file", "languages": ["en", "yo"], "licence": "Unicode-3.0"}
+
+
+def test_a_generated_benchmark_has_the_languages_that_it_is_written_in():
+    config = resolve(merge(BASE, {"benchmarks": {"n": WORLD}, "grid": {"benchmarks": ["n"]}}))
+    source = json.loads(identities.fetch_benchmark(config, "n", "yo"))["source"]
+    assert source == {"generated": "resources/world/world"}
+    for change, sentence in (
+        (
+            {"languages": ["en", "ny"]},
+            r"benchmarks\.n: languages: 'ny' is not among the languages of 'world': af, am",
+        ),
+        ({"format": "mmlu-prox"}, r"format is 'mmlu-prox'; of a generated benchmark it must be file"),
+        ({"generated": "word"}, r"benchmarks\.n\.generated: 'word'"),
+        (
+            {"path": "b"},
+            r"needs exactly one of hub, path, miniature, packages, generated \(found path and generated\)",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            resolve(merge(BASE, {"benchmarks": {"n": {**WORLD, **change}}}))
+    with pytest.raises(ConfigError, match=r"models\.n\.generated: unknown key"):
+        resolve(merge(BASE, {"models": {"n": {"generated": "world"}}}))
+
+
+def test_the_worlds_entries_name_all_its_languages():
+    raw = config_files.read(Path(__file__).parents[3] / "config/config.yaml")
+    for name in VARIANTS:
+        assert raw["benchmarks"][name]["generated"] == name
+        assert raw["benchmarks"][name]["languages"] == LANGUAGES
 
 
 def test_local_prompts_need_labels_for_every_scored_language():
