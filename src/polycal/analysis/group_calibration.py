@@ -6,10 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from polycal.analysis import group_tables, run_comparison, summary
-from polycal.analysis.group_tables import MEAN, METRICS, NO_GROUP, Conventions
+from polycal.analysis.group_tables import MEAN, Conventions
 from polycal.artifacts import records
-
-__all__ = ["METRICS", "NO_GROUP", "by_group", "default_conventions"]
 
 
 def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFrame:
