@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from polycal.artifacts import records
 from polycal.store import code_versions
 from polycal.store.stages import STAGES
 
@@ -50,13 +51,16 @@ def test_the_bare_command_imports_no_stage(bare):
 
 def test_every_stage_imports_only_what_its_version_covers(further, bare, tmp_path):
     world = further.copy(tmp_path / "copy")
-    # these stages are run separately, because the tiny study has no miniature and only one learning rate
+    # these stages are run separately, because the tiny study has no miniature, no groups and only one learning rate
     manifest = next(world.work.glob("results/checkpoints/**/manifest.json"))
     rates = {"learning_rates": [json.loads(manifest.read_text())["cell"]["lr"]]}
+    measured = records.metadata(next(world.work.glob("results/studies/*/cells.parquet")))["cell"]
     for command, cell, words in (
         ("select-lr", rates, ["--manifests", str(manifest), "--out", "selected.json"]),
         ("miniature-data", MINIATURE, ["--out", "small/data.json"]),
         ("miniature-model", MINIATURE, ["--out", "small/models/llama/gate.json"]),
+        ("measure-groups", {**measured, "stage": "measure_groups", "by_group": True}, ["--out", "groups"]),
+        ("world-benchmark", {}, ["--out", "world/world.json"]),
     ):
         ran = world.polycal(command, "--cell", json.dumps(cell), *words)
         assert ran.returncode == 0 or "Raise miniature.steps" in ran.stderr, ran.stderr
