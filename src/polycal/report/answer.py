@@ -54,10 +54,11 @@ def _tuning(study: StudyTables) -> Iterator[Statement]:
     if rows.empty:
         return
     certain, values = int((rows.low > 0).sum()), _extremes(rows, "difference", "low", "high", "+.3f")
+    several = f"{rows.difference.mean():+.3f} on average: least by {values.least}, most by {values.most}"
     yield Statement(
         f"Tuning without smoothing made models more over-confident in {certain} of {_comparisons(rows)}.",
-        f"Confidence minus accuracy, mean over languages, changed by {rows.difference.mean():+.3f} on average: least by"
-        f" {values.least}, most by {values.most}.",
+        "Confidence minus accuracy, mean over languages, changed by"
+        f" {several if len(rows) > 1 else values.least}.",
     )
 
 
@@ -74,11 +75,13 @@ def _smoothing(study: StudyTables) -> Iterator[Statement]:
     fell, rose = int((ece.high < 0).sum()), int((ece.low > 0).sum())
     values = _extremes(ece, "difference", "low", "high", "+.3f")
     changed = _extremes(accuracy, "difference", "low", "high", "+.3f")
+    several = f"{ece.difference.mean():+.3f} on average: from {values.least} to {values.most}"
+    between = f"between {changed.least} and {changed.most}"
     yield Statement(
         f"Smoothing with β = {beta} lowered ECE beyond chance in {fell or 'none'} of {_comparisons(ece)}, and raised it"
         f" in {rose or 'none'}.",
-        f"ECE, mean over languages, changed by {ece.difference.mean():+.3f} on average: from {values.least} to"
-        f" {values.most}. Accuracy changed by between {changed.least} and {changed.most}.",
+        f"ECE, mean over languages, changed by {several if len(ece) > 1 else values.least}. Accuracy changed by"
+        f" {between if len(accuracy) > 1 else changed.least}.",
     )
 
 
@@ -93,10 +96,11 @@ def _temperature(study: StudyTables) -> Iterator[Statement]:
         return
     name = "relative_ece_reduction"
     values = _extremes(rows, name, f"{name}_low", f"{name}_high", ".0%")
+    cut = f"between {values.least} and {values.most}" if len(rows) > 1 else values.least
     yield Statement(
         "For comparison: one temperature, fitted on English questions after training, lowered the ECE of the same"
         f" unsmoothed models by {rows.relative_ece_reduction.mean():.0%} on average.",
-        f"From {values.least} to {values.most}, on the questions that were not used to fit it.",
+        f"The cut is {cut}, on the questions that were not used to fit it.",
     )
 
 

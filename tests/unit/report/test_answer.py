@@ -1,5 +1,7 @@
 """The answer has the values of the tables, and the cautions say what a study lacks."""
 
+import re
+
 import pandas as pd
 
 from polycal.report import answer
@@ -24,6 +26,19 @@ def test_each_statement_has_the_numbers_of_its_comparisons(study):
         assert f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" in smoothing.numbers
     rows = study["recalibration"].query("language == 'mean' and method == 'english' and beta == '0'")
     assert f"by {rows.relative_ece_reduction.mean():.0%} on average" in temperature.sentence
+
+
+def test_a_range_is_given_where_there_are_several_comparisons_only(study):
+    def twice(table):
+        return pd.concat([study[table], study[table].assign(data="tulu")])
+
+    for one in answer.answer(study):
+        assert not re.search(r"least by|from .* to|between", one.numbers), one.numbers
+    both = changed(study, contrasts=twice("contrasts"), recalibration=twice("recalibration"))
+    tuning, smoothing, temperature = answer.answer(both)
+    assert re.search(r"least by .*\(llama on alpaca\), most by .*\(llama on tulu\)\.$", tuning.numbers)
+    assert re.search(r"from .* to .*\. Accuracy changed by between .* and ", smoothing.numbers)
+    assert temperature.numbers.startswith("The cut is between ")
 
 
 def test_comparisons_that_lack_a_cell_are_left_out(study):
