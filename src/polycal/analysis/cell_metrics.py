@@ -1,6 +1,6 @@
 """Metrics of one cell: with intervals, without intervals, under other conventions, per reliability bin."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -76,12 +76,14 @@ class MeasuredCell:
     @property
     def quantity(self) -> Quantity:
         """The METRICS [9] of the cell, with samples and trainings."""
-        return self._quantity(lambda cell: (cell.estimate, cell.samples))
+        return quantities.quantity_of(self, lambda cell: (cell.estimate, cell.samples))
 
     @property
     def smooth_quantity(self) -> Quantity:
         """The smooth ECE of the cell, [1], with samples and trainings."""
-        return self._quantity(lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None]))
+        return quantities.quantity_of(
+            self, lambda cell: (np.array([cell.smooth]), cell.smooth_samples[:, None])
+        )
 
     def further_quantity(self, name: str) -> Quantity | None:
         """One of the means FURTHER, [1], with samples and trainings; None if it is not defined."""
@@ -92,11 +94,7 @@ class MeasuredCell:
             mean, samples = cell.further[name]
             return np.array([mean]), samples[:, None]
 
-        return self._quantity(values)
-
-    def _quantity(self, values: Callable[["MeasuredCell"], tuple[Array, Array]]) -> Quantity:
-        clusters = quantities.clusters_of(self.members, self.covers, values)
-        return Quantity(*values(self), clusters, self.covers)
+        return quantities.quantity_of(self, values)
 
 
 def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) -> MeasuredCell:
@@ -164,12 +162,10 @@ def measure_cell(score_set: ScoreSet, questions: ScoredQuestions, log_p: Array) 
 
 def further_means(questions: ScoredQuestions, weights: Array) -> dict[str, tuple[float, Array]]:
     """Those of the means FURTHER that a file has, each with that of the R samples ``weights`` [R, N], [R]."""
-    values = {"candidate_mass": questions.candidate_mass(), "order_spread": questions.order_spread}
     with np.errstate(invalid="ignore"):
         return {
             name: (float(one.mean()), weights @ one / weights.sum(1))
-            for name, one in values.items()
-            if one is not None
+            for name, one in questions.further().items()
         }
 
 

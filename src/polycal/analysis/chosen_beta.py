@@ -17,7 +17,6 @@ from polycal.analysis.conditions import UNSMOOTHED, Condition
 from polycal.analysis.cross_fitting import METRICS, FoldedCell, Index
 from polycal.analysis.quantities import Quantity, covered
 from polycal.analysis.score_set import ScoreSet
-from polycal.analysis.trainings import Found
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import NONE
 
@@ -65,10 +64,7 @@ class Chosen:
     @property
     def quantity(self) -> Quantity:
         """The METRICS [4], with samples and trainings."""
-        clusters = quantities.clusters_of(
-            self.members, self.covers, lambda result: (result.estimate, result.samples)
-        )
-        return Quantity(self.estimate, self.samples, clusters, self.covers)
+        return quantities.quantity_of(self, lambda result: (result.estimate, result.samples))
 
 
 @dataclass(frozen=True)
@@ -235,13 +231,6 @@ def pool(results: Sequence[Chosen]) -> list[Chosen]:
             covers=covered(first.covers, covers),
         )
 
-    found = [
-        Found(
-            Condition.of(result.cell),
-            f"{result.chosen_on} {result.method} {result.cell['language']}",
-            None if result.holes else result,
-        )
-        for result in results
-    ]
-    means = trainings.over_trainings(found, join)
-    return [mean.result for mean in means if mean.result is not None]
+    return trainings.pool(
+        results, lambda result: f"{result.chosen_on} {result.method} {result.cell['language']}", join
+    )

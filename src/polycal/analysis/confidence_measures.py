@@ -4,7 +4,7 @@ Each is a confidence in the same answers to the same questions. It is only a num
 the Brier score is that of a yes-or-no forecast.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,16 +71,12 @@ class MeasuredConfidence:
     @property
     def binned_quantity(self) -> Quantity:
         """The metrics BINNED [5], with samples and trainings."""
-        return self._quantity(lambda result: (result.binned, result.binned_samples))
+        return quantities.quantity_of(self, lambda result: (result.binned, result.binned_samples))
 
     @property
     def ranked_quantity(self) -> Quantity:
         """The metrics RANKED [2], with samples and trainings."""
-        return self._quantity(lambda result: (result.ranked, result.ranked_samples))
-
-    def _quantity(self, values: Callable[["MeasuredConfidence"], tuple[Array, Array]]) -> Quantity:
-        clusters = quantities.clusters_of(self.members, self.covers, values)
-        return Quantity(*values(self), clusters, self.covers)
+        return quantities.quantity_of(self, lambda result: (result.ranked, result.ranked_samples))
 
 
 def measured_confidences(
@@ -120,15 +116,15 @@ def empty_means(
 ) -> list[MeasuredConfidence]:
     """The means over all languages of a condition with ``missing`` languages, all NaN."""
     cell = {**condition, "language": "mean"}
-    return [_empty(cell, ALL, measure, 0, 0, len(missing)) for measure in measures]
+    return [_empty(cell, ALL, measure, 0, len(missing)) for measure in measures]
 
 
 def _empty(
-    cell: dict[str, str], resource: str, measure: str, left_out: int, n: int, holes: int
+    cell: dict[str, str], resource: str, measure: str, left_out: int, holes: int
 ) -> MeasuredConfidence:
     binned, ranked = np.full(len(BINNED), np.nan), np.full(len(RANKED), np.nan)
     return MeasuredConfidence(
-        cell, resource, measure, n, left_out, float("nan"), binned, binned[None], ranked, ranked[None], holes
+        cell, resource, measure, 0, left_out, float("nan"), binned, binned[None], ranked, ranked[None], holes
     )
 
 
@@ -136,7 +132,7 @@ def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[Measur
     """Every measure of one language, on the questions that have an agreement."""
     cell, resource = dict(one.cell), score_set.resource(one.cell)
     if not found.used.any():
-        return [_empty(cell, resource, measure, found.left_out, 0, 0) for measure in _measures(one)]
+        return [_empty(cell, resource, measure, found.left_out, 0) for measure in _measures(one)]
     resamples = score_set.resamples[cell["benchmark"]]
     weights = resamples.take(resamples.weights, resamples.columns(one.question_id))[:, found.used]
     likelihood, correct = one.confidence[found.used], one.correct[found.used]

@@ -1,12 +1,13 @@
 """Accuracy, gap and ECE by group of questions (such as a subject) and language, for any Score files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from polycal.analysis import group_tables, run_comparison, summary
 from polycal.analysis.group_tables import MEAN, Conventions
+from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.artifacts import records
 
 
@@ -31,7 +32,9 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
             "n": row.n,
             **{name: value for name, value in row.values.items() if name != "ece_floor_high"},
         }
-        for row in group_tables.measured_groups(cells, default_conventions(normalise))
+        for row in group_tables.measured_groups(
+            cells, conventions(lambda questions: summary.normalisation(questions, normalise))
+        )
         if row.language != MEAN or row.languages > 1
     ]
     is_mean = [row["language"] == MEAN for row in rows]
@@ -40,12 +43,12 @@ def by_group(paths: Sequence[Path], normalise: str | None = None) -> pd.DataFram
     return table.drop(columns="is_mean").reset_index(drop=True)
 
 
-def default_conventions(normalise: str | None = None) -> Conventions:
-    """The conventions of ``summary`` and ``run_comparison``; ``normalise`` replaces the default of each file."""
+def conventions(normalise: Callable[[ScoredQuestions], str]) -> Conventions:
+    """The conventions of ``summary`` and ``run_comparison``; ``normalise`` returns the normalisation of a file."""
     return Conventions(
         bins=summary.DEFAULTS["bins"],
         binning=summary.DEFAULTS["binning"],
         bootstrap_samples=run_comparison.SAMPLES,
         seed=run_comparison.SEED,
-        normalise=lambda questions: summary.normalisation(questions, normalise),
+        normalise=normalise,
     )

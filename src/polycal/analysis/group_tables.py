@@ -1,6 +1,6 @@
 """The stage ``measure_groups``: accuracy, gap and ECE by group of questions, such as a subject, and language."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,7 +175,10 @@ def _resamples(benchmarks: Mapping[Path, str], conventions: Conventions) -> dict
     last: dict[str, tuple[NDArray[np.object_], NDArray[np.object_]]] = {}
     for path, benchmark in benchmarks.items():
         table = records.read_scores(path)
-        pair = np.asarray(table["question_id"].to_numpy(), dtype=object), group_names(path)
+        pair = (
+            np.asarray(table["question_id"].to_numpy(), dtype=object),
+            _group_names(table["group"].to_pylist()),
+        )
         if benchmark in last and all(map(np.array_equal, pair, last[benchmark])):
             continue
         last[benchmark] = pair
@@ -185,10 +188,9 @@ def _resamples(benchmarks: Mapping[Path, str], conventions: Conventions) -> dict
     return {key: Resamples(" ".join(key), names, *size) for key, names in ids.items()}
 
 
-def group_names(path: str | Path) -> NDArray[np.object_]:
-    """The group of each question of a file, [N]; NO_GROUP for a question without one."""
-    named = records.read_scores(path)["group"].to_pylist()
-    return np.array([name or NO_GROUP for name in named], dtype=object)
+def _group_names(groups: Iterable[str | None]) -> NDArray[np.object_]:
+    """The group of each question, [N]; NO_GROUP for a question without one."""
+    return np.array([name or NO_GROUP for name in groups], dtype=object)
 
 
 def _of_file(
@@ -198,7 +200,7 @@ def _of_file(
     conventions: Conventions,
 ) -> Iterator[tuple[str, _Measured]]:
     """The measurements of each group of one file, with the groups in order."""
-    groups, log_p = group_names(questions.path), questions.log_probabilities(form)
+    groups, log_p = _group_names(questions.group), questions.log_probabilities(form)
     for group in sorted(set(groups)):
         inside = groups == group
         of_group = resamples[questions.cell["benchmark"], group]

@@ -16,9 +16,9 @@ Bulletin 2(6)).
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,20 +44,6 @@ class Clusters(NamedTuple):
 def level_of(covers: Sequence[str]) -> str:
     """The key of a cell by which the clusters of a mean differ, given what its intervals cover."""
     return "base_seed" if BASES in covers else "seed"
-
-
-def clusters_of(
-    members: Sequence[Any], covers: Sequence[str], values: Callable[[Any], tuple[NDArray, NDArray]]
-) -> Clusters | None:
-    """The clusters of a mean over ``members``, None if there are none.
-
-    ``values`` returns the estimate [...] and the samples [R, ...] of a member, whose keys are in ``cell``.
-    """
-    if not members:
-        return None
-    estimates, samples = zip(*map(values, members), strict=True)
-    level = level_of(covers)
-    return Clusters(tuple(member.cell[level] for member in members), np.stack(estimates), np.stack(samples))
 
 
 class VarianceParts(NamedTuple):
@@ -173,6 +159,36 @@ class Quantity:
             # If the variance is zero, any distance but zero has p = 0.
             ratio = np.where(np.abs(distance) <= 1e-12, 0.0, distance / deviation)
         return special.stdtr(parts.freedom, -ratio)
+
+
+class Pooled(Protocol):
+    """A result that may be a mean over the results ``members`` of several trainings, with what it covers."""
+
+    @property
+    def cell(self) -> Mapping[str, str]: ...
+
+    @property
+    def members(self) -> Sequence[Any]: ...
+
+    @property
+    def covers(self) -> tuple[str, ...]: ...
+
+
+Result = TypeVar("Result", bound=Pooled)
+
+
+def quantity_of(result: Result, values: Callable[[Result], tuple[NDArray, NDArray]]) -> Quantity:
+    """The quantity of a result, with its trainings as clusters.
+
+    ``values`` returns the estimate [...] and the samples [R, ...] of the result or of one of its members.
+    """
+    clusters = None
+    if result.members:
+        level = level_of(result.covers)
+        estimates, samples = zip(*map(values, result.members), strict=True)
+        names = tuple(member.cell[level] for member in result.members)
+        clusters = Clusters(names, np.stack(estimates), np.stack(samples))
+    return Quantity(*values(result), clusters, result.covers)
 
 
 def covered(*parts: Sequence[str]) -> tuple[str, ...]:

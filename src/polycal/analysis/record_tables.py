@@ -8,10 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from polycal.analysis import contrasts, group_tables, pooling, run_comparison, score_arrays, summary
+from polycal.analysis import (
+    contrasts,
+    group_calibration,
+    group_tables,
+    pooling,
+    run_comparison,
+    score_arrays,
+    summary,
+)
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.conditions import Condition, cell_key
-from polycal.analysis.group_tables import Conventions
 from polycal.analysis.measure import in_threads
 from polycal.analysis.quantities import QUESTIONS
 from polycal.analysis.record_checks import CheckedRecord
@@ -158,12 +165,7 @@ def _empty(condition: Condition, language: str) -> dict[str, Any]:
 def group_rows(found: Sequence[CheckedRecord]) -> list[dict[str, Any]]:
     """The rows of the table groups. There are none if each benchmark has a single group."""
     by_path = {str(record.path): record for record in found}
-    conventions = Conventions(
-        **{key: summary.DEFAULTS[key] for key in ("bins", "binning")},
-        bootstrap_samples=run_comparison.SAMPLES,
-        seed=run_comparison.SEED,
-        normalise=lambda questions: by_path[questions.path].normalise,
-    )
+    conventions = group_calibration.conventions(lambda questions: by_path[questions.path].normalise)
     return group_tables.table_rows({record.path: record.cell for record in found}, conventions)
 
 

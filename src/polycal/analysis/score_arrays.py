@@ -36,6 +36,7 @@ class ScoredQuestions:
     - ``logprob`` and ``unconditional`` [N, K] are log-probabilities of the candidates in nats.
     - ``tokens`` and ``bytes`` [N, K] are the lengths of the candidates. ``tokens`` is None for an imported
       file whose log does not contain them.
+    - ``group`` [N] is the group of each question, such as a subject; None for a question without one.
     - ``order_spread`` [N] is how much the order of the options changes the answer. It is None for a file whose
       questions were asked in one order.
     """
@@ -50,6 +51,7 @@ class ScoredQuestions:
     tokens: Array | None
     bytes: Array
     unconditional: Array | None
+    group: NDArray[np.object_]
     order_spread: Array | None = None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
@@ -111,6 +113,11 @@ class ScoredQuestions:
             return None
         mass = np.exp(self.logprob).sum(1)
         return None if (mass > 1 + MASS_TOLERANCE).any() else np.minimum(mass, 1.0)
+
+    def further(self) -> dict[str, Array]:
+        """Values of each question, [N], that only some files have, by name: ``candidate_mass``, ``order_spread``."""
+        values = {"candidate_mass": self.candidate_mass(), "order_spread": self.order_spread}
+        return {name: one for name, one in values.items() if one is not None}
 
 
 def log_sum_exp(score: Array) -> Array:
@@ -184,6 +191,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         tokens=tokens,
         bytes=size,
         unconditional=_padded(table[extra], options, -np.inf) if extra in table.column_names else None,
+        group=np.array(table["group"].to_pylist(), dtype=object),
         order_spread=order_spread.read(path),
     )
 

@@ -43,7 +43,6 @@ def summary(paths: Iterable[Path], normalise: str | None = None) -> pd.DataFrame
         metrics = dict(zip(bootstrap.METRICS, estimate.tolist(), strict=True))
         smooth = smooth_calibration.smooth_ece(values.confidence, values.correct)
         row = {"file": str(path), **questions.cell, "normalise": form, "n": len(questions.gold)}
-        further = {"candidate_mass": questions.candidate_mass(), "order_spread": questions.order_spread}
-        defined = {name: float(mean.mean()) for name, mean in further.items() if mean is not None}
-        rows.append({**row, **metrics, "smooth_ece": smooth, **defined})
+        further = {name: float(one.mean()) for name, one in questions.further().items()}
+        rows.append({**row, **metrics, "smooth_ece": smooth, **further})
     return pd.DataFrame(rows)

@@ -7,7 +7,7 @@ whether both together are better still. Intervals come from the paired bootstrap
 refitted in each of them.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.question_split import LanguageSplit, QuestionSplit
 from polycal.analysis.relative_cut import NO_REDUCTION, REDUCTION, REFUSED, relative_cut
 from polycal.analysis.score_set import ScoreSet
-from polycal.analysis.trainings import Found
 from polycal.metrics import calibration, chebyshev, recalibration
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS
@@ -77,16 +76,14 @@ class Recalibrated:
     @property
     def quantity(self) -> Quantity:
         """The METRICS [9], with samples and trainings."""
-        return self._quantity(lambda result: (result.estimate, result.samples))
+        return quantities.quantity_of(self, lambda result: (result.estimate, result.samples))
 
     @property
     def temperature_quantity(self) -> Quantity:
         """The temperature, with samples and trainings."""
-        return self._quantity(lambda result: (np.array(result.temperature), result.temperatures))
-
-    def _quantity(self, values: Callable[["Recalibrated"], tuple[Array, Array]]) -> Quantity:
-        clusters = quantities.clusters_of(self.members, self.covers, values)
-        return Quantity(*values(self), clusters, self.covers)
+        return quantities.quantity_of(
+            self, lambda result: (np.array(result.temperature), result.temperatures)
+        )
 
 
 def recalibrate(
@@ -250,16 +247,9 @@ def pool(results: Sequence[Recalibrated]) -> list[Recalibrated]:
 
     A mean is left out if one of its members is missing or empty.
     """
-    found = [
-        Found(
-            Condition.of(result.cell),
-            f"{result.method} {result.cell['language']}",
-            None if result.holes else result,
-        )
-        for result in results
-    ]
-    means = trainings.over_trainings(found, _mean_over_trainings)
-    return [mean.result for mean in means if mean.result is not None]
+    return trainings.pool(
+        results, lambda result: f"{result.method} {result.cell['language']}", _mean_over_trainings
+    )
 
 
 def _mean_over_trainings(

@@ -38,6 +38,15 @@ def over_trainings(found: Sequence[Found], join: Join) -> list[Found]:
     return [*over_seeds, *over_level([*alone, *over_seeds], "base_seed", join)]
 
 
+def pool(results: Sequence[Any], place: Callable[[Any], str], join: Join) -> list[Any]:
+    """The means over several trainings of results that have a ``cell`` and ``holes``, at every ``place``.
+
+    A mean is left out if one of its members has holes.
+    """
+    found = [Found(Condition.of(one.cell), place(one), None if one.holes else one) for one in results]
+    return [mean.result for mean in over_trainings(found, join) if mean.result is not None]
+
+
 def over_level(found: Sequence[Found], level: Level, join: Join) -> list[Found]:
     """The means over ``level``. There is none for a family with fewer than two shared seeds."""
     families: dict[Condition, dict[tuple[str, str], dict[str, Any]]] = {}
