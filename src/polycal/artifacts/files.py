@@ -91,6 +91,13 @@ def checksums(paths: Iterable[Path]) -> list[str]:
         return list(pool.map(sha256, paths))
 
 
+def free_bytes(folder: Path) -> tuple[Path, int]:
+    """The nearest folder at or above ``folder`` that exists, and the free bytes of its disk."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder, shutil.disk_usage(folder).free
+
+
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "iostream error", "unexpected pos")
 """What libraries that write files by themselves, safetensors and PyTorch, report if the disk is full."""
 

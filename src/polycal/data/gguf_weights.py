@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import files
+from polycal.data import repositories
 from polycal.data.hub import SourceError
 from polycal.errors import CellError, TransientError
 
@@ -72,7 +73,7 @@ def _weights(path: Path) -> tuple[dict[str, int], float]:
         tensors = GGUFReader(path).tensors
     except Exception as error:  # the reader raises what NumPy and its parser raise
         raise GGUFError(
-            f"{path.name}: cut off or not a GGUF file ({_first_line(error)}); name all its parts."
+            f"{path.name}: cut off or not a GGUF file ({repositories.first_line(error)}); name all its parts."
         ) from error
     counts: Counter[str] = Counter()
     for tensor in tensors:
@@ -91,9 +92,8 @@ def _check_room(path: Path, parent: Path, weights: int) -> None:
             f"{path.name}: the conversion needs {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free; use"
             " a machine with more memory or end other programs."
         )
-    while not parent.exists():
-        parent = parent.parent
-    needed, free = FLOAT_BYTES * weights, shutil.disk_usage(parent).free
+    parent, free = files.free_bytes(parent)
+    needed = FLOAT_BYTES * weights
     if needed > free:
         raise SourceError(
             f"{path.name}: the converted model needs {needed / 1e9:.1f} GB, but {parent} has {free / 1e9:.1f} GB free;"
@@ -120,7 +120,9 @@ def _save(path: Path, folder: Path) -> None:
     except Exception as error:  # tokenizers and gguf raise plain exceptions
         if isinstance(error, MemoryError) or files.is_disk_full(error):
             raise
-        raise GGUFError(f"{path.name}: transformers cannot read this model: {_first_line(error)}") from error
+        raise GGUFError(
+            f"{path.name}: transformers cannot read this model: {repositories.first_line(error)}"
+        ) from error
     read, report = loaded
     # transformers gives random values to weights that the file lacks.
     for problem in ("missing_keys", "mismatched_keys"):
@@ -137,7 +139,3 @@ def _save(path: Path, folder: Path) -> None:
     fresh.load_state_dict(read.state_dict(), assign=True)
     fresh.tie_weights()
     fresh.save_pretrained(folder)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

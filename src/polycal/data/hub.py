@@ -6,7 +6,6 @@ what to do.
 """
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -150,9 +149,7 @@ def pinned_commit(repository: str, revision: str) -> str:
 
 def _check_free_space(folder: Path, needed: int, repository: str) -> None:
     """Raise SourceError if the disk of ``folder`` has fewer than ``needed`` bytes free."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder, free = files.free_bytes(folder)
     if needed > free:
         raise SourceError(
             f"{repository}: needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free; free some space"

@@ -10,7 +10,7 @@ from polycal.analysis import power
 from polycal.artifacts import files, records
 from polycal.errors import PolycalError
 from polycal.report import findings, published_findings, study_holes, study_tables
-from polycal.report.study_tables import ALL, BetaSweep, StudyTables
+from polycal.report.study_tables import ALL, StudyTables
 from polycal.report.table_formats import markdown
 from polycal.study import detectable, paths
 from polycal.vocabulary import CELL_KEYS, NONE
@@ -71,8 +71,9 @@ def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
     means = study.over_trainings()
     for name, table in published_findings.TABLES.items():
         copied.append(out / f"{name}.csv")
-        files.write_text(copied[-1], table(means).to_csv(index=False))
-        texts = markdown(published_findings.as_texts(name, table(means)))
+        values = table(means)
+        files.write_text(copied[-1], values.to_csv(index=False))
+        texts = markdown(published_findings.as_texts(name, values))
         _fill(results, name, f"{texts}\nMeasured at commit {commits}.\n")
     return copied
 
@@ -155,18 +156,15 @@ def short_table(study: StudyTables) -> str:
     It shows the first benchmark and protocol, as means over several trainings if there are any. Raises PublicationError for a study without tuned checkpoints.
     """
     study = study.over_trainings()
-    tuned = study["means"][study["means"].data != NONE]
-    sweeps = sorted(
-        {BetaSweep(*row) for row in tuned[list(BetaSweep._fields)].itertuples(index=False, name=None)}
-    )
+    sweeps = study.beta_sweeps(table="means")
     if not sweeps:
         raise PublicationError(
             "The study has no tuned checkpoints, so there is no table of settings to publish."
         )
     rows: list[dict[str, Any]] = []
+    tuned = study["means"][study["means"].data != NONE]
     several = study_tables.distinguishing(tuned)
-    shown = (sweeps[0].benchmark, sweeps[0].protocol)
-    for sweep in (sweep for sweep in sweeps if (sweep.benchmark, sweep.protocol) == shown):
+    for sweep in study.beta_sweeps(sweeps[0].benchmark, sweeps[0].protocol, "means"):
         means = study.rows("means", sweep)
         means = means[means.group == "all"].set_index("setting")
         row: dict[str, Any] = {"Model": sweep.model, "Data": sweep.data}

@@ -89,10 +89,15 @@ class StudyTables:
         """The English name of a language, or its code if the name is unknown."""
         return self.languages.get(code, code)
 
-    def beta_sweeps(self, benchmark: str | None = None, protocol: str | None = None) -> list[BetaSweep]:
-        """All sweeps of tuned checkpoints, sorted; only those of ``benchmark`` and ``protocol``, if given."""
-        cells = self["cells"]
-        keys = cells[cells.data != NONE][list(BetaSweep._fields)]
+    def beta_sweeps(
+        self, benchmark: str | None = None, protocol: str | None = None, table: str = "cells"
+    ) -> list[BetaSweep]:
+        """All sweeps of tuned checkpoints, sorted; only those of ``benchmark`` and ``protocol``, if given.
+
+        Those of the table means include the means over several trainings.
+        """
+        rows = self[table]
+        keys = rows[rows.data != NONE][list(BetaSweep._fields)]
         sweeps = sorted({BetaSweep(*row) for row in keys.itertuples(index=False, name=None)})
         return [
             sweep

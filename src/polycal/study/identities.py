@@ -13,7 +13,7 @@ from polycal.artifacts.files import canonical_json
 from polycal.scoring import prompts
 from polycal.study import grid, paths
 from polycal.study.config import Config
-from polycal.study.config_catalogues import Source
+from polycal.study.config_sources import Source
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
 LATER_KEYS = {"rotations": 1}
