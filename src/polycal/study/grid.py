@@ -170,6 +170,14 @@ def checkpoint(config: Config, **names: str) -> str:
     return (paths.SELECTED if len(rates) > 1 else paths.FINETUNED).format(**names, lr=rates[0])
 
 
+def questions(config: Config, benchmark: str) -> int | None:
+    """The number of questions per language of a benchmark; None if the configuration does not say it."""
+    entry = config.benchmarks[benchmark]
+    known = [entry.limit, entry.planning.questions]
+    known += [config.miniature.questions] if config.miniature and entry.miniature else []
+    return min(filter(None, known), default=None)
+
+
 def batches(config: Config) -> list[tuple[str, int, list[str]]]:
     """(benchmark, number, languages) of each scoring job, with at most ``languages_per_job`` languages."""
     scored = {(cell.benchmark, cell.language) for cell in cells(blocks(config))}

@@ -198,6 +198,7 @@ EDITS: dict[str, set[str]] = {
     "study/config": set(),
     "study/paths": set(),
     "study/cost_estimate": set(),
+    "study/finished_jobs": set(),
     "store/stages": set(),
     "store/run": set(),
     "store/failed_results": set(),
