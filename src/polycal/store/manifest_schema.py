@@ -123,6 +123,10 @@ class Trained(Manifest):
     zero_stage: int = Field(ge=0, le=3)
     steps: int = Field(ge=1)
     global_batch_size: int = Field(ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, description="Null if the recipe counts tokens.")
+    tokens_per_micro_batch: int | None = Field(
+        None, ge=1, description="Null if the recipe counts conversations."
+    )
     self_check: LossCheck | None = Field(None, description="Null in manifests of earlier versions.")
 
 

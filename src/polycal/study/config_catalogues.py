@@ -230,7 +230,18 @@ class Recipe(Strict):
     global_batch_size: int = Field(
         128, gt=0, description="Conversations per optimizer step, over all processes."
     )
-    micro_batch_size: int = Field(1, gt=0, description="Conversations that one process computes at once.")
+    micro_batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Conversations that one process computes at once, padded to the longest of them. A recipe has"
+        " either this key or tokens_per_micro_batch.",
+    )
+    tokens_per_micro_batch: int | None = Field(
+        None,
+        gt=0,
+        description="Tokens that one process computes at once, as conversations one behind another without padding."
+        " A longer conversation is computed alone. Changes results by rounding only, except with dropout.",
+    )
     warmup_ratio: Share = Field(
         description="Share of the steps in which the learning rate rises linearly. Afterwards it falls linearly"
         " to 0."
@@ -253,8 +264,14 @@ class Recipe(Strict):
     )
 
     @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.global_batch_size % self.micro_batch_size:
+    def _micro_batches(self) -> Self:
+        if (self.micro_batch_size is None) == (self.tokens_per_micro_batch is None):
+            given = "neither" if self.micro_batch_size is None else "both"
+            raise ValueError(
+                f"has {given} of micro_batch_size and tokens_per_micro_batch; give exactly one of them, and null for"
+                " the other if the recipe extends one that has it"
+            )
+        if self.micro_batch_size is not None and self.global_batch_size % self.micro_batch_size:
             raise ValueError(
                 f"global_batch_size {self.global_batch_size} is not a multiple of"
                 f" micro_batch_size {self.micro_batch_size}"

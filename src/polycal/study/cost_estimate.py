@@ -96,7 +96,8 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
         part: bytes_ * sizes.parameters / (model.training_world if partitioned[part] else 1) / GB
         for part, bytes_ in STATE_BYTES.items()
     }
-    units = recipe.micro_batch_size * recipe.max_length * sizes.hidden / GB
+    tokens = max(recipe.tokens_per_micro_batch or 0, (recipe.micro_batch_size or 1) * recipe.max_length)
+    units = tokens * sizes.hidden / GB
     checkpointed = 2 * sizes.layers + LAYER_BYTES
     bytes_per_unit = checkpointed if recipe.gradient_checkpointing else LAYER_BYTES * sizes.layers
     return {**states, "activations": bytes_per_unit * units}

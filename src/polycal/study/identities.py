@@ -105,7 +105,7 @@ def check_parallel(config: Config, benchmark: str) -> str:
 
 def finetune(config: Config, **names: str) -> str:
     """A fine-tuned checkpoint. ``names`` has CHECKPOINT_KEYS and ``lr``."""
-    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"})
+    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"}, exclude_none=True)
     settings["attention"] = config.models[names["model"]].attention
     return canonical_json({"stage": "finetune", **_pick(names, "lr"), "settings": settings})
 

@@ -10,7 +10,7 @@ from typing import Any
 from polycal.artifacts import files
 from polycal.artifacts.manifests import Stamp
 from polycal.errors import CellError, TransientError
-from polycal.training import batches, launcher, rank
+from polycal.training import launcher, micro_batches, rank
 from polycal.training.divergence import DivergenceError
 
 
@@ -42,13 +42,14 @@ def finetune(
     The state is saved every ``save_minutes``, and removed once the manifest is written. A run that is killed
     leaves either the manifest or the last saved state, from which the next run resumes.
 
-    Raises BatchError before any work if the global batch does not divide by the number of ranks. Raises SystemExit
+    Raises BatchError before any work if the settings do not say how the global batch is cut into micro-batches, or if
+    the cut does not suit the number of ranks. Raises SystemExit
     with TRY_AGAIN if a signal stopped the run after it saved its state. A single rank raises the errors of
     ``training_run.train``. Several ranks raise DivergenceError if the training diverged, RankCellError if the cell
     cannot be trained, RankError for any other error that rank 0 reported or if there is no result, and otherwise
     SystemExit with the exit code of the ranks. They raise LaunchError if they cannot be started.
     """
-    batches.settings_split(cell["settings"], ranks * nodes)
+    micro_batches.check(cell["settings"], ranks * nodes)
     folder = out.parent / stamp.fingerprint[:12]
     arguments: dict[str, Any] = {
         "model": model,

@@ -13,18 +13,20 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from polycal.progress import ProgressLine
-from polycal.training import batches, divergence, resume_state
+from polycal.training import batches, divergence, packed_attention, resume_state
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """Signals on which a run saves its state and stops: scancel, Ctrl-C, and Slurm's warning before the time limit."""
 
 
 class SmoothedTrainer(SFTTrainer):
-    """SFTTrainer that trains on rows in the given order, with the loss that the output head computes.
+    """SFTTrainer that trains on given micro-batches in the given order, with the loss that the output head computes.
 
-    The loss of a micro-batch is the sum over its target tokens, divided by the number of target tokens of the
-    global batch if ``reduction`` is ``mean``, and not divided if it is ``sum``. Dropout is seeded for each
-    micro-batch by ``seed``, the step and the position of the micro-batch in the global batch.
+    A batch of the data loader is the share of one rank in one step: ``{"micro_batches": [...]}``. So the number of
+    micro-batches may differ between steps, and the Trainer's own accumulation is not used. The loss of a micro-batch
+    is the sum over its target tokens, divided by the number of target tokens of the global batch if ``reduction`` is
+    ``mean``, and not divided if it is ``sum``. Dropout is seeded for each micro-batch by ``seed``, the step and the
+    position of the micro-batch in the global batch.
     """
 
     def __init__(
@@ -33,22 +35,40 @@ class SmoothedTrainer(SFTTrainer):
         self.reduction, self.dropout_seed = reduction, seed
         self.state_folder, self.fingerprint = state_folder, fingerprint
         self.started = time.monotonic()
-        self.micro_batch, self.micro_batch_step = 0, -1
         self.statistics: torch.Tensor | None = None
         super().__init__(**options)
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
+    def _get_num_items_in_batch(self, batch_samples: Any, device: torch.device) -> Any:
+        """The number of target tokens of the global batch."""
+        micro_batches = [part for sample in batch_samples for part in sample["micro_batches"]]
+        return super()._get_num_items_in_batch(micro_batches, device)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Zero, because the Trainer's estimate is not used."""
+        return 0
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Forward and backward pass of one micro-batch. Dropout gets the seed of the micro-batch."""
-        step = self.state.global_step
-        self.micro_batch = self.micro_batch + 1 if self.micro_batch_step == step else 0
-        self.micro_batch_step = step
-        # accelerate gives each rank one micro-batch in turn
-        position = self.micro_batch * self.args.world_size + self.args.process_index
-        torch.manual_seed(batches.stable_seed("dropout", self.dropout_seed, step, position))
-        return super().training_step(model, inputs, num_items_in_batch)
+        """Forward and backward pass of all micro-batches of one rank in one step. Returns the sum of their losses.
+
+        DeepSpeed communicates and clips gradients at the last one, which accelerate marks as its boundary.
+        """
+        total = None
+        for number, micro_batch in enumerate(micro_batches := inputs["micro_batches"]):
+            is_last = number + 1 == len(micro_batches)
+            self.accelerator.gradient_state._set_sync_gradients(is_last)
+            # ranks take the micro-batches of the global batch in turn
+            position = number * self.args.world_size + self.args.process_index
+            torch.manual_seed(
+                batches.stable_seed("dropout", self.dropout_seed, self.state.global_step, position)
+            )
+            with packed_attention.within(micro_batch):
+                loss = super().training_step(model, micro_batch, num_items_in_batch)
+            total = loss if total is None else total + loss
+        assert total is not None  # each rank has a micro-batch, which may be without targets
+        return total
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

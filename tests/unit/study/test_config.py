@@ -44,6 +44,14 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             {"recipes": {"r": {"micro_batch_size": 3}}},
             r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3",
         ),
+        (
+            {"recipes": {"r": {"tokens_per_micro_batch": 512}}},
+            r"recipes\.r: has both of micro_batch_size and tokens_per_micro_batch; give exactly one .* null for",
+        ),
+        (
+            {"recipes": {"r": {"micro_batch_size": None}}},
+            r"recipes\.r: has neither of micro_batch_size and tokens_per_micro_batch; give exactly one of them",
+        ),
         ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' extends itself"),
         (
             {"recipes": {"r": {"extends": "lnog"}}},
