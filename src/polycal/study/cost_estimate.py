@@ -194,6 +194,8 @@ def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, protocol:
         return None
     more = PROPOSAL_TOKENS if protocol.candidates in P_TRUE else 0
     tokens = questions * (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
+    # A follow-up has no examples. On a GPU the question is read again for it.
+    tokens += questions * (length + PROPOSAL_TOKENS) * (1 + protocol.num_fewshot) if protocol.follow_up else 0
     speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
     return 2 * parameters * tokens / speed / HOUR
 
