@@ -16,7 +16,7 @@ from polycal.artifacts.candidate_forms import LEVEL_VALUES, LEVELS, TEXTS
 from polycal.data.token_ids import Encoder
 from polycal.scoring import true_or_false
 from polycal.scoring.candidates import Candidate, ScoringError, tokenize_candidates
-from polycal.scoring.prompt_labels import CONFIDENCE
+from polycal.scoring.confidence_labels import CONFIDENCE
 from polycal.scoring.prompts import ChatTurn, Prompt, PromptError
 
 

@@ -1,4 +1,4 @@
-"""The words for "question", "answer" and "confidence" in each language, for localised prompts.
+"""The words for "question" and "answer" in each language, for localised prompts.
 
 This module imports nothing, so that the configuration can check languages without loading a model library.
 """
@@ -41,36 +41,3 @@ LABELS: dict[str, Labels] = {
     "zu": ("Umbuzo", "Impendulo"),
 }
 """Language code → labels, for the languages of MMLU-ProX. No speaker of the languages has reviewed them."""
-
-CONFIDENCE: dict[str, str] = {
-    "af": "Vertroue",
-    "ar": "الثقة",
-    "bn": "আত্মবিশ্বাস",
-    "cs": "Jistota",
-    "de": "Sicherheit",
-    "en": "Confidence",
-    "es": "Confianza",
-    "fr": "Confiance",
-    "hi": "विश्वास",
-    "hu": "Bizonyosság",
-    "id": "Keyakinan",
-    "it": "Sicurezza",
-    "ja": "確信度",
-    "ko": "확신도",
-    "mr": "विश्वास",
-    "ne": "विश्वास",
-    "pt": "Confiança",
-    "ru": "Уверенность",
-    "sr": "Сигурност",
-    "sw": "Uhakika",
-    "te": "విశ్వాసం",
-    "th": "ความมั่นใจ",
-    "uk": "Впевненість",
-    "ur": "اعتماد",
-    "vi": "Độ tin cậy",
-    "wo": "Kóolute",
-    "yo": "Ìdánilójú",
-    "zh": "置信度",
-    "zu": "Ukuqiniseka",
-}
-"""Language code → the word before a stated confidence, for the languages of LABELS, reviewed as little."""

@@ -24,7 +24,8 @@ from polycal.scoring import (
 )
 from polycal.scoring.candidates import Candidate
 from polycal.scoring.chat_turns import user_turn
-from polycal.scoring.prompt_labels import CONFIDENCE, LABELS
+from polycal.scoring.confidence_labels import CONFIDENCE
+from polycal.scoring.prompt_labels import LABELS
 from polycal.scoring.prompts import PromptError
 from polycal.vocabulary import CELL_KEYS
 
