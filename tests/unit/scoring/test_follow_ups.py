@@ -99,7 +99,7 @@ def test_no_path_and_no_batch_changes_an_answer(folders, questions, tmp_path, fo
         assert again[0] == options
         assert np.array(again[1]) == pytest.approx(np.array(expected), abs=1e-4)
     for path in (plain_forward.PLAIN, plain_forward.SINGLE):
-        chosen = self_check.SelfCheck(path, {}, {}, 0)
+        chosen = self_check.SelfCheck(path, 0.0, 1.0, 0, 0, 0.0, {})
         monkeypatch.setattr(candidate_check, "check", lambda *_, chosen=chosen: chosen)
         again = found(path)
         assert again[0] == options
