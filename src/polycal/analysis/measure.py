@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from polycal.analysis import (
     chosen_beta,
     chosen_beta_rows,
     claim_tests,
+    confidence_contrasts,
     confidence_measures,
     contrasts,
     cross_fitting,
     holes,
     known_truth,
     pooling,
+    said_confidences,
     score_arrays,
     sensitivity,
     temperature_scaling,
@@ -37,16 +38,12 @@ from polycal.analysis.confidence_measures import MeasuredConfidence
 from polycal.analysis.cross_fitting import FoldedCell
 from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
-from polycal.analysis.language_agreement import Answers
 from polycal.analysis.question_split import split_questions
-from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import files, tables
-from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics.arrays import Array
 
 Result = TypeVar("Result")
 
@@ -61,6 +58,7 @@ TABLES = (
     "claims",
     "recalibration",
     "confidences",
+    "confidence_contrasts",
     "chosen_beta",
 )
 TRUTH = "truth"
@@ -72,6 +70,7 @@ COLUMNS = {
     "claims": sensitivity.CLAIM_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
     "confidences": confidence_measures.COLUMNS,
+    "confidence_contrasts": confidence_contrasts.COLUMNS,
     "chosen_beta": chosen_beta_rows.COLUMNS,
     TRUTH: known_truth.COLUMNS,
 }
@@ -164,6 +163,7 @@ def measure(
     confidences += confidence_measures.pool(confidences)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     rows["confidences"] = confidence_measures.confidence_rows(confidences)
+    rows["confidence_contrasts"] = confidence_contrasts.contrast_rows(confidences)
     choices = [choice for _, found in measured for choice in found]
     rows["chosen_beta"] = chosen_beta_rows.chosen_beta_rows([*choices, *chosen_beta.pool(choices)])
     if settings.get("truth"):
@@ -212,6 +212,7 @@ def _kind(settings: Mapping[str, Any]) -> RecordKind:
     def question_ids(path: Path) -> list[str]:
         questions = score_arrays.read(path)
         known_truth.check(settings, questions)
+        said_confidences.check(settings, questions)
         return sorted(questions.question_id)
 
     return RecordKind("score", "questions", usable_records.score_names, question_ids)
@@ -274,7 +275,7 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
         questions = score_arrays.read(path)
         log_p = score_set.log_probabilities(questions)
         results.cells.append(measure_cell(score_set, questions, log_p))
-        answers.append(_answers(questions, log_p))
+        answers.append(said_confidences.answers(questions, log_p))
         if split := split_questions(score_set, questions, log_p):
             splits.append(split)
         resamples = score_set.resamples[questions.cell["benchmark"]]
@@ -286,15 +287,6 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
     results.recalibrated = temperature_scaling.recalibrate(score_set, splits, missing)
     results.confidences = confidence_measures.measured_confidences(score_set, answers, missing)
     return results
-
-
-def _answers(questions: ScoredQuestions, log_p: Array) -> Answers:
-    """The answers of one file with the log-probabilities ``log_p`` [N, K]."""
-    chosen, names = log_p.argmax(1), (questions.question_id, questions.gold, questions.options)
-    p_true = None
-    if questions.candidates in P_TRUE:
-        p_true = np.exp(questions.logprob[np.arange(len(chosen)), chosen])
-    return Answers(questions.cell, *names, chosen, np.exp(log_p.max(1)), p_true)
 
 
 def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:

@@ -22,6 +22,7 @@ OVERCONFIDENCE = "Is every language over-confident?"
 SMOOTHING = "What does smoothing change?"
 ALTERNATIVES = "Does temperature scaling do better than smoothing?"
 LANGUAGES = "How well is each language calibrated?"
+MEASURES = "How far can each measure of confidence be trusted, and in which languages?"
 
 FIGURE_KINDS = {
     "overview": FigureKind(
@@ -109,6 +110,20 @@ FIGURE_KINDS = {
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,
         "a-reliability-diagram",
+    ),
+    "measuregap": FigureKind(
+        "Over-confidence of each measure of confidence",
+        "Confidence minus accuracy in each language, with 95% intervals: one panel for each way to measure how"
+        " confident a model is of the same answers. To the right of the line the measure says more than the model"
+        " knows.",
+        MEASURES,
+    ),
+    "measureauroc": FigureKind(
+        "How well each measure of confidence separates right from wrong answers",
+        "Mean AUROC over the languages of each resource level, with 95% intervals: the probability that a right"
+        " answer has more confidence than a wrong one. At 0.5, the vertical line, the measure says nothing about"
+        " which answers are right.",
+        MEASURES,
     ),
     "rungap": FigureKind(
         "Over-confidence of each run in every language",

@@ -294,6 +294,11 @@ class Config(Strict):
                 raise ValueError(
                     f"measure.normalise.{candidates}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
                 )
+            if self.protocols[name].follow_up and getattr(self.measure.normalise, candidates) == "pmi":
+                raise ValueError(
+                    f"measure.normalise.{candidates}: 'pmi' is known only after all options are scored, so protocol"
+                    f" {name!r} of {at} cannot ask about the chosen one; set it to sum, token or byte"
+                )
         if block.data and not (block.recipes and block.betas and block.seeds):
             raise ValueError(
                 f"{at}: data is given without a recipe, a β and a seed; give at least one of each, or no data"

@@ -308,6 +308,12 @@ class Protocol(Strict):
         description="Number of orders in which the options of a question are shown, each a rotation of the first."
         " The distributions are averaged. Letters only; a question with fewer options has as many orders as options.",
     )
+    follow_up: Literal["levels", "true_letters", "true_words"] | None = Field(
+        None,
+        description="What is asked about the chosen option after the question. levels: its confidence, 0% to 100%;"
+        " true_letters, true_words: whether it is true (P(True)). With prompt_language local, the word before the"
+        " confidence is in the language of the question.",
+    )
 
     @model_validator(mode="after")
     def _whether_true(self) -> Self:
@@ -319,6 +325,27 @@ class Protocol(Strict):
         if self.candidates in P_TRUE and self.pmi:
             raise ValueError(
                 f"pmi is for likelihoods of options, not for candidates {self.candidates}; remove one of the two keys"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asks_once_more(self) -> Self:
+        if self.follow_up is None:
+            return self
+        if self.candidates in P_TRUE or self.rotations > 1:
+            asked = (
+                f"candidates {self.candidates}"
+                if self.candidates in P_TRUE
+                else f"rotations {self.rotations}"
+            )
+            raise ValueError(
+                f"follow_up is about the option that is chosen in a single order, not for {asked}; remove one of the two"
+                " keys"
+            )
+        if self.follow_up in P_TRUE and self.prompt_language == "local":
+            raise ValueError(
+                f"follow_up {self.follow_up} asks in English, so prompt_language local has no wording; set"
+                " prompt_language to english"
             )
         return self
 

@@ -226,5 +226,7 @@ def _assumed_question(config: Config, key: Key) -> float | None:
         return None
     more = PROPOSAL_TOKENS if protocol.candidates in P_TRUE else 0
     tokens = (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
+    # a follow-up reads the question again, with its examples
+    tokens += (length + PROPOSAL_TOKENS) * (1 + protocol.num_fewshot) if protocol.follow_up else 0
     speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
     return 2 * parameters * tokens / speed

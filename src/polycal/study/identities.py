@@ -16,12 +16,12 @@ from polycal.study.config import Config
 from polycal.study.config_sources import Source
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
-LATER_KEYS = {"rotations": 1}
+LATER_KEYS = {"rotations": 1, "follow_up": None}
 """Keys of a protocol that an earlier version did not have, with their defaults.
 
 A cell has such a key only if its value differs from the default, so that cells that do not use it stay the same.
 """
-ONLY_SCORED = ("pmi", "rotations")
+ONLY_SCORED = ("pmi", "rotations", "follow_up")
 """Keys of a protocol on which embeddings do not depend."""
 
 
@@ -128,6 +128,9 @@ def score(config: Config, languages: Sequence[str], **names: str) -> str:
         "attention": model.attention,
         "prompts": prompts.VERSION,
     }
+    if "follow_up" in settings:
+        # The follow-up is about the option that is chosen under this normalisation.
+        settings["normalise"] = getattr(config.measure.normalise, settings["candidates"])
     cell = {"stage": "score", **_pick(names, "benchmark", "protocol"), "settings": settings}
     return canonical_json([{**cell, "language": language} for language in languages])
 

@@ -16,7 +16,16 @@ from matplotlib.figure import Figure
 
 from polycal.artifacts import files
 from polycal.report import captions, study_holes, study_tables, style
-from polycal.report.figures import calibration, common, known_truth, probes, recalibration, runs, tradeoff
+from polycal.report.figures import (
+    calibration,
+    common,
+    known_truth,
+    measures,
+    probes,
+    recalibration,
+    runs,
+    tradeoff,
+)
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
@@ -132,6 +141,8 @@ def _of_sweeps(study: StudyTables) -> Drawings:
             kinds["tradeoff"] = tradeoff.ece_and_accuracy
         if len(study.get("recalibration")):
             kinds["temperature"] = recalibration.ece_by_language
+        if measures.has_languages(study, sweep):
+            kinds |= {"measuregap": measures.gap_by_language, "measureauroc": measures.auroc_by_level}
         for kind, figure in kinds.items():
             condition = study.condition_of(sweep).values()
             names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)

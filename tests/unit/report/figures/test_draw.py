@@ -17,7 +17,8 @@ def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, drawn, t
     again = draw.draw(study, tmp_path)
     kinds = {captions.kind_of(path.stem) for path in drawn}
     without_truth = {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
-    assert kinds == without_truth | {"recalibration", "temperature", "truth"}
+    measured = {"measuregap", "measureauroc"}
+    assert kinds == without_truth | measured | {"recalibration", "temperature", "truth"}
     for one, two in zip(drawn, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
