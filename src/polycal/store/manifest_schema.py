@@ -158,6 +158,9 @@ class WorldManifest(FilesManifest):
     """The questions of the benchmark world."""
 
     variants: dict[str, WorldVariant]
+    open: dict[str, dict[str, dict[str, int]]] = Field(
+        {}, description="For each variant without options, the number of questions by group and split."
+    )
 
 
 class Selected(Manifest):
