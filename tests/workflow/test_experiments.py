@@ -64,3 +64,31 @@ def test_data_sets_the_mixture_against_english_alone_at_selected_rates(work):
     assert len(chosen) == 4
     for path in chosen:
         assert json.loads(path.read_text())
+
+
+def test_verbalised_measures_what_the_models_say_of_their_answers(work):
+    found = study(work, "verbalised")
+    table = pd.read_parquet(found / "confidences.parquet")
+    asked = {protocol: set(rows.measure) for protocol, rows in table.groupby("protocol")}
+    both = {"likelihood", "agreement"}
+    assert asked == {
+        "texts-0shot-levels": {*both, "stated", "stated_mode"},
+        "texts-0shot-true": {*both, "p_true"},
+        "letters-0shot-rotated": both,
+        "true-letters-0shot": {*both, "p_true"},
+        "true-words-0shot": {*both, "p_true"},
+    }
+    # The option is chosen as without a follow-up, whatever is asked about it.
+    keys = ["beta", "language", "measure"]
+    likelihoods = [
+        table[(table.protocol == protocol) & (table.measure == "likelihood")].set_index(keys).accuracy
+        for protocol in ("texts-0shot-levels", "texts-0shot-true")
+    ]
+    assert likelihoods[0].equals(likelihoods[1])
+    contrasts = pd.read_parquet(found / "confidence_contrasts.parquet")
+    assert set(contrasts.contrast) == {"tuned_minus_base", "smoothed_minus_unsmoothed"}
+    for kind in ("measuregap", "measureauroc"):
+        assert list(found.glob(f"figures/{kind}-*texts-0shot-levels.svg"))
+    page = (found / "report.html").read_text()
+    assert "How far can each measure of confidence be trusted, and in which languages?" in page
+    assert "most likely stated level" in page

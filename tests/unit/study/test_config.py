@@ -68,6 +68,21 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ),
         ({"protocols": {"p": {"rotations": 11}}}, r"protocols\.p\.rotations: "),
         (
+            {"protocols": {"p": {"follow_up": "levels", "rotations": 2}}},
+            r"protocols\.p: follow_up is about the option .* not for rotations 2; remove one of the two keys",
+        ),
+        (
+            {"protocols": {"p": {"follow_up": "true_words", "prompt_language": "local"}}},
+            r"protocols\.p: follow_up true_words asks in English, .*; set prompt_language to english",
+        ),
+        (
+            {
+                "protocols": {"p": {"follow_up": "levels", "pmi": True}},
+                "measure": {"normalise": {"letters": "pmi"}},
+            },
+            r"measure\.normalise\.letters: 'pmi' is known only after all options are scored, .* token or byte",
+        ),
+        (
             {"protocols": {"p": {"candidates": "true_words", "prompt_language": "local"}}},
             r"protocols\.p: candidates true_words asks in English, .*; set prompt_language to english",
         ),

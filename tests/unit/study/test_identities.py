@@ -122,6 +122,11 @@ def test_planning_a_study_imports_no_model_library():
 
 def test_a_key_that_is_not_used_is_in_no_cell_and_one_that_is_used_changes_only_scores():
     assert "rotations" not in cell("score")["settings"]
+    assert not {"follow_up", "normalise"} & set(cell("score")["settings"])
+    asked = changed({"protocols": {"p": {"follow_up": "levels"}}})
+    expected = {**cell("score")["settings"], "follow_up": "levels", "normalise": "sum"}
+    assert cell("score", asked)["settings"] == expected
+    assert cell("embed", asked) == cell("embed")
     assert cell("score", changed({"protocols": {"p": {"rotations": 1}}})) == cell("score")
     rotated = changed({"protocols": {"p": {"rotations": 4}}})
     assert cell("score", rotated)["settings"] == {**cell("score")["settings"], "rotations": 4}
