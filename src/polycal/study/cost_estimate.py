@@ -157,7 +157,7 @@ def _scoring(config: Config) -> Iterator[JobEstimate]:
 
 def _on_cpus(config: Config) -> Iterator[JobEstimate]:
     """The jobs that measure and report. Their rules give the limits of memory and time."""
-    probes = int(config.embeddings is not None) + int(config.next_token is not None)
+    probes = sum(part is not None for part in (config.embeddings, config.next_token, config.generation))
     yield JobEstimate(
         "measure", "tables of the study", 1 + probes, 0, 0.0, None, 0.0, "on CPUs, up to 8 GB and 2 h"
     )
@@ -245,7 +245,7 @@ def table(config: Config) -> str:
 
 
 def _probe_jobs(config: Config) -> str:
-    """The jobs of embeddings and next tokens in words; empty if the study has none."""
+    """The jobs of embeddings, next tokens and generated answers in words; empty if the study has none."""
     blocks, jobs = grid.blocks(config), []
     if chosen := config.embeddings:
         pair = (chosen.benchmark, chosen.protocol)
@@ -254,6 +254,9 @@ def _probe_jobs(config: Config) -> str:
     if config.next_token:
         count = len(grid.checkpoints(blocks)) * len(grid.heldout_data(config))
         jobs.append(f"{count} jobs that score next tokens")
+    if config.generation:
+        count = len(grid.checkpoints(blocks)) * len(grid.generation_batches(config))
+        jobs.append(f"{count} jobs that generate answers")
     return " and ".join(jobs)
 
 
