@@ -9,14 +9,13 @@ import torch
 from polycal.scoring import answer_generation
 from polycal.scoring.answer_ends import AnswerEnds
 from polycal.scoring.answer_generation import GeneratedTokens, Sampling
-from polycal.scoring.candidate_scores import is_out_of_memory
 from polycal.scoring.token_choice import uniform_numbers
 from polycal.scoring.unfinished_answers import UnfinishedAnswers
 
 Answer = dict[str, Any]
 """The columns of ``open_records.GENERATION`` about generated answers, and question_id."""
 CPU_ROWS, GPU_ROWS = 64, 512
-"""Answers in a batch, if a run sets no number. If the memory is full, a batch is halved."""
+"""Answers in a batch, if a run sets no number. If a GPU's memory is full, a batch is halved."""
 
 
 class AnswerBatches:
@@ -60,8 +59,8 @@ class AnswerBatches:
             if any(question_ids[number] not in unfinished.found for number in batch):
                 try:
                     made = self._batch([question_ids[n] for n in batch], [prompts[n] for n in batch])
-                except RuntimeError as error:
-                    if not is_out_of_memory(error) or len(batch) == 1:
+                except torch.OutOfMemoryError:
+                    if len(batch) == 1:
                         raise
                     torch.cuda.empty_cache()
                     half = len(batch) // 2

@@ -144,7 +144,7 @@ def score_trees(
                 forward_seconds += seconds
                 progress(sum(map(len, batch)))
         except RuntimeError as error:
-            if not is_out_of_memory(error) or budget <= max(map(len, remaining)):
+            if not _out_of_memory(error) or budget <= max(map(len, remaining)):
                 raise
             budget //= 2
             torch.cuda.empty_cache()
@@ -174,7 +174,7 @@ def _default_budget(model: Any, shares_prefix: bool) -> int:
     return int(min(2**16, 2 ** (int(tokens).bit_length() - 1)))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def _out_of_memory(error: RuntimeError) -> bool:
     """Whether the GPU's or the main memory is full."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
