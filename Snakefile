@@ -51,6 +51,7 @@ rule all:
         grid.finetuned(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
+        GENERATED,
         known_failed_results,
 
 
@@ -61,5 +62,6 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/probes.smk"
+include: "workflow/rules/generation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/failed.smk"

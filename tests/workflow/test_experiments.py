@@ -26,9 +26,15 @@ def work(tmp_path_factory):
     return folder
 
 
-def study(work, twin):
-    """Run an experiment in the folder that all of them share, and return the folder of its results."""
+def study(work, twin, **further):
+    """Run an experiment in the folder that all of them share, and return the folder of its results.
+
+    ``further`` are keys of the configuration that reduce it more.
+    """
     files = [ROOT / "config/mini.yaml", TWINS / f"{twin}.yaml", work / "cut.yaml"]
+    if further:
+        files.append(work / f"{twin}.yaml")
+        files[-1].write_text(yaml.safe_dump(further))
     ran = workflow.snakemake(work, "--profile", str(ROOT / "profiles/local"), configuration=files)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = work / "results/studies" / f"mini-{twin}"
@@ -92,3 +98,23 @@ def test_verbalised_measures_what_the_models_say_of_their_answers(work):
     page = (found / "report.html").read_text()
     assert "How far can each measure of confidence be trusted, and in which languages?" in page
     assert "most likely stated level" in page
+
+
+def test_generation_measures_every_confidence_in_the_models_own_answers(work):
+    languages = ["en", "fr", "yo"]
+    found = study(work, "generation", benchmarks={"mkqa-mini": {"languages": languages}})
+    table = pd.read_parquet(found / "generation.parquet")
+    assert set(table.language) == {*languages, "mean"}
+    assert set(table.beta) == {"none", "0", "0.1"}
+    assert set(table.measure) == {"cluster_share", "greedy_share", "entropy", "likelihood", "p_true"}
+    assert not len(pd.read_parquet(found / "generation_holes.parquet"))
+    english = table[(table.language == "en") & (table.beta == "none")].set_index("measure")
+    # the base model answers with one word of the language that the question asks for
+    assert (english.n == 60).all()
+    assert (english["empty"] == 0).all()
+    assert (english.accuracy > 2 / 12).all()  # one of twelve words is right
+    # P(True) is not known to a model that has never seen it, but its samples say how sure it is
+    assert english.auroc["greedy_share"] > 0.5
+    assert abs(english.gap["greedy_share"]) < 0.2
+    page = (found / "report.html").read_text()
+    assert "How far can confidence in generated answers be trusted?" in page

@@ -18,6 +18,7 @@ from polycal.data import (
     repositories,
     sources,
 )
+from polycal.data.open_format_names import FORMATS, OPEN
 from polycal.data.placeholders import LeftOut
 from polycal.data.question_formats import Question
 
@@ -37,8 +38,8 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
     language, settings = cell["language"], cell["settings"]
     left_out: LeftOut = {}
     dropped: Dropped = {"test": [], "examples": []}
-    is_open = settings["format"] in open_formats.FORMATS
-    if settings["format"] in ("file", open_formats.OPEN):
+    is_open = settings["format"] in FORMATS
+    if settings["format"] in ("file", OPEN):
         source = sources.data_path(cell["source"], language)
         root = _language_file(source, language)
         split = readers.read_file(root)

@@ -14,9 +14,6 @@ from polycal.data import text_content
 from polycal.data.question_formats import Question, read_id, read_role, read_text, read_texts
 from polycal.data.question_languages import NumberedRows
 
-OPEN, MKQA = "open", "mkqa"
-FORMATS = (OPEN, MKQA)
-"""Formats of questions without options: a file of one's own, and MKQA."""
 OWN_COLUMNS = ["question_id", "question", "answers"]
 """Columns that a user's file must have."""
 MKQA_COLUMNS = ["example_id", "queries", "answers"]

@@ -17,12 +17,15 @@ from polycal.study.config_values import (
     Name,
     Names,
     Normalisation,
+    Number,
     Positive,
     Seed,
     Share,
     Strict,
     no_duplicates,
+    within,
 )
+from polycal.study.generation_checks import check_generation
 from polycal.study.miniature_checks import check_miniature
 from polycal.study.name_lengths import check_block
 from polycal.study.suggestions import require_known
@@ -158,6 +161,39 @@ class NextToken(Strict):
     )
 
 
+class Generation(Strict):
+    """Short answers of every checkpoint of the grid to questions without options."""
+
+    benchmarks: Names = Field(
+        min_length=1, description="Benchmarks without options, whose format is open or mkqa."
+    )
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
+        None, description="The languages that are asked; null: all languages of each benchmark."
+    )
+    num_fewshot: int = Field(
+        5, ge=0, le=32, description="Number of examples before the question, from the same group."
+    )
+    prompt_language: Literal["english", "local"] = Field(
+        "english",
+        description="Language of the labels around a question (such as Answer:): English or its own.",
+    )
+    chat_template: ChatTemplate | None = Field(
+        None,
+        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
+    )
+    max_new_tokens: int = Field(
+        16, gt=0, le=1024, description="Most tokens of an answer. It also ends at the end of its first line."
+    )
+    samples: int = Field(
+        10, ge=2, le=1000, description="Number of sampled answers to each question, besides the greedy one."
+    )
+    temperature: Positive = Field("1", description="Temperature of the sampled answers.")
+    top_p: Annotated[Number, within("1e-6", "1")] = Field(
+        "1", description="Probability of the tokens that are sampled from, the most likely ones; 1: all."
+    )
+    seed: Seed = Field("0", description="Seed of the sampled answers.")
+
+
 class Planning(Strict):
     """Assumptions of ``polycal plan`` about GPUs. They change neither results nor jobs."""
 
@@ -215,6 +251,10 @@ class Config(Strict):
     )
     next_token: NextToken | None = Field(
         None, description="Score the next tokens of held-out conversations with every checkpoint; null: off."
+    )
+    generation: Generation | None = Field(
+        None,
+        description="Generate answers to questions without options with every checkpoint of the grid; null: off.",
     )
     planning: Planning = Field(
         default_factory=lambda: Planning(), description="Assumptions of the cost estimate."
@@ -277,6 +317,7 @@ class Config(Strict):
                     " set it above 0"
                 )
         entries = [*self.models.values(), *self.data.values(), *self.benchmarks.values()]
+        check_generation(self)
         check_miniature(self)
         if self.miniature is None and any(entry.miniature for entry in entries):
             raise ValueError("miniature: this key is required, because an entry has a miniature source")

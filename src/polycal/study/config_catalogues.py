@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.data import language_tags
+from polycal.data.open_format_names import FORMATS, OPEN
 from polycal.data.readers import SUFFIXES
 from polycal.data.world import languages as world
 from polycal.study.config_sources import Source
@@ -161,18 +162,19 @@ class BenchmarkPlanning(Strict):
 
 
 class Benchmark(Source):
-    """A multiple-choice benchmark in several languages."""
+    """A benchmark in several languages: of multiple choice, or of questions without options."""
 
     SOURCES: ClassVar[tuple[str, ...]] = (*Source.SOURCES, "generated")
 
-    generated: Literal["world", "world-ten"] | None = Field(
+    generated: Literal["world", "world-ten", "world-open"] | None = Field(
         None,
-        description="Variant of the benchmark world, which the workflow writes (docs/world.md): with four options, or"
-        " up to ten.",
+        description="Variant of the benchmark world, which the workflow writes (docs/world.md): with four options, up"
+        " to ten, or none.",
     )
 
-    format: Literal["mmlu-prox", "global-mmlu", "file"] = Field(
-        description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md."
+    format: Literal["mmlu-prox", "global-mmlu", "file", "open", "mkqa"] = Field(
+        description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md. open: such"
+        " a file without options; mkqa: MKQA. Answers to questions without options are generated, not scored."
     )
     languages: Names = Field(min_length=1, description="Language codes, as the benchmark spells them.")
     limit: int | None = Field(
@@ -187,9 +189,10 @@ class Benchmark(Source):
     @model_validator(mode="after")
     def _question_file(self) -> Self:
         self._check_ending(*SUFFIXES)
-        if self.packages is not None and self.format != "file":
+        if self.packages is not None and self.format not in ("file", *FORMATS):
             raise ValueError(
-                f"format {self.format!r} is for repositories; with packages, format must be file"
+                f"format {self.format!r} is for repositories; with packages, format must be file,"
+                f" {' or '.join(FORMATS)}"
             )
         return self
 
@@ -197,8 +200,9 @@ class Benchmark(Source):
     def _world(self) -> Self:
         if self.generated is None:
             return self
-        if self.format != "file":
-            raise ValueError(f"format is {self.format!r}; of a generated benchmark it must be file")
+        needed = OPEN if self.generated == world.OPEN else "file"
+        if self.format != needed:
+            raise ValueError(f"format is {self.format!r}; of a generated benchmark it must be {needed}")
         for code in self.languages:
             if code not in world.LANGUAGES:
                 raise ValueError(

@@ -110,7 +110,7 @@ def _total(values: Iterable[float | None]) -> float | None:
 
 
 def _probe_jobs(config: Config) -> str:
-    """The jobs of embeddings and next tokens in words; empty if the study has none."""
+    """The jobs of embeddings, next tokens and generated answers in words; empty if the study has none."""
     blocks, jobs = grid.blocks(config), []
     if chosen := config.embeddings:
         pair = (chosen.benchmark, chosen.protocol)
@@ -119,6 +119,9 @@ def _probe_jobs(config: Config) -> str:
     if config.next_token:
         count = len(grid.checkpoints(blocks)) * len(grid.heldout_data(config))
         jobs.append(f"{count} jobs that score next tokens")
+    if config.generation:
+        count = len(grid.checkpoints(blocks)) * len(grid.generation_batches(config))
+        jobs.append(f"{count} jobs that generate answers")
     return " and ".join(jobs)
 
 

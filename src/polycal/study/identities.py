@@ -99,7 +99,7 @@ def _source(entry: Source, miniature: str) -> dict[str, Any]:
 
 def check_parallel(config: Config, benchmark: str) -> str:
     """The check that all languages of a benchmark have the same questions."""
-    languages = grid.scored_languages(config)[benchmark]
+    languages = grid.asked_languages(config)[benchmark]
     return canonical_json({"stage": "check_parallel", "benchmark": benchmark, "languages": languages})
 
 
@@ -165,6 +165,25 @@ def score_next_token(config: Config, **names: str) -> str:
     return canonical_json({"stage": "score_next_token", **_pick(names, "heldout"), "settings": settings})
 
 
+def generate(config: Config, languages: Sequence[str], **names: str) -> str:
+    """The answers that one job generates: a JSON list with one cell per language.
+
+    ``names`` has CHECKPOINT_KEYS and ``benchmark``.
+    """
+    assert config.generation is not None
+    model = config.models[names["model"]]
+    settings = {
+        **config.generation.model_dump(exclude={"benchmarks", "languages"}),
+        "dtype": model.dtype,
+        "attention": model.attention,
+        "prompts": prompts.VERSION,
+    }
+    # Base models get plain text, because they have not seen a chat format.
+    settings |= {"chat_template": None} if names["data"] == NONE else {}
+    cell = {"stage": "generate", **_pick(names, "benchmark"), "settings": settings}
+    return canonical_json([{**cell, "language": language} for language in languages])
+
+
 def _pick(names: Mapping[str, str], *more_keys: str) -> dict[str, str]:
     """``names`` with CHECKPOINT_KEYS and ``more_keys`` only."""
     return {key: names[key] for key in (*CHECKPOINT_KEYS, *more_keys)}
@@ -219,6 +238,15 @@ def measure_next_token(config: Config) -> str:
     return canonical_json({"stage": "measure_next_token", "settings": settings, **inputs})
 
 
+def measure_generation(config: Config) -> str:
+    """The tables of generated answers."""
+    keys = {"bins", "binning", "bootstrap_samples", "seed"}
+    levels = {code: language.resource for code, language in sorted(config.languages.items())}
+    settings = {**config.measure.model_dump(include=keys), "resource": levels}
+    inputs = {"grid": grid.blocks(config), "generated": grid.generated_languages(config)}
+    return canonical_json({"stage": "measure_generation", "settings": settings, **inputs})
+
+
 def report(config: Config, acceptances: Sequence[str]) -> str:
     """The tables, figures and page of a report. The report lists ``acceptances``, the active ones."""
     cell = {
@@ -236,7 +264,9 @@ def _origins(config: Config) -> list[dict[str, str]]:
     """The source and licence of each model, instruction set and benchmark of the grid."""
     origins = []
     for kind in ("models", "data", "benchmarks"):
-        for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
+        used = {name for block in grid.blocks(config) for name in block[kind]}
+        used |= set(grid.generated_languages(config)) if kind == "benchmarks" else set()
+        for name in sorted(used):
             entry = getattr(config, kind)[name]
             source = _source_in_words(entry)
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}

@@ -14,6 +14,8 @@ from polycal.study.config_loading import merge, resolve
 ALL = {
     "embeddings": {"benchmark": "b", "protocol": "p"},
     "next_token": {"data": ["d"]},
+    "benchmarks": {"open": {"path": "o", "format": "open", "languages": ["en"]}},
+    "generation": {"benchmarks": ["open"]},
     "grid": {"models": ["m", "mini"]},
 }
 CONFIG = resolve(merge(merge(BASE, MINIATURE), ALL))
@@ -37,10 +39,13 @@ ARGUMENTS = {
     "fetch_benchmark": ("b", "en"),
     "check_parallel": ("b",),
     "score": (["en"],),
+    "generate": (["en"],),
     "report": (["score: 0123 → 4567"],),
 }
-NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token")
-OF_THE_STUDY = ("measure", "measure_groups", "measure_embeddings", "measure_next_token", "report")
+NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token", "generate")
+OF_THE_STUDY = (
+    "measure", "measure_groups", "measure_embeddings", "measure_next_token", "measure_generation", "report",
+)  # fmt: skip
 
 
 def cell(stage, config=CONFIG, **names):
@@ -96,6 +101,9 @@ def test_base_models_get_plain_text():
     config = changed({"protocols": {"p": {"chat_template": "tulu"}}})
     assert cell("score", config)["settings"]["chat_template"] == "tulu"
     assert cell("score", config, data="none")["settings"]["chat_template"] is None
+    config = changed({"generation": {"chat_template": "tulu"}})
+    assert cell("generate", config)["settings"]["chat_template"] == "tulu"
+    assert cell("generate", config, data="none")["settings"]["chat_template"] is None
 
 
 def test_only_benchmarks_of_the_miniature_have_true_distributions():
