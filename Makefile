@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
-STUDIES := config/config.yaml config/mini.yaml $(wildcard config/experiments/*.yaml)
+STUDIES := config/config.yaml config/mini.yaml config/real.yaml $(wildcard config/experiments/*.yaml)
 PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
 # empty files with the names that the studies of own files expect
 OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
-.PHONY: demo demo-full study report report-screens publish experiments docs test test-fast test-workflow test-slurm
+.PHONY: demo demo-full study real real-rates real-full report report-screens publish publish-real experiments docs test test-fast test-workflow test-slurm
 .PHONY: test-thorough test-faults test-real bench check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
@@ -31,6 +31,9 @@ check: $(READY)
 	for study in $(STUDIES); do \
 		$(BIN)/python workflow/lint.py $$study || exit 1; \
 		$(DRY_RUN) --configfile $$study || exit 1; \
+	done
+	for overlay in config/real-rates.yaml config/real-full.yaml; do \
+		$(DRY_RUN) --configfile config/real.yaml $$overlay || exit 1; \
 	done
 	for overlay in config/mini-full.yaml config/mini-seeds.yaml config/experiments/mini/*.yaml; do \
 		$(DRY_RUN) --configfile config/mini.yaml $$overlay || exit 1; \
@@ -67,9 +70,30 @@ demo-full: $(READY)
 study: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-seeds.yaml
 
+# Jobs of a real model run side by side only while their memory is free. Started again after an interruption, each
+# target makes only what is missing.
+MEMORY = $$($(BIN)/python -c "import psutil; print(psutil.virtual_memory().available // 10**6)")
+REAL_STUDY = $(BIN)/snakemake --profile profiles/local --resources mem_mb=$(MEMORY) --configfile config/real.yaml
+
+# A study of a real multilingual model (238 MB are downloaded); config/real.yaml says how long it takes.
+real: $(READY)
+	$(REAL_STUDY)
+
+# Which of the paper's learning rates config/real.yaml should have: four trainings.
+real-rates: $(READY)
+	$(REAL_STUDY) config/real-rates.yaml
+
+# The same with more values of beta, seeds, conversations and data sets, and with embeddings and next tokens: days.
+real-full: $(READY)
+	$(REAL_STUDY) config/real-full.yaml
+
 # What the README shows, from the study of several seeds at the present commit; a study of one seed is refused.
 publish: study
 	$(BIN)/polycal publish --study results/studies/mini-seeds
+
+# The same for the study of a real model. All its tables are in docs/results.md.
+publish-real: real
+	$(BIN)/polycal publish --study results/studies/real --out results/reference/real --prefix real- --readme docs/results.md
 
 # The miniature versions of the study's experiments; results that the demo computed are reused.
 experiments: $(READY)
@@ -119,7 +143,8 @@ test-thorough: $(READY) .cache/bench/scoring/.ready
 test-faults: $(READY)
 	$(PYTEST) 2 tests/faults
 
-# A real language model through the whole path: a package of 90 MB, then some minutes on two cores.
+# Two real language models through the whole path: Gemma 3 270M as in config/real.yaml, in small, and SmolLM2-135M.
+# Packages of 600 MB, 6 GB of memory, then about a quarter of an hour on two cores.
 REAL := .cache/real/packages
 
 $(REAL)/.ready: $(READY) tests/real/requirements.txt
@@ -128,7 +153,7 @@ $(REAL)/.ready: $(READY) tests/real/requirements.txt
 		--requirement tests/real/requirements.txt
 	touch $@
 
-test-real: $(REAL)/.ready
+test-real: $(REAL)/.ready .cache/bench/scoring/.ready
 	PYTHONPATH=$(CURDIR)/$(REAL) OMP_NUM_THREADS=1 $(BIN)/pytest tests/real
 
 # Ratios against peers, each pair taken in turn; figures are appended to benchmarks/results.csv.

@@ -15,6 +15,7 @@ include: "workflow/rules/common.smk"
 
 onstart:
     refuse_the_papers_grid_on_one_machine()
+    refuse_too_little_memory()
     take_controller_lock()
 
 

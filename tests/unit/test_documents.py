@@ -209,28 +209,40 @@ def test_every_document_is_a_page_of_the_site() -> None:
     assert pages <= listed
 
 
-def published(name: str) -> pd.DataFrame:
-    """A table of numbers that the repository holds beside the miniature's figures."""
+def published(name: str, folder: Path = ROOT / paths.REFERENCE) -> pd.DataFrame:
+    """A table of numbers that the repository holds beside a study's figures."""
     types = str if name == "conventions" else {"beta": str}
-    return pd.read_csv(ROOT / paths.REFERENCE / f"{name}.csv", dtype=types, keep_default_na=False)
+    return pd.read_csv(folder / f"{name}.csv", dtype=types, keep_default_na=False)
+
+
+def published_studies() -> dict[str, Path]:
+    """The folder of each published study, by the prefix of its marks."""
+    studies = {"": ROOT / paths.REFERENCE, "real-": (ROOT / paths.REFERENCE).parent / "real"}
+    return {prefix: folder for prefix, folder in studies.items() if folder.is_dir()}
 
 
 def test_the_tables_of_the_results_are_those_of_the_published_files() -> None:
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    for name in published_findings.TABLES:
-        begin, end = publish.marks(name)
-        table = markdown(published_findings.as_texts(name, published(name)))
-        assert text[text.index(begin) + len(begin) + 1 : text.index(end)].startswith(
-            f"{table}\nMeasured at commit "
-        )
+    studies = published_studies()
+    assert "" in studies
+    for prefix, folder in studies.items():
+        for name in published_findings.TABLES:
+            begin, end = publish.marks(prefix + name)
+            table = markdown(published_findings.as_texts(name, published(name, folder)))
+            assert text[text.index(begin) + len(begin) + 1 : text.index(end)].startswith(
+                f"{table}\nMeasured at commit "
+            )
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
 def test_intervals_in_the_sentences_about_findings_are_published_ones(name: str) -> None:
-    tables = [
-        markdown(published_findings.as_texts(part, published(part))) for part in published_findings.TABLES
-    ]
-    tables.append((ROOT / paths.REFERENCE / "table1.md").read_text(encoding="utf-8"))
+    tables = []
+    for folder in published_studies().values():
+        tables += [
+            markdown(published_findings.as_texts(part, published(part, folder)))
+            for part in published_findings.TABLES
+        ]
+        tables.append((folder / "table1.md").read_text(encoding="utf-8"))
     known = set(re.findall(r"[-+]?[\d.]+%? \[[^]]*\]", "\n".join(tables).replace("+", "")))
     prose = re.sub(r"^\|.*$", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
     found = set(re.findall(r"-?[\d.]+%? \[-?[\d.]+, -?[\d.]+\]", " ".join(prose.replace("−", "-").split())))

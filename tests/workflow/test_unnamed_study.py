@@ -32,3 +32,20 @@ def test_a_configuration_error_is_one_line_without_file_names_of_the_workflow(tm
     assert "polycal: grid.modles: unknown key; did you mean 'models'?\n" in ran.stderr
     assert ".smk" not in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_too_little_memory_is_said_before_any_job(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    overlay = tmp_path / "large.yaml"
+    overlay.write_text("models: {llama-mini: {training_memory_mb: 900000000}}\n")
+    configuration = ["--configfile", "config/mini.yaml", str(overlay)]
+    ran = snakemake(tmp_path, "--cores", "1", *configuration)
+    assert ran.returncode == 1
+    said = " ".join(ran.stderr.split())
+    assert "models.llama-mini.training_memory_mb: a job needs 900000.0 GB of memory, but" in said
+    assert "free on this machine; use a machine with more memory or end other programs." in said
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "resources").exists()
+    # where the jobs need no such memory, the same machine is enough
+    alone = snakemake(tmp_path, "--cores", "1", *configuration, "--", "resources/world/world.json")
+    assert alone.returncode == 0, alone.stderr

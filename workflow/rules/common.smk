@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import psutil
 from snakemake.exceptions import WorkflowError
 
 from polycal.analysis import (
@@ -21,7 +22,7 @@ from polycal.data import sources
 from polycal.report.captions import FIGURE_KINDS
 from polycal.store import acceptances, code_versions
 from polycal.store.stages import STAGES
-from polycal.study import config_files, grid, identities, paths
+from polycal.study import config_files, grid, identities, memory_needs, paths
 from polycal.study.config_catalogues import Model
 from polycal.study.config_files import ConfigError
 from polycal.study.config_loading import resolve
@@ -68,6 +69,22 @@ def refuse_the_papers_grid_on_one_machine():
             " run 'make demo' for the miniature or 'polycal plan' for the cost of the grid, or give a study with"
             " --configfile or a cluster with --profile."
         )
+
+
+def refuse_too_little_memory():
+    """Stop if a planned job of a base model needs more memory than is free on this machine, where it would run."""
+    if not workflow.local_exec:
+        return
+    key_of = {"finetune": "training_memory_mb"}
+    key_of |= dict.fromkeys(("score", "embed"), "scoring_memory_mb")
+    jobs = {
+        (job.wildcards.model, key_of[job.rule.name.partition("_")[0]])
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name.partition("_")[0] in key_of
+    }
+    free = psutil.virtual_memory().available
+    if problem := memory_needs.too_little(STUDY_CONFIG, jobs, free):
+        raise WorkflowError(problem)
 
 
 def take_controller_lock():

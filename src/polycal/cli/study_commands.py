@@ -64,9 +64,12 @@ def publish(
     results: Annotated[
         Path, typer.Option(help="File with the marks between which the findings are written.")
     ] = Path("docs/results.md"),
+    prefix: Annotated[
+        str, typer.Option(help="Beginning of the names of all marks, such as 'real-' for 'real-tuning'.")
+    ] = "",
 ) -> None:
     """Copy a study's figures and tables, with their provenance, to where readers see them first."""
     from polycal.report import publish as publishing
 
-    for path in publishing.publish(study, out, readme, results):
+    for path in publishing.publish(study, out, readme, results, prefix):
         print(path)

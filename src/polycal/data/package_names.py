@@ -25,6 +25,11 @@ def joined_name(parts: Sequence[str]) -> str:
     return re.sub(PART_NUMBER, "", name) if len(parts) > 1 else name
 
 
+def are_numbered(parts: Sequence[str]) -> bool:
+    """Whether all names end in a number, as those of the parts of one file do."""
+    return all(re.search(PART_NUMBER, part) for part in parts)
+
+
 def check_member(name: str) -> str:
     """``name``, the path of a file inside an archive. Raises ValueError if it leads outside of the archive."""
     pieces = name.split("/")

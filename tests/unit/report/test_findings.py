@@ -58,3 +58,30 @@ def test_the_summary_names_the_effect_of_the_english_temperature(study):
 def test_a_study_without_tuning_has_no_claims_to_check(study):
     bare = {name: table for name, table in study.tables.items() if name != "contrasts"}
     assert findings.claim_checks(StudyTables(bare, {})) == []
+
+
+def test_comparisons_with_a_base_model_at_chance_are_left_out(study):
+    base = study["cells"].data == "none"
+    guesses = study["cells"].language.isin(["yo", "zh"])
+    cells = study["cells"].assign(above_chance=~(base & guesses))
+    [gap, accuracy] = findings.claim_checks(StudyTables({**study.tables, "cells": cells}, {}))[:2]
+    found = study["contrasts"].query("contrast == 'tuned_minus_base' and beta == '0' and metric == 'gap'")
+    left = found[found.language.isin(set(LANGUAGES) - {"yo", "zh"})]
+    count = len(set(LANGUAGES) & {"yo", "zh"})
+    assert len(left)
+    assert count
+    assert f"rose in {(left.difference > 0).sum()} of {len(left)} cells" in gap.measured
+    for check in (gap, accuracy):
+        assert check.measured.endswith(f" Left out, because the base model is not above chance: {count}.")
+    # the means over languages are as before
+    assert (
+        findings.claim_checks(study)[2:]
+        == findings.claim_checks(StudyTables({**study.tables, "cells": cells}, {}))[2:]
+    )
+
+
+def test_a_claim_without_a_base_model_above_chance_cannot_be_checked(study):
+    cells = study["cells"].assign(above_chance=study["cells"].data != "none")
+    check = findings.claim_checks(StudyTables({**study.tables, "cells": cells}, {}))[0]
+    assert check.agrees == "unknown"
+    assert "cannot be checked, because no base model is above chance. Left out, because" in check.measured

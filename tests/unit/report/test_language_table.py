@@ -51,3 +51,21 @@ def test_the_mass_on_letters_is_a_column_of_their_protocols_only(study):
     assert not [name for name in of_texts["table"] if name.startswith("Mass")]
     table = of_letters["table"].set_index("Code")
     assert list(table["Mass on letters, β = 0"]) == ["0.25", "0.25", "0.25", "failed"]
+
+
+def test_a_base_model_at_chance_is_marked_and_the_share_of_english_names_is_shown(study):
+    cells = study["cells"].copy()
+    base = cells.data == "none"
+    cells["above_chance"] = ~(base & (cells.language == "yo"))
+    shares = {("mmlu-prox", "yo"): 0.125, ("mmlu-prox", "en"): 1.0, ("another", "de"): 0.5}
+    [part] = language_table.by_benchmark(StudyTables({**study.tables, "cells": cells}, {}), shares)
+    table = part["table"].set_index("Code")
+    accuracy = cells[base].set_index("language").accuracy
+    expected = {code: f"{value:.2f}" for code, value in accuracy.items()}
+    assert table["Base accuracy"].to_dict() == {**expected, "yo": f"{accuracy['yo']:.2f} chance"}
+    assert table["As in English"].to_dict() == {**dict.fromkeys(expected, ""), "yo": "0.12", "en": "1.00"}
+    # a tuned model at chance is no reason to mark the base model, and without shares there is no column
+    cells["above_chance"] = base
+    [part] = language_table.by_benchmark(StudyTables({**study.tables, "cells": cells}, {}), {})
+    assert "chance" not in " ".join(part["table"]["Base accuracy"])
+    assert "As in English" not in part["table"]

@@ -164,3 +164,40 @@ def test_a_document_without_a_mark_is_refused_before_anything_is_written(finishe
         publish.publish(*finished)
     assert readme.read_text() == before
     assert not out.exists()
+
+
+def test_the_accuracy_of_base_models_is_published(finished):
+    folder, out, _, _ = finished
+    assert out / "base.csv" in publish.publish(*finished)
+    base = pd.read_csv(out / "base.csv", keep_default_na=False)
+    cells = study_tables.read(folder, {})["cells"].query("data == 'none'").set_index("language")
+    whole = base[base.group == "all"].set_index("language")
+    assert whole.accuracy.astype(float).to_dict() == pytest.approx(cells.accuracy.to_dict(), rel=1e-6)
+    assert set(whole.equal_to_english) == {""}
+
+
+def test_two_studies_can_have_their_tables_in_one_document(finished):
+    folder, out, readme, results = finished
+    marks = [publish.marks(f"real-{name}") for name in ("study", *published_findings.TABLES)]
+    document = folder.parent / "real.md"
+    document.write_text("\n".join("\nbefore\n".join(pair) for pair in marks))
+    before = readme.read_text(), results.read_text()
+    with pytest.raises(publish.PublicationError, match=r"no place for the table; .* study: begin"):
+        publish.publish(folder, out, document, document)
+    publish.publish(folder, out, document, document, prefix="real-")
+    assert (readme.read_text(), results.read_text()) == before
+    text = document.read_text()
+    assert "before" not in text
+    assert text.count("Measured at commit ccccccc.") == len(marks)
+
+
+def test_languages_whose_base_model_guesses_are_not_counted(two_seeds):
+    cells = two_seeds["cells"]
+    cells = cells.assign(above_chance=~((cells.data == "none") & (cells.language == "yo")))
+    study = study_tables.StudyTables({**two_seeds.tables, "cells": cells}, {}).over_trainings()
+    for table, found in ((published_findings.tuning, "gap_rose"), (published_findings.smoothing, "ece_fell")):
+        all_languages, some = table(two_seeds.over_trainings()), table(study)
+        assert (some.languages == all_languages.languages - 1).all()
+        assert (some[found] <= some.languages).all()
+        same = [name for name in some if name != "languages" and not name.startswith(found)]
+        pd.testing.assert_frame_equal(some[same], all_languages[same])
