@@ -26,13 +26,13 @@ class FollowUps:
     """The follow-ups of the prompts of one run.
 
     ``logprob`` has the log-likelihoods that are known so far, by (question, answer). ``tokens`` is the number of
-    tokens that were read for them.
+    tokens that were read for them, and ``longest`` the most that can follow an option.
     """
 
     def __init__(self, follow_up: FollowUp, encode: Encoder, prompts: Sequence[Prompt]) -> None:
         self.follow_up = follow_up
         self.logprob: dict[tuple[int, int], float] = {}
-        self.tokens = 0
+        self.tokens, self.longest = 0, follow_up.longest(encode)
         self._encode = encode
         self._prompts = prompts
         self._examples: list[str] = []

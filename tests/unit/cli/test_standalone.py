@@ -201,7 +201,9 @@ def test_follow_ups_are_for_letters_or_texts_in_one_order(
     standalone.score(**asked, follow_up="levels")
     settings = [job.cells[0]["settings"] for job in jobs]
     assert settings[1] == {**settings[0], "follow_up": "levels"}
-    with pytest.raises(UsageError, match=r"--follow-up levels: is for letters or texts .* remove --rotations"):
+    with pytest.raises(
+        UsageError, match=r"--follow-up levels: is for letters or texts .* remove --rotations"
+    ):
         standalone.score(**asked, follow_up="levels", rotations=2)
     with pytest.raises(UsageError, match="remove --candidates true_words"):
         standalone.score(**asked, follow_up="levels", candidates="true_words")
