@@ -7,7 +7,7 @@ changes its results only by rounding.
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +74,8 @@ def score_candidates(
     tokens: list[list[int]] = []
     prompts_cut = equal_candidates = unknown_candidates = 0
     unknown = tokenizer.unk_token_id
-    window, later = models.context_window(model), None
-    if follow_up is not None:
-        encode = Encoder(tokenizer)
-        window -= follow_up.longest(encode)
-        later = FollowUps(follow_up, encode, prompts)
+    later = FollowUps(follow_up, Encoder(tokenizer), prompts) if follow_up is not None else None
+    window = models.context_window(model) - (later.longest if later else 0)
     for prompt in candidates.tokenize_prompts(tokenizer, prompts, window):
         options = prompt.candidates
         prompts_cut += prompt.was_cut
@@ -87,26 +84,16 @@ def score_candidates(
         tokens.append([len(candidate.tokens) - candidate.start for candidate in options])
         built = [token_trees.build_tree(options)] if branching else token_trees.linear_trees(options)
         trees += [(prompt.examples, tree) for tree in built]
-        if later is not None:
+        if later:
             later.add(prompt)
-    # A model that does not support trees cannot continue a cached prefix either.
-    ungrouped = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
-    groups = list(token_trees.group_by_prefix(trees)) if branching else ungrouped
-    progress = ProgressLine(name, sum(len(prefix) + sum(map(len, members)) for prefix, members in groups))
+    groups = _groups(trees, branching)
+    progress = ProgressLine(name, _tokens(groups))
     budget = token_budget or _default_budget(model, any(len(prefix) for prefix, _ in groups))
     budget = plain_forward.padded_tokens(path, budget, model)
-    logprob: dict[tuple[int, int], float] = {}
-    forward_seconds = 0.0
-    for prefix, members in groups:
-        scores, seconds, budget = score_trees(model, prefix, members, budget, progress, path, later)
-        logprob |= scores
-        forward_seconds += seconds
-    total = progress.total
-    if later is not None:
-        more, seconds = _score_remaining(model, later.remaining(logprob, branching), branching, budget, path)
-        later.logprob |= more[0]
-        total += later.tokens + more[1]
-        forward_seconds += seconds
+    logprob, forward_seconds, budget = _score_groups(model, groups, budget, progress, path, later)
+    if later:
+        forward_seconds += _score_remaining(model, later, logprob, branching, budget, path)
+    total = progress.total + (later.tokens if later else 0)
     return CandidateScores(
         [[logprob[number, option] for option in range(len(row))] for number, row in enumerate(tokens)],
         tokens,
@@ -120,23 +107,57 @@ def score_candidates(
             **_rates(len(prompts), total, forward_seconds, time.perf_counter() - start),
             **_peak_memory(),
         },
-        later.results(logprob) if later is not None else [],
+        later.results(logprob) if later else [],
     )
 
 
 def _score_remaining(
-    model: Any, trees: Sequence[tuple[str, Tree]], branching: bool, budget: int, path: str
-) -> tuple[tuple[dict[tuple[int, int], float], int], float]:
-    """The scores of trees that continue no batch and the number of their tokens, and the seconds in the model."""
-    found: dict[tuple[int, int], float] = {}
-    tokens, seconds = 0, 0.0
-    ungrouped = [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
-    for prefix, members in token_trees.group_by_prefix(trees) if branching else ungrouped:
-        scores, more, budget = score_trees(model, prefix, members, budget, path=path)
-        found |= scores
+    model: Any,
+    later: FollowUps,
+    logprob: Mapping[tuple[int, int], float],
+    branching: bool,
+    budget: int,
+    path: str,
+) -> float:
+    """Score the follow-ups that continue no batch, after the options with ``logprob``. Returns the seconds in the model."""
+    groups = _groups(later.remaining(logprob, branching), branching)
+    found, seconds, _ = _score_groups(model, groups, budget, lambda tokens: None, path)
+    later.logprob |= found
+    later.tokens += _tokens(groups)
+    return seconds
+
+
+Groups = Sequence[tuple[np.ndarray, Sequence[Tree]]]
+"""The tokens of a prefix, int64 [length], with the trees that follow it."""
+
+
+def _groups(trees: Sequence[tuple[str, Tree]], branching: bool) -> Groups:
+    """The trees by their shared prefix. A model that does not support trees cannot continue a cached prefix either."""
+    if branching:
+        return list(token_trees.group_by_prefix(trees))
+    return [(token_trees.NO_PREFIX, [tree for _, tree in trees])]
+
+
+def _tokens(groups: Groups) -> int:
+    return sum(len(prefix) + sum(map(len, members)) for prefix, members in groups)
+
+
+def _score_groups(
+    model: Any,
+    groups: Groups,
+    budget: int,
+    progress: Callable[[int], None],
+    path: str,
+    later: FollowUps | None = None,
+) -> tuple[dict[tuple[int, int], float], float, int]:
+    """The results of ``score_trees`` for all groups, with the sum of the seconds and the last budget."""
+    logprob: dict[tuple[int, int], float] = {}
+    seconds = 0.0
+    for prefix, members in groups:
+        scores, more, budget = score_trees(model, prefix, members, budget, progress, path, later)
+        logprob |= scores
         seconds += more
-        tokens += len(prefix) + sum(map(len, members))
-    return (found, tokens), seconds
+    return logprob, seconds, budget
 
 
 def _rates(questions: int, tokens: int, forward_seconds: float, seconds: float) -> dict[str, float]:

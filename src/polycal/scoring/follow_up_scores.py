@@ -15,6 +15,7 @@ from polycal.scoring.candidates import Candidate, TokenizedPrompt
 from polycal.scoring.follow_ups import FollowUp
 from polycal.scoring.prefix_cache import PrefixCache
 from polycal.scoring.prompts import Prompt
+from polycal.scoring.text_ends import TextEnds
 from polycal.scoring.token_trees import Tree
 from polycal.scoring.tree_attention import KeptStates
 
@@ -26,20 +27,22 @@ class FollowUps:
     """The follow-ups of the prompts of one run.
 
     ``logprob`` has the log-likelihoods that are known so far, by (question, answer). ``tokens`` is the number of
-    tokens that were read for them.
+    tokens that were read for them, and ``longest`` the most that can follow an option.
     """
 
     def __init__(self, follow_up: FollowUp, encode: Encoder, prompts: Sequence[Prompt]) -> None:
         self.follow_up = follow_up
         self.logprob: dict[tuple[int, int], float] = {}
-        self.tokens = 0
-        self._encode = encode
+        self.tokens, self.longest = 0, follow_up.longest(encode)
+        self._tokenize = TextEnds(encode)
         self._prompts = prompts
+        self._first: list[np.ndarray] = []
         self._examples: list[str] = []
         self._lengths: list[list[int]] = []
 
     def add(self, prompt: TokenizedPrompt) -> None:
-        """Note the few-shot examples and the lengths of the options of the next prompt."""
+        """Note the few-shot examples, the first option and the lengths of all options of the next prompt."""
+        self._first.append(np.array(prompt.candidates[0].tokens, np.int32))
         self._examples.append(prompt.examples)
         self._lengths.append([len(candidate.tokens) - candidate.start for candidate in prompt.candidates])
 
@@ -52,7 +55,11 @@ class FollowUps:
     def _candidates(self, number: int, scores: Scores) -> list[Candidate]:
         option = self.chosen(number, scores)
         return self.follow_up.candidates(
-            self._encode, self._prompts[number], self._examples[number], number, option
+            self._tokenize,
+            self._prompts[number],
+            self._examples[number],
+            self._first[number],
+            (number, option),
         )
 
     def continue_batch(

@@ -15,9 +15,10 @@ import numpy as np
 from polycal.artifacts.candidate_forms import LEVEL_VALUES, LEVELS, TEXTS
 from polycal.data.token_ids import Encoder
 from polycal.scoring import true_or_false
-from polycal.scoring.candidates import Candidate, ScoringError, tokenize_candidates
+from polycal.scoring.candidates import Candidate, ScoringError, common_prefix_length
 from polycal.scoring.confidence_labels import CONFIDENCE
 from polycal.scoring.prompts import ChatTurn, Prompt, PromptError
+from polycal.scoring.text_ends import TextEnds
 
 
 @dataclass(frozen=True)
@@ -50,26 +51,38 @@ class FollowUp:
         )
 
     def candidates(
-        self, encode: Encoder, prompt: Prompt, examples: str, question: int, option: int
+        self,
+        tokenize: TextEnds,
+        prompt: Prompt,
+        examples: str,
+        known: np.ndarray,
+        chosen: tuple[int, int],
     ) -> list[Candidate]:
-        """The answers after ``option`` of a prompt with the few-shot ``examples``, tokenized.
+        """The answers after the ``chosen`` option of a prompt with the few-shot ``examples``, tokenized.
 
-        The field ``option`` of a candidate is the number of the answer. Raises ScoringError if an answer has
-        no token.
+        ``chosen`` are the number of the question and of the option. ``known``, int [length], are the tokens of
+        the prompt with its first option. The field ``option`` of a result is the number of the answer. Raises
+        ScoringError if an answer has no token.
         """
+        question, option = chosen
         body = prompt.question.removesuffix(self.closing) if self.closing else prompt.question
-        before = f"{prompt.opening}{examples}{body} {prompt.candidates[option].strip()}"
+        before = f"{body} {prompt.candidates[option].strip()}"
         found: list[Candidate] = []
         for text, answers in self.asked:
-            sequences, start = tokenize_candidates(encode, before + text, answers)
+            ends = [before + text, *(before + text + answer for answer in answers)]
+            asked, *sequences = tokenize(
+                known, prompt.opening + examples, prompt.question + prompt.candidates[0], ends
+            )
+            start = min(common_prefix_length(asked, tokens) for tokens in sequences)
             if any(start >= len(tokens) for tokens in sequences):
                 raise ScoringError(
-                    f"question {question}: an answer to the follow-up has no token; use a tokenizer that reads digits and"
-                    " letters."
+                    f"question {question}: an answer to the follow-up has no token; use a tokenizer that reads"
+                    " digits and letters."
                 )
+            numbers = range(len(found), len(found) + len(sequences))
             found += [
-                Candidate(question, len(found) + number, tokens, start)
-                for number, tokens in enumerate(sequences)
+                Candidate(question, number, tokens, start)
+                for number, tokens in zip(numbers, sequences, strict=True)
             ]
         return found
 

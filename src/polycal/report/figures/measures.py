@@ -1,7 +1,5 @@
 """Measures of confidence beside each other: how far each is from the accuracy, and how well it ranks answers."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -64,9 +62,7 @@ def auroc_by_level(study: StudyTables, sweep: BetaSweep) -> Figure:
     return _finished(figure, axes, f"{common.sweep_title(study, sweep)}\nAUROC (0.5: no better than chance)")
 
 
-def _auroc_panel(
-    axis: plt.Axes, rows: pd.DataFrame, measures: Sequence[str], settings: Sequence[str]
-) -> None:
+def _auroc_panel(axis: plt.Axes, rows: pd.DataFrame, measures: list[str], settings: list[str]) -> None:
     looks = style.marks(settings)
     for number, setting in enumerate(settings):
         chosen = rows[rows.setting == setting].set_index("measure").reindex(measures)
