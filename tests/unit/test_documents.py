@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
-from helpers import score_records
-from helpers import generations
+from helpers import generations, score_records
 from helpers.measured import write_tables
 from helpers.stamps import FixedStamp
 from snakemake.cli import get_argument_parser
