@@ -27,7 +27,7 @@ def save(folder: Path, after: Mapping[str, Mapping[str, float]]) -> Path:
     config = LlamaConfig(
         vocab_size=259, hidden_size=WIDTH, intermediate_size=8, num_hidden_layers=1, num_attention_heads=4,
         num_key_value_heads=4, max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        tie_word_embeddings=False,
+        tie_word_embeddings=False, rms_norm_eps=1e-12,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     logits = torch.full((259, 259), -60.0)

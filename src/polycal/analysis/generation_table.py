@@ -112,11 +112,11 @@ def measure_generation(
     ]
     rows = [_row(one) for one in [*results, *means(results, holes.gaps(found))]]
     facts = stamp()
-    for name, table in (
+    for name, written in (
         ("generation", pd.DataFrame(rows, columns=COLUMNS)),
         (HOLES, pd.DataFrame([hole.row for hole in found], columns=holes.COLUMNS)),
     ):
-        tables.write(table, out / f"{name}.parquet", {**facts, "table": name})
+        tables.write(written, out / f"{name}.parquet", {**facts, "table": name})
 
 
 def _names(cell: Mapping[str, Any]) -> dict[str, str]:
@@ -158,7 +158,8 @@ def _measure(
     columns = resamples.columns(np.array(answers.question_id, dtype=object))
     weights = resamples.take(resamples.weights, columns)
     bins = {name: settings[name] for name in ("bins", "binning")}
-    zero, correct, found = np.zeros(len(answers.correct)), answers.correct, []
+    zero, correct = np.zeros(len(answers.correct)), answers.correct
+    found: list[MeasuredAnswers] = []
     for measure in MEASURES:
         confidence = answers.confidence[measure]
         values = QuestionOutcomes(confidence, correct, zero, zero, (confidence - correct) ** 2, zero, 0)

@@ -80,7 +80,12 @@ def mkqa_questions(
         texts = _answer_texts(_of_language(row["answers"], name, "answers", where))
         query = _of_language(row["queries"], name, "queries", where)
         question = read_text({"queries": query}, "queries", where)
-        of_language = {"question_id": question_id, "group": kind, "question": question, "answers": texts}
+        of_language: Question = {
+            "question_id": question_id,
+            "group": kind,
+            "question": question,
+            "answers": texts,
+        }
         found.append((question_id, kind, of_language if texts else None))
     examples = _examples((question_id, kind) for question_id, kind, _ in found)
     questions = []

@@ -38,7 +38,7 @@ def confident(share: float, count: int = 100, samples: int = 10):
             ["paris."] * agree + [f"city {k}" for k in range(samples - agree)],
             right=n < share * count,
             p=share,
-            tokens=1 + n % 3,
+            tokens=2,
         )
         for n in range(count)
     ]
@@ -89,6 +89,13 @@ def test_metrics_are_those_of_the_library(tmp_path):
             assert means.loc[measure][name] == pytest.approx(members[name].mean())
         assert means.loc[measure].n == members.n.sum()
     assert measured(tmp_path, files)[0].equals(table)
+
+
+def test_the_likelihood_is_a_mean_per_token(tmp_path):
+    rows = [generations.row(f"q{n}", "a", ["a", "b"], right=True, p=0.7, tokens=n) for n in (1, 2, 9)]
+    file = generations.write(tmp_path / "g.parquet", rows)
+    answers = answer_confidences.read(open_records.read_generations(file), "en")
+    assert answers.confidence["likelihood"] == pytest.approx([0.7] * 3, abs=1e-6)
 
 
 def test_clusters_do_not_depend_on_the_accepted_answers():
