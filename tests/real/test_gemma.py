@@ -82,10 +82,11 @@ def record(work, language, beta=None):
     return folder / f"language={language}/scores.parquet"
 
 
-def test_the_model_was_made_from_4_bit_weights_and_says_so(work):
+def test_the_model_was_made_from_quantised_weights_and_says_so(work):
     manifest = json.loads((work / f"resources/models/{MODEL}/manifest.json").read_text())
     assert manifest["source"]["licence"] == "Gemma Terms of Use"
-    assert 4 < manifest["converted"]["bits"] < 7
+    assert 4 < manifest["converted"]["bits"] < 8
+    assert "Q4_K" in manifest["converted"]["weights"]
     page = (work / "results/studies/real-small/report.html").read_text()
     assert "Gemma Terms of Use" in page
     assert "CC BY-NC 4.0" in page
