@@ -60,7 +60,7 @@ class Report:
 
     def add(self, part: str, case: str, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            print(f"{time.monotonic() - self._begun:5.0f} s  {part:<8} {case:<44} {name:<40} {value:.5g}")
+            print(f"{time.monotonic() - self._begun:5.0f} s  {part:<8}  {case:<42}  {name:<42}  {value:.5g}")
         sys.stdout.flush()
         results.append(self._file, f"gpu {part}", case, figures, self._versions)
 
