@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from polycal.store import manifest_schema as schema
 
-TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
+TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "triton", "trl")
 INFERENCE = ("tokenizers", "torch", "transformers")
 NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
 DRAWING = ("itables", "jinja2", "markdown-it-py", "matplotlib", "pandas", "seaborn", "vl-convert-python")

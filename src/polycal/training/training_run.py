@@ -30,7 +30,7 @@ from polycal.artifacts import checkpoints, files, records
 from polycal.data import model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import CellError
-from polycal.losses import smoothed_head
+from polycal.losses import backends, smoothed_head
 from polycal.training import (
     batches,
     engine,
@@ -271,7 +271,7 @@ def _write(
         "filled": int((run.order == micro_batches.PADDING_ROW).sum()),
         "skipped": dict(sorted(run.skipped.items())),
         "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
-        "loss_backend": smoothed_head.BACKEND,
+        "loss_backend": backends.backend_of(run.trainer.args.device),
         "self_check": run.self_check.facts(),
         "targets": int(sum(entry["targets"] for entry in curve)),
         "nll_first": curve[0]["nll"],

@@ -211,6 +211,7 @@ EDITS: dict[str, set[str]] = {
     "training/launcher": {"finetune"},
     "training/lr_selection": {"select_lr"},
     "losses/tiled_loss": {"finetune"},
+    "losses/row_pass": {"finetune"},
     "scoring/tree_attention": {"score", "generate", "miniature_model"},
     "scoring/prompts": {"score", "embed", "generate", "miniature_model"},
     "scoring/next_token": {"score_next_token"},
