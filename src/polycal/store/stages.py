@@ -278,7 +278,8 @@ _ALL = (
             Option(
                 "save_minutes",
                 10.0,
-                "Minutes between saves of the training state.",
+                "Minutes between saves of the training state; from one minute on, more if saving would take over 3%"
+                " of the time.",
                 float,
                 0,
                 environment="POLYCAL_SAVE_MINUTES",

@@ -39,9 +39,12 @@ from polycal.training import (
     packed_attention,
     packing_check,
     resume_state,
+    speed,
 )
 from polycal.training.loss_check import LossCheck
-from polycal.training.trainer import Progress, SaveOnSignal, SmoothedTrainer
+from polycal.training.saving import SaveOnSignal
+from polycal.training.speed import ModelSize
+from polycal.training.trainer import Progress, SmoothedTrainer
 from polycal.vocabulary import TRY_AGAIN
 
 CURVE_COLUMNS = (
@@ -75,6 +78,7 @@ class _Run:
     order: np.ndarray
     steps: list[list[list[int]]]
     self_check: LossCheck
+    size: ModelSize
     resumed: resume_state.State | None
 
 
@@ -114,7 +118,7 @@ def train(
         saving.release()
     if saving.stopped:
         raise SystemExit(TRY_AGAIN)
-    return _write(cell, run, instructions, folder, zero_stage)
+    return _write(cell, run, instructions, folder, zero_stage, saving.spent)
 
 
 def _prepare(
@@ -135,10 +139,8 @@ def _prepare(
         )
     order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
     lengths = np.diff(rows.starts)
-    steps = [
-        micro_batches.cut(step, lengths, settings)
-        for step in order.reshape(-1, int(settings["global_batch_size"])).tolist()
-    ]
+    global_batches = order.reshape(-1, int(settings["global_batch_size"])).tolist()
+    steps = [micro_batches.cut(numbers, lengths, settings) for numbers in global_batches]
     transformers.set_seed(int(cell["seed"]))
     network = model_loading.load_model(
         base,
@@ -148,6 +150,7 @@ def _prepare(
         dropout=float(settings["dropout"]),
     )
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
+    size = ModelSize.of(network)
     # the checks need whole weights, which DeepSpeed partitions later
     self_check = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
     if settings.get(micro_batches.BY_TOKENS):
@@ -176,7 +179,7 @@ def _prepare(
     trainer.remove_callback(PrinterCallback)  # Progress prints the same numbers in fewer lines
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
     smoothed_head.install(trainer.model, float(cell["beta"]))
-    return _Run(trainer, tokenizer, rows, skipped, order, steps, self_check, _state_to_resume(trainer))
+    return _Run(trainer, tokenizer, rows, skipped, order, steps, self_check, size, _state_to_resume(trainer))
 
 
 def _say_empty(steps: Sequence[Sequence[list[int]]], ranks: int) -> None:
@@ -239,7 +242,12 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
 
 
 def _write(
-    cell: Mapping[str, Any], run: _Run, instructions: Path, folder: Path, zero_stage: int
+    cell: Mapping[str, Any],
+    run: _Run,
+    instructions: Path,
+    folder: Path,
+    zero_stage: int,
+    saving_seconds: float,
 ) -> dict[str, Any] | None:
     """Write weights and loss curve. Returns the facts of the manifest on rank 0, and None on other ranks."""
     trainer, settings, weights = run.trainer, cell["settings"], folder / "weights"
@@ -277,10 +285,23 @@ def _write(
         "nll_first": curve[0]["nll"],
         "nll_last": curve[-1]["nll"],
         "heldout_nll": heldout_nll,
+        "speed": _speed(run, settings, saving_seconds),
         "resumed_at": run.resumed.step if run.resumed else None,
         "seconds": round(time.monotonic() - trainer.started, 3),
         "usage": usage,
     }
+
+
+def _speed(run: _Run, settings: Mapping[str, Any], saving_seconds: float) -> dict[str, float | None]:
+    """How fast the steps of this run were, without those before it was resumed. The facts are also printed."""
+    trainer, rows, ranks = run.trainer, run.rows, run.trainer.args.world_size
+    targets = np.add.reduceat(rows.targets.astype(np.int64), rows.starts[:-1])
+    steps = run.steps[len(run.steps) - trainer.steps_done :]
+    padded = micro_batches.BY_SIZE in micro_batches.given(settings)
+    done = speed.work(np.diff(rows.starts), targets, steps, padded, ranks)
+    facts = speed.facts(run.size, done, trainer.step_seconds, saving_seconds, ranks, settings["precision"])
+    print(speed.sentence(facts), flush=True)
+    return facts
 
 
 @torch.no_grad()
