@@ -19,6 +19,7 @@ onstart:
 
 
 onsuccess:
+    name_the_report()
     end_with_failed_results()
 
 

@@ -6,7 +6,7 @@ values.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ from polycal.artifacts import files, tables
 from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
 from polycal.metrics.arrays import Array
+from polycal.progress import ProgressLine
 
 Result = TypeVar("Result")
 
@@ -59,6 +60,7 @@ TABLES = (
     "contrasts",
     "sensitivity",
     "claims",
+    "normalisations",
     "recalibration",
     "confidences",
     "chosen_beta",
@@ -70,6 +72,7 @@ COLUMNS = {
     "contrasts": contrasts.COLUMNS,
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
+    "normalisations": sensitivity.NORMALISATION_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
     "confidences": confidence_measures.COLUMNS,
     "chosen_beta": chosen_beta_rows.COLUMNS,
@@ -145,9 +148,13 @@ def measure(
     score_set = ScoreSet(usable, settings)
     by_condition = score_set.by_condition()
     sweeps = _sweeps([Condition.of(score_arrays.cell_of(paths[0])) for paths in by_condition], gaps)
-    measured = in_threads(
+    progress = ProgressLine("measuring", len(score_set.files), "records")
+    measured = []
+    for result in in_threads(
         score_set, lambda sweep: _measure_sweep(score_set, sweep, by_condition, gaps), list(sweeps.items())
-    )
+    ):
+        measured.append(result)
+        progress(sum(len(one.cells) for one in result[0].values()))
     # The results are in the order of the conditions, whatever their sweeps.
     by_place = {place: one for conditions, _ in measured for place, one in conditions.items()}
     results = [by_place[place] for place in range(len(by_condition))]
@@ -198,6 +205,7 @@ def _rows(
             sensitivity.claim_holes(pooled, all_gaps),
             claim_tests.claim_tests(pooled, all_gaps),
         ),
+        "normalisations": list(sensitivity.normalisation_rows(cells, settings)),
     }
 
 
@@ -297,13 +305,14 @@ def _answers(questions: ScoredQuestions, log_p: Array) -> Answers:
     return Answers(questions.cell, *names, chosen, np.exp(log_p.max(1)), p_true)
 
 
-def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
-    """``work`` of every item, in order.
+def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> Iterator[Result]:
+    """``work`` of every item, in order; each result is yielded as soon as it and those before it are there.
 
     Two threads are used if arrays are so large that NumPy releases the GIL for most of the time.
     """
     large = max(len(resamples.ids) for resamples in score_set.resamples.values()) >= THREADED_FROM
     if not large:
-        return [work(item) for item in items]
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, items))
+        yield from pool.map(work, items)

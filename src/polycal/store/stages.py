@@ -366,6 +366,7 @@ _ALL = (
                 paths_of_cell="study.grid:conversation_records",
             ),
         ),
+        options=(Option("processes", 1, "Processes that draw figures at the same time."),),
         checksums="report.page:input_checksums",
         output="report.html",
         runtime=DRAWING,
