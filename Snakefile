@@ -20,6 +20,7 @@ onstart:
 
 
 onsuccess:
+    name_the_report()
     end_with_failed_results()
 
 

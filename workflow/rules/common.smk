@@ -130,6 +130,13 @@ def known_failed_results(wildcards):
     return [paths.FAILED] if has_failed else []
 
 
+def name_the_report():
+    """Print where the page of the study is, if it was among the results of this run."""
+    page = f"{STUDY}/report.html"
+    if page in {str(file) for job in workflow.dag.jobs for file in job.output}:
+        print(f"The report: {page}", file=sys.stderr)
+
+
 def end_with_failed_results():
     """List the failed and refused results among the planned ones, and end with a non-zero exit status."""
     planned = {str(file) for job in workflow.dag.jobs for file in job.output}

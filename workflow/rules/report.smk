@@ -27,6 +27,8 @@ rule report:
         landing=f"{STUDY}/provenance/landing.yaml",
     log:
         f"logs/report/{STUDY_CONFIG.study}.log",
+    # Each thread is a process that draws figures.
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
@@ -42,6 +44,7 @@ rule report:
         " --code {params.code}"
         " {params.measured:q}"
         f" --cache-dir {paths.CACHE}"
+        " --processes {threads}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"
 

@@ -6,7 +6,7 @@ values.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import files, tables
 from polycal.artifacts.manifests import Stamp
+from polycal.progress import ProgressLine
 
 Result = TypeVar("Result")
 
@@ -56,6 +57,7 @@ TABLES = (
     "contrasts",
     "sensitivity",
     "claims",
+    "normalisations",
     "recalibration",
     "confidences",
     "confidence_contrasts",
@@ -68,6 +70,7 @@ COLUMNS = {
     "contrasts": contrasts.COLUMNS,
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
+    "normalisations": sensitivity.NORMALISATION_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
     "confidences": confidence_measures.COLUMNS,
     "confidence_contrasts": confidence_contrasts.COLUMNS,
@@ -144,9 +147,13 @@ def measure(
     score_set = ScoreSet(usable, settings)
     by_condition = score_set.by_condition()
     sweeps = _sweeps([Condition.of(score_arrays.cell_of(paths[0])) for paths in by_condition], gaps)
-    measured = in_threads(
+    progress = ProgressLine("measuring", len(score_set.files), "records")
+    measured = []
+    for result in in_threads(
         score_set, lambda sweep: _measure_sweep(score_set, sweep, by_condition, gaps), list(sweeps.items())
-    )
+    ):
+        measured.append(result)
+        progress(sum(len(one.cells) for one in result[0].values()))
     # The results are in the order of the conditions, whatever their sweeps.
     by_place = {place: one for conditions, _ in measured for place, one in conditions.items()}
     results = [by_place[place] for place in range(len(by_condition))]
@@ -198,6 +205,7 @@ def _rows(
             sensitivity.claim_holes(pooled, all_gaps),
             claim_tests.claim_tests(pooled, all_gaps),
         ),
+        "normalisations": list(sensitivity.normalisation_rows(cells, settings)),
     }
 
 
@@ -289,13 +297,14 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
     return results
 
 
-def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
-    """``work`` of every item, in order.
+def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> Iterator[Result]:
+    """``work`` of every item, in order; each result is yielded as soon as it and those before it are there.
 
     Two threads are used if arrays are so large that NumPy releases the GIL for most of the time.
     """
     large = max(len(resamples.ids) for resamples in score_set.resamples.values()) >= THREADED_FROM
     if not large:
-        return [work(item) for item in items]
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, items))
+        yield from pool.map(work, items)

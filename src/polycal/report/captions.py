@@ -91,7 +91,8 @@ FIGURE_KINDS = {
     "tradeoff": FigureKind(
         "ECE against accuracy in each language",
         "ECE and accuracy in each language. Each line starts at β = 0; the grey point is the base model."
-        " Left of the dotted line accuracy is lower by one percentage point or more.",
+        " Left of the dotted line accuracy is lower by one percentage point or more. With many languages, a"
+        " panel shows a resource level, with one line for each of its languages.",
         SMOOTHING,
     ),
     "ece": FigureKind(
@@ -104,8 +105,8 @@ FIGURE_KINDS = {
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
-        "The languages whose gap at the lowest β is least, in the middle and greatest; the explorer of the"
-        " page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
+        "The languages whose gap at the lowest β is least, in the middle and greatest, and those that the"
+        " configuration names; the explorer of the page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
         " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,

@@ -372,6 +372,7 @@ _ALL = (
             _of_grid("scores", "Score records.", "score_records"),
             _of_grid("conversations", "Conversations.", "conversation_records"),
         ),
+        options=(Option("processes", 1, "Processes that draw figures at the same time."),),
         checksums="report.page:input_checksums",
         output="report.html",
         runtime=DRAWING,

@@ -244,6 +244,11 @@ class Config(Strict):
         False,
         description="Measure accuracy, gap and ECE of each group of questions too, such as a subject.",
     )
+    reliability_languages: Annotated[list[Name], AfterValidator(no_duplicates)] = Field(
+        default_factory=list,
+        description="Languages with reliability diagrams among the figures, besides those with the least, the"
+        " middle and the greatest gap; [all]: every language.",
+    )
     embeddings: Embeddings | None = Field(
         None,
         description="Compute prompt embeddings for every checkpoint scored with this benchmark and protocol;"
@@ -309,6 +314,9 @@ class Config(Strict):
         for number, block in enumerate(self.grid.blocks()):
             self._check_block(block, "grid" if number == 0 else f"grid.extra[{number - 1}]")
         self._check_embeddings()
+        scored = {code for block in self.grid.blocks() for code in self._scored(block)}
+        for code in self.reliability_languages:
+            require_known("reliability_languages", code, {*scored, "all"}, "the scored languages")
         for name in self.next_token.data if self.next_token else []:
             require_known("next_token.data", name, self.data, "the catalogue 'data'")
             if self.data[name].heldout == "0":
@@ -353,13 +361,18 @@ class Config(Strict):
             require_known(f"{at}.languages", code, available, "the languages of the grid's benchmarks")
         for code in available:
             require_known(f"{at}.benchmarks", code, self.languages, "the catalogue 'languages'")
-        scored = available & set(block.languages) if block.languages else available
+        scored = self._scored(block)
         for name in block.protocols:
             if self.protocols[name].prompt_language == "local":
                 for code in sorted(scored):
                     require_known(
                         f"{at}.protocols: {name} with prompt_language local", code, LABELS, "the labels"
                     )
+
+    def _scored(self, block: Block) -> set[str]:
+        """The languages that a block scores."""
+        available = {code for name in block.benchmarks for code in self.benchmarks[name].languages}
+        return available & set(block.languages) if block.languages else available
 
     def _check_embeddings(self) -> None:
         if self.embeddings is None:

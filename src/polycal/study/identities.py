@@ -249,7 +249,7 @@ def measure_generation(config: Config) -> str:
 
 def report(config: Config, acceptances: Sequence[str]) -> str:
     """The tables, figures and page of a report. The report lists ``acceptances``, the active ones."""
-    cell = {
+    cell: dict[str, Any] = {
         "stage": "report",
         "grid": grid.blocks(config),
         "languages": {code: language.name for code, language in sorted(config.languages.items())},
@@ -257,6 +257,8 @@ def report(config: Config, acceptances: Sequence[str]) -> str:
         "origins": _origins(config),
         "acceptances": list(acceptances),
     }
+    if config.reliability_languages:
+        cell["reliability_languages"] = config.reliability_languages
     return canonical_json(cell)
 
 

@@ -20,6 +20,7 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"grid": {"betas": [0.1, ".1"]}}, r"grid\.betas: contains '0\.1' twice"),
         ({"grid": {"models": ["n"]}}, r"grid\.models: 'n' is not in the catalogue 'models'"),
         ({"grid": {"languages": ["fre"]}}, r"grid\.languages: 'fre' .* did you mean 'fr'\?"),
+        ({"reliability_languages": ["fre"]}, r"reliability_languages: 'fre' .* did you mean 'fr'\?"),
         ({"grid": {"modles": ["m"]}}, r"^grid\.modles: unknown key; did you mean 'models'\?$"),
         ({"grid": {"extra": [{"data": ["x"]}]}}, r"grid\.extra\[0\]\.data: 'x' is not in"),
         (
