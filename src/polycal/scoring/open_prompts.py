@@ -61,7 +61,7 @@ def read(cell: Mapping[str, Any], questions: Path) -> OpenQuestions:
 
 def _with_wrong_options(examples: Sequence[prompts.Question]) -> list[prompts.Question]:
     """The examples with two options each: an accepted answer, and that of the next example with another one."""
-    found = []
+    found: list[prompts.Question] = []
     for number, example in enumerate(examples):
         following = [*examples[number + 1 :], *examples[:number]]
         texts = [other["answers"][0] for other in following]

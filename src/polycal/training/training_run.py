@@ -138,7 +138,7 @@ def _prepare(
             f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
         )
     order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
-    lengths = np.diff(rows.starts)
+    lengths = np.diff(rows.starts).tolist()
     global_batches = order.reshape(-1, int(settings["global_batch_size"])).tolist()
     steps = [micro_batches.cut(numbers, lengths, settings) for numbers in global_batches]
     transformers.set_seed(int(cell["seed"]))
@@ -312,7 +312,7 @@ def _heldout_nll(
     model: Any = trainer.model_wrapped
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=model.device)
-    cut = micro_batches.cut(range(len(rows)), np.diff(rows.starts), settings)
+    cut = micro_batches.cut(range(len(rows)), np.diff(rows.starts).tolist(), settings)
     for numbers in micro_batches.share(cut, trainer.args.process_index, trainer.args.world_size):
         tensors = _tensors(rows, numbers, settings, tokenizer)
         inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
