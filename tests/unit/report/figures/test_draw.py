@@ -1,10 +1,7 @@
 """Which figures are drawn, and their files."""
 
-import functools
-import os
-import signal
-
 import pytest
+from helpers import drawings
 
 from polycal.report import captions
 from polycal.report.figures import draw, writing
@@ -28,22 +25,13 @@ def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, drawn, t
         assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
 
 
-def drawings_of_ece(study):
-    """The figures of ECE, which are drawn quickly."""
-    return {name: make for name, make in draw.drawings(study).items() if name.startswith("ece-")}
-
-
-def drawings_that_kill(study):
-    return {"ece-killed": functools.partial(os.kill, os.getpid(), signal.SIGKILL)}
-
-
 def test_figures_of_several_processes_have_the_same_bytes(study, tmp_path):
-    figures = drawings_of_ece(study)
+    figures = drawings.of_ece(study)
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     assert len(list(writing.one_by_one(figures, here))) == len(figures)
-    assert len(list(writing.in_processes(drawings_of_ece, study, list(figures), there, 2))) == len(figures)
+    assert len(list(writing.in_processes(drawings.of_ece, study, list(figures), there, 2))) == len(figures)
     made = sorted(there.iterdir())
     assert [path.name for path in made] == sorted(
         f"{name}{end}" for name in figures for end in writing.UNDATED
@@ -54,7 +42,7 @@ def test_figures_of_several_processes_have_the_same_bytes(study, tmp_path):
 
 def test_a_killed_process_is_a_sentence(study, tmp_path):
     with pytest.raises(writing.WorkerError, match="a process that draws figures was killed"):
-        list(writing.in_processes(drawings_that_kill, study, ["ece-killed"], tmp_path, 1))
+        list(writing.in_processes(drawings.killing, study, ["ece-killed"], tmp_path, 1))
 
 
 def test_figures_of_tables_that_were_not_measured_are_left_out(study):
