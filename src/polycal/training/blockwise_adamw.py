@@ -34,14 +34,14 @@ class BlockwiseAdamW(torch.optim.AdamW):
             for parameter, gradient, average, square, step in zip(
                 parameters, gradients, averages, squares, steps, strict=True
             ):
-                blocks = [
-                    list(whole.detach().reshape(-1).split(BLOCK))
-                    for whole in (parameter, gradient, average, square)
-                ]
+                parts = _blocks(parameter)
                 adamw(
-                    *blocks,
+                    parts,
+                    _blocks(gradient),
+                    _blocks(average),
+                    _blocks(square),
                     [],
-                    [step.clone() for _ in blocks[0]],
+                    [step.clone() for _ in parts],
                     foreach=False,
                     fused=False,
                     amsgrad=False,
@@ -54,6 +54,11 @@ class BlockwiseAdamW(torch.optim.AdamW):
                 )
                 step += 1
         return None
+
+
+def _blocks(whole: torch.Tensor) -> list[torch.Tensor]:
+    """Views of at most BLOCK numbers each, which cover ``whole``."""
+    return list(whole.detach().reshape(-1).split(BLOCK))
 
 
 def _is_special(group: dict[str, Any]) -> bool:
