@@ -34,14 +34,14 @@ class BlockwiseAdamW(torch.optim.AdamW):
             for parameter, gradient, average, square, step in zip(
                 parameters, gradients, averages, squares, steps, strict=True
             ):
-                blocks = _blocks(parameter)
+                parts = _blocks(parameter)
                 adamw(
-                    blocks,
+                    parts,
                     _blocks(gradient),
                     _blocks(average),
                     _blocks(square),
                     [],
-                    [step.clone() for _ in blocks],
+                    [step.clone() for _ in parts],
                     foreach=False,
                     fused=False,
                     amsgrad=False,
@@ -57,6 +57,7 @@ class BlockwiseAdamW(torch.optim.AdamW):
 
 
 def _blocks(whole: torch.Tensor) -> list[torch.Tensor]:
+    """Views of at most BLOCK numbers each, which cover ``whole``."""
     return list(whole.detach().reshape(-1).split(BLOCK))
 
 

@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from polycal.errors import PolycalError
 
 PADDING_ROW = -1
@@ -52,7 +54,9 @@ def check(settings: Mapping[str, Any], ranks: int) -> None:
         )
 
 
-def cut(numbers: Sequence[int], lengths: Sequence[int], settings: Mapping[str, Any]) -> list[list[int]]:
+def cut(
+    numbers: Sequence[int], lengths: Sequence[int] | np.ndarray, settings: Mapping[str, Any]
+) -> list[list[int]]:
     """The micro-batches of the rows ``numbers``, as the settings of a cell say.
 
     ``lengths[n]`` is the number of tokens of row n.
@@ -68,7 +72,7 @@ def by_size(numbers: Sequence[int], size: int) -> list[list[int]]:
     return [list(numbers[first : first + size]) for first in range(0, len(numbers), size)]
 
 
-def by_tokens(numbers: Sequence[int], lengths: Sequence[int], tokens: int) -> list[list[int]]:
+def by_tokens(numbers: Sequence[int], lengths: Sequence[int] | np.ndarray, tokens: int) -> list[list[int]]:
     """Micro-batches of at most ``tokens`` tokens and of nearly equal length, the longest first.
 
     A row of more than ``tokens`` tokens is a micro-batch of its own. The number of micro-batches is the smallest one
@@ -76,10 +80,10 @@ def by_tokens(numbers: Sequence[int], lengths: Sequence[int], tokens: int) -> li
     tokens (Graham 1969, doi:10.1137/0117039). Rows keep their order within a micro-batch. PADDING_ROW is left out.
     """
     rows = [number for number in numbers if number != PADDING_ROW]
-    count = _allowed(math.ceil(sum(lengths[row] for row in rows) / tokens))
+    count = _allowed(math.ceil(sum(int(lengths[row]) for row in rows) / tokens))
     while True:
         groups = _balanced(rows, lengths, count)
-        if all(len(group) == 1 or sum(lengths[row] for row in group) <= tokens for group in groups):
+        if all(len(group) == 1 or sum(int(lengths[row]) for row in group) <= tokens for group in groups):
             return groups
         count = _allowed(count + 1)
 
@@ -108,9 +112,9 @@ def _allowed(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
-def _balanced(rows: Sequence[int], lengths: Sequence[int], count: int) -> list[list[int]]:
+def _balanced(rows: Sequence[int], lengths: Sequence[int] | np.ndarray, count: int) -> list[list[int]]:
     """The rows in at most ``count`` groups of nearly equal numbers of tokens, none of them empty."""
-    heap = [(0, group) for group in range(min(count, len(rows)))]
+    heap: list[tuple[int, int]] = [(0, group) for group in range(min(count, len(rows)))]
     groups: list[list[int]] = [[] for _ in heap]
     for place in sorted(range(len(rows)), key=lambda place: (-lengths[rows[place]], place)):
         load, group = heapq.heappop(heap)

@@ -28,16 +28,17 @@ def within(inputs: Mapping[str, Tensor]) -> Iterator[None]:
         return
     assert positions is not None
     parts = [slice(*ends) for ends in zip(starts, [*starts[1:], positions.shape[1]], strict=True)]
-    found = ALL_ATTENTION_FUNCTIONS.get_interface
+    interfaces: Any = ALL_ATTENTION_FUNCTIONS
+    found = interfaces.get_interface
 
     def get_interface(*names: Any, **options: Any) -> Callable[..., Any]:
         return _by_parts(found(*names, **options), parts)
 
-    ALL_ATTENTION_FUNCTIONS.get_interface = get_interface  # type: ignore[method-assign]
+    interfaces.get_interface = get_interface
     try:
         yield
     finally:
-        del ALL_ATTENTION_FUNCTIONS.get_interface
+        del interfaces.get_interface
 
 
 def _by_parts(attention: Callable[..., Any], parts: list[slice]) -> Callable[..., Any]:

@@ -32,8 +32,8 @@ def check(model: Any, rows: TokenizedRows, numbers: Sequence[int]) -> float:
     relative difference of the last hidden states of a row. Raises PackingError if it is above TOLERANCE, or if the
     model takes no position ids.
     """
-    both = [rows.row(numbers[place]) for place in (0, -1)]
-    pair = TokenizedRows.collect((tokens[:MAX_TOKENS], labels[:MAX_TOKENS]) for tokens, labels in both)
+    chosen = [rows.row(number) for number in (numbers[0], numbers[-1])]
+    pair = TokenizedRows.collect((tokens[:MAX_TOKENS], targets[:MAX_TOKENS]) for tokens, targets in chosen)
     try:
         with undisturbed.borrowed(model, torch.device("cpu")), torch.no_grad():
             model.eval()

@@ -46,10 +46,14 @@ class SmoothedTrainer(SFTTrainer):
         return super()._get_num_items_in_batch(micro_batches, device)
 
     @staticmethod
-    def get_optimizer_cls_and_kwargs(*words: Any, **options: Any) -> tuple[Any, Any]:
-        """The optimizer of the Trainer, but AdamW in blocks, which gives the same bits in less time."""
-        kind, settings = SFTTrainer.get_optimizer_cls_and_kwargs(*words, **options)
-        return (BlockwiseAdamW if kind is torch.optim.AdamW else kind), settings
+    def get_optimizer_cls_and_kwargs(args: Any, *words: Any, **options: Any) -> tuple[Any, Any]:
+        """The optimizer of the Trainer. At ZeRO stage 0, AdamW runs in blocks, with the same bits in less time.
+
+        At other stages DeepSpeed partitions the optimizer, and it knows optimizers by their class.
+        """
+        kind, settings = SFTTrainer.get_optimizer_cls_and_kwargs(args, *words, **options)
+        whole = args.deepspeed["zero_optimization"]["stage"] == 0
+        return (BlockwiseAdamW if whole and kind is torch.optim.AdamW else kind), settings
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Zero, because the Trainer's estimate is not used."""
