@@ -80,7 +80,7 @@ def _use_interpreter() -> None:
     """Use the fused loss on the CPU, too."""
     from polycal.losses import backends, row_pass
 
-    backends.backend_of = lambda device: backends.FUSED  # type: ignore[assignment]
+    backends.backend_of = lambda device: backends.FUSED
     row_pass.TOKENS = 32
 
 
@@ -199,10 +199,8 @@ def _errors(name: str, loss: Loss, case: Case, device: torch.device) -> dict[str
     exact = _float64(case, hidden, weight, labels, beta)
     actual = _step(loss, hidden, weight, labels)()
     return {
-        f"{name}, error of {what}": float(
-            (one.double() - other).norm() / other.norm()  # type: ignore[union-attr]
-        )
-        for what, one, other in zip(("loss", "hidden states", "W"), actual, exact, strict=True)  # type: ignore[call-overload]
+        f"{name}, error of {what}": float((one.double() - other).norm() / other.norm())
+        for what, one, other in zip(("loss", "hidden states", "W"), actual, exact, strict=True)
     }
 
 

@@ -21,7 +21,7 @@ def run_step(report: Any, device: torch.device, small: bool) -> None:
     from polycal.losses import smoothed_head
 
     batch = _conversations(8 if small else CONVERSATIONS, 24 if small else 120, seed=0)
-    budget = 64 if small else 8192
+    budget = 160 if small else 8192
     modes = {
         "micro_batch 1": [[row] for row in batch],
         "padded by 8": [batch[first : first + 8] for first in range(0, len(batch), 8)],

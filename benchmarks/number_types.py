@@ -33,9 +33,13 @@ TYPES = ("float32", "bfloat16")
 
 
 def differences(scores: Mapping[str, np.ndarray], gold: np.ndarray) -> dict[str, float]:
-    """The figures of one language from the log-likelihoods [questions, options] in each type, and labels [questions]."""
+    """The figures of one language from the log-likelihoods [questions, options] in each type, and labels [questions].
+
+    A question with fewer options has −inf in the others.
+    """
     exact, rounded = (scores[dtype] for dtype in TYPES)
-    distance = np.abs(exact - rounded)
+    is_option = np.isfinite(exact)
+    distance = np.abs(exact[is_option] - rounded[is_option])
     figures = {"largest difference, nats": distance.max(), "mean difference, nats": distance.mean()}
     figures["share of other answers"] = (exact.argmax(1) != rounded.argmax(1)).mean()
     measured = {}
@@ -65,7 +69,7 @@ def scored(
         seconds = 0.0
         for language, (_, prompts) in asked.items():
             scores = score_candidates(network, tokenizer, prompts)
-            logprob[language][dtype] = np.array(scores.logprob)
+            logprob[language][dtype] = _padded(scores.logprob)
             seconds += scores.timing["cpu_seconds" if network.device.type == "cpu" else "seconds"]
         rates[dtype] = sum(len(prompts) for _, prompts in asked.values()) / seconds
     return (
@@ -73,6 +77,14 @@ def scored(
         {name: np.array([row["gold"] for row in rows]) for name, (rows, _) in asked.items()},
         rates,
     )
+
+
+MOST_OPTIONS = 10
+
+
+def _padded(logprob: Sequence[Sequence[float]]) -> np.ndarray:
+    """Log-likelihoods [questions, MOST_OPTIONS]; −inf where a question has no such option."""
+    return np.array([[*row, *[-np.inf] * (MOST_OPTIONS - len(row))] for row in logprob])
 
 
 def main() -> None:

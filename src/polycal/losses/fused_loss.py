@@ -195,9 +195,10 @@ class _Gradients:
         """The gradients, with the rest of the uniform share. Call it after the last block."""
         hidden, tokens = self.hidden, self._blocks.count
         if hidden is not None:
+            if rest is not None:
+                # behind the last token: the sum of the rows of W
+                hidden[:tokens] -= rest * hidden[tokens]
             hidden = hidden[:tokens]
-            if self._blocks.more and tokens:
-                hidden -= rest * self.hidden[tokens]  # type: ignore[index, operator]
         if self.bias is not None and rest is not None:
             self.bias -= rest * tokens
         return hidden, self.weight, self.bias
