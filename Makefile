@@ -13,7 +13,7 @@ OWN := .cache/own
 DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
 
 .PHONY: demo demo-full study real real-rates real-base real-full report report-screens publish publish-real experiments docs test test-fast test-workflow test-slurm
-.PHONY: test-thorough test-faults test-real bench check lock clean
+.PHONY: test-thorough test-faults test-real bench bench-gpu check lock clean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,9 +59,11 @@ report: demo
 report-screens: demo
 	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
-# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages.
+# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, and what the models
+# say of their own answers.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/experiments/mini/verbalised.yaml
 
 # The demo's study over five base models and two tunings of each, ten times the work: up to an hour on two cores.
 # Started again after an interruption, it makes only what is missing.
@@ -160,8 +162,9 @@ test-real: $(REAL)/.ready .cache/bench/scoring/.ready
 
 # Ratios against peers, each pair taken in turn; figures are appended to benchmarks/results.csv.
 PEERS := .cache/bench/scoring/.ready .cache/bench/smoothing/.ready
+GPU_PEERS := .cache/bench/gpu/.ready
 
-$(PEERS): .cache/bench/%/.ready: benchmarks/%.txt $(READY)
+$(PEERS) $(GPU_PEERS): .cache/bench/%/.ready: benchmarks/%.txt $(READY)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(@D) --requirement $<
 	touch $@
@@ -170,6 +173,10 @@ bench: $(PEERS)
 	failed=0; for part in scoring smoothing dryrun slurm; do \
 		PYTHONPATH=$(CURDIR)/.cache/bench/$$part $(BIN)/python benchmarks/$$part.py --csv benchmarks/results.csv || failed=1; \
 	done; exit $$failed
+
+# Loss, training step and scoring on one GPU, at most eight minutes; without a GPU tiny sizes, which test the script.
+bench-gpu: $(GPU_PEERS)
+	PYTHONPATH=$(CURDIR)/.cache/bench/gpu $(BIN)/python benchmarks/gpu.py --csv benchmarks/gpu.csv
 
 # Pins the versions that the environment holds now; a local build suffix is no released version.
 lock:

@@ -20,6 +20,7 @@ onstart:
 
 
 onsuccess:
+    name_the_report()
     end_with_failed_results()
 
 
@@ -52,6 +53,7 @@ rule all:
         grid.finetuned(STUDY_CONFIG),
         EMBEDDED,
         NEXT_TOKENS,
+        GENERATED,
         known_failed_results,
 
 
@@ -62,5 +64,6 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/probes.smk"
+include: "workflow/rules/generation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/failed.smk"

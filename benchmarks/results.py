@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,10 +35,12 @@ def append(
 
 
 def machine() -> str:
-    """The processor's name and the number of cores that this process may use."""
+    """The processor's name, the number of cores that this process may use, and the GPU if PyTorch uses one."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    torch = sys.modules.get("torch")
+    gpu = f", {torch.cuda.get_device_name()}" if torch is not None and torch.cuda.is_available() else ""
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores{gpu}"
 
 
 def commit() -> str:

@@ -1,6 +1,7 @@
 """What holds for every tier."""
 
 import functools
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 # an example may wait for a busy machine
 hypothesis.settings.register_profile("polycal", deadline=None)
 hypothesis.settings.load_profile("polycal")
+
+# Without a GPU, Triton's kernels run in its interpreter. Triton reads this variable when it is imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # A shell ignores SIGINT for what it starts in the background, and children inherit that. Tests that interrupt a
 # workflow as Ctrl-C does need the signal to arrive.

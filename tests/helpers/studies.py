@@ -10,7 +10,13 @@ BASE = {
         for code, level in [("en", "high"), ("fr", "high"), ("yo", "low")]
     },
     "recipes": {
-        "r": {"learning_rates": [5e-06], "epochs": 2, "warmup_ratio": 0.02, "global_batch_size": 8},
+        "r": {
+            "learning_rates": [5e-06],
+            "epochs": 2,
+            "warmup_ratio": 0.02,
+            "global_batch_size": 8,
+            "micro_batch_size": 1,
+        },
         "long": {"extends": "r", "epochs": 4},
     },
     "protocols": {"p": {"candidates": "letters"}},

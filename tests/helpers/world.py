@@ -28,8 +28,10 @@ FURTHER = {
     "embeddings": {"benchmark": "mine", "protocol": "letters-0shot"},
     "next_token": {"data": ["talks"]},
     "data.talks.heldout": 0.3,
+    "benchmarks.open": {"path": "open", "format": "open", "languages": ["en", "yo"]},
+    "generation": {"benchmarks": ["open"], "num_fewshot": 0, "max_new_tokens": 3, "samples": 2},
 }
-"""Settings of a study that also embeds prompts and scores next tokens."""
+"""Settings of a study that also embeds prompts, scores next tokens and generates answers."""
 
 # Python imports this as sitecustomize at every start. Each stage then writes a list of the modules that it imported.
 WATCH = """
@@ -98,6 +100,10 @@ class World:
         (self.work / "questions").mkdir(exist_ok=True)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (self.work / "questions" / f"{language}.jsonl").write_text(text)
+        answered = [{**row, "answers": [row["options"][row["gold"]]]} for row in rows]
+        (self.work / "open").mkdir(exist_ok=True)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in answered)
+        (self.work / "open" / f"{language}.jsonl").write_text(text)
 
     def copy(self, folder: Path) -> "World":
         """A copy of this world in another folder. Links, file times and Snakemake's metadata are preserved."""

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 import yaml
-from helpers import score_records
+from helpers import generations, score_records
 from helpers.measured import write_tables
 from helpers.stamps import FixedStamp
 from snakemake.cli import get_argument_parser
 
 from polycal import losses, metrics
-from polycal.analysis import embedding_diversity, group_tables, next_token_metrics
+from polycal.analysis import embedding_diversity, generation_table, group_tables, next_token_metrics
 from polycal.artifacts import manifests, records
 from polycal.cli import app
 from polycal.report import data_dictionary, publish, published_findings
@@ -327,7 +327,7 @@ def test_the_citation_agrees_with_the_package() -> None:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every table that the four measuring stages write, of small invented records, in one folder."""
+    """Every table that the measuring stages write, of small invented records, in one folder."""
     folder = tmp_path_factory.mktemp("study")
     out = folder / "tables"
     truth = score_records.write_truth(folder / "truth")
@@ -357,6 +357,10 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
         records.write(tokens[-1], table, records.TOKEN_SCORE, {"cell": cell, "vocabulary": 100})
     next_token_metrics.measure_next_token({"settings": settings}, tokens=tokens, out=out, stamp=stamp)
     group_tables.measure_groups({"settings": settings}, scores=scores, out=out, stamp=stamp)
+    generated = generations.study(folder / "generations")
+    generation_table.measure_generation(
+        {"settings": generations.SETTINGS}, generations=generated, out=out, stamp=stamp
+    )
     return out
 
 
@@ -383,7 +387,7 @@ def names_in(cell: str) -> list[str]:
 def test_every_column_of_every_table_is_documented_in_its_order(tables: Path) -> None:
     documented = documented_columns()
     written = {path.stem: pq.read_schema(path).names for path in sorted(tables.iterdir())}
-    assert len(written) == 22
+    assert len(written) == 23
     assert {name: [c for row in documented[name] for c in names_in(row[0])] for name in written} == written
     assert all(len(row) == 3 for name in written for row in documented[name])
 

@@ -26,9 +26,15 @@ def work(tmp_path_factory):
     return folder
 
 
-def study(work, twin):
-    """Run an experiment in the folder that all of them share, and return the folder of its results."""
+def study(work, twin, **further):
+    """Run an experiment in the folder that all of them share, and return the folder of its results.
+
+    ``further`` are keys of the configuration that reduce it more.
+    """
     files = [ROOT / "config/mini.yaml", TWINS / f"{twin}.yaml", work / "cut.yaml"]
+    if further:
+        files.append(work / f"{twin}.yaml")
+        files[-1].write_text(yaml.safe_dump(further))
     ran = workflow.snakemake(work, "--profile", str(ROOT / "profiles/local"), configuration=files)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = work / "results/studies" / f"mini-{twin}"
@@ -64,3 +70,51 @@ def test_data_sets_the_mixture_against_english_alone_at_selected_rates(work):
     assert len(chosen) == 4
     for path in chosen:
         assert json.loads(path.read_text())
+
+
+def test_verbalised_measures_what_the_models_say_of_their_answers(work):
+    found = study(work, "verbalised")
+    table = pd.read_parquet(found / "confidences.parquet")
+    asked = {protocol: set(rows.measure) for protocol, rows in table.groupby("protocol")}
+    both = {"likelihood", "agreement"}
+    assert asked == {
+        "texts-0shot-levels": {*both, "stated", "stated_mode"},
+        "texts-0shot-true": {*both, "p_true"},
+        "letters-0shot-rotated": both,
+        "true-letters-0shot": {*both, "p_true"},
+        "true-words-0shot": {*both, "p_true"},
+    }
+    # The option is chosen as without a follow-up, whatever is asked about it.
+    keys = ["beta", "language", "measure"]
+    likelihoods = [
+        table[(table.protocol == protocol) & (table.measure == "likelihood")].set_index(keys).accuracy
+        for protocol in ("texts-0shot-levels", "texts-0shot-true")
+    ]
+    assert likelihoods[0].equals(likelihoods[1])
+    contrasts = pd.read_parquet(found / "confidence_contrasts.parquet")
+    assert set(contrasts.contrast) == {"tuned_minus_base", "smoothed_minus_unsmoothed"}
+    for kind in ("measuregap", "measureauroc"):
+        assert list(found.glob(f"figures/{kind}-*texts-0shot-levels.svg"))
+    page = (found / "report.html").read_text()
+    assert "How far can each measure of confidence be trusted, and in which languages?" in page
+    assert "most likely stated level" in page
+
+
+def test_generation_measures_every_confidence_in_the_models_own_answers(work):
+    languages = ["en", "fr", "yo"]
+    found = study(work, "generation", benchmarks={"mkqa-mini": {"languages": languages}})
+    table = pd.read_parquet(found / "generation.parquet")
+    assert set(table.language) == {*languages, "mean"}
+    assert set(table.beta) == {"none", "0", "0.1"}
+    assert set(table.measure) == {"cluster_share", "greedy_share", "entropy", "likelihood", "p_true"}
+    assert not len(pd.read_parquet(found / "generation_holes.parquet"))
+    english = table[(table.language == "en") & (table.beta == "none")].set_index("measure")
+    # the base model answers with one word of the language that the question asks for
+    assert (english.n == 60).all()
+    assert (english["empty"] == 0).all()
+    assert (english.accuracy > 2 / 12).all()  # one of twelve words is right
+    # P(True) is not known to a model that has never seen it, but its samples say how sure it is
+    assert english.auroc["greedy_share"] > 0.5
+    assert abs(english.gap["greedy_share"]) < 0.2
+    page = (found / "report.html").read_text()
+    assert "How far can confidence in generated answers be trusted?" in page

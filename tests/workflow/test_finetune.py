@@ -4,6 +4,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from helpers import models
@@ -15,6 +16,7 @@ from polycal.artifacts import checkpoints, records
 from polycal.data import tokenized
 from polycal.scoring import models as scoring_models
 from polycal.training import batches
+from polycal.training.blockwise_adamw import BlockwiseAdamW
 
 pytestmark = pytest.mark.apart
 
@@ -94,6 +96,37 @@ def test_neither_micro_batch_nor_zero_stage_changes_the_result(given):
         assert set(theirs) == set(weights)
         for name, ours in weights.items():
             assert float((ours - theirs[name]).norm() / ours.norm()) < 1e-5
+
+
+def test_the_optimizer_gets_the_gradient_of_the_global_batch_however_it_is_cut(given, monkeypatch):
+    """At stage 0 DeepSpeed divides the gradient by its number of accumulation steps, which is therefore always 1.
+
+    AdamW hides a constant factor, so the weights alone would hardly show it.
+    """
+    norms, step = [], BlockwiseAdamW.step
+
+    def noted(self, closure=None):
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
+        return step(self, closure)
+
+    monkeypatch.setattr(BlockwiseAdamW, "step", noted)
+    cuts = {"one": 4, "two": 2, "four": 1}
+    for name, size in cuts.items():
+        train(given, f"gradient-{name}", "0.1", zero_stage=0, micro_batch_size=size, max_grad_norm="1e6")
+    train(
+        given,
+        "gradient-tokens",
+        "0.1",
+        zero_stage=0,
+        micro_batch_size=None,
+        tokens_per_micro_batch=60,
+        max_grad_norm="1e6",
+    )
+    one, *others = np.reshape(norms, (4, -1))
+    assert len(one) == 4
+    for other in others:
+        np.testing.assert_allclose(other[:2], one[:2], rtol=1e-5)
 
 
 def test_the_head_is_gathered_once_a_micro_batch_and_never_for_a_chunk(given):

@@ -1,6 +1,7 @@
 """Both reports in a real browser without a network, for a study whose texts contain HTML, quotes and right-to-left
 script. No file of the study contains the tokens that were in its environment."""
 
+import base64
 import importlib.resources
 import json
 import os
@@ -217,6 +218,57 @@ def test_the_explorer_shows_the_numbers_of_the_tables_and_opens_a_language(work,
     browser.get(links[0])
     assert f"language={code}/scores.parquet" in browser.find_element("css selector", "tr:target").text
     calm(browser)
+
+
+def test_the_explorer_shows_another_normalisation(work, browser):
+    choose = explored(browser, work / STUDY / "report.html")
+    table = pd.read_parquet(work / STUDY / "normalisations.parquet")
+    cells = pd.read_parquet(work / STUDY / "cells.parquet")
+    choose("beta", "all")
+    choose("normalise", "byte")
+    rows = shown_rows(browser)
+    assert len(rows) == len(cells)
+    byte = table[table.normalise == "byte"]
+    for metric, title, sign in (("gap", "Gap", "+"), ("accuracy", "Accuracy", ""), ("ece", "ECE", "")):
+        assert sorted(row[title] for row in rows) == sorted(f"{value:{sign}.3f}" for value in byte[metric])
+    assert not any(title.startswith("Δ") for title in rows[0])
+    choose("normalise", "")
+    assert all("[" in row["Gap"] for row in shown_rows(browser))
+    calm(browser)
+
+
+def test_the_page_inside_another_one_has_no_link_that_leads_nowhere(work, browser, tmp_path):
+    """Snakemake's report shows the page like this."""
+    text = base64.b64encode((work / STUDY / "report.html").read_bytes()).decode()
+    host = tmp_path / "host.html"
+    host.write_text(f'<iframe src="data:text/html;charset=utf-8;base64,{text}"></iframe>')
+    browser.get(host.as_uri())
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    try:
+        assert "links to its records" in browser.find_element("id", "inside").text.lower()
+        links = browser.execute_script(LINKS)
+        assert links
+        assert [link for link in links if not link.startswith("#")] == []
+        beside = "return document.querySelectorAll('img:not([src^=\"data:\"])').length"
+        assert browser.execute_script(beside) == 0
+    finally:
+        browser.switch_to.default_content()
+    calm(browser)
+
+
+def test_rows_of_tables_are_cards_on_a_phone(work, browser):
+    size = {"width": 390, "height": 1000, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        look(browser, work / STUDY / "report.html")
+        right = browser.execute_script(
+            "return [...document.querySelectorAll('table.cards td')].filter(one => one.textContent)"
+            ".map(one => [one.dataset.title, one.getBoundingClientRect().right])"
+        )
+        assert {"ECE", "Model"} <= {title for title, _ in right}
+        assert max(edge for _, edge in right) <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("width", [1300, 390])

@@ -10,7 +10,12 @@ from pathlib import Path
 import psutil
 from snakemake.exceptions import WorkflowError
 
-from polycal.analysis import embedding_diversity, group_tables, next_token_metrics
+from polycal.analysis import (
+    embedding_diversity,
+    generation_table,
+    group_tables,
+    next_token_metrics,
+)
 from polycal.artifacts import checkpoints
 from polycal.audit import holes
 from polycal.data import sources
@@ -103,7 +108,7 @@ def results_of_study():
     return [
         *(paths.MODEL.format(model=name, base_seed=seed) for name, seed in models),
         *grid.finetuned(STUDY_CONFIG),
-        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS]),
+        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED]),
     ]
 
 
@@ -123,6 +128,13 @@ def known_failed_results(wildcards):
     Path(paths.FAILED).unlink(missing_ok=True)
     has_failed = holes.failed(results_of_study()) or holes.refused(tables_of_holes())
     return [paths.FAILED] if has_failed else []
+
+
+def name_the_report():
+    """Print where the page of the study is, if it was among the results of this run."""
+    page = f"{STUDY}/report.html"
+    if page in {str(file) for job in workflow.dag.jobs for file in job.output}:
+        print(f"The report: {page}", file=sys.stderr)
 
 
 def end_with_failed_results():
@@ -152,7 +164,7 @@ def times_of(records):
 
 
 def partial_probe_tables(study):
-    """Shell commands that measure groups, and the existing embeddings and next tokens, into the folder ``study``.
+    """Shell commands that measure groups, and the existing embeddings, next tokens and answers, into the folder ``study``.
 
     If one fails, the report lacks its tables and the log contains the reason.
     """
@@ -165,6 +177,7 @@ def partial_probe_tables(study):
             ["--measured", f"{study}/cells.parquet"],
         ),
         ("next-token", NEXT_TOKENS, identities.measure_next_token(STUDY_CONFIG), []),
+        ("generation", GENERATED, identities.measure_generation(STUDY_CONFIG), []),
     ]
     shell = []
     for name, files, cell, options in commands:
@@ -213,7 +226,7 @@ def base(wildcards):
 
 
 def questions_of(benchmark):
-    """The questions of a benchmark in every language that the grid scores."""
+    """The questions of a benchmark in every language that is asked."""
     return expand(
         paths.QUESTIONS, benchmark=benchmark, language=LANGUAGES_OF[benchmark]
     )
@@ -228,6 +241,12 @@ def score_cells(wildcards, benchmark, languages):
     """The cells of one scoring job."""
     names = {key: wildcards[key] for key in (*CHECKPOINT_KEYS, "protocol")}
     return identities.score(STUDY_CONFIG, languages, benchmark=benchmark, **names)
+
+
+def generation_cells(wildcards, benchmark, languages):
+    """The cells of one job that generates answers."""
+    names = {key: wildcards[key] for key in CHECKPOINT_KEYS}
+    return identities.generate(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
 # An environment variable, which jobs inherit.
@@ -245,6 +264,9 @@ EMBEDDED = grid.embedding_records(
 NEXT_TOKENS = grid.next_token_records(
     json.loads(identities.measure_next_token(STUDY_CONFIG))
 )
+GENERATED = grid.generation_records(
+    json.loads(identities.measure_generation(STUDY_CONFIG))
+)
 REPORT_CELL = identities.report(STUDY_CONFIG, acceptances.active_acceptances())
 MEASURED = table_names(MEASURE_CELL)
 TABLES = [
@@ -252,11 +274,16 @@ TABLES = [
     *(group_tables.TABLES if GROUPED else []),
     *(embedding_diversity.TABLES if EMBEDDED else []),
     *(next_token_metrics.TABLES if NEXT_TOKENS else []),
+    *(generation_table.TABLES if GENERATED else []),
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
-LANGUAGES_OF = grid.scored_languages(STUDY_CONFIG)
+LANGUAGES_OF = grid.asked_languages(STUDY_CONFIG)
 # A benchmark with one language has nothing to compare its questions with.
-PARALLEL = [name for name, languages in LANGUAGES_OF.items() if len(languages) > 1]
+PARALLEL = [
+    name
+    for name, languages in grid.scored_languages(STUDY_CONFIG).items()
+    if len(languages) > 1
+]
 PAGE = {
     "caption": "../report/study.rst",
     "category": "What did tuning and smoothing change?",

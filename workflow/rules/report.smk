@@ -27,6 +27,8 @@ rule report:
         landing=f"{STUDY}/provenance/landing.yaml",
     log:
         f"logs/report/{STUDY_CONFIG.study}.log",
+    # Each thread is a process that draws figures.
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=60,
@@ -42,6 +44,7 @@ rule report:
         " --code {params.code}"
         " {params.measured:q}"
         f" --cache-dir {paths.CACHE}"
+        " --processes {threads}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"
 
@@ -58,7 +61,7 @@ rule partial:
         f"logs/report/{STUDY_CONFIG.study}{paths.PARTIAL_SUFFIX}.log",
     params:
         # This parameter changes with every new or replaced record, so that Snakemake makes the page again.
-        existing=lambda w: times_of([*SCORES, *EMBEDDED, *NEXT_TOKENS]),
+        existing=lambda w: times_of([*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED]),
         measure=identities.measure(STUDY_CONFIG),
         report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],

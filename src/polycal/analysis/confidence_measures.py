@@ -1,4 +1,4 @@
-"""Measures of confidence side by side: the probability of the chosen option, its P(True), agreement of languages.
+"""Measures of confidence side by side: probability of the chosen option, what the model says of it, agreement.
 
 Each is a confidence in the same answers to the same questions. It is only a number for the chosen option, so
 the Brier score is that of a yes-or-no forecast.
@@ -21,12 +21,19 @@ from polycal.analysis.trainings import Found
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, RESOURCE_LEVELS
 
-LIKELIHOOD, P_TRUE, AGREEMENT = "likelihood", "p_true", "agreement"
-MEASURES = (LIKELIHOOD, P_TRUE, AGREEMENT)
-BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier")
+LIKELIHOOD, AGREEMENT = "likelihood", "agreement"
+P_TRUE = "p_true"
+"""P(True) of the chosen option."""
+STATED, STATED_MODE = "stated", "stated_mode"
+"""The expected level, and the most likely level, that the model states."""
+MEASURES = (LIKELIHOOD, P_TRUE, STATED, STATED_MODE, AGREEMENT)
+SAID = ("ceiling_rate", "level_mass")
+"""Metrics of levels only: how often the most likely one is the highest, and the probability of all of them."""
+BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier", *SAID)
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc", "spearman")
+RANKED = ("auroc", "auarc", "spearman")
 """Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
+LEVELS = (STATED, STATED_MODE)
 TAKEN = [bootstrap.METRICS.index(name) for name in ("accuracy", "confidence", "gap", "ece", "brier")]
 ALL = "all"
 COLUMNS = (
@@ -46,7 +53,7 @@ COLUMNS = (
 class MeasuredConfidence:
     """One measure of confidence in one cell, or in the mean over languages.
 
-    - ``binned`` [5] and ``ranked`` [2] are the metrics BINNED and RANKED, with samples [R, 5] and [S, 2].
+    - ``binned`` [7] and ``ranked`` [3] are the metrics BINNED and RANKED, with samples [R, 7] and [S, 3].
     - ``n`` is the number of questions, ``left_out`` that of the questions without an agreement, ``others``
       the mean number of other languages.
     - ``holes`` is the number of missing languages of a mean. If it is above zero, all values are NaN.
@@ -70,12 +77,12 @@ class MeasuredConfidence:
 
     @property
     def binned_quantity(self) -> Quantity:
-        """The metrics BINNED [5], with samples and trainings."""
+        """The metrics BINNED [7], with samples and trainings."""
         return quantities.quantity_of(self, lambda result: (result.binned, result.binned_samples))
 
     @property
     def ranked_quantity(self) -> Quantity:
-        """The metrics RANKED [2], with samples and trainings."""
+        """The metrics RANKED [3], with samples and trainings."""
         return quantities.quantity_of(self, lambda result: (result.ranked, result.ranked_samples))
 
 
@@ -108,7 +115,7 @@ def measured_confidences(
 
 def _measures(one: Answers) -> list[str]:
     """The measures that there are of these answers."""
-    return [measure for measure in MEASURES if measure != P_TRUE or one.p_true is not None]
+    return [measure for measure in MEASURES if measure in (LIKELIHOOD, AGREEMENT, *one.said)]
 
 
 def empty_means(
@@ -136,39 +143,58 @@ def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[Measur
     resamples = score_set.resamples[cell["benchmark"]]
     weights = resamples.take(resamples.weights, resamples.columns(one.question_id))[:, found.used]
     likelihood, correct = one.confidence[found.used], one.correct[found.used]
-    confidences = {LIKELIHOOD: likelihood, AGREEMENT: found.share}
-    if one.p_true is not None:
-        confidences[P_TRUE] = one.p_true[found.used]
+    said = {measure: values[found.used] for measure, values in one.said.items()}
+    confidences = {LIKELIHOOD: likelihood, AGREEMENT: found.share, **said}
+    levels = [None if values is None else values[found.used] for values in (one.ceiling, one.mass)]
     return [
         MeasuredConfidence(
             cell, resource, measure, len(correct), found.left_out, found.others,
-            *_binned(score_set, confidences[measure], correct, weights),
+            *_binned(score_set, confidences[measure], correct, weights, levels if measure in LEVELS else []),
             *_ranked(confidences[measure], correct, likelihood, weights[:COSTLY_SAMPLES], measure),
         )
         for measure in _measures(one)
     ]  # fmt: skip
 
 
-def _binned(score_set: ScoreSet, confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
-    """The metrics BINNED [5] and those of the samples ``weights`` [R, n], [R, 5]."""
+def _binned(
+    score_set: ScoreSet,
+    confidence: Array,
+    correct: Array,
+    weights: Array,
+    levels: Sequence[Array | None],
+) -> tuple[Array, Array]:
+    """The metrics BINNED [7] and those of the samples ``weights`` [R, n], [R, 7].
+
+    ``levels`` are the values of SAID, each [n], or empty for a measure without levels.
+    """
     zero = np.zeros(len(correct))
     values = QuestionOutcomes(confidence, correct, zero, zero, (confidence - correct) ** 2, zero, 0)
     bins = {name: score_set.settings[name] for name in ("bins", "binning")}
-    return bootstrap.estimates(values, **bins)[TAKEN], bootstrap.samples(values, weights, **bins)[:, TAKEN]
+    means, samples = np.full(len(SAID), np.nan), np.full((len(weights), len(SAID)), np.nan)
+    for column, one in enumerate(levels):
+        if one is not None:
+            means[column], samples[:, column] = one.mean(), weights @ one / weights.sum(1)
+    return (
+        np.concatenate([bootstrap.estimates(values, **bins)[TAKEN], means]),
+        np.column_stack([bootstrap.samples(values, weights, **bins)[:, TAKEN], samples]),
+    )
 
 
 def _ranked(
     confidence: Array, correct: Array, likelihood: Array, weights: Array, measure: str
 ) -> tuple[Array, Array]:
-    """The metrics RANKED [2] and those of the samples ``weights`` [S, n], [S, 2]."""
+    """The metrics RANKED [3] and those of the samples ``weights`` [S, n], [S, 3]."""
 
     def metrics(weights: Array) -> Array:
-        auroc = ranking_samples.auroc_samples(confidence, correct, weights)
+        auroc, auarc = (
+            samples(confidence, correct, weights)
+            for samples in (ranking_samples.auroc_samples, ranking_samples.auarc_samples)
+        )
         # The correlation of the likelihood with itself says nothing.
         spearman = np.full(len(weights), np.nan)
         if measure != LIKELIHOOD:
             spearman = ranking_samples.spearman_samples(confidence, likelihood, weights)
-        return np.column_stack([auroc, spearman])
+        return np.column_stack([auroc, auarc, spearman])
 
     return metrics(np.ones((1, len(correct))))[0], metrics(weights)
 

@@ -21,7 +21,10 @@ RANGES = {
     "candidate_mass": (0.0, 1.0),
     "order_spread": (0.0, 1.0),
     "binary_brier": (0.0, 1.0),
+    "ceiling_rate": (0.0, 1.0),
+    "level_mass": (0.0, 1.0),
     "auroc": (0.0, 1.0),
+    "auarc": (0.0, 1.0),
     "spearman": (-1.0, 1.0),
 }
 """The smallest and the largest possible value of each metric. Intervals are clipped to them."""

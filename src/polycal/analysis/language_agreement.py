@@ -5,7 +5,7 @@ cross-lingual agreement as confidence, arXiv 2503.23687.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ class Answers:
     """The answers of one condition in one language to N questions.
 
     ``gold`` and ``chosen`` [N] are the indices of the right and of the most probable option, ``options`` [N] the
-    number of options, and ``confidence`` [N] the probability of the chosen option. ``p_true`` [N] is P(True) of the
-    chosen option alone, before it is divided by the sum over the options; None if the model was not asked.
+    number of options, and ``confidence`` [N] the probability of the chosen option. ``said`` contains, by measure,
+    what the model says of the chosen option when it is asked, as a confidence [N]. ``ceiling`` [N] is 1 where the
+    most likely level is the highest, and ``mass`` [N] is the probability of all levels; None without levels.
     """
 
     cell: Mapping[str, str]
@@ -31,7 +32,9 @@ class Answers:
     options: NDArray[np.int64]
     chosen: NDArray[np.int64]
     confidence: Array
-    p_true: Array | None = None
+    said: Mapping[str, Array] = field(default_factory=dict)
+    ceiling: Array | None = None
+    mass: Array | None = None
 
     @property
     def correct(self) -> Array:

@@ -6,25 +6,26 @@ values.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from polycal.analysis import (
     chosen_beta,
     chosen_beta_rows,
     claim_tests,
+    confidence_contrasts,
     confidence_measures,
     contrasts,
     cross_fitting,
     holes,
     known_truth,
     pooling,
+    said_confidences,
     score_arrays,
     sensitivity,
     temperature_scaling,
@@ -37,16 +38,13 @@ from polycal.analysis.confidence_measures import MeasuredConfidence
 from polycal.analysis.cross_fitting import FoldedCell
 from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
-from polycal.analysis.language_agreement import Answers
 from polycal.analysis.question_split import split_questions
-from polycal.analysis.score_arrays import ScoredQuestions
 from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import files, tables
-from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics.arrays import Array
+from polycal.progress import ProgressLine
 
 Result = TypeVar("Result")
 
@@ -59,8 +57,10 @@ TABLES = (
     "contrasts",
     "sensitivity",
     "claims",
+    "normalisations",
     "recalibration",
     "confidences",
+    "confidence_contrasts",
     "chosen_beta",
 )
 TRUTH = "truth"
@@ -70,8 +70,10 @@ COLUMNS = {
     "contrasts": contrasts.COLUMNS,
     "sensitivity": sensitivity.COLUMNS,
     "claims": sensitivity.CLAIM_COLUMNS,
+    "normalisations": sensitivity.NORMALISATION_COLUMNS,
     "recalibration": temperature_scaling.COLUMNS,
     "confidences": confidence_measures.COLUMNS,
+    "confidence_contrasts": confidence_contrasts.COLUMNS,
     "chosen_beta": chosen_beta_rows.COLUMNS,
     TRUTH: known_truth.COLUMNS,
 }
@@ -145,9 +147,13 @@ def measure(
     score_set = ScoreSet(usable, settings)
     by_condition = score_set.by_condition()
     sweeps = _sweeps([Condition.of(score_arrays.cell_of(paths[0])) for paths in by_condition], gaps)
-    measured = in_threads(
+    progress = ProgressLine("measuring", len(score_set.files), "records")
+    measured = []
+    for result in in_threads(
         score_set, lambda sweep: _measure_sweep(score_set, sweep, by_condition, gaps), list(sweeps.items())
-    )
+    ):
+        measured.append(result)
+        progress(sum(len(one.cells) for one in result[0].values()))
     # The results are in the order of the conditions, whatever their sweeps.
     by_place = {place: one for conditions, _ in measured for place, one in conditions.items()}
     results = [by_place[place] for place in range(len(by_condition))]
@@ -164,6 +170,7 @@ def measure(
     confidences += confidence_measures.pool(confidences)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     rows["confidences"] = confidence_measures.confidence_rows(confidences)
+    rows["confidence_contrasts"] = confidence_contrasts.contrast_rows(confidences)
     choices = [choice for _, found in measured for choice in found]
     rows["chosen_beta"] = chosen_beta_rows.chosen_beta_rows([*choices, *chosen_beta.pool(choices)])
     if settings.get("truth"):
@@ -198,6 +205,7 @@ def _rows(
             sensitivity.claim_holes(pooled, all_gaps),
             claim_tests.claim_tests(pooled, all_gaps),
         ),
+        "normalisations": list(sensitivity.normalisation_rows(cells, settings)),
     }
 
 
@@ -212,6 +220,7 @@ def _kind(settings: Mapping[str, Any]) -> RecordKind:
     def question_ids(path: Path) -> list[str]:
         questions = score_arrays.read(path)
         known_truth.check(settings, questions)
+        said_confidences.check(settings, questions)
         return sorted(questions.question_id)
 
     return RecordKind("score", "questions", usable_records.score_names, question_ids)
@@ -274,7 +283,7 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
         questions = score_arrays.read(path)
         log_p = score_set.log_probabilities(questions)
         results.cells.append(measure_cell(score_set, questions, log_p))
-        answers.append(_answers(questions, log_p))
+        answers.append(said_confidences.answers(questions, log_p))
         if split := split_questions(score_set, questions, log_p):
             splits.append(split)
         resamples = score_set.resamples[questions.cell["benchmark"]]
@@ -288,22 +297,14 @@ def _measure_condition(score_set: ScoreSet, paths: Sequence[Path], gaps: Gaps) -
     return results
 
 
-def _answers(questions: ScoredQuestions, log_p: Array) -> Answers:
-    """The answers of one file with the log-probabilities ``log_p`` [N, K]."""
-    chosen, names = log_p.argmax(1), (questions.question_id, questions.gold, questions.options)
-    p_true = None
-    if questions.candidates in P_TRUE:
-        p_true = np.exp(questions.logprob[np.arange(len(chosen)), chosen])
-    return Answers(questions.cell, *names, chosen, np.exp(log_p.max(1)), p_true)
-
-
-def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
-    """``work`` of every item, in order.
+def in_threads(score_set: ScoreSet, work: Callable[[Any], Result], items: Sequence[Any]) -> Iterator[Result]:
+    """``work`` of every item, in order; each result is yielded as soon as it and those before it are there.
 
     Two threads are used if arrays are so large that NumPy releases the GIL for most of the time.
     """
     large = max(len(resamples.ids) for resamples in score_set.resamples.values()) >= THREADED_FROM
     if not large:
-        return [work(item) for item in items]
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, items))
+        yield from pool.map(work, items)

@@ -1,4 +1,4 @@
-"""AUROC and Spearman's correlation in bootstrap samples, for every sample from one sorting of the questions.
+"""AUROC, AUARC and Spearman's correlation in bootstrap samples, for every sample from one sorting of the questions.
 
 ``weights`` [R, N] is the number of times that each of R samples contains each of N questions. A product with an
 indicator of levels would need as many columns as there are different confidences, so sums over equal
@@ -24,6 +24,30 @@ def auroc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
     below = np.cumsum(wrong, axis=1) - wrong
     with np.errstate(invalid="ignore", divide="ignore"):
         return (right * (below + wrong / 2)).sum(1) / (right.sum(1) * wrong.sum(1))
+
+
+def auarc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
+    """The area under the accuracy-rejection curve of every sample, [R]; NaN for a sample without answers.
+
+    For equal weights it is ``metrics.accuracy_coverage_area``: the mean over k of the accuracy of the k most
+    confident answers. Each of w answers with equal confidence counts with their mean correctness r/w. If C more
+    confident answers are there, A of them right, then with h = Σ_{j=1}^{w} 1/(C + j) they add
+
+        Σ_j (A + j·r/w) / (C + j) = A·h + r/w · (w − C·h).
+    """
+    order, starts, _ = _levels(-confidence)
+    right, count = (
+        np.add.reduceat((weights * part)[:, order], starts, axis=1)
+        for part in (correct, np.ones_like(correct))
+    )
+    most = int(count.sum(1).max())
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
+    last = np.cumsum(count, axis=1)
+    before, right_before = last - count, np.cumsum(right, axis=1) - right
+    sums = harmonic[last.astype(np.int64)] - harmonic[before.astype(np.int64)]
+    share = np.divide(right, count, out=np.zeros_like(right, dtype=np.float64), where=count > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (right_before * sums + share * (count - before * sums)).sum(1) / last[:, -1]
 
 
 def spearman_samples(x: Array, y: Array, weights: Array) -> Array:

@@ -85,7 +85,7 @@ def record_tables(
         questions = score_arrays.read(record.path, record.cell)
         return measure_cell(score_set, questions, questions.log_probabilities(record.normalise))
 
-    cells = in_threads(score_set, measured, ordered)
+    cells = list(in_threads(score_set, measured, ordered))
     files = [_as_file(record, cell) for record, cell in zip(ordered, cells, strict=True)]
     rows = {
         "cells": [cell.row for cell in cells],

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from polycal.artifacts import failures, order_spread, records
+from polycal.artifacts import failures, follow_ups, order_spread, records
 from polycal.artifacts.candidate_forms import LETTERS, P_TRUE
+from polycal.artifacts.follow_ups import FollowUps
 from polycal.errors import PolycalError
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
@@ -39,6 +40,7 @@ class ScoredQuestions:
     - ``group`` [N] is the group of each question, such as a subject; None for a question without one.
     - ``order_spread`` [N] is how much the order of the options changes the answer. It is None for a file whose
       questions were asked in one order.
+    - ``follow_ups`` is what the model says of the option that it chose. It is None for a file without follow-ups.
     """
 
     path: str
@@ -53,6 +55,7 @@ class ScoredQuestions:
     unconditional: Array | None
     group: NDArray[np.object_]
     order_spread: Array | None = None
+    follow_ups: FollowUps | None = None
 
     def normalisations(self, wanted: list[str]) -> list[str]:
         """The normalisations in ``wanted`` that the file has the values for.
@@ -193,6 +196,7 @@ def read(path: str | os.PathLike[str], cell: Mapping[str, Any] | None = None) ->
         unconditional=_padded(table[extra], options, -np.inf) if extra in table.column_names else None,
         group=np.array(table["group"].to_pylist(), dtype=object),
         order_spread=order_spread.read(path),
+        follow_ups=follow_ups.read(path, (cell.get("settings") or {}).get("follow_up")),
     )
 
 

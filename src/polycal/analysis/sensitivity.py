@@ -1,7 +1,8 @@
 """Sensitivity of each headline claim to conventions: every claim under every defensible way to measure it.
 
 The table sensitivity has one row per claim and convention. The table claims has one row per claim, with the
-number of conventions under which it holds and the names of those under which it does not.
+number of conventions under which it holds and the names of those under which it does not. The table
+normalisations has every cell under each normalisation of the log-likelihoods.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from polycal.analysis.intervals import false_discovery_any
 from polycal.analysis.pooling import by_condition
 from polycal.analysis.relative_cut import REFUSED
 from polycal.analysis.score_set import normalisation
-from polycal.vocabulary import ACCURACY_TOLERANCE
+from polycal.vocabulary import ACCURACY_TOLERANCE, CELL_KEYS
 
 CLAIM_KEYS = ("claim", *(name for name in Condition._fields if name != "protocol"))
 COLUMNS = (
@@ -49,6 +50,8 @@ CLAIM_COLUMNS = (
     "reversed_by",
     *TEST_COLUMNS,
 )
+
+NORMALISATION_COLUMNS = (*CELL_KEYS, "normalise", "accuracy", "gap", "ece")
 
 TUNING = ("tuning_raises_overconfidence", "tuning_raises_ece")
 SMOOTHING = ("smoothing_cuts_ece", "smoothing_keeps_accuracy")
@@ -159,6 +162,27 @@ def check_claim(
             "estimate": float(value),
             "holds": bool(value >= -ACCURACY_TOLERANCE if keeps else value > 0),
         }
+
+
+def normalisation_rows(
+    cells: Sequence[MeasuredCell], settings: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Accuracy, gap and ECE of every cell under each normalisation, with the study's bins and without intervals.
+
+    A cell whose candidates have the same length in every way has the same values in each row. ECE is NaN if
+    the study's bins are not among those of ``settings["sensitivity"]``.
+    """
+    for cell in cells:
+        values = cell.under_conventions
+        for normalise in dict.fromkeys(convention.normalise for convention in values):
+            binned = Convention(normalise, "ece", settings["binning"], settings["bins"])
+            yield {
+                **cell.cell,
+                "normalise": normalise,
+                "accuracy": values[Convention(normalise, "accuracy", "none", 0)],
+                "gap": values[Convention(normalise, "gap", "none", 0)],
+                "ece": values.get(binned, float("nan")),
+            }
 
 
 def claim_rows(

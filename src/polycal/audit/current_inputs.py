@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.analysis import embedding_diversity, group_tables, measure, next_token_metrics
+from polycal.analysis import embedding_diversity, generation_table, group_tables, measure, next_token_metrics
 from polycal.artifacts import checkpoints, failures, manifests
 from polycal.audit import lineage
 from polycal.audit.expected_results import ExpectedResult
@@ -64,6 +64,9 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
         case "measure_next_token":
             tokens = grid.next_token_records(result.cell)
             return next_token_metrics.input_checksums(result.cell, tokens=tokens)
+        case "measure_generation":
+            generations = grid.generation_records(result.cell)
+            return generation_table.input_checksums(result.cell, generations=generations)
         case "report":
             study = Path(result.out).parent
             return lineage.input_checksums(study, lineage.results_behind(study))

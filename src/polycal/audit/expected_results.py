@@ -5,11 +5,11 @@ This is the graph of the workflow without Snakemake. The commands that compare r
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from polycal.analysis import embedding_diversity, group_tables, measure, next_token_metrics
+from polycal.analysis import embedding_diversity, generation_table, group_tables, measure, next_token_metrics
 from polycal.store import acceptances
 from polycal.study import grid, identities, paths
 from polycal.study.config import Config
@@ -52,6 +52,7 @@ def expected_results(config: Config) -> list[ExpectedResult]:
         *_scores(config),
         *_embeddings(config),
         *_next_tokens(config),
+        *_generations(config),
         *_study(config),
     ]
 
@@ -61,7 +62,7 @@ def _single(stage: str, out: str, cell: str, inputs: Mapping[str, str]) -> Expec
 
 
 def _sources(config: Config) -> Iterator[ExpectedResult]:
-    blocks, languages = grid.blocks(config), grid.scored_languages(config)
+    blocks, languages = grid.blocks(config), grid.asked_languages(config)
     base_models = grid.base_models(blocks)
     read = {*grid.heldout_data(config), *(name for block in blocks for name in block["data"])}
     data = {name: config.data[name] for name in sorted(read)}
@@ -158,17 +159,34 @@ def _next_tokens(config: Config) -> Iterator[ExpectedResult]:
             yield _single("score_next_token", paths.NEXT_TOKEN.format(**names, heldout=heldout), cell, reads)
 
 
+def _generations(config: Config) -> Iterator[ExpectedResult]:
+    for names in grid.checkpoints(grid.blocks(config)) if config.generation else ():
+        for benchmark, number, languages in grid.generation_batches(config):
+            for language in languages:
+                cell_names = {**names, "benchmark": benchmark, "language": language}
+                [cell] = json.loads(identities.generate(config, [language], **names, benchmark=benchmark))
+                yield _per_language(
+                    "generate", paths.GENERATIONS, f"batch-{number}", languages, config, cell, cell_names
+                )
+
+
+def _parallel(languages_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """The checks of the benchmarks with several languages that they have the same questions in each."""
+    return [
+        paths.PARALLEL.format(benchmark=name)
+        for name, languages in languages_of.items()
+        if len(languages) > 1
+    ]
+
+
 def _study(config: Config) -> Iterator[ExpectedResult]:
     folder, shown = paths.STUDY.format(study=config.study), dict[str, str]()
     measured = json.loads(identities.measure(config))
     by_group = json.loads(identities.measure_groups(config))
     diversity = json.loads(identities.measure_embeddings(config))
     next_token = json.loads(identities.measure_next_token(config))
-    parallel = [
-        paths.PARALLEL.format(benchmark=name)
-        for name, languages in grid.scored_languages(config).items()
-        if len(languages) > 1
-    ]
+    generation = json.loads(identities.measure_generation(config))
+    parallel = _parallel(grid.scored_languages(config))
     scores = [*grid.score_records(measured), *identities.truth_manifests(config), *parallel]
     for stage, names, cell, inputs_read in (
         ("measure", measure.table_names(measured), measured, scores),
@@ -184,6 +202,12 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
             next_token_metrics.table_names(next_token),
             next_token,
             grid.next_token_records(next_token),
+        ),
+        (
+            "measure_generation",
+            generation_table.table_names(generation),
+            generation,
+            [*grid.generation_records(generation), *_parallel(grid.generated_languages(config))],
         ),
     ):
         if inputs_read:

@@ -26,6 +26,7 @@ NOUNS = {
     "score": "the record",
     "embed": "the record",
     "score_next_token": "the record",
+    "generate": "the record",
     "finetune": "the checkpoint",
     "report": "the report",
 }

@@ -14,7 +14,7 @@ import typer
 
 from polycal import vocabulary
 from polycal.artifacts import manifests, records
-from polycal.artifacts.candidate_forms import LETTERS, P_TRUE, TEXTS
+from polycal.artifacts.candidate_forms import FOLLOW_UPS, LETTERS, P_TRUE, TEXTS
 from polycal.cli import printed_tables, record_files, stage_commands
 from polycal.cli.printed_tables import Format
 from polycal.cli.stage_commands import CacheDir, Code, Partial, UsageError
@@ -36,6 +36,7 @@ MOST_ORDERS = len(vocabulary.LETTERS)
 
 CHOICES = {
     "candidates": (LETTERS, TEXTS, *P_TRUE),
+    "follow_up": FOLLOW_UPS,
     "dtype": ("float32", "bfloat16"),
     "attention": ("sdpa", "eager", "flash_attention_2"),
 }
@@ -73,6 +74,12 @@ def score(
         int,
         typer.Option(min=1, max=MOST_ORDERS, help="Orders of the options, averaged; without --cells."),
     ] = 1,
+    follow_up: Annotated[
+        str | None,
+        typer.Option(
+            help="levels, true_letters or true_words: asked about the chosen option, without --cells."
+        ),
+    ] = None,
     examples: Annotated[Path | None, typer.Option(help="Questions that examples are taken from.")] = None,
     token_budget: Annotated[
         int | None, typer.Option(min=1, help="Padded tokens per batch; default: from the free memory.")
@@ -102,6 +109,7 @@ def score(
         "dtype": dtype,
         "attention": attention,
         **({"rotations": rotations} if rotations > 1 else {}),
+        **({"follow_up": follow_up} if follow_up is not None else {}),
     }
     if pmi and candidates in P_TRUE:
         raise UsageError(f"--pmi: is not for --candidates {candidates}; remove one of them.")
@@ -109,7 +117,8 @@ def score(
         raise UsageError(
             f"--rotations {rotations}: is for --candidates letters without --pmi; remove one of them."
         )
-    check_choices(**{key: str(settings[key]) for key in CHOICES})
+    check_choices(**{key: str(settings[key]) for key in CHOICES if key in settings})
+    _check_follow_up(settings)
     _check_outputs(out)
     described = [_cell(model, file, language or file.stem, settings) for file in questions]
     with tempfile.TemporaryDirectory() as folder:
@@ -117,11 +126,20 @@ def score(
         run(Job(stage, described, inputs, out, cache_dir, code, options))
 
 
+def _check_follow_up(settings: dict[str, Any]) -> None:
+    """Raise UsageError if something is asked about the chosen option of a question that has none in one order."""
+    follow_up, candidates = settings.get("follow_up"), settings["candidates"]
+    if follow_up is not None and (candidates in P_TRUE or "rotations" in settings):
+        other = f"--candidates {candidates}" if candidates in P_TRUE else "--rotations"
+        raise UsageError(f"--follow-up {follow_up}: is for letters or texts in one order; remove {other}.")
+
+
 def check_choices(**given: str) -> None:
     """Raise UsageError if an option (name=value) is not one of its CHOICES."""
     for key, value in given.items():
         if value not in CHOICES[key]:
-            raise UsageError(f"--{key}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
+            name = key.replace("_", "-")
+            raise UsageError(f"--{name}: {value!r} is refused: must be {' or '.join(CHOICES[key])}.")
 
 
 def _cell(model: Path, questions: Path, language: str, settings: dict[str, Any]) -> dict[str, Any]:

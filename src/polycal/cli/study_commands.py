@@ -25,15 +25,26 @@ def plan(
             help="Folder of a measured study of several seeds, whose variances say which difference this one can show."
         ),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs that the study may use at once: how many jobs run, when it is done."),
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.1, help="Time limit of a job on the cluster, in hours.")
+    ] = None,
 ) -> None:
-    """Estimate a study before it is run: jobs, GPU-hours, calendar time, memory, disk, smallest visible difference."""
-    from polycal.study import cost_estimate, detectable
+    """Estimate a study and what is left of it: jobs, GPU-hours, days, memory, disk, smallest visible difference.
+
+    The time comes from jobs of the study that are finished, and from stated assumptions elsewhere.
+    """
+    from polycal.study import cost_table, detectable, finished_jobs
 
     config = configuration.load(configfile)
     reference = Path(paths.REFERENCE)
     chosen = pilot or (reference if (reference / detectable.VARIANCES).is_file() else None)
     found = list(detectable.lines(config, chosen)) if chosen else []
-    print("\n".join([cost_estimate.table(config), *([""] if found else []), *found]))
+    text = cost_table.table(config, finished_jobs.read(config), gpus, hours)
+    print("\n".join([text, *([""] if found else []), *found]))
 
 
 def config_docs(root: Annotated[Path, typer.Option(help="Folder of the repository.")] = Path()) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import records
+from polycal.artifacts import open_records, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
 from polycal.data import (
+    open_formats,
     placeholders,
     question_formats,
     question_languages,
@@ -17,6 +18,7 @@ from polycal.data import (
     repositories,
     sources,
 )
+from polycal.data.open_format_names import FORMATS, OPEN
 from polycal.data.placeholders import LeftOut
 from polycal.data.question_formats import Question
 
@@ -29,51 +31,67 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
 
     The settings are ``format`` and ``limit``, the number of test questions (None: all). The metadata contains
     the number of questions by split, the malformed questions that were dropped (id and reason), how many
-    questions have how many options, the number of placeholders that were removed by split, and the files that
-    were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, with file and row, if
+    questions have how many options (or accepted answers, in formats without options), the number of placeholders
+    that were removed by split, and the files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, with file and row, if
     it does not have the columns and values of its format.
     """
     language, settings = cell["language"], cell["settings"]
     left_out: LeftOut = {}
-    if settings["format"] == "file":
+    dropped: Dropped = {"test": [], "examples": []}
+    is_open = settings["format"] in FORMATS
+    if settings["format"] in ("file", OPEN):
         source = sources.data_path(cell["source"], language)
         root = _language_file(source, language)
         split = readers.read_file(root)
         of_one_language = root != source or root.stem == language or "{language}" in str(cell["source"])
-        questions = _from_own_file(split, language, not of_one_language, left_out)
+        columns = open_formats.OWN_COLUMNS if is_open else question_formats.OWN_COLUMNS
+        rows = _own_rows(split, language, not of_one_language, columns)
+        questions = list(
+            open_formats.own_questions(rows) if is_open else question_formats.own_questions(rows, left_out)
+        )
         files = split.files
-        dropped: Dropped = {"test": [], "examples": []}
+    elif is_open:
+        root = sources.data_path(cell["source"])
+        split = readers.read_file(root) if root.is_file() else _only_split(root)
+        rows, files = split.numbered(open_formats.MKQA_COLUMNS), split.files
+        questions = open_formats.mkqa_questions(rows, language, dropped)
     else:
         root = sources.data_path(cell["source"], language)
         questions, files, dropped = _from_repository(root, language, settings["format"], left_out)
     questions, dropped = _sample(questions, dropped, settings.get("limit"))
     if not any(question["split"] == "test" for question in questions):
         raise RecordError(f"{root} ({language}): no test question; a benchmark needs at least one.")
-    sizes = Counter(len(question["options"]) for question in questions)
+    listed = "answers" if is_open else "options"
+    sizes = Counter(len(question[listed]) for question in questions)
     metadata = {
         **stamp(),
         "language": language,
         "source": dict(cell["source"]),
         "files": sources.checksums(files, root),
         "questions": dict(Counter(question["split"] for question in questions)),
-        "options": {str(size): count for size, count in sorted(sizes.items())},
+        listed: {str(size): count for size, count in sorted(sizes.items())},
         "dropped": dropped,
         "placeholders": placeholders.counts(left_out, questions),
     }
-    records.write(out, questions, records.QUESTION, metadata)
+    records.write(out, questions, open_records.OPEN_QUESTION if is_open else records.QUESTION, metadata)
 
 
-def _from_own_file(
-    split: readers.DatasetSplit, language: str, is_shared: bool, left_out: LeftOut
-) -> list[Question]:
-    """The questions of one language in a user's file. ``is_shared``: the file contains several languages."""
+def _own_rows(
+    split: readers.DatasetSplit, language: str, is_shared: bool, columns: list[str]
+) -> question_languages.NumberedRows:
+    """The rows of one language in a user's file. ``is_shared``: the file contains several languages."""
     if is_shared:
         # Without the column, every language would silently get the same questions.
-        all_rows = split.numbered([*question_formats.OWN_COLUMNS, "language"])
-        rows = question_languages.of_language(all_rows, language, split.name)
-    else:
-        rows = question_languages.checked(split.numbered(question_formats.OWN_COLUMNS), language)
-    return list(question_formats.own_questions(rows, left_out))
+        return question_languages.of_language(split.numbered([*columns, "language"]), language, split.name)
+    return question_languages.checked(split.numbered(columns), language)
+
+
+def _only_split(root: Path) -> readers.DatasetSplit:
+    """The only split of a repository in the layout of the hub. Raises RecordError if there are several."""
+    splits = repositories.read_repository(root)
+    if len(splits) != 1:
+        raise RecordError(f"{root}: {len(splits)} splits ({', '.join(splits)}); must have one.")
+    return next(iter(splits.values()))
 
 
 def _from_repository(

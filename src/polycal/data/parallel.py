@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polycal.artifacts import files, records
+from polycal.artifacts import files, open_records, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
 
@@ -63,7 +63,8 @@ def _ids(questions: Iterable[Path]) -> tuple[Ids, Dropped]:
             for role in ROLES
         }
         ids[language] = {role: set(dropped_ids[role]) for role in ROLES}
-        for question in records.read_questions(file):
+        read = records.read_questions if open_records.has_options(file) else open_records.read_questions
+        for question in read(file):
             ids[language][question["split"]].add(question["question_id"])
         if any(dropped_ids.values()):
             dropped[language] = {role: of_role for role, of_role in dropped_ids.items() if of_role}

@@ -62,7 +62,7 @@ def hub_questions(
     id_column, group_column, option_columns, _, has_placeholders = HUB_FORMATS[name]
     seen: dict[str, str] = {}
     for where, row in split.numbered([id_column, group_column, "question", *option_columns, "answer"]):
-        question_id = _question_id(row, id_column, where, seen)
+        question_id = read_id(row, id_column, where, seen)
         options = [_optional_text(row, column, where) for column in option_columns]
         filled = [option for option in options if option is not None]
         last = max((number + 1 for number, option in enumerate(options) if option is not None), default=0)
@@ -77,8 +77,8 @@ def hub_questions(
             left_out[role, question_id] = len(filled) - len(real)
         yield {
             "question_id": question_id,
-            "group": _text(row, group_column, where),
-            "question": _text(row, "question", where),
+            "group": read_text(row, group_column, where),
+            "question": read_text(row, "question", where),
             "options": _at_least_two(real, where),
             "gold": gold,
             "split": role,
@@ -95,22 +95,28 @@ def own_questions(rows: NumberedRows, left_out: LeftOut) -> Iterator[Question]:
     """
     seen: dict[str, dict[str, str]] = {"test": {}, "examples": {}}
     for where, row in rows:
-        role = row.get("split")
-        role = "test" if role is None or role == "" else role
-        if not isinstance(role, str) or role not in seen:
-            raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
-        question_id = _question_id(row, "question_id", where, seen[role])
+        role = read_role(row, where)
+        question_id = read_id(row, "question_id", where, seen[role])
         all_options = _options(row["options"], where)
         options, gold = without_placeholders(all_options, _own_gold(row, all_options, where), where)
         left_out[role, question_id] = len(all_options) - len(options)
         yield {
             "question_id": question_id,
-            "group": _text(row, "group", where) if row.get("group") is not None else "all",
-            "question": _text(row, "question", where),
+            "group": read_text(row, "group", where) if row.get("group") is not None else "all",
+            "question": read_text(row, "question", where),
             "options": _at_least_two(options, where),
             "gold": gold,
             "split": role,
         }
+
+
+def read_role(row: Row, where: str) -> str:
+    """The split of a question, by default test. Raises RecordError if it is neither test nor examples."""
+    role = row.get("split")
+    role = "test" if role is None or role == "" else role
+    if role not in ("test", "examples"):
+        raise RecordError(f"{where}: split is {role!r}; must be 'test' or 'examples'.")
+    return str(role)
 
 
 def _own_gold(row: Row, options: list[str], where: str) -> int:
@@ -148,7 +154,7 @@ def _agrees(answer: Any, gold: int, options: list[str]) -> bool:
     return options.index(text) == gold if text in options else text == str(gold)
 
 
-def _question_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
+def read_id(row: Mapping[str, Any], column: str, where: str, seen: dict[str, str]) -> str:
     """The id as a text. It is added to ``seen`` with its row. Raises RecordError if ``seen`` contains it."""
     value = row[column]
     if isinstance(value, bool) or not isinstance(value, (int, str)) or text_content.is_blank(str(value)):
@@ -177,7 +183,7 @@ def _require_unicode(text: str, column: str, where: str) -> None:
         raise RecordError(f"{where}: {column} is {text!r}, with half a surrogate pair; must be Unicode text.")
 
 
-def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+def read_text(row: Mapping[str, Any], column: str, where: str) -> str:
     """A text as in ``_optional_text``. Raises RecordError if it is empty."""
     text = _optional_text(row, column, where)
     if text is None:
@@ -206,22 +212,27 @@ def _gold_from_number(value: Any, options: int, where: str) -> int:
 
 
 def _options(value: Any, where: str) -> list[str]:
-    """The options in a list or JSON list, without surrounding white space.
+    """The options in a list or JSON list. Raises RecordError if it is not a list of at least two texts."""
+    return _at_least_two(read_texts(value, "options", "an option", where), where)
 
-    Raises RecordError if it is not one.
+
+def read_texts(value: Any, column: str, member: str, where: str) -> list[str]:
+    """The texts in a list or JSON list, without surrounding white space.
+
+    ``member`` is what one of them is called. Raises RecordError if it is not a list of texts.
     """
     if isinstance(value, str):
         try:
             value = json_values.parse(value)
         except ValueError as error:
-            raise RecordError(f"{where}: options is not a JSON list: {error}.") from error
+            raise RecordError(f"{where}: {column} is not a JSON list: {error}.") from error
     if not isinstance(value, list) or not all(
-        isinstance(option, str) and not text_content.is_blank(option) for option in value
+        isinstance(text, str) and not text_content.is_blank(text) for text in value
     ):
-        raise RecordError(f"{where}: options is {value!r}; must be a list of texts, none of them empty.")
-    for option in value:
-        _require_unicode(option, "an option", where)
-    return _at_least_two([option.strip() for option in value], where)
+        raise RecordError(f"{where}: {column} is {value!r}; must be a list of texts, none of them empty.")
+    for text in value:
+        _require_unicode(text, member, where)
+    return [text.strip() for text in value]
 
 
 def _at_least_two(options: list[str], where: str) -> list[str]:

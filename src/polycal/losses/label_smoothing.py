@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from polycal.losses import backends
 from polycal.losses.tiled_loss import TiledSmoothedLoss
 
 
@@ -88,10 +89,11 @@ def token_statistics(
     """The smoothed loss, summed over the tokens and divided by ``num_items``, and statistics of the tokens.
 
     ``hidden`` [N, D], ``weight`` [V, D] and ``bias`` [V] have any floating type. The computation uses
-    float32, or float64 if ``hidden`` or ``weight`` is float64, also under autocast. ``labels`` [N] are
-    integers in 0 … V−1; this is not checked. Under ``torch.no_grad`` no gradient is computed. Otherwise
-    ``backward`` can be called once. Raises ValueError for a wrong shape or type, β outside [0, 1), and a
-    soft-cap of 0 or less.
+    float32, or float64 if ``hidden`` or ``weight`` is float64, also under autocast. On CUDA the factors of the
+    matrix products are in bfloat16 if autocast to bfloat16 is enabled, or if hidden states and W are in
+    bfloat16; their results are in float32 (``polycal.losses.backends``). ``labels`` [N] are integers in
+    0 … V−1; this is not checked. Under ``torch.no_grad`` no gradient is computed. Otherwise ``backward`` can be
+    called once. Raises ValueError for a wrong shape or type, β outside [0, 1), and a soft-cap of 0 or less.
 
     Examples:
         >>> import torch
@@ -102,12 +104,15 @@ def token_statistics(
         ([0.744, 1.744], [True, False])
     """
     _check(hidden, weight, labels, beta, bias, softcap)
+    given = hidden, weight, bias, labels, beta, softcap, num_items, torch.is_grad_enabled()
+    dtype = backends.product_dtype(hidden, weight)
     with torch.autocast(hidden.device.type, enabled=False):
-        return TokenStatistics(
-            *TiledSmoothedLoss.apply(
-                hidden, weight, bias, labels, beta, softcap, num_items, torch.is_grad_enabled()
-            )
-        )
+        if backends.backend_of(hidden.device) == backends.FUSED and dtype != torch.float64:
+            # imported here, so that a CPU does not import Triton
+            from polycal.losses.fused_loss import FusedSmoothedLoss
+
+            return TokenStatistics(*FusedSmoothedLoss.apply(*given, dtype))
+        return TokenStatistics(*TiledSmoothedLoss.apply(*given))
 
 
 def _check(

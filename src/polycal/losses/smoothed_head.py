@@ -9,9 +9,6 @@ from transformers.utils import ModelOutput
 
 from polycal.losses.label_smoothing import token_statistics
 
-BACKEND = "tiled PyTorch"
-"""The name of this implementation in the manifest of a checkpoint."""
-
 LOGIT_SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Configuration keys of models that scale their logits, which the loss does not support."""
 

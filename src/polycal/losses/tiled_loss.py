@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from polycal.losses.logit_tiles import BITS_PER_NAT, LogitTiles
 from polycal.losses.loss_gradients import BlockPass, LossGradients
 from polycal.losses.running_log_sum_exp import RunningLogSumExp
+from polycal.losses.stored_gradients import StoredGradients
 from polycal.losses.uniform_term import UniformTerm
 
 
-class TiledSmoothedLoss(torch.autograd.Function):
+class TiledSmoothedLoss(StoredGradients):
     """The loss (scalar), and ``nll``, ``entropy`` and ``correct`` of ``TokenStatistics``, each [N].
 
     ``hidden`` is [N, D], ``weight`` is [V, D], ``bias`` is [V] or None, and ``labels`` is [N] in 0 … V−1. The
@@ -71,26 +71,6 @@ class TiledSmoothedLoss(torch.autograd.Function):
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         ctx.mark_non_differentiable(nll, entropy, correct)
         return loss, nll, entropy, correct
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.gradients is None:
-            raise RuntimeError(
-                "backward was called twice on a smoothed loss, which allows it once; compute the loss again"
-            )
-        gradients, ctx.gradients = ctx.gradients, None
-        if float(outer[0]) != 1:
-            # Multiply in place, because a second gradient of W would be as large as the largest array in
-            # memory.
-            for grad in gradients:
-                if grad is not None:
-                    grad *= outer[0]
-        cast = (
-            None if grad is None else grad.to(dtype)
-            for grad, dtype in zip(gradients, ctx.dtypes, strict=True)
-        )
-        return (*cast, *(None,) * 5)
 
 
 def _first_pass(

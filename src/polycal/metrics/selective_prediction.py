@@ -49,7 +49,9 @@ def selective_accuracy(confidence: ArrayLike, correct: ArrayLike, coverage: floa
 def accuracy_coverage_area(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Mean over k = 1 … N of the accuracy of the k most confident answers, in [0, 1].
 
-    This is ``selective_cov_acc_area`` of HELM.
+    This is ``selective_cov_acc_area`` of HELM, and the area under the accuracy-rejection curve (AUARC) when 0, 1,
+    …, N − 1 answers are rejected. Source: Nadeem, Zucker & Hanczar 2009, "Accuracy-rejection curves (ARCs) for
+    comparing classification methods with a reject option" (PMLR 8).
 
     Examples:
         >>> from polycal.metrics import accuracy_coverage_area

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from polycal.artifacts import files
 from polycal.artifacts.manifests import Stamp
 from polycal.data import sources
-from polycal.miniature import benchmark_questions, instruction_sets
+from polycal.miniature import benchmark_questions, instruction_sets, open_questions
 from polycal.miniature.benchmark_questions import BENCHMARKS
 from polycal.miniature.world import World
 
@@ -42,6 +42,12 @@ def miniature_data(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None:
         _write_card(folder / "data" / name, [("default", {"train": "data/train-*"})], INSTRUCTION_NOTE)
     for name in BENCHMARKS:
         _write_benchmark(world, name, settings["questions"], folder)
+    without_options = folder / "benchmarks" / open_questions.OPEN_BENCHMARK
+    _write_table(
+        without_options / "data/train-00000-of-00001.parquet",
+        open_questions.table(world, settings["questions"]),
+    )
+    _write_card(without_options, [("default", {"train": "data/train-*"})])
     written = sorted(path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file())
     files.write_json(out, {**stamp(), "files": sources.checksums(written, folder)})
 

@@ -22,6 +22,7 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
     """
     rows = []
     for sweep in study.beta_sweeps():
+        contrasts = study.smoothing_contrasts(sweep)
         for language, settings in by_language(study, sweep):
             tuned = settings[settings.value >= 0]
             if not (tuned.value == 0).any() or len(tuned) < 2:
@@ -40,15 +41,17 @@ def best_beta(study: StudyTables) -> pd.DataFrame:
                     "ece_unsmoothed": unsmoothed.ece,
                     "accuracy": best.accuracy,
                     "accuracy_unsmoothed": unsmoothed.accuracy,
-                    **_changes(study, sweep, language, best.beta),
+                    **_changes(contrasts, language, best.beta),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _changes(study: StudyTables, sweep: BetaSweep, language: str, beta: str) -> dict[str, float]:
-    """The changes of ECE and accuracy from β = 0 to ``beta`` with intervals; empty for β = 0."""
-    contrasts = study.smoothing_contrasts(sweep)
+def _changes(contrasts: pd.DataFrame, language: str, beta: str) -> dict[str, float]:
+    """The changes of ECE and accuracy from β = 0 to ``beta`` with intervals; empty for β = 0.
+
+    ``contrasts`` are the smoothing contrasts of a sweep.
+    """
     if beta == "0" or contrasts.empty:
         return {}
     code = "mean" if language == MEAN else language

@@ -22,6 +22,7 @@ OVERCONFIDENCE = "Is every language over-confident?"
 SMOOTHING = "What does smoothing change?"
 ALTERNATIVES = "Does temperature scaling do better than smoothing?"
 LANGUAGES = "How well is each language calibrated?"
+MEASURES = "How far can each measure of confidence be trusted, and in which languages?"
 
 FIGURE_KINDS = {
     "overview": FigureKind(
@@ -90,7 +91,8 @@ FIGURE_KINDS = {
     "tradeoff": FigureKind(
         "ECE against accuracy in each language",
         "ECE and accuracy in each language. Each line starts at β = 0; the grey point is the base model."
-        " Left of the dotted line accuracy is lower by one percentage point or more.",
+        " Left of the dotted line accuracy is lower by one percentage point or more. With many languages, a"
+        " panel shows a resource level, with one line for each of its languages.",
         SMOOTHING,
     ),
     "ece": FigureKind(
@@ -103,12 +105,26 @@ FIGURE_KINDS = {
     ),
     "reliability": FigureKind(
         "Reliability diagrams",
-        "The languages whose gap at the lowest β is least, in the middle and greatest; the explorer of the"
-        " page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
+        "The languages whose gap at the lowest β is least, in the middle and greatest, and those that the"
+        " configuration names; the explorer of the page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
         " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
         " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
         LANGUAGES,
         "a-reliability-diagram",
+    ),
+    "measuregap": FigureKind(
+        "Over-confidence of each measure of confidence",
+        "Confidence minus accuracy in each language, with 95% intervals: one panel for each way to measure how"
+        " confident a model is of the same answers. To the right of the line the measure says more than the model"
+        " knows.",
+        MEASURES,
+    ),
+    "measureauroc": FigureKind(
+        "How well each measure of confidence separates right from wrong answers",
+        "Mean AUROC over the languages of each resource level, with 95% intervals: the probability that a right"
+        " answer has more confidence than a wrong one. At 0.5, the vertical line, the measure says nothing about"
+        " which answers are right.",
+        MEASURES,
     ),
     "rungap": FigureKind(
         "Over-confidence of each run in every language",

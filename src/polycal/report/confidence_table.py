@@ -7,7 +7,9 @@ from polycal.report.study_tables import StudyTables
 
 MEASURES = {
     "likelihood": "probability of the option",
-    "p_true": "P(True) of the option alone",
+    "p_true": "P(True) of the option",
+    "stated": "stated level of confidence",
+    "stated_mode": "most likely stated level",
     "agreement": "agreement of other languages",
 }
 """Measures of confidence, with their names in the table."""
@@ -16,9 +18,19 @@ METRICS = {
     "ece": ("ECE", ".3f"),
     "binary_brier": ("Brier", ".3f"),
     "auroc": ("AUROC", ".3f"),
+    "auarc": ("AUARC", ".3f"),
     "spearman": ("Rank correlation with likelihood", "+.2f"),
+    "ceiling_rate": ("Says 100%", ".2f"),
+    "level_mass": ("Mass on levels", ".2f"),
 }
 """Metrics of the table, with their titles and number formats."""
+OF_LEVELS = ("ceiling_rate", "level_mass")
+"""Metrics that only stated levels have. Without any, they are no columns."""
+
+
+def measures_in(rows: pd.DataFrame) -> list[str]:
+    """The measures that occur in ``rows`` of the table confidences, in the order of MEASURES."""
+    return [name for name in MEASURES if name in set(rows.measure)]
 
 
 def table(study: StudyTables) -> pd.DataFrame:
@@ -34,8 +46,12 @@ def table(study: StudyTables) -> pd.DataFrame:
     shown = tables.named(means)
     shown["Confidence"] = means.measure.map(MEASURES)
     lost = study_tables.hole_counts(means) > 0
+    levels = means.measure.isin(["stated", "stated_mode"])
     for metric, (title, form) in METRICS.items():
-        shown[title] = tables.with_intervals(means, metric, form, lost)
+        if metric in OF_LEVELS and not levels.any():
+            continue
+        failed = lost & levels if metric in OF_LEVELS else lost
+        shown[title] = tables.with_intervals(means, metric, form, failed)
     return shown
 
 

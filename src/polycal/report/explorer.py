@@ -37,6 +37,8 @@ WITHOUT_CONTRASTS = {
     "order_spread": "Spread over orders (effect of the order of the options)",
 }
 """Further metrics, which have intervals. A metric that no cell has is not offered."""
+NORMALISED = ("accuracy", "gap", "ece")
+"""Metrics that are there, without intervals, for every normalisation of the log-likelihoods."""
 CONTRAST_COLUMNS = ("difference", "low", "high", "q")
 BIN_COLUMNS = {
     "low": "left", "high": "right", "n": "n", "confidence": "confidence", "accuracy": "accuracy",
@@ -88,7 +90,8 @@ def _inside_script(text: str) -> str:
 def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any]:
     """The tables ``cells`` (with means over languages), ``contrasts`` and ``reliability`` in compact columns.
 
-    A row of contrasts or reliability has the index of its cell. ``records`` are the anchors of the cells'
+    A row of contrasts or reliability has the index of its cell. ``normalisations`` has the metrics of each
+    normalisation, in the order of the cells. ``records`` are the anchors of the cells'
     records on the provenance page, empty for a mean.
     """
     means = study["means"]
@@ -116,6 +119,7 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
         },
         "contrasts": _contrasts(study.get("contrasts"), number),
         "reliability": _reliability(study["reliability"], number),
+        "normalisations": _normalisations(study.get("normalisations"), number),
         "groups": _groups(study),
     }
 
@@ -157,6 +161,17 @@ def _reliability(table: pd.DataFrame, number: Mapping[Any, int]) -> dict[str, An
     return {"cell": _numbers(rows.cell)} | {
         short: _numbers(rows[name]) for name, short in BIN_COLUMNS.items()
     }
+
+
+def _normalisations(table: pd.DataFrame, number: Mapping[Any, int]) -> dict[str, dict[str, Any]]:
+    """By normalisation: the metrics of NORMALISED for every cell, empty where it was not measured."""
+    if table.empty:
+        return {}
+    rows, found = _of_cells(table, number), {}
+    for name, part in rows.groupby("normalise", sort=True):
+        values = part.set_index("cell").reindex(range(len(number)))
+        found[str(name)] = {metric: _numbers(values[metric]) for metric in NORMALISED}
+    return found
 
 
 def _numbers(column: pd.Series) -> dict[str, str]:

@@ -49,23 +49,25 @@ def report(
     conversations: Sequence[Path],
     out: Path,
     stamp: Stamp,
+    processes: int = 1,
 ) -> list[Path]:
     """Write tables, figures, the page ``out``, the provenance page and the folder ``provenance`` of a study.
 
     ``measured`` are the study's tables, in the folder of ``out``. ``scores`` are all score records of the
     grid. Those that do not exist are listed as missing, unless the table of holes contains their cell.
     ``conversations`` are instruction data sets, whose contents the page describes if the file exists.
+    ``processes`` draw the figures.
 
     Returns all written files except ``out``. Raises StudyError if a measured table is missing.
     """
     folder = out.parent
-    study = study_tables.read(folder, cell["languages"])
+    study = study_tables.read(folder, cell["languages"], cell.get("reliability_languages", ()))
     nodes = lineage.results_behind(folder)
     for name in ("tables", "figures"):
         # they may contain files of an earlier configuration of this study
         shutil.rmtree(folder / name, ignore_errors=True)
     written = tables.write(study, folder / "tables", further_tables(study))
-    figures = draw.draw(study, folder / "figures")
+    figures = draw.draw(study, folder / "figures", processes)
     text = main_page.render(study, folder.name, scores, figures, cell, conversations, nodes)
     behind = provenance_page.render(study, folder.name, out.name, nodes, cell)
     files.write_text(out, text)

@@ -25,7 +25,7 @@ CHOICES = {
     "weighting": "weighting by {}",
 }
 """Columns of the sensitivity table that are conventions, and how their values are worded."""
-IN_FULL = ("claims", "recalibration", "truth", "confidences")
+IN_FULL = ("claims", "recalibration", "truth", "confidences", "confidence_contrasts")
 """Measured tables that are written as CSV without changes."""
 
 

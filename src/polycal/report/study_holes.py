@@ -15,6 +15,7 @@ KINDS = {
     "holes": ("cells", "cells"),
     "embedding_holes": ("embeddings", "diversity"),
     "next_token_holes": ("next-token scores", "next_token"),
+    "generation_holes": ("generated answers", "generation"),
 }
 """For each table of holes: what is missing, and the table with one row for each that exists."""
 COLUMNS = ("kind", *CELL_KEYS, "resource", "stage", "reason")

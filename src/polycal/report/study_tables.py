@@ -46,11 +46,13 @@ class StudyTables:
     """The measured tables of a study by name (without ``.parquet``), and English language names by code.
 
     ``condition`` is the base seed, recipe or seed of all rows, if the tables are a part of a larger study.
+    ``diagrams`` are languages that have reliability diagrams in any case; ``all`` among them means every one.
     """
 
     tables: Mapping[str, pd.DataFrame]
     languages: Mapping[str, str]
     condition: Mapping[str, str] = field(default_factory=dict)
+    diagrams: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]
@@ -253,8 +255,10 @@ def without_single_base_seed(table: pd.DataFrame) -> pd.DataFrame:
     return table if "base_seed" in distinguishing(table) else table.drop(columns="base_seed")
 
 
-def read(folder: Path, languages: Mapping[str, str]) -> StudyTables:
+def read(folder: Path, languages: Mapping[str, str], diagrams: Sequence[str] = ()) -> StudyTables:
     """The study in ``folder``. ``languages`` maps language codes to English names.
+
+    ``diagrams`` are those of ``StudyTables``.
 
     Raises StudyError if one of the tables REQUIRED is missing. Others may be absent.
     """
@@ -262,4 +266,4 @@ def read(folder: Path, languages: Mapping[str, str]) -> StudyTables:
     for name in REQUIRED:
         if name not in tables:
             raise StudyError(f"{folder}: {name}.parquet is missing; run 'polycal measure' first.")
-    return StudyTables(tables, languages)
+    return StudyTables(tables, languages, diagrams=diagrams)

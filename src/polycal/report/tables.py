@@ -137,14 +137,14 @@ def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame
     values["checkpoint"] = _checkpoint_names(values)
     columns = list(dict.fromkeys(values.checkpoint))
     keys = ["protocol", "model", "base_seed"]
-    wide = values.pivot(index=[*keys, "language"], columns="checkpoint", values=metric)
+    wide = values.pivot(index=[*keys, "language"], columns="checkpoint", values=metric).to_dict("index")
     levels = dict(zip(cells.language, cells.resource, strict=True))
     several = "base_seed" in study_tables.distinguishing(values)
     rows = []
     for model in dict.fromkeys(zip(*(values[key] for key in keys), strict=True)):
         protocol, name, base_seed = model
         for language in [*study_tables.languages_in_order(cells), *GROUPS]:
-            if (*model, language) not in wide.index:
+            if (*model, language) not in wide:
                 continue
             row = {
                 "Protocol": protocol,
@@ -154,7 +154,7 @@ def by_language(study: StudyTables, benchmark: str, metric: str) -> pd.DataFrame
                 "Code": "" if language in GROUPS else language,
                 "Resource": levels.get(language, ""),
             }
-            rows.append(row | {column: wide.loc[(*model, language), column] for column in columns})
+            rows.append(row | {column: wide[*model, language][column] for column in columns})
     return pd.DataFrame(rows)
 
 

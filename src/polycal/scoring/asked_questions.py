@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from polycal.artifacts import follow_ups as follow_up_columns
 from polycal.artifacts import order_spread
 from polycal.artifacts.candidate_forms import P_TRUE
-from polycal.scoring import option_order, question_prompts, true_or_false
+from polycal.scoring import follow_ups, option_order, question_prompts, true_or_false
 from polycal.scoring.candidate_scores import CandidateScores
+from polycal.scoring.follow_ups import FollowUp
 from polycal.scoring.prompts import Prompt
 from polycal.scoring.question_prompts import Asking, Cell
 
@@ -27,6 +29,7 @@ class AskedQuestions:
     - ``prompts``: all prompts. They begin with those of ``first``, so that an error names the right question.
     - ``answers``: a function of the scores of all prompts that returns, for each question, the columns
       option_logprob, option_tokens, option_bytes and those of ``columns``.
+    - ``follow_up``: what is asked about the chosen option, or None.
     """
 
     rows: list[dict[str, Any]]
@@ -34,6 +37,7 @@ class AskedQuestions:
     prompts: list[Prompt]
     answers: Callable[[CandidateScores], list[dict[str, Any]]]
     columns: tuple[pa.Field, ...] = ()
+    follow_up: FollowUp | None = None
 
 
 def ask(cell: Cell, questions: Path, examples: Path | None = None) -> AskedQuestions:
@@ -44,7 +48,23 @@ def ask(cell: Cell, questions: Path, examples: Path | None = None) -> AskedQuest
     first = [asking.prompt(row, settings["candidates"]) for row in asking.rows]
     if settings.get("rotations", 1) > 1:
         return _in_several_orders(asking, first, settings)
+    follow_up = follow_ups.follow_up(settings, str(cell.get("language")), asking.turn)
+    if follow_up is not None:
+        return _with_follow_up(asking, first, follow_up)
     return AskedQuestions(asking.rows, first, first, lambda scores: _lengths(first, scores, scores.logprob))
+
+
+def _with_follow_up(asking: Asking, first: list[Prompt], follow_up: FollowUp) -> AskedQuestions:
+    """The questions with a follow-up about the chosen option."""
+
+    def answers(scores: CandidateScores) -> list[dict[str, Any]]:
+        names = [field.name for field in follow_up_columns.FIELDS]
+        return [
+            {**row, **dict(zip(names, found, strict=True))}
+            for row, found in zip(_lengths(first, scores, scores.logprob), scores.follow_ups, strict=True)
+        ]
+
+    return AskedQuestions(asking.rows, first, first, answers, follow_up_columns.FIELDS, follow_up)
 
 
 def _lengths(

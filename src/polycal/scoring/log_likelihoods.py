@@ -1,7 +1,8 @@
 """Log-likelihoods of all candidates in a batch of trees, from one forward pass."""
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,51 @@ from polycal.scoring.models import seconds_since
 from polycal.scoring.output_head import MAX_LOGITS, log_prob_chunks
 from polycal.scoring.prefix_cache import PrefixCache
 from polycal.scoring.token_trees import Tree
+from polycal.scoring.tree_attention import KeptStates
 
 
 @torch.inference_mode()
 def log_likelihoods(
-    model: Any, batch: Sequence[Tree], prefix: PrefixCache | None = None
+    model: Any, batch: Sequence[Tree], prefix: PrefixCache | None = None, keep: KeptStates | None = None
 ) -> tuple[dict[tuple[int, int], float], float]:
     """Log-likelihoods in nats, by (question, option), summed over the candidate's tokens in float64.
 
     The second result is the number of seconds that the model needed for its layers at all nodes, without the
-    share of padding, and for its output head at the nodes where a prediction is read.
+    share of padding, and for its output head at the nodes where a prediction is read. With ``keep``, the keys and
+    values of the nodes are kept in it for ``continued_log_likelihoods``. The batch must then be one that
+    ``tree_forward`` packs.
     """
+    if tree_forward.prefers_packed(model, batch):
+        return _read(model, batch, functools.partial(tree_forward.packed_forward, keep=keep), prefix, 1.0)
+    assert keep is None
+    share = sum(map(len, batch)) / (len(batch) * max(map(len, batch)))
+    return _read(model, batch, tree_forward.padded_forward, prefix, share)
+
+
+@torch.inference_mode()
+def continued_log_likelihoods(
+    model: Any,
+    batch: Sequence[Tree],
+    prefix: PrefixCache | None,
+    states: KeptStates,
+    paths: Sequence[Sequence[int]],
+) -> tuple[dict[tuple[int, int], float], float]:
+    """The results of ``log_likelihoods`` for trees that follow nodes of an earlier batch.
+
+    ``states`` and ``paths`` are those of ``tree_forward.continued_forward``.
+    """
+    forward = functools.partial(tree_forward.continued_forward, states=states, paths=paths)
+    return _read(model, batch, forward, prefix, 1.0)
+
+
+def _read(
+    model: Any,
+    batch: Sequence[Tree],
+    forward: Callable[[Any, Sequence[Tree], PrefixCache | None, torch.Tensor], torch.Tensor],
+    prefix: PrefixCache | None,
+    share: float,
+) -> tuple[dict[tuple[int, int], float], float]:
+    """The results of ``log_likelihoods`` with the pass ``forward``, of whose tokens ``share`` are no padding."""
     offsets = np.cumsum([0, *map(len, batch)]).tolist()
     reads = [
         (offset + read.node, read)
@@ -33,12 +68,9 @@ def log_likelihoods(
     row_of_node = {node: row for row, node in enumerate(sorted({node for node, _ in reads}))}
     candidates = dict.fromkeys((read.question, read.option) for _, read in reads)
     index_of_candidate = {candidate: index for index, candidate in enumerate(candidates)}
-    start, packed = time.perf_counter(), tree_forward.prefers_packed(model, batch)
-    forward = tree_forward.packed_forward if packed else tree_forward.padded_forward
+    start = time.perf_counter()
     hidden = forward(model, batch, prefix, torch.tensor(list(row_of_node)))
-    seconds = seconds_since(start, hidden)
-    if not packed:
-        seconds *= sum(map(len, batch)) / (len(batch) * max(map(len, batch)))
+    seconds = seconds_since(start, hidden) * share
     row = torch.tensor([row_of_node[node] for node, _ in reads])
     token = torch.tensor([read.token for _, read in reads])
     candidate = torch.tensor([index_of_candidate[read.question, read.option] for _, read in reads])

@@ -53,7 +53,9 @@ def score(
     check = candidate_check.check(network, tokenizer, prompts_of_files, token_budget)
     for index, (cell, asked) in enumerate(zip(cells, asked_of_files, strict=True)):
         name = str(cell.get("language", questions[index].stem))
-        scores = score_candidates(network, tokenizer, asked.prompts, token_budget, name, check.path)
+        scores = score_candidates(
+            network, tokenizer, asked.prompts, token_budget, name, check.path, asked.follow_up
+        )
         score_rows, schema = _score_rows(asked, scores), pa.schema([*records.SCORE, *asked.columns])
         facts = {
             "cell": dict(cell),

@@ -114,6 +114,29 @@ def linear_trees(candidates: Iterable[Candidate]) -> list[Tree]:
     return [build_tree(members) for _, members in groups]
 
 
+def shared_path(prefix: np.ndarray, tree: Tree, later: Tree) -> list[int]:
+    """The nodes of ``tree``, from its first one on, that the first nodes of ``later`` repeat.
+
+    ``tree`` follows the tokens ``prefix``, int64 [length], and ``later`` begins with them. The nodes of ``later``
+    that are repeated have no branch and no prediction to read. The result is empty if ``later`` does not begin
+    with the prefix in that sense.
+    """
+    start = len(prefix)
+    most = shared_prefix_length([later])
+    if most <= start or not np.array_equal(later.tokens[:start], prefix):
+        return []
+    path: list[int] = []
+    for node in range(len(tree)):
+        position = start + len(path)
+        if position == most:
+            break
+        if path and node >= tree.end[path[-1]]:
+            break
+        if tree.depth[node] == position and tree.tokens[node] == later.tokens[position]:
+            path.append(node)
+    return path
+
+
 def shared_prefix_length(trees: Sequence[Tree]) -> int:
     """The number of leading nodes that all trees share and that have no branch and no prediction to read."""
     first = trees[0]

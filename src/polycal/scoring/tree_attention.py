@@ -5,11 +5,13 @@ the trees follow a cached prefix, attention to the prefix is computed for all no
 within each tree separately. Each part also returns the log of its sum of exponentials. With it the two are
 combined into the result of one softmax over both (Hydragen, Juravsky et al. 2024, arXiv 2402.05099, section
 3.1). The keys of the prefix are neither copied nor computed twice.
+
+A later pass can continue the trees of an earlier one: its nodes attend to nodes whose keys and values were kept.
 """
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +23,25 @@ NAME = "trees"
 
 
 @dataclass(frozen=True)
+class KeptStates:
+    """The keys and values of the nodes of a pass, by layer, each [1, heads, nodes, width]."""
+
+    by_layer: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Nodes of an earlier pass that a later one continues.
+
+    ``slots``, int64 [trees, longest], are the indices in the row of the earlier pass of the nodes that each tree
+    follows. A shorter row is padded on the right, and the mask of the layout hides the padding.
+    """
+
+    states: KeptStates
+    slots: Tensor
+
+
+@dataclass(frozen=True)
 class Layout:
     """The positions of the nodes of each tree in the packed row.
 
@@ -28,14 +49,18 @@ class Layout:
       last node.
     - ``nodes``, int64 [nodes]: the index of each node of the row in the flattened ``slots``.
     - ``mask`` [trees, 1, longest, longest]: added to the attention scores. None if every node attends to all
-      nodes before it in its tree.
+      nodes before it in its tree. With ``earlier`` its last axis begins with the earlier nodes.
     - ``prefix``: keys and values to which every node attends, or None.
+    - ``keep``: where the keys and values of this pass are kept, or None.
+    - ``earlier``: the nodes of an earlier pass that each tree follows, or None.
     """
 
     slots: Tensor
     nodes: Tensor
     mask: Tensor | None
     prefix: DynamicCache | None
+    keep: KeptStates | None = None
+    earlier: Earlier | None = None
 
 
 def tree_attention(
@@ -56,8 +81,16 @@ def tree_attention(
     """
     # This is the operation inside scaled_dot_product_attention, which does not return the log of its sums.
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    per_tree = (_per_tree(states, layout.slots) for states in (query, key, value))
-    output, log_sum = flash(*per_tree, 0.0, layout.mask is None, attn_mask=layout.mask, scale=scaling)
+    if layout.keep is not None:
+        layout.keep.by_layer[module.layer_idx] = (key, value)
+    queries, *to_tree = (_per_tree(states, layout.slots) for states in (query, key, value))
+    if layout.earlier is not None:
+        kept = (
+            _per_tree(states, layout.earlier.slots)
+            for states in layout.earlier.states.by_layer[module.layer_idx]
+        )
+        to_tree = [torch.cat(pair, dim=2) for pair in zip(kept, to_tree, strict=True)]
+    output, log_sum = flash(queries, *to_tree, 0.0, layout.mask is None, attn_mask=layout.mask, scale=scaling)
     within = output.transpose(1, 2).flatten(0, 1).index_select(0, layout.nodes)
     if layout.prefix is None:
         return within[None], None

@@ -16,6 +16,7 @@ from polycal.scoring import tree_attention
 from polycal.scoring.models import attention_kinds
 from polycal.scoring.prefix_cache import PrefixCache
 from polycal.scoring.token_trees import Tree
+from polycal.scoring.tree_attention import Earlier, KeptStates, Layout
 
 
 def supports_trees(model: Any) -> bool:
@@ -40,8 +41,17 @@ def prefers_packed(model: Any, batch: Sequence[Tree]) -> bool:
     )
 
 
-def packed_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None, nodes: Tensor) -> Tensor:
-    """The last hidden states [N, width] at ``nodes``, int64 [N], which index the nodes of all trees in order."""
+def packed_forward(
+    model: Any,
+    batch: Sequence[Tree],
+    prefix: PrefixCache | None,
+    nodes: Tensor,
+    keep: KeptStates | None = None,
+) -> Tensor:
+    """The last hidden states [N, width] at ``nodes``, int64 [N], which index the nodes of all trees in order.
+
+    With ``keep``, the keys and values of all nodes are kept in it for ``continued_forward``.
+    """
     ids, depth, end, is_node = pad_trees(batch)
     # The padding repeats the index of a tree's last node.
     slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
@@ -49,10 +59,45 @@ def packed_forward(model: Any, batch: Sequence[Tree], prefix: PrefixCache | None
     if not all(tree.unbranched for tree in batch):
         visible = ancestors(depth, end)[:, None]
         mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
-    layout = tree_attention.Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix)
+    layout = tree_attention.Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix, keep)
+    return _run_packed(model, ids[is_node], depth[is_node], layout, nodes)
+
+
+def continued_forward(
+    model: Any,
+    batch: Sequence[Tree],
+    prefix: PrefixCache | None,
+    nodes: Tensor,
+    states: KeptStates,
+    paths: Sequence[Sequence[int]],
+) -> Tensor:
+    """The results of ``packed_forward`` for trees that follow nodes of an earlier pass.
+
+    ``states`` are those of the earlier pass. ``paths`` contains, for each tree, the indices in the row of that pass
+    of the nodes that all its nodes attend to. The depth of a tree's nodes continues theirs.
+    """
+    ids, depth, end, is_node = pad_trees(batch)
+    slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
+    longest = max(map(len, paths))
+    earlier, in_path = (torch.zeros(len(batch), longest, dtype=kind) for kind in (torch.long, torch.bool))
+    for row, path in enumerate(paths):
+        earlier[row, : len(path)] = torch.tensor(path, dtype=torch.long)
+        in_path[row, : len(path)] = True
+    visible = torch.cat([in_path[:, None].expand(-1, ids.shape[1], -1), ancestors(depth, end)], dim=-1)[
+        :, None
+    ]
+    mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
+    layout = tree_attention.Layout(
+        slots, is_node.flatten().nonzero()[:, 0], mask, prefix, earlier=Earlier(states, earlier)
+    )
+    return _run_packed(model, ids[is_node], depth[is_node], layout, nodes)
+
+
+def _run_packed(model: Any, ids: Tensor, depth: Tensor, layout: Layout, nodes: Tensor) -> Tensor:
+    """The last hidden states at ``nodes`` of a row of tokens ``ids`` with positions ``depth``, int64 [nodes]."""
     # The last layer's feed-forward is needed only at nodes with a prediction to read.
     last = tree_attention.run_only_at(nodes, len(layout.nodes), model.model.layers[-1].mlp)
-    row = {"input_ids": ids[is_node][None], "position_ids": depth[is_node][None]}
+    row = {"input_ids": ids[None], "position_ids": depth[None]}
     with tree_attention.use_tree_attention(model), last:
         output = model.model(**row, use_cache=False, layout=layout)
     return output.last_hidden_state[0, nodes]

@@ -31,10 +31,10 @@ def build_prompt(
     # In a chat format the answer is the beginning of the assistant's turn, without a space.
     before = closing or " "
     candidates = [
-        f" {option.strip()}\n{_asked(form, true_first)}{before}{answer}"
+        f" {option.strip()}\n{asked(form, true_first)}{before}{answer}"
         for option in question["options"]
         for true_first in TRUE_FIRST
-        for answer in _answers(form, true_first)
+        for answer in answers(form, true_first)
     ]
     solved = tuple(_solved(example, form, number) for number, example in enumerate(examples))
     return Prompt(solved, _proposal(question), tuple(candidates), opening)
@@ -44,7 +44,7 @@ def _proposal(question: Question) -> str:
     return f"{question['question'].strip()}\nProposed answer:"
 
 
-def _asked(form: str, true_first: bool) -> str:
+def asked(form: str, true_first: bool) -> str:
     """The question whether the proposed answer is true."""
     first, second = ("true", "false") if true_first else ("false", "true")
     if form == TRUE_LETTERS:
@@ -52,7 +52,7 @@ def _asked(form: str, true_first: bool) -> str:
     return f"Is the proposed answer {first} or {second}?\nAnswer:"
 
 
-def _answers(form: str, true_first: bool) -> tuple[str, str]:
+def answers(form: str, true_first: bool) -> tuple[str, str]:
     """The answers that mean true and false."""
     if form == TRUE_LETTERS:
         return ("A", "B") if true_first else ("B", "A")
@@ -63,8 +63,8 @@ def _solved(example: Question, form: str, number: int) -> str:
     """A few-shot example. Every second one proposes a wrong option, and every second pair names false first."""
     is_true, true_first = number % 2 == 0, number // 2 % 2 == 0
     option = example["options"][(example["gold"] + (not is_true)) % len(example["options"])]
-    answer = _answers(form, true_first)[not is_true]
-    return f"{_proposal(example)} {option.strip()}\n{_asked(form, true_first)} {answer}\n\n"
+    answer = answers(form, true_first)[not is_true]
+    return f"{_proposal(example)} {option.strip()}\n{asked(form, true_first)} {answer}\n\n"
 
 
 def p_true(logprob: Sequence[float]) -> tuple[NDArray[np.float64], float]:

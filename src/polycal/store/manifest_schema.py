@@ -113,6 +113,17 @@ class LossCheck(BaseModel):
     tokens: int = Field(ge=1, description="Targets that were compared.")
 
 
+class Speed(BaseModel):
+    """Speed of the steps of a training's last run. No checksum depends on it."""
+
+    seconds: Amount = Field(description="Time of the steps, without saving.")
+    tokens_per_second: Amount = Field(description="Tokens of conversations, without padding.")
+    flops_per_second: Amount = Field(description="FLOPs of forward and backward pass, without recomputation.")
+    mfu: Amount | None = Field(description="Share of the devices' peak; null where the peak is not known.")
+    padding_share: Amount = Field(description="Share of padding in the computed tokens.")
+    saving_share: Amount = Field(description="Share of the time that was spent on saving the state.")
+
+
 class Trained(Manifest):
     """A fine-tuned checkpoint."""
 
@@ -123,7 +134,12 @@ class Trained(Manifest):
     zero_stage: int = Field(ge=0, le=3)
     steps: int = Field(ge=1)
     global_batch_size: int = Field(ge=1)
+    micro_batch_size: int | None = Field(None, ge=1, description="Null if the recipe counts tokens.")
+    tokens_per_micro_batch: int | None = Field(
+        None, ge=1, description="Null if the recipe counts conversations."
+    )
     self_check: LossCheck | None = Field(None, description="Null in manifests of earlier versions.")
+    speed: Speed | None = Field(None, description="Null in manifests of earlier versions.")
 
 
 class Pretrained(Manifest):
@@ -154,6 +170,9 @@ class WorldManifest(FilesManifest):
     """The questions of the benchmark world."""
 
     variants: dict[str, WorldVariant]
+    open: dict[str, dict[str, dict[str, int]]] = Field(
+        {}, description="For each variant without options, the number of questions by group and split."
+    )
 
 
 class Selected(Manifest):

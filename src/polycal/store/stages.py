@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from polycal.store import manifest_schema as schema
 
-TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "trl")
+TRAINING = ("accelerate", "deepspeed", "tokenizers", "torch", "transformers", "triton", "trl")
 INFERENCE = ("tokenizers", "torch", "transformers")
 NUMBERS = ("numpy", "pandas", "pyarrow", "scipy")
 DRAWING = ("itables", "jinja2", "markdown-it-py", "matplotlib", "pandas", "seaborn", "vl-convert-python")
@@ -120,6 +120,11 @@ def load(function: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(f"polycal.{module}"), name)
 
 
+def _of_grid(name: str, description: str, function: str) -> Input:
+    """The records that a function of ``polycal.study.grid`` lists for a cell."""
+    return Input(name, "record", description, many=True, paths_of_cell=f"study.grid:{function}")
+
+
 MODEL = Input("model", "checkpoint", "Manifest or folder of the model.")
 QUESTIONS = Input("questions", "record", "Questions of one language; repeat per language.", many=True)
 INSTRUCTIONS = Input("instructions", "record", "Conversations.")
@@ -131,9 +136,7 @@ _ALL = (
         "Accuracy, confidence and calibration of score records, with 95% intervals.",
         "analysis.measure:measure",
         schema.Measured,
-        inputs=(
-            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.grid:score_records"),
-        ),
+        inputs=(_of_grid("scores", "Score records.", "score_records"),),
         checksums="analysis.measure:input_checksums",
         tables_of_cell="analysis.measure:table_names",
         runtime=NUMBERS,
@@ -146,11 +149,7 @@ _ALL = (
         "Accuracy, gap and ECE by group of questions, such as a subject, with 95% intervals.",
         "analysis.group_tables:measure_groups",
         schema.Measured,
-        inputs=(
-            Input(
-                "scores", "record", "Score records.", many=True, paths_of_cell="study.grid:grouped_records"
-            ),
-        ),
+        inputs=(_of_grid("scores", "Score records.", "grouped_records"),),
         checksums="analysis.group_tables:input_checksums",
         tables_of_cell="analysis.group_tables:table_names",
         runtime=NUMBERS,
@@ -164,13 +163,7 @@ _ALL = (
         "analysis.embedding_diversity:measure_embeddings",
         schema.TableManifest,
         inputs=(
-            Input(
-                "embeddings",
-                "record",
-                "Embeddings.",
-                many=True,
-                paths_of_cell="study.grid:embedding_records",
-            ),
+            _of_grid("embeddings", "Embeddings.", "embedding_records"),
             Input("measured", "record", "The study's cells.parquet."),
         ),
         checksums="analysis.embedding_diversity:input_checksums",
@@ -185,17 +178,22 @@ _ALL = (
         "Calibration of next-token predictions, with 95% intervals.",
         "analysis.next_token_metrics:measure_next_token",
         schema.TableManifest,
-        inputs=(
-            Input(
-                "tokens",
-                "record",
-                "Next-token scores.",
-                many=True,
-                paths_of_cell="study.grid:next_token_records",
-            ),
-        ),
+        inputs=(_of_grid("tokens", "Next-token scores.", "next_token_records"),),
         checksums="analysis.next_token_metrics:input_checksums",
         tables_of_cell="analysis.next_token_metrics:table_names",
+        runtime=NUMBERS,
+        partial=True,
+        reads_failed=True,
+    ),
+    Stage(
+        "measure_generation",
+        "Tables of generated answers",
+        "Accuracy and calibration of generated answers for each measure of confidence, with 95% intervals.",
+        "analysis.generation_table:measure_generation",
+        schema.TableManifest,
+        inputs=(_of_grid("generations", "Answers.", "generation_records"),),
+        checksums="analysis.generation_table:input_checksums",
+        tables_of_cell="analysis.generation_table:table_names",
         runtime=NUMBERS,
         partial=True,
         reads_failed=True,
@@ -241,6 +239,19 @@ _ALL = (
         one_cell=True,
     ),
     Stage(
+        "generate",
+        "Generated answers",
+        "Generate answers to questions without options, one record per language.",
+        "scoring.generate:generate",
+        schema.Scores,
+        inputs=(MODEL, QUESTIONS),
+        options=(Option("rows", None, "Answers per batch; default: 64 on a CPU, 512 on a GPU."),),
+        output="generations.parquet",
+        per_language=True,
+        runtime=INFERENCE,
+        one_cell=True,
+    ),
+    Stage(
         "select_lr",
         "Chosen learning rates",
         "Choose among the learning rates of a cell by the loss on held-out conversations.",
@@ -267,7 +278,8 @@ _ALL = (
             Option(
                 "save_minutes",
                 10.0,
-                "Minutes between saves of the training state.",
+                "Minutes between saves of the training state; from one minute on, more if saving would take over 3%"
+                " of the time.",
                 float,
                 0,
                 environment="POLYCAL_SAVE_MINUTES",
@@ -357,15 +369,10 @@ _ALL = (
         schema.FilesManifest,
         inputs=(
             Input("measured", "record", "Measured table of the study; repeat.", many=True),
-            Input("scores", "record", "Score records.", many=True, paths_of_cell="study.grid:score_records"),
-            Input(
-                "conversations",
-                "record",
-                "Conversations.",
-                many=True,
-                paths_of_cell="study.grid:conversation_records",
-            ),
+            _of_grid("scores", "Score records.", "score_records"),
+            _of_grid("conversations", "Conversations.", "conversation_records"),
         ),
+        options=(Option("processes", 1, "Processes that draw figures at the same time."),),
         checksums="report.page:input_checksums",
         output="report.html",
         runtime=DRAWING,

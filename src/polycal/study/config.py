@@ -17,12 +17,15 @@ from polycal.study.config_values import (
     Name,
     Names,
     Normalisation,
+    Number,
     Positive,
     Seed,
     Share,
     Strict,
     no_duplicates,
+    within,
 )
+from polycal.study.generation_checks import check_generation
 from polycal.study.miniature_checks import check_miniature
 from polycal.study.name_lengths import check_block
 from polycal.study.suggestions import require_known
@@ -158,6 +161,39 @@ class NextToken(Strict):
     )
 
 
+class Generation(Strict):
+    """Short answers of every checkpoint of the grid to questions without options."""
+
+    benchmarks: Names = Field(
+        min_length=1, description="Benchmarks without options, whose format is open or mkqa."
+    )
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
+        None, description="The languages that are asked; null: all languages of each benchmark."
+    )
+    num_fewshot: int = Field(
+        5, ge=0, le=32, description="Number of examples before the question, from the same group."
+    )
+    prompt_language: Literal["english", "local"] = Field(
+        "english",
+        description="Language of the labels around a question (such as Answer:): English or its own.",
+    )
+    chat_template: ChatTemplate | None = Field(
+        None,
+        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
+    )
+    max_new_tokens: int = Field(
+        16, gt=0, le=1024, description="Most tokens of an answer. It also ends at the end of its first line."
+    )
+    samples: int = Field(
+        10, ge=2, le=1000, description="Number of sampled answers to each question, besides the greedy one."
+    )
+    temperature: Positive = Field("1", description="Temperature of the sampled answers.")
+    top_p: Annotated[Number, within("1e-6", "1")] = Field(
+        "1", description="Probability of the tokens that are sampled from, the most likely ones; 1: all."
+    )
+    seed: Seed = Field("0", description="Seed of the sampled answers.")
+
+
 class Planning(Strict):
     """Assumptions of ``polycal plan`` about GPUs. They change neither results nor jobs."""
 
@@ -208,6 +244,11 @@ class Config(Strict):
         False,
         description="Measure accuracy, gap and ECE of each group of questions too, such as a subject.",
     )
+    reliability_languages: Annotated[list[Name], AfterValidator(no_duplicates)] = Field(
+        default_factory=list,
+        description="Languages with reliability diagrams among the figures, besides those with the least, the"
+        " middle and the greatest gap; [all]: every language.",
+    )
     embeddings: Embeddings | None = Field(
         None,
         description="Compute prompt embeddings for every checkpoint scored with this benchmark and protocol;"
@@ -215,6 +256,10 @@ class Config(Strict):
     )
     next_token: NextToken | None = Field(
         None, description="Score the next tokens of held-out conversations with every checkpoint; null: off."
+    )
+    generation: Generation | None = Field(
+        None,
+        description="Generate answers to questions without options with every checkpoint of the grid; null: off.",
     )
     planning: Planning = Field(
         default_factory=lambda: Planning(), description="Assumptions of the cost estimate."
@@ -269,6 +314,9 @@ class Config(Strict):
         for number, block in enumerate(self.grid.blocks()):
             self._check_block(block, "grid" if number == 0 else f"grid.extra[{number - 1}]")
         self._check_embeddings()
+        scored = {code for block in self.grid.blocks() for code in self._scored(block)}
+        for code in self.reliability_languages:
+            require_known("reliability_languages", code, {*scored, "all"}, "the scored languages")
         for name in self.next_token.data if self.next_token else []:
             require_known("next_token.data", name, self.data, "the catalogue 'data'")
             if self.data[name].heldout == "0":
@@ -277,6 +325,7 @@ class Config(Strict):
                     " set it above 0"
                 )
         entries = [*self.models.values(), *self.data.values(), *self.benchmarks.values()]
+        check_generation(self)
         check_miniature(self)
         if self.miniature is None and any(entry.miniature for entry in entries):
             raise ValueError("miniature: this key is required, because an entry has a miniature source")
@@ -294,6 +343,11 @@ class Config(Strict):
                 raise ValueError(
                     f"measure.normalise.{candidates}: 'pmi' needs pmi: true in protocol {name!r} of {at}"
                 )
+            if self.protocols[name].follow_up and getattr(self.measure.normalise, candidates) == "pmi":
+                raise ValueError(
+                    f"measure.normalise.{candidates}: 'pmi' is known only after all options are scored, so protocol"
+                    f" {name!r} of {at} cannot ask about the chosen one; set it to sum, token or byte"
+                )
         if block.data and not (block.recipes and block.betas and block.seeds):
             raise ValueError(
                 f"{at}: data is given without a recipe, a β and a seed; give at least one of each, or no data"
@@ -307,13 +361,18 @@ class Config(Strict):
             require_known(f"{at}.languages", code, available, "the languages of the grid's benchmarks")
         for code in available:
             require_known(f"{at}.benchmarks", code, self.languages, "the catalogue 'languages'")
-        scored = available & set(block.languages) if block.languages else available
+        scored = self._scored(block)
         for name in block.protocols:
             if self.protocols[name].prompt_language == "local":
                 for code in sorted(scored):
                     require_known(
                         f"{at}.protocols: {name} with prompt_language local", code, LABELS, "the labels"
                     )
+
+    def _scored(self, block: Block) -> set[str]:
+        """The languages that a block scores."""
+        available = {code for name in block.benchmarks for code in self.benchmarks[name].languages}
+        return available & set(block.languages) if block.languages else available
 
     def _check_embeddings(self) -> None:
         if self.embeddings is None:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.data import language_tags
+from polycal.data.open_format_names import FORMATS, OPEN
 from polycal.data.readers import SUFFIXES
 from polycal.data.world import languages as world
 from polycal.study.config_sources import Source
@@ -161,18 +162,19 @@ class BenchmarkPlanning(Strict):
 
 
 class Benchmark(Source):
-    """A multiple-choice benchmark in several languages."""
+    """A benchmark in several languages: of multiple choice, or of questions without options."""
 
     SOURCES: ClassVar[tuple[str, ...]] = (*Source.SOURCES, "generated")
 
-    generated: Literal["world", "world-ten"] | None = Field(
+    generated: Literal["world", "world-ten", "world-open"] | None = Field(
         None,
-        description="Variant of the benchmark world, which the workflow writes (docs/world.md): with four options, or"
-        " up to ten.",
+        description="Variant of the benchmark world, which the workflow writes (docs/world.md): with four options, up"
+        " to ten, or none.",
     )
 
-    format: Literal["mmlu-prox", "global-mmlu", "file"] = Field(
-        description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md."
+    format: Literal["mmlu-prox", "global-mmlu", "file", "open", "mkqa"] = Field(
+        description="Columns of the rows. file: a parquet, csv, jsonl or json file as in config/own/README.md. open: such"
+        " a file without options; mkqa: MKQA. Answers to questions without options are generated, not scored."
     )
     languages: Names = Field(min_length=1, description="Language codes, as the benchmark spells them.")
     limit: int | None = Field(
@@ -187,9 +189,10 @@ class Benchmark(Source):
     @model_validator(mode="after")
     def _question_file(self) -> Self:
         self._check_ending(*SUFFIXES)
-        if self.packages is not None and self.format != "file":
+        if self.packages is not None and self.format not in ("file", *FORMATS):
             raise ValueError(
-                f"format {self.format!r} is for repositories; with packages, format must be file"
+                f"format {self.format!r} is for repositories; with packages, format must be file,"
+                f" {' or '.join(FORMATS)}"
             )
         return self
 
@@ -197,8 +200,9 @@ class Benchmark(Source):
     def _world(self) -> Self:
         if self.generated is None:
             return self
-        if self.format != "file":
-            raise ValueError(f"format is {self.format!r}; of a generated benchmark it must be file")
+        needed = OPEN if self.generated == world.OPEN else "file"
+        if self.format != needed:
+            raise ValueError(f"format is {self.format!r}; of a generated benchmark it must be {needed}")
         for code in self.languages:
             if code not in world.LANGUAGES:
                 raise ValueError(
@@ -230,7 +234,18 @@ class Recipe(Strict):
     global_batch_size: int = Field(
         128, gt=0, description="Conversations per optimizer step, over all processes."
     )
-    micro_batch_size: int = Field(1, gt=0, description="Conversations that one process computes at once.")
+    micro_batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Conversations that one process computes at once, padded to the longest of them. A recipe has"
+        " either this key or tokens_per_micro_batch.",
+    )
+    tokens_per_micro_batch: int | None = Field(
+        None,
+        gt=0,
+        description="Tokens that one process computes at once, as conversations one behind another without padding."
+        " A longer conversation is computed alone. Changes results by rounding only, except with dropout.",
+    )
     warmup_ratio: Share = Field(
         description="Share of the steps in which the learning rate rises linearly. Afterwards it falls linearly"
         " to 0."
@@ -253,8 +268,14 @@ class Recipe(Strict):
     )
 
     @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.global_batch_size % self.micro_batch_size:
+    def _micro_batches(self) -> Self:
+        if (self.micro_batch_size is None) == (self.tokens_per_micro_batch is None):
+            given = "neither" if self.micro_batch_size is None else "both"
+            raise ValueError(
+                f"has {given} of micro_batch_size and tokens_per_micro_batch; give exactly one of them, and null for"
+                " the other if the recipe extends one that has it"
+            )
+        if self.micro_batch_size is not None and self.global_batch_size % self.micro_batch_size:
             raise ValueError(
                 f"global_batch_size {self.global_batch_size} is not a multiple of"
                 f" micro_batch_size {self.micro_batch_size}"
@@ -291,6 +312,12 @@ class Protocol(Strict):
         description="Number of orders in which the options of a question are shown, each a rotation of the first."
         " The distributions are averaged. Letters only; a question with fewer options has as many orders as options.",
     )
+    follow_up: Literal["levels", "true_letters", "true_words"] | None = Field(
+        None,
+        description="What is asked about the chosen option after the question. levels: its confidence, 0% to 100%;"
+        " true_letters, true_words: whether it is true (P(True)). With prompt_language local, the word before the"
+        " confidence is in the language of the question.",
+    )
 
     @model_validator(mode="after")
     def _whether_true(self) -> Self:
@@ -302,6 +329,27 @@ class Protocol(Strict):
         if self.candidates in P_TRUE and self.pmi:
             raise ValueError(
                 f"pmi is for likelihoods of options, not for candidates {self.candidates}; remove one of the two keys"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asks_once_more(self) -> Self:
+        if self.follow_up is None:
+            return self
+        if self.candidates in P_TRUE or self.rotations > 1:
+            asked = (
+                f"candidates {self.candidates}"
+                if self.candidates in P_TRUE
+                else f"rotations {self.rotations}"
+            )
+            raise ValueError(
+                f"follow_up is about the option that is chosen in a single order, not for {asked}; remove one of the two"
+                " keys"
+            )
+        if self.follow_up in P_TRUE and self.prompt_language == "local":
+            raise ValueError(
+                f"follow_up {self.follow_up} asks in English, so prompt_language local has no wording; set"
+                " prompt_language to english"
             )
         return self
 

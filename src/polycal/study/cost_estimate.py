@@ -1,17 +1,19 @@
-"""Estimates the cost of a study before anything runs: jobs, GPU-hours, calendar time, memory of a GPU, and disk.
+"""Estimates the cost of a study: jobs, GPU-hours, memory of a GPU, and disk.
 
-The estimate is arithmetic from stated assumptions, not a measurement. Training needs 6 floating-point operations
-per parameter and token (Kaplan et al., arXiv 2001.08361, section 2.1), and a third more if activations are
-recomputed. Scoring needs 2.
+Where jobs of a study are finished, their time is the time of the jobs that are left. Elsewhere the time is
+arithmetic from stated assumptions: training needs 6 floating-point operations per parameter and token (Kaplan
+et al., arXiv 2001.08361, section 2.1), and a third more if activations are recomputed. Scoring needs 2.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 
 from polycal.artifacts.candidate_forms import P_TRUE
-from polycal.study import grid
+from polycal.study import finished_jobs, grid
 from polycal.study.config import Config
-from polycal.study.config_catalogues import Benchmark, Data, Model, Protocol, Recipe
+from polycal.study.config_catalogues import Data, Model, Recipe
+from polycal.study.finished_jobs import FinishedJobs
+from polycal.study.grid import Cell
 
 STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
 """Bytes per parameter with AdamW in bfloat16. The optimizer holds a float32 copy of the weights and two moments
@@ -23,32 +25,57 @@ PROPOSAL_TOKENS = 200
 """Tokens per question that P(True) reads besides it: about 25 in each of two orders for each of four options."""
 RECORD_BYTES = 150
 """Bytes per question of a compressed score record."""
-CLUSTERS = (8, 32, 128)
-"""Numbers of GPUs for which the calendar time is estimated."""
 HOUR = 3600.0
 GB = 1e9
 
 
+ASSUMED = "assumed"
+MEASURED = "measured on"
+Key = tuple[str, str, str]
+
+
 @dataclass(frozen=True)
 class JobEstimate:
-    """Jobs of one kind: their number, GPUs per job, GPU-hours of all, hours of the longest, and disk of all.
-
-    A value is None if a size on which it depends is unknown.
-    """
+    """Jobs of one kind. A value is None if a size on which it depends is unknown."""
 
     stage: str
     what: str
     jobs: int
     gpus: int
-    gpu_hours: float | None
-    longest: float | None
+    """GPUs of one job."""
+    hours: tuple[float, ...] | None
+    """Hours of each job."""
+    left: tuple[float, ...] | None
+    """Hours of each job whose results do not exist."""
+    done: int
+    """Number of jobs whose results exist."""
     disk_gb: float | None
+    """Disk of all jobs."""
+    limit_hours: float | None = None
+    origin: str = ""
+    """Where the hours come from."""
     note: str = ""
 
+    @property
+    def gpu_hours(self) -> float | None:
+        """GPU-hours of all jobs."""
+        if not self.gpus:
+            return 0.0
+        return None if self.hours is None else sum(self.hours) * self.gpus
 
-def estimate(config: Config) -> list[JobEstimate]:
-    """Fetched models, trainings of each model, data set and recipe, scoring of each model, and the jobs on CPUs."""
-    return [_fetching(config), *_training(config), *_scoring(config), *_on_cpus(config)]
+    @property
+    def longest(self) -> float | None:
+        """Hours of the longest job."""
+        return max(self.hours, default=0.0) if self.hours is not None else None
+
+
+def estimate(config: Config, finished: FinishedJobs | None = None) -> list[JobEstimate]:
+    """Fetched models, trainings of each model, data set and recipe, and scoring of each model.
+
+    The jobs that measure and report need no GPU. Their rules limit memory and time: 8 GB and 2 hours.
+    """
+    done = finished or FinishedJobs()
+    return [_fetching(config), *_training(config, done), *_scoring(config, done)]
 
 
 def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
@@ -69,7 +96,8 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
         part: bytes_ * sizes.parameters / (model.training_world if partitioned[part] else 1) / GB
         for part, bytes_ in STATE_BYTES.items()
     }
-    units = recipe.micro_batch_size * recipe.max_length * sizes.hidden / GB
+    tokens = max(recipe.tokens_per_micro_batch or 0, (recipe.micro_batch_size or 1) * recipe.max_length)
+    units = tokens * sizes.hidden / GB
     checkpointed = 2 * sizes.layers + LAYER_BYTES
     bytes_per_unit = checkpointed if recipe.gradient_checkpointing else LAYER_BYTES * sizes.layers
     return {**states, "activations": bytes_per_unit * units}
@@ -78,38 +106,54 @@ def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
 def _fetching(config: Config) -> JobEstimate:
     models = [config.models[name] for name, _ in grid.base_models(grid.blocks(config))]
     sizes = [model.planning.parameters for model in models]
-    disk = _total(None if size is None else STATE_BYTES["weights"] * size / GB for size in sizes)
-    return JobEstimate("fetch", "models", len(models), 0, 0.0, None, disk)
+    disk = None if None in sizes else sum(STATE_BYTES["weights"] * (size or 0) / GB for size in sizes)
+    return JobEstimate("fetch", "models", len(models), 0, None, None, 0, disk)
 
 
-def _training(config: Config) -> Iterator[JobEstimate]:
-    jobs: dict[tuple[str, str, str], int] = {}
+def _training(config: Config, finished: FinishedJobs) -> Iterator[JobEstimate]:
+    jobs: dict[Key, list[bool]] = {}
     for names in grid.checkpoints(grid.blocks(config), tuned=True):
         key = (names["model"], names["data"], names["recipe"])
-        jobs[key] = jobs.get(key, 0) + len(config.recipes[names["recipe"]].learning_rates)
-    for (name, data, recipe), count in sorted(jobs.items()):
+        for rate in config.recipes[names["recipe"]].learning_rates:
+            jobs.setdefault(key, []).append((*names.values(), rate) in finished.trainings)
+    assumed = {key: _assumed_seconds(config, key) for key in jobs}
+    for (name, data, recipe), done in sorted(jobs.items()):
         model, rates = config.models[name], len(config.recipes[recipe].learning_rates)
         parameters = model.planning.parameters
-        hours = training_hours(config, model, config.data[data], config.recipes[recipe])
-        longest = None if hours is None else hours / model.training_world
+        seconds, origin = _time((name, data, recipe), finished.training_seconds, assumed)
+        hours = None if seconds is None else seconds / HOUR
         yield JobEstimate(
             "finetune",
             f"{name} on {data}, {recipe}",
-            count,
+            len(done),
             model.training_gpus * model.training_nodes,
-            None if hours is None else count * hours,
-            longest,
-            None if parameters is None else count * STATE_BYTES["weights"] * parameters / GB,
-            "; ".join(
-                filter(
-                    None,
-                    [
-                        f"{count // rates} checkpoints × {rates} learning rates" if rates > 1 else "",
-                        _over_limit(longest, model.training_minutes),
-                    ],
-                )
-            ),
+            None if hours is None else (hours,) * len(done),
+            None if hours is None else (hours,) * done.count(False),
+            done.count(True),
+            None if parameters is None else len(done) * STATE_BYTES["weights"] * parameters / GB,
+            model.training_minutes / 60,
+            origin,
+            f"{len(done) // rates} checkpoints × {rates} learning rates" if rates > 1 else "",
         )
+
+
+def _time(
+    key: Key, measured: Mapping[Key, list[float]], assumed: Mapping[Key, float | None]
+) -> tuple[float | None, str]:
+    """The time of one job or question, and its origin: finished ones, those of the same model, or assumptions."""
+    if own := measured.get(key):
+        return finished_jobs.typical(own), f"{MEASURED} {len(own)} finished"
+    expected, ratio = assumed[key], finished_jobs.correction(measured, assumed, key[0])
+    if expected is None or ratio is None:
+        return expected, ASSUMED if expected is not None else ""
+    return expected * ratio, f"{ratio:.2g} times the assumed time, as measured on {key[0]}"
+
+
+def _assumed_seconds(config: Config, key: Key) -> float | None:
+    """Seconds of one training by the assumptions; None if a size is unknown or the model is trained on a CPU."""
+    model = config.models[key[0]]
+    hours = training_hours(config, model, config.data[key[1]], config.recipes[key[2]])
+    return None if hours is None or not model.training_gpus else hours * HOUR / model.training_world
 
 
 def training_hours(config: Config, model: Model, data: Data, recipe: Recipe) -> float | None:
@@ -124,156 +168,65 @@ def training_hours(config: Config, model: Model, data: Data, recipe: Recipe) -> 
     return 6 * parameters * tokens * recomputation / speed / HOUR
 
 
-def _scoring(config: Config) -> Iterator[JobEstimate]:
+def _scoring(config: Config, finished: FinishedJobs) -> Iterator[JobEstimate]:
     cells = grid.cells(grid.blocks(config))
     batch_of = {(name, code): number for name, number, codes in grid.batches(config) for code in codes}
+    keys = {(cell.model, cell.benchmark, cell.protocol) for cell in cells}
+    assumed = {key: _assumed_question(config, key) for key in keys}
+    times = {key: _time(key, finished.question_seconds, assumed) for key in keys}
     for name in sorted({cell.model for cell in cells}):
-        model, disk = config.models[name], 0.0
-        hours: dict[tuple[object, ...], float] = {}
-        complete = model.planning.parameters is not None
+        jobs: dict[tuple[object, ...], list[Cell]] = {}
         for cell in (cell for cell in cells if cell.model == name):
-            benchmark = config.benchmarks[cell.benchmark]
-            job = (*astuple(cell)[:-1], batch_of[cell.benchmark, cell.language])
-            hours.setdefault(job, config.planning.load_seconds / HOUR)
-            questions = _questions(benchmark)
-            record = _scoring_hours(config, model, benchmark, config.protocols[cell.protocol])
-            if questions is None or record is None:
-                complete = False
-                continue
-            hours[job] += record
-            disk += questions * RECORD_BYTES / GB
-        longest = max(hours.values()) if complete else None
-        yield JobEstimate(
-            "score",
-            name,
-            len(hours),
-            model.scoring_gpus,
-            sum(hours.values()) * max(model.scoring_gpus, 1) if complete else None,
-            longest,
-            disk if complete else None,
-            _over_limit(longest, model.scoring_minutes),
-        )
+            jobs.setdefault((*astuple(cell)[:-1], batch_of[cell.benchmark, cell.language]), []).append(cell)
+        yield _scoring_of(config, name, list(jobs.values()), finished, times)
 
 
-def _on_cpus(config: Config) -> Iterator[JobEstimate]:
-    """The jobs that measure and report. Their rules give the limits of memory and time."""
-    probes = int(config.embeddings is not None) + int(config.next_token is not None)
-    yield JobEstimate(
-        "measure", "tables of the study", 1 + probes, 0, 0.0, None, 0.0, "on CPUs, up to 8 GB and 2 h"
+def _scoring_of(
+    config: Config,
+    name: str,
+    jobs: list[list[Cell]],
+    finished: FinishedJobs,
+    times: Mapping[Key, tuple[float | None, str]],
+) -> JobEstimate:
+    """The scoring jobs of one model; ``times`` has the seconds per question and their origin."""
+    model, questions = config.models[name], {key: grid.questions(config, key) for key in config.benchmarks}
+    hours: list[float] | None = []
+    for job in jobs:
+        seconds = [times[cell.model, cell.benchmark, cell.protocol][0] for cell in job]
+        counts = [questions[cell.benchmark] for cell in job]
+        if None in seconds or None in counts or hours is None:
+            hours = None
+            break
+        work = sum(one * count for one, count in zip(seconds, counts, strict=True) if one and count)
+        hours.append((config.planning.load_seconds + work) / HOUR)
+    left = [not finished.records.issuperset(job) for job in jobs]
+    sizes = [questions[cell.benchmark] for job in jobs for cell in job]
+    keys = {(cell.model, cell.benchmark, cell.protocol) for job in jobs for cell in job}
+    measured = sum(len(finished.question_seconds.get(key, [])) for key in keys)
+    others = {times[key][1] for key in keys if key not in finished.question_seconds} - {""}
+    return JobEstimate(
+        "score",
+        name,
+        len(jobs),
+        model.scoring_gpus,
+        None if hours is None else tuple(hours),
+        None if hours is None else tuple(hour for hour, needed in zip(hours, left, strict=True) if needed),
+        left.count(False),
+        None if None in sizes else sum(size or 0 for size in sizes) * RECORD_BYTES / GB,
+        model.scoring_minutes / 60,
+        "; ".join([f"{MEASURED} {measured} records"] * bool(measured) + sorted(others)),
     )
-    yield JobEstimate("report", "figures and page", 1, 0, 0.0, None, 0.0, "on CPUs, up to 4 GB and 1 h")
 
 
-def calendar_days(estimates: Iterable[JobEstimate], gpus: int) -> float | None:
-    """Days that a study needs if ``gpus`` GPUs are always busy; None if a size is unknown.
-
-    It needs at least the longest training and the longest scoring job, one after the other.
-    """
-    longest: dict[str, float] = {}
-    total = 0.0
-    for line in estimates:
-        if line.gpu_hours is None:
-            return None
-        total += line.gpu_hours
-        longest[line.stage] = max(longest.get(line.stage, 0.0), line.longest or 0.0)
-    return max(total / gpus, sum(longest.values())) / 24
-
-
-def _questions(benchmark: Benchmark) -> int | None:
-    return min(filter(None, (benchmark.limit, benchmark.planning.questions)), default=None)
-
-
-def _scoring_hours(config: Config, model: Model, benchmark: Benchmark, protocol: Protocol) -> float | None:
-    """Hours of scoring one language, without loading the model; None if a size is unknown."""
-    questions, length, parameters = (
-        _questions(benchmark),
-        benchmark.planning.tokens,
-        model.planning.parameters,
-    )
-    if questions is None or length is None or parameters is None:
+def _assumed_question(config: Config, key: Key) -> float | None:
+    """Seconds per question by the assumptions; None if a size is unknown or the model is scored on a CPU."""
+    model, benchmark, protocol = config.models[key[0]], config.benchmarks[key[1]], config.protocols[key[2]]
+    length, parameters = benchmark.planning.tokens, model.planning.parameters
+    if length is None or parameters is None or not model.scoring_gpus:
         return None
     more = PROPOSAL_TOKENS if protocol.candidates in P_TRUE else 0
-    tokens = questions * (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
+    tokens = (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
+    # a follow-up reads the question again, with its examples
+    tokens += (length + PROPOSAL_TOKENS) * (1 + protocol.num_fewshot) if protocol.follow_up else 0
     speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
-    return 2 * parameters * tokens / speed / HOUR
-
-
-def _over_limit(hours: float | None, minutes: int) -> str:
-    over = hours is not None and hours * 60 > minutes
-    return f"longer than its limit of {minutes} minutes" if over else ""
-
-
-def _total(values: Iterable[float | None]) -> float | None:
-    """The sum; None if one value is unknown."""
-    total = 0.0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return total
-
-
-def table(config: Config) -> str:
-    """The estimate as text: assumptions, a line for each kind of job, sums, calendar time, memory of training."""
-    assumed = config.planning
-    lines = [
-        f"Assumed: {assumed.gpu_tflops:g} TFLOP/s per GPU, of which training achieves {assumed.training_share:.0%}"
-        f" and scoring {assumed.scoring_share:.0%}; {assumed.load_seconds:g} s to load a model."
-        " Change this under 'planning'. Results that exist are counted, too: 'polycal status' lists the jobs"
-        " that are left.",
-        "",
-        f"{'stage':9} {'what':42} {'jobs':>6} {'GPUs/job':>8} {'GPU-hours':>10} {'longest h':>10} {'disk GB':>9}",
-    ]
-    estimates = estimate(config)
-    lines += [f"{_row(line)}  {line.note}".rstrip() for line in estimates]
-    hours, disk = _total(line.gpu_hours for line in estimates), _total(line.disk_gb for line in estimates)
-    lines.append(_row(JobEstimate("all", "", sum(line.jobs for line in estimates), 0, hours, None, disk)))
-    if hours is None:
-        lines.append(
-            "?: unknown; give, under 'planning', 'parameters' of the model, 'size' and 'tokens' of data,"
-            " 'questions' and 'tokens' of benchmarks."
-        )
-    elif hours:
-        estimated = [(gpus, calendar_days(estimates, gpus)) for gpus in CLUSTERS]
-        days = ", ".join(
-            f"{value:,.1f} days with {gpus} GPUs" for gpus, value in estimated if value is not None
-        )
-        lines.append(f"Calendar time if all GPUs are always busy: {days}.")
-    if probes := _probe_jobs(config):
-        lines.append(f"Not estimated: {probes}.")
-    return "\n".join([*lines, *_memory_lines(config)])
-
-
-def _probe_jobs(config: Config) -> str:
-    """The jobs of embeddings and next tokens in words; empty if the study has none."""
-    blocks, jobs = grid.blocks(config), []
-    if chosen := config.embeddings:
-        pair = (chosen.benchmark, chosen.protocol)
-        scored = [cell for cell in grid.cells(blocks) if (cell.benchmark, cell.protocol) == pair]
-        jobs.append(f"{len({tuple(cell.checkpoint.values()) for cell in scored})} jobs that embed prompts")
-    if config.next_token:
-        count = len(grid.checkpoints(blocks)) * len(grid.heldout_data(config))
-        jobs.append(f"{count} jobs that score next tokens")
-    return " and ".join(jobs)
-
-
-def _memory_lines(config: Config) -> Iterator[str]:
-    trained = {
-        (model, recipe)
-        for block in config.grid.blocks()
-        if block.data
-        for model in block.models
-        for recipe in block.recipes
-    }
-    for model, recipe in sorted(trained):
-        parts = memory_gb(config.models[model], config.recipes[recipe])
-        if parts:
-            shown = " + ".join(f"{value:.1f} {name}" for name, value in parts.items())
-            yield f"{model}, {recipe}: {sum(parts.values()):.0f} GB per GPU in training ({shown})"
-
-
-def _row(line: JobEstimate) -> str:
-    hours, disk = ("?" if value is None else f"{value:,.1f}" for value in (line.gpu_hours, line.disk_gb))
-    longest = "" if line.longest is None else f"{line.longest:.1f}"
-    gpus = str(line.gpus or "")
-    return f"{line.stage:9} {line.what:42} {line.jobs:6} {gpus:>8} {hours:>10} {longest:>10} {disk:>9}"
+    return 2 * parameters * tokens / speed

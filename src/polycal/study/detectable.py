@@ -72,10 +72,7 @@ def designs(config: Config) -> dict[str, Design]:
         if not block["data"]:
             continue
         for name in block["benchmarks"]:
-            benchmark = config.benchmarks[name]
-            known = [benchmark.limit, benchmark.planning.questions]
-            known += [config.miniature.questions] if config.miniature and benchmark.miniature else []
-            questions = min(filter(None, known), default=None)
+            questions = grid.questions(config, name)
             if questions is None:
                 continue
             bases = min(len(seeds) for seeds in block["models"].values())

@@ -140,6 +140,19 @@ def next_token_records(cell: Mapping[str, Any]) -> list[Path]:
     ]
 
 
+def generation_records(cell: Mapping[str, Any]) -> list[Path]:
+    """The records of answers that the checkpoints of ``cell["grid"]`` generate to ``cell["generated"]``.
+
+    ``cell["generated"]`` maps benchmarks without options to languages.
+    """
+    return [
+        Path(paths.GENERATIONS.format(**checkpoint, benchmark=name, language=code))
+        for checkpoint in checkpoints(cell["grid"])
+        for name, languages in cell["generated"].items()
+        for code in languages
+    ]
+
+
 def conversation_records(cell: Mapping[str, Any]) -> list[Path]:
     """The record of conversations of every instruction set of ``cell["grid"]``."""
     names = sorted({name for block in cell["grid"] for name in block["data"]})
@@ -170,6 +183,14 @@ def checkpoint(config: Config, **names: str) -> str:
     return (paths.SELECTED if len(rates) > 1 else paths.FINETUNED).format(**names, lr=rates[0])
 
 
+def questions(config: Config, benchmark: str) -> int | None:
+    """The number of questions per language of a benchmark; None if the configuration does not say it."""
+    entry = config.benchmarks[benchmark]
+    known = [entry.limit, entry.planning.questions]
+    known += [config.miniature.questions] if config.miniature and entry.miniature else []
+    return min(filter(None, known), default=None)
+
+
 def batches(config: Config) -> list[tuple[str, int, list[str]]]:
     """(benchmark, number, languages) of each scoring job, with at most ``languages_per_job`` languages."""
     scored = {(cell.benchmark, cell.language) for cell in cells(blocks(config))}
@@ -188,6 +209,36 @@ def scored_languages(config: Config) -> dict[str, list[str]]:
     for benchmark, _, languages in batches(config):
         by_benchmark.setdefault(benchmark, []).extend(languages)
     return by_benchmark
+
+
+def generated_languages(config: Config) -> dict[str, list[str]]:
+    """The languages in which answers to each benchmark without options are generated; none if the study has none."""
+    chosen = config.generation
+    if chosen is None:
+        return {}
+    return {
+        name: [
+            code
+            for code in config.benchmarks[name].languages
+            if chosen.languages is None or code in chosen.languages
+        ]
+        for name in chosen.benchmarks
+    }
+
+
+def generation_batches(config: Config) -> list[tuple[str, int, list[str]]]:
+    """(benchmark, number, languages) of each job that generates, with at most ``languages_per_job`` languages."""
+    size = config.languages_per_job
+    return [
+        (name, number, languages[start : start + size])
+        for name, languages in generated_languages(config).items()
+        for number, start in enumerate(range(0, len(languages), size))
+    ]
+
+
+def asked_languages(config: Config) -> dict[str, list[str]]:
+    """The languages of every benchmark that is scored or answered without options."""
+    return {**scored_languages(config), **generated_languages(config)}
 
 
 def embedded_languages(config: Config) -> list[str]:

@@ -16,12 +16,12 @@ from polycal.study.config import Config
 from polycal.study.config_sources import Source
 from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 
-LATER_KEYS = {"rotations": 1}
+LATER_KEYS = {"rotations": 1, "follow_up": None}
 """Keys of a protocol that an earlier version did not have, with their defaults.
 
 A cell has such a key only if its value differs from the default, so that cells that do not use it stay the same.
 """
-ONLY_SCORED = ("pmi", "rotations")
+ONLY_SCORED = ("pmi", "rotations", "follow_up")
 """Keys of a protocol on which embeddings do not depend."""
 
 
@@ -99,13 +99,13 @@ def _source(entry: Source, miniature: str) -> dict[str, Any]:
 
 def check_parallel(config: Config, benchmark: str) -> str:
     """The check that all languages of a benchmark have the same questions."""
-    languages = grid.scored_languages(config)[benchmark]
+    languages = grid.asked_languages(config)[benchmark]
     return canonical_json({"stage": "check_parallel", "benchmark": benchmark, "languages": languages})
 
 
 def finetune(config: Config, **names: str) -> str:
     """A fine-tuned checkpoint. ``names`` has CHECKPOINT_KEYS and ``lr``."""
-    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"})
+    settings = config.recipes[names["recipe"]].model_dump(exclude={"learning_rates"}, exclude_none=True)
     settings["attention"] = config.models[names["model"]].attention
     return canonical_json({"stage": "finetune", **_pick(names, "lr"), "settings": settings})
 
@@ -128,6 +128,9 @@ def score(config: Config, languages: Sequence[str], **names: str) -> str:
         "attention": model.attention,
         "prompts": prompts.VERSION,
     }
+    if "follow_up" in settings:
+        # The follow-up is about the option that is chosen under this normalisation.
+        settings["normalise"] = getattr(config.measure.normalise, settings["candidates"])
     cell = {"stage": "score", **_pick(names, "benchmark", "protocol"), "settings": settings}
     return canonical_json([{**cell, "language": language} for language in languages])
 
@@ -160,6 +163,25 @@ def score_next_token(config: Config, **names: str) -> str:
         "attention": model.attention,
     }
     return canonical_json({"stage": "score_next_token", **_pick(names, "heldout"), "settings": settings})
+
+
+def generate(config: Config, languages: Sequence[str], **names: str) -> str:
+    """The answers that one job generates: a JSON list with one cell per language.
+
+    ``names`` has CHECKPOINT_KEYS and ``benchmark``.
+    """
+    assert config.generation is not None
+    model = config.models[names["model"]]
+    settings = {
+        **config.generation.model_dump(exclude={"benchmarks", "languages"}),
+        "dtype": model.dtype,
+        "attention": model.attention,
+        "prompts": prompts.VERSION,
+    }
+    # Base models get plain text, because they have not seen a chat format.
+    settings |= {"chat_template": None} if names["data"] == NONE else {}
+    cell = {"stage": "generate", **_pick(names, "benchmark"), "settings": settings}
+    return canonical_json([{**cell, "language": language} for language in languages])
 
 
 def _pick(names: Mapping[str, str], *more_keys: str) -> dict[str, str]:
@@ -216,9 +238,18 @@ def measure_next_token(config: Config) -> str:
     return canonical_json({"stage": "measure_next_token", "settings": settings, **inputs})
 
 
+def measure_generation(config: Config) -> str:
+    """The tables of generated answers."""
+    keys = {"bins", "binning", "bootstrap_samples", "seed"}
+    levels = {code: language.resource for code, language in sorted(config.languages.items())}
+    settings = {**config.measure.model_dump(include=keys), "resource": levels}
+    inputs = {"grid": grid.blocks(config), "generated": grid.generated_languages(config)}
+    return canonical_json({"stage": "measure_generation", "settings": settings, **inputs})
+
+
 def report(config: Config, acceptances: Sequence[str]) -> str:
     """The tables, figures and page of a report. The report lists ``acceptances``, the active ones."""
-    cell = {
+    cell: dict[str, Any] = {
         "stage": "report",
         "grid": grid.blocks(config),
         "languages": {code: language.name for code, language in sorted(config.languages.items())},
@@ -226,6 +257,8 @@ def report(config: Config, acceptances: Sequence[str]) -> str:
         "origins": _origins(config),
         "acceptances": list(acceptances),
     }
+    if config.reliability_languages:
+        cell["reliability_languages"] = config.reliability_languages
     return canonical_json(cell)
 
 
@@ -233,7 +266,9 @@ def _origins(config: Config) -> list[dict[str, str]]:
     """The source and licence of each model, instruction set and benchmark of the grid."""
     origins = []
     for kind in ("models", "data", "benchmarks"):
-        for name in sorted({name for block in grid.blocks(config) for name in block[kind]}):
+        used = {name for block in grid.blocks(config) for name in block[kind]}
+        used |= set(grid.generated_languages(config)) if kind == "benchmarks" else set()
+        for name in sorted(used):
             entry = getattr(config, kind)[name]
             source = _source_in_words(entry)
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from polycal.data.open_format_names import OPEN
 from polycal.data.readers import SUFFIXES
 from polycal.study import grid
 from polycal.study.config import Config
@@ -24,12 +25,12 @@ def missing(config: Config) -> Iterator[str]:
         path = config.data[name].path
         if path is not None and not _exists(path):
             yield _sentence(f"data.{name}.path", path, "there is no such file or folder")
-    for name, languages in sorted(grid.scored_languages(config).items()):
+    for name, languages in sorted(grid.asked_languages(config).items()):
         path = config.benchmarks[name].path
         for file in _language_paths(path, languages) if path is not None else ():
             if not _exists(file):
                 yield _sentence(f"benchmarks.{name}.path", file, "there is no such file or folder")
-            elif config.benchmarks[name].format == "file" and Path(file).expanduser().is_dir():
+            elif config.benchmarks[name].format in ("file", OPEN) and Path(file).expanduser().is_dir():
                 names = {entry.name for entry in Path(file).expanduser().iterdir()}
                 for code in languages:
                     if names.isdisjoint(f"{code}{suffix}" for suffix in SUFFIXES):

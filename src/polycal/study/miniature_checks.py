@@ -19,11 +19,12 @@ def check_miniature(config: "Config") -> None:
     from polycal.miniature.benchmark_questions import BENCHMARKS
     from polycal.miniature.instruction_sets import INSTRUCTION_SETS
     from polycal.miniature.lexicon import LANGUAGES
+    from polycal.miniature.open_questions import OPEN_BENCHMARK
 
     known: dict[str, Iterable[str]] = {
         "models": ARCHITECTURES,
         "data": INSTRUCTION_SETS,
-        "benchmarks": BENCHMARKS,
+        "benchmarks": [*BENCHMARKS, OPEN_BENCHMARK],
     }
     for catalogue, names in known.items():
         for name, entry in getattr(config, catalogue).items():

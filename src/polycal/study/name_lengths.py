@@ -41,6 +41,12 @@ def check_block(config: "Config", block: "Block", at: str) -> None:
         jobs.append({**checkpoint, **scored, "languages": [config.embeddings.pooling]})
     if config.next_token:
         jobs.append({**checkpoint, "next_token.data": config.next_token.data})
+    if config.generation:
+        named = config.generation.benchmarks
+        codes = [
+            code for name in named if name in config.benchmarks for code in config.benchmarks[name].languages
+        ]
+        jobs.append({**checkpoint, "generation.benchmarks": named, "languages": codes})
     for names in jobs:
         _check_joined(names, at)
 

@@ -46,11 +46,14 @@ EMBEDDINGS = (
     f"{RESULTS}/embeddings/{CHECKPOINT}/benchmark={{benchmark}}/protocol={{protocol}}/pooling={{pooling}}"
     "/language={language}/embeddings.parquet"
 )
+GENERATIONS = (
+    f"{RESULTS}/generations/{CHECKPOINT}/benchmark={{benchmark}}/language={{language}}/generations.parquet"
+)
 NEXT_TOKEN = f"{RESULTS}/next_token/{CHECKPOINT}/heldout={{heldout}}/tokens.parquet"
 
 RECORDS = tuple(
     "/".join([*template.split("/")[:2], "**", template.split("/")[-1]])
-    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, FINETUNED, SELECTED)
+    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, GENERATIONS, FINETUNED, SELECTED)
 )
 """Glob patterns of the results that several studies share."""
 CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"

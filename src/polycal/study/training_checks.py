@@ -18,7 +18,7 @@ def check_training(
 ) -> None:
     """Raise ValueError if a recipe of ``block``, the value of key ``at``, cannot train one of its models.
 
-    A global batch consists of equally many micro-batches on each process of a model. Learning rates are compared on
+    By size, a global batch consists of equally many micro-batches on each process of a model. Learning rates are compared on
     held-out conversations, so a recipe with several of them needs data that holds some out.
     """
     if not block.data:
@@ -36,6 +36,8 @@ def check_training(
 
 
 def _check_batch(at: str, recipe: str, settings: Recipe, model: str, machine: Model) -> None:
+    if settings.micro_batch_size is None:
+        return
     divisor = settings.micro_batch_size * machine.training_world
     if settings.global_batch_size % divisor:
         raise ValueError(

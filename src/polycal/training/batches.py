@@ -1,29 +1,20 @@
-"""The order in which conversations are trained on, and how they become micro-batches.
+"""The order in which conversations are trained on, and the arrays of a micro-batch.
 
 The complete order is determined before training: one permutation per epoch, padded with rows without targets to
-whole global batches. Every global batch is therefore the same for any number of ranks and any micro-batch size,
-and resuming needs no random state to find its position.
+whole global batches. Every global batch is therefore the same for any number of ranks and any micro-batches, and
+resuming needs no random state to find its position.
 """
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 
 from polycal.data.tokenized import TokenizedRows
-from polycal.errors import PolycalError
+from polycal.training.micro_batches import PADDING_ROW
 from polycal.vocabulary import IGNORE_INDEX
-
-PADDING_ROW = -1
-"""Row number of a row without targets, which fills up a global batch."""
-
-
-class BatchError(PolycalError):
-    """A global batch cannot be divided into the requested micro-batches."""
 
 
 def stable_seed(*parts: object) -> int:
@@ -54,8 +45,7 @@ def pad(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str
     Rows are padded on the right. ``labels`` is IGNORE_INDEX for tokens that are not targets. A PADDING_ROW among
     ``numbers`` becomes one ``pad_token`` without a target.
     """
-    padding = (np.asarray([pad_token]), np.asarray([False]))
-    selected = [padding if n == PADDING_ROW else rows.row(n) for n in numbers]
+    selected = _selected(rows, numbers, pad_token)
     shape = (len(selected), max(len(tokens) for tokens, _ in selected))
     ids, mask = np.full(shape, pad_token, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     labels = np.full(shape, IGNORE_INDEX, dtype=np.int64)
@@ -66,44 +56,22 @@ def pad(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-@dataclass(frozen=True)
-class BatchSplit:
-    """How a global batch is divided: ``global_batch_size`` = ``micro_batch_size`` × ``accumulation`` × ``ranks``.
+def pack(rows: TokenizedRows, numbers: Sequence[int], pad_token: int) -> dict[str, np.ndarray]:
+    """The rows ``numbers`` one behind another: ``input_ids``, ``position_ids``, ``labels`` [1, L] int64.
 
-    All sizes are numbers of rows. Raises BatchError if ``accumulation`` is not a whole number.
+    Position ids restart in each row. A PADDING_ROW becomes one ``pad_token`` without a target. There is no attention
+    mask, because transformers would then let a row see the rows before it.
     """
-
-    global_batch_size: int
-    micro_batch_size: int
-    ranks: int
-
-    def __post_init__(self) -> None:
-        if self.global_batch_size % (self.micro_batch_size * self.ranks):
-            raise BatchError(
-                f"global_batch_size {self.global_batch_size} does not divide into micro-batches of"
-                f" {self.micro_batch_size} on {self.ranks} rank(s); global_batch_size must be a multiple of"
-                f" {self.micro_batch_size * self.ranks}."
-            )
-
-    @property
-    def accumulation(self) -> int:
-        """Micro-batches per rank and optimizer step."""
-        return self.global_batch_size // (self.micro_batch_size * self.ranks)
+    selected = _selected(rows, numbers, pad_token)
+    ids = np.concatenate([tokens for tokens, _ in selected]).astype(np.int64)
+    targets = np.concatenate([is_target for _, is_target in selected])
+    positions = np.concatenate([np.arange(len(tokens)) for tokens, _ in selected])
+    labels = np.where(targets, ids, IGNORE_INDEX)
+    return {"input_ids": ids[None], "position_ids": positions[None], "labels": labels[None]}
 
 
-def settings_split(settings: Mapping[str, Any], ranks: int) -> BatchSplit:
-    """How the global batch of a cell's settings is divided over ``ranks`` ranks; raises BatchError if it cannot be."""
-    return BatchSplit(int(settings["global_batch_size"]), int(settings["micro_batch_size"]), ranks)
-
-
-def heldout_micro_batches(
-    rows: TokenizedRows, micro_batch_size: int, rank: int, ranks: int
-) -> Iterable[list[int]]:
-    """The row numbers of each held-out micro-batch of one rank, in the order of ``rows``.
-
-    All ranks get the same number of micro-batches, because the ranks of ZeRO stage 3 must run in step. A rank
-    without rows left gets a micro-batch of one PADDING_ROW.
-    """
-    for first in range(0, len(rows), micro_batch_size * ranks):
-        share = range(first + rank * micro_batch_size, min(first + (rank + 1) * micro_batch_size, len(rows)))
-        yield list(share) or [PADDING_ROW]
+def _selected(
+    rows: TokenizedRows, numbers: Sequence[int], pad_token: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    padding = (np.asarray([pad_token]), np.asarray([False]))
+    return [padding if n == PADDING_ROW else rows.row(n) for n in numbers]

@@ -10,7 +10,6 @@ import torch
 from trl import SFTConfig
 
 from polycal.errors import PolycalError
-from polycal.training import batches
 
 LR_SCHEDULER = "linear"
 """Learning rate after the warm-up: linear decay to zero (transformers' name of the schedule)."""
@@ -36,15 +35,15 @@ def set_up_process_group() -> None:
 def arguments(cell: Mapping[str, Any], state_folder: Path, zero_stage: int) -> SFTConfig:
     """The arguments of the Trainer for one cell, including DeepSpeed's configuration.
 
-    ``set_up_process_group`` must have been called. Raises BatchError if the global batch does not divide by the
-    number of ranks and the micro-batch size.
+    ``set_up_process_group`` must have been called.
     """
     settings = cell["settings"]
     ranks = int(os.environ["WORLD_SIZE"])
     return SFTConfig(
         output_dir=str(state_folder),
-        per_device_train_batch_size=settings["micro_batch_size"],
-        gradient_accumulation_steps=batches.settings_split(settings, ranks).accumulation,
+        # a batch is the share of a rank in one step, with all its micro-batches
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=1,
         # the training order already contains all epochs
         num_train_epochs=1,
         learning_rate=float(cell["lr"]),

@@ -1,7 +1,7 @@
 """The training of one cell in one process, which is the only rank or one of several.
 
-The order of conversations is determined before training (``polycal.training.batches``), so that every global batch
-is the same for any number of ranks. The last global batch of an epoch is filled up with rows without targets, which
+The order of conversations and their micro-batches are determined before training (``polycal.training.batches``,
+``polycal.training.micro_batches``), so that they are the same for any number of ranks. The last global batch of an epoch is filled up with rows without targets, which
 change neither loss nor gradient. The state is saved at intervals and on a signal
 (``polycal.training.resume_state``). The next run with the same fingerprint resumes from it, and its weights are
 bit for bit those of a run without interruption.
@@ -9,6 +9,7 @@ bit for bit those of a run without interruption.
 
 import csv
 import math
+import os
 import resource
 import shutil
 import time
@@ -29,10 +30,21 @@ from polycal.artifacts import checkpoints, files, records
 from polycal.data import model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import CellError
-from polycal.losses import smoothed_head
-from polycal.training import batches, engine, loss_check, resume_state
+from polycal.losses import backends, smoothed_head
+from polycal.training import (
+    batches,
+    engine,
+    loss_check,
+    micro_batches,
+    packed_attention,
+    packing_check,
+    resume_state,
+    speed,
+)
 from polycal.training.loss_check import LossCheck
-from polycal.training.trainer import Progress, SaveOnSignal, SmoothedTrainer
+from polycal.training.saving import SaveOnSignal
+from polycal.training.speed import ModelSize
+from polycal.training.trainer import Progress, SmoothedTrainer
 from polycal.vocabulary import TRY_AGAIN
 
 CURVE_COLUMNS = (
@@ -47,6 +59,9 @@ CURVE_COLUMNS = (
 )
 """Columns of ``loss.csv``: one row per optimizer step, losses and entropy in nats per target token."""
 
+MAX_EMPTY = 0.05
+"""Largest share of empty micro-batches of which nothing is said."""
+
 
 class FinetuneError(CellError):
     """A cell cannot be trained. The message says why."""
@@ -54,14 +69,16 @@ class FinetuneError(CellError):
 
 @dataclass(frozen=True)
 class _Run:
-    """A training that is ready to start: N rows, and their numbers in training order [steps × global batch size]."""
+    """A training that is ready to start: its rows, and the micro-batches of each step as numbers of rows."""
 
     trainer: SmoothedTrainer
     tokenizer: Any
     rows: TokenizedRows
     skipped: Counter[str]
     order: np.ndarray
+    steps: list[list[list[int]]]
     self_check: LossCheck
+    size: ModelSize
     resumed: resume_state.State | None
 
 
@@ -82,8 +99,9 @@ def train(
     ranks. The training state in ``folder/state`` remains; remove it once the manifest is written.
 
     Raises SystemExit with TRY_AGAIN if a signal stopped the run after it saved its state. Before training, raises
-    ChatError, RecordError, CheckpointError, ModelError or BatchError for bad input, FinetuneError if there is
-    nothing to train on, and LossCheckError if polycal's loss does not reproduce that of the model's own logits.
+    ChatError, RecordError, CheckpointError or ModelError for bad input, FinetuneError if there is nothing to train on,
+    LossCheckError if polycal's loss does not reproduce that of the model's own logits, and PackingError if the model
+    cannot keep the conversations of a packed row apart.
     Raises DivergenceError as soon as the loss, the gradient or the weights are not finite, and EngineError if
     DeepSpeed did not train as configured.
     """
@@ -92,13 +110,15 @@ def train(
     saving = SaveOnSignal(60 * save_minutes)
     try:
         run = _prepare(cell, model, instructions, folder, fingerprint, zero_stage, saving)
+        if run.trainer.is_world_process_zero():
+            _say_empty(run.steps, run.trainer.args.world_size)
         run.trainer.started = started - (float(run.resumed.note.get("seconds", 0)) if run.resumed else 0)
         run.trainer.train(resume_from_checkpoint=str(run.resumed.folder) if run.resumed else None)
     finally:
         saving.release()
     if saving.stopped:
         raise SystemExit(TRY_AGAIN)
-    return _write(cell, run, instructions, folder, zero_stage)
+    return _write(cell, run, instructions, folder, zero_stage, saving.spent)
 
 
 def _prepare(
@@ -118,6 +138,9 @@ def _prepare(
             f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
         )
     order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
+    lengths = np.diff(rows.starts).tolist()
+    global_batches = order.reshape(-1, int(settings["global_batch_size"])).tolist()
+    steps = [micro_batches.cut(numbers, lengths, settings) for numbers in global_batches]
     transformers.set_seed(int(cell["seed"]))
     network = model_loading.load_model(
         base,
@@ -127,15 +150,20 @@ def _prepare(
         dropout=float(settings["dropout"]),
     )
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
-    # the check needs whole weights, which DeepSpeed partitions later
-    first = batches.pad(rows, order[: settings["micro_batch_size"]].tolist(), tokenizer.eos_token_id)
-    self_check = loss_check.check(network, first)
+    size = ModelSize.of(network)
+    # the checks need whole weights, which DeepSpeed partitions later
+    self_check = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
+    if settings.get(micro_batches.BY_TOKENS):
+        packing_check.check(network, rows, steps[0][0])
 
-    def collate(items: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
-        padded = batches.pad(rows, [item["row"] for item in items], tokenizer.eos_token_id)
-        return {name: torch.from_numpy(array) for name, array in padded.items()}
+    def collate(items: Sequence[Mapping[str, int]]) -> dict[str, list[dict[str, torch.Tensor]]]:
+        """The micro-batches of one rank in one step. Ranks take the items of the data set in turn."""
+        [(step, rank)] = [divmod(item["share"], ranks) for item in items]
+        share = micro_batches.share(steps[step], rank, ranks)
+        return {"micro_batches": [_tensors(rows, numbers, settings, tokenizer) for numbers in share]}
 
     engine.set_up_process_group()
+    ranks = int(os.environ["WORLD_SIZE"])
     trainer = SmoothedTrainer(
         reduction=settings["reduction"],
         seed=cell["seed"],
@@ -143,7 +171,7 @@ def _prepare(
         fingerprint=fingerprint,
         model=network,
         args=engine.arguments(cell, folder / "state", zero_stage),
-        train_dataset=Dataset.from_dict({"row": order}),
+        train_dataset=Dataset.from_dict({"share": range(len(steps) * ranks)}),
         data_collator=collate,
         processing_class=tokenizer,
         callbacks=[Progress(), saving],
@@ -151,7 +179,29 @@ def _prepare(
     trainer.remove_callback(PrinterCallback)  # Progress prints the same numbers in fewer lines
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
     smoothed_head.install(trainer.model, float(cell["beta"]))
-    return _Run(trainer, tokenizer, rows, skipped, order, self_check, _state_to_resume(trainer))
+    return _Run(trainer, tokenizer, rows, skipped, order, steps, self_check, size, _state_to_resume(trainer))
+
+
+def _say_empty(steps: Sequence[Sequence[list[int]]], ranks: int) -> None:
+    """Print a sentence if many micro-batches are empty."""
+    share = micro_batches.empty_share(steps, ranks)
+    if share > MAX_EMPTY:
+        print(
+            f"{share:.0%} of the micro-batches are empty, because a global batch has fewer of them than {ranks} ranks can"
+            f" share equally; a lower {micro_batches.BY_TOKENS} would fill them.",
+            flush=True,
+        )
+
+
+def _tensors(
+    rows: TokenizedRows, numbers: Sequence[int], settings: Mapping[str, Any], tokenizer: Any
+) -> dict[str, torch.Tensor]:
+    """One micro-batch: a packed row if the recipe counts tokens, otherwise padded rows."""
+    arrange = batches.pack if settings.get(micro_batches.BY_TOKENS) else batches.pad
+    return {
+        name: torch.from_numpy(array)
+        for name, array in arrange(rows, numbers, tokenizer.eos_token_id).items()
+    }
 
 
 def _rows(
@@ -192,14 +242,18 @@ def _state_to_resume(trainer: SmoothedTrainer) -> resume_state.State | None:
 
 
 def _write(
-    cell: Mapping[str, Any], run: _Run, instructions: Path, folder: Path, zero_stage: int
+    cell: Mapping[str, Any],
+    run: _Run,
+    instructions: Path,
+    folder: Path,
+    zero_stage: int,
+    saving_seconds: float,
 ) -> dict[str, Any] | None:
     """Write weights and loss curve. Returns the facts of the manifest on rank 0, and None on other ranks."""
     trainer, settings, weights = run.trainer, cell["settings"], folder / "weights"
-    steps = len(run.order) // settings["global_batch_size"]
-    engine_facts = engine.check(trainer, zero_stage, steps)
+    engine_facts = engine.check(trainer, zero_stage, len(run.steps))
     heldout, _ = _rows(run.tokenizer, instructions, "heldout", settings)
-    heldout_nll = _heldout_nll(trainer, heldout, settings["micro_batch_size"], run.tokenizer.eos_token_id)
+    heldout_nll = _heldout_nll(trainer, heldout, settings, run.tokenizer)
     if heldout_nll is not None and not math.isfinite(heldout_nll):
         raise trainer.diverged(["the held-out loss"])
     trainer.save_model(str(weights))
@@ -219,37 +273,51 @@ def _write(
         **checkpoints.describe(weights),
         **engine_facts,
         "global_batch_size": settings["global_batch_size"],
-        "micro_batch_size": settings["micro_batch_size"],
+        **micro_batches.given(settings),
         "ranks": trainer.args.world_size,
         "conversations": len(run.rows),
-        "filled": int((run.order == batches.PADDING_ROW).sum()),
+        "filled": int((run.order == micro_batches.PADDING_ROW).sum()),
         "skipped": dict(sorted(run.skipped.items())),
         "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
-        "loss_backend": smoothed_head.BACKEND,
+        "loss_backend": backends.backend_of(run.trainer.args.device),
         "self_check": run.self_check.facts(),
         "targets": int(sum(entry["targets"] for entry in curve)),
         "nll_first": curve[0]["nll"],
         "nll_last": curve[-1]["nll"],
         "heldout_nll": heldout_nll,
+        "speed": _speed(run, settings, saving_seconds),
         "resumed_at": run.resumed.step if run.resumed else None,
         "seconds": round(time.monotonic() - trainer.started, 3),
         "usage": usage,
     }
 
 
+def _speed(run: _Run, settings: Mapping[str, Any], saving_seconds: float) -> dict[str, float | None]:
+    """How fast the steps of this run were, without those before it was resumed. The facts are also printed."""
+    trainer, rows, ranks = run.trainer, run.rows, run.trainer.args.world_size
+    targets = np.add.reduceat(rows.targets.astype(np.int64), rows.starts[:-1])
+    steps = run.steps[len(run.steps) - trainer.steps_done :]
+    padded = micro_batches.BY_SIZE in micro_batches.given(settings)
+    done = speed.work(np.diff(rows.starts), targets, steps, padded, ranks)
+    facts = speed.facts(run.size, done, trainer.step_seconds, saving_seconds, ranks, settings["precision"])
+    print(speed.sentence(facts), flush=True)
+    return facts
+
+
 @torch.no_grad()
 def _heldout_nll(
-    trainer: SmoothedTrainer, rows: TokenizedRows, micro_batch_size: int, pad_token: int
+    trainer: SmoothedTrainer, rows: TokenizedRows, settings: Mapping[str, Any], tokenizer: Any
 ) -> float | None:
     """Unsmoothed loss of held-out conversations in nats per target token, or None if there are none."""
     model: Any = trainer.model_wrapped
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=model.device)
-    rank, ranks = trainer.args.process_index, trainer.args.world_size
-    for numbers in batches.heldout_micro_batches(rows, micro_batch_size, rank, ranks):
-        padded = batches.pad(rows, numbers, pad_token)
-        inputs = {name: torch.from_numpy(array).to(model.device) for name, array in padded.items()}
-        nll = model(**inputs).nll.double()
+    cut = micro_batches.cut(range(len(rows)), np.diff(rows.starts).tolist(), settings)
+    for numbers in micro_batches.share(cut, trainer.args.process_index, trainer.args.world_size):
+        tensors = _tensors(rows, numbers, settings, tokenizer)
+        inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
+        with packed_attention.within(inputs):
+            nll = model(**inputs).nll.double()
         sums += torch.stack([nll.sum(), nll.new_tensor(len(nll))])
     total, count = trainer.accelerator.reduce(sums, "sum").tolist()
     return total / count if count else None

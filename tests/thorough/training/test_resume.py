@@ -53,12 +53,24 @@ def stop(folder, name, number, steps=2, **how):
 LONG = {"epochs": "30", "dropout": "0.1"}
 
 
+BY_TOKENS = {"micro_batch_size": None, "tokens_per_micro_batch": 130}
+"""One or two of the conversations fit into a micro-batch, so steps have different numbers of micro-batches."""
+
+
 @pytest.mark.parametrize(
-    ("ranks", "zero", "number"), [(1, 0, signal.SIGKILL), (2, 2, signal.SIGTERM), (2, 3, signal.SIGKILL)]
+    ("ranks", "zero", "number", "batch"),
+    [
+        (1, 0, signal.SIGKILL, {}),
+        (2, 2, signal.SIGTERM, {}),
+        (2, 3, signal.SIGKILL, {}),
+        (1, 2, signal.SIGKILL, BY_TOKENS),
+        (2, 3, signal.SIGTERM, BY_TOKENS),
+    ],
 )
-def test_a_stopped_run_goes_on_to_the_same_bits(given, ranks, zero, number):
-    how = {"ranks": ranks, "zero": zero, **LONG}
-    whole, name = f"whole-{ranks}-{zero}", f"stopped-{ranks}-{zero}"
+def test_a_stopped_run_goes_on_to_the_same_bits(given, ranks, zero, number, batch):
+    how = {"ranks": ranks, "zero": zero, **LONG, **batch}
+    kind = f"{ranks}-{zero}" + ("-tokens" if batch else "")
+    whole, name = f"whole-{kind}", f"stopped-{kind}"
     expected, _ = training.train(given, whole, **how)
     code = stop(given, name, number, **how)
     assert code == (75 if number == signal.SIGTERM else -9)
@@ -125,10 +137,36 @@ def test_the_split_of_a_global_batch_changes_a_result_by_rounding_only(given):
             assert np.linalg.norm(trained[key] - value) <= 1e-6 * np.linalg.norm(value), (name, key)
 
 
-def test_dropout_is_drawn_for_each_micro_batch_whatever_the_ranks(given):
+def test_micro_batches_by_tokens_change_a_result_by_rounding_only(given):
+    """On any number of ranks, also if a rank has no micro-batch left in a step."""
+    training.train(given, "single", micro_batch_size=1)
+    expected, trained = curve(given, "single"), weights(given, "single")
+    for ranks, zero in [(1, 0), (1, 2), (2, 2), (2, 3)]:
+        name = f"tokens-{ranks}-{zero}"
+        said, _ = training.train(given, name, ranks=ranks, zero=zero, **BY_TOKENS)
+        assert (said["tokens_per_micro_batch"], "micro_batch_size" in said) == (130, False)
+        losses = curve(given, name)
+        np.testing.assert_allclose(losses.loss, expected.loss, rtol=1e-5)
+        assert list(losses.targets) == list(expected.targets)
+        if zero:
+            # of the first step, before the weights differ; DeepSpeed gives no norm at stage 0
+            assert losses.grad_norm[0] == pytest.approx(expected.grad_norm[0], rel=1e-6)
+        for key, value in weights(given, name).items():
+            assert np.linalg.norm(trained[key] - value) <= 1e-5 * np.linalg.norm(value), (name, key)
+    one, two = (weights(given, f"tokens-{ranks}-2") for ranks in (1, 2))
+    for key, value in one.items():
+        assert np.linalg.norm(two[key] - value) <= 1e-6 * np.linalg.norm(value), key
+
+
+@pytest.mark.parametrize("batch", [{}, BY_TOKENS])
+def test_dropout_is_drawn_for_each_micro_batch_whatever_the_ranks(given, batch):
+    """Micro-batches of another size draw other dropout."""
+    kind = "-tokens" if batch else ""
     for ranks in (1, 2):
-        training.train(given, f"dropout-{ranks}", ranks=ranks, dropout="0.2")
-    one, two = curve(given, "dropout-1"), curve(given, "dropout-2")
+        training.train(given, f"dropout-{ranks}{kind}", ranks=ranks, dropout="0.2", **batch)
+    one, two = curve(given, f"dropout-1{kind}"), curve(given, f"dropout-2{kind}")
     np.testing.assert_allclose(two.loss, one.loss, rtol=1e-5)
     undropped = curve(given, "split-1-2")
     assert not np.allclose(one.loss, undropped.loss, rtol=1e-3)
+    if batch:
+        assert not np.allclose(one.loss, curve(given, "dropout-1").loss, rtol=1e-3)

@@ -2,16 +2,19 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers.holes import fail
 from helpers.measured import write_tables
 from helpers.score_records import LANGUAGES, SETTINGS, cell, score_row, study, write
 
 from polycal.analysis import confidence_measures
-from polycal.analysis.confidence_measures import BINNED, RANKED
+from polycal.analysis.confidence_measures import BINNED, RANKED, SAID
+from polycal.artifacts import follow_ups, records
 from polycal.metrics import calibration, selective_prediction
 
-METRICS = (*BINNED, *RANKED)
+METRICS = tuple(name for name in (*BINNED, *RANKED) if name not in SAID)
 
 
 def confidences(files, out, **settings):
@@ -82,6 +85,8 @@ def test_metrics_are_those_of_the_library(tmp_path):
     correct = (logprob[hindi] == gold).astype(float)
     assert table.ece == pytest.approx(calibration.ece(share, correct), abs=1e-14)
     assert table.auroc == pytest.approx(selective_prediction.auroc(share, correct), abs=1e-14)
+    area = selective_prediction.accuracy_coverage_area(share, correct)
+    assert table.auarc == pytest.approx(area, abs=1e-13)
     assert table.binary_brier == pytest.approx(((share - correct) ** 2).mean(), abs=1e-14)
 
 
@@ -93,6 +98,7 @@ def test_every_metric_lies_in_its_interval_and_means_are_unweighted(tmp_path):
         assert len(known) == len(table) / (2 if metric == "spearman" else 1)
         assert (known[f"{metric}_low"] <= known[metric]).all(), metric
         assert (known[metric] <= known[f"{metric}_high"]).all(), metric
+    assert table[list(SAID)].isna().all(axis=None)
     cells = table[(table.beta == "0") & (table.measure == "agreement")]
     for level in ("all", "high", "low"):
         [mean] = cells[(cells.language == "mean") & (cells.resource == level)].auroc
@@ -172,3 +178,96 @@ def test_p_true_of_a_model_that_says_what_it_is_worth_and_of_one_that_says_nine_
     assert cells.confidence["de"] == pytest.approx(0.9 / 1.2, abs=1e-6)
     sensitivity = pd.read_parquet(tmp_path / "out" / "sensitivity.parquet")
     assert set(sensitivity.normalise) <= {"sum"}
+
+
+def levels(folder, language, chosen, gold, percent, beta="none"):
+    """A record of a model that states ``percent`` of each chosen option, with a tenth beside it."""
+    rows = []
+    for number, option in enumerate(chosen):
+        logprob = np.full(4, np.log(0.1 / 3))
+        logprob[option] = np.log(0.9)
+        stated = np.full(11, -50.0)
+        stated[int(percent[number]) // 10] = np.log(0.5)
+        rows.append(
+            score_row(f"q{number}", logprob.tolist(), int(gold[number]))
+            | {"asked_option": int(option), "follow_up_logprob": stated.tolist()}
+        )
+    asked = cell(beta, language, settings={"candidates": "letters", "follow_up": "levels"})
+    path = folder / f"{beta}-{language}.parquet"
+    records.write(path, rows, pa.schema([*records.SCORE, *follow_ups.FIELDS]), {"cell": asked})
+    return path
+
+
+def stating(folder, n=4000, seed=5):
+    """In ``en`` a model is right with a known probability and states it; in ``de`` it is right half the time and
+    states 90%. With β = 0 both state 100% of the same answers.
+    """
+    rng, files = np.random.default_rng(seed), []
+    gold, worth = rng.integers(0, 4, n), rng.choice([30, 50, 80], n)
+    for language in ("en", "de"):
+        share = worth / 100 if language == "en" else np.full(n, 0.5)
+        chosen = np.where(rng.random(n) < share, gold, (gold + rng.integers(1, 4, n)) % 4)
+        percent = worth if language == "en" else np.full(n, 90)
+        files.append(levels(folder, language, chosen, gold, percent))
+        files.append(levels(folder, language, chosen, gold, np.full(n, 100), "0"))
+    return files, worth
+
+
+def test_a_model_that_states_what_it_is_worth_and_one_that_states_nine_tenths(tmp_path):
+    files, worth = stating(tmp_path)
+    table = confidences(files, tmp_path / "out", bootstrap_samples=100)
+    assert set(table.measure) == {"likelihood", "stated", "stated_mode", "agreement"}
+    base = table[(table.beta == "none") & table.measure.isin(["stated", "stated_mode"])]
+    for measure in ("stated", "stated_mode"):
+        rows = base[base.measure == measure].set_index("language")
+        honest, sure = rows.loc["en"], rows.loc["de"]
+        assert honest.confidence == pytest.approx(worth.mean() / 100, abs=1e-6)
+        assert honest.gap_low < 0 < honest.gap_high
+        assert honest.ece < 0.03
+        assert honest.auroc > 0.65
+        assert honest.auarc > honest.accuracy + 0.1
+        assert (sure.confidence, sure.ece) == pytest.approx((0.9, 0.9 - sure.accuracy), abs=1e-6)
+        assert sure.gap == pytest.approx(0.4, abs=0.03)
+        assert (sure.auroc, sure.auarc) == pytest.approx((0.5, sure.accuracy), abs=1e-12)
+        assert (honest.ceiling_rate, sure.ceiling_rate) == (0, 0)
+        # Each answer is a level with probability one half.
+        assert (honest.level_mass, sure.level_mass) == pytest.approx((0.5, 0.5), abs=1e-6)
+    certain = table[(table.beta == "0") & (table.measure == "stated_mode") & (table.language != "mean")]
+    assert list(certain.ceiling_rate) == [1, 1]
+    assert table[table.measure == "likelihood"][list(SAID)].isna().all(axis=None)
+
+
+def test_contrasts_are_paired(tmp_path):
+    files, worth = stating(tmp_path)
+    table = confidences(files, tmp_path / "out", bootstrap_samples=100)
+    contrasts = pd.read_parquet(tmp_path / "out" / "confidence_contrasts.parquet")
+    assert set(contrasts.contrast) == {"tuned_minus_base"}
+    assert len(contrasts) == (table.beta == "0").sum()
+    keys = ["language", "resource", "measure"]
+    sides = [table[table.beta == beta].set_index(keys) for beta in ("0", "none")]
+    found = contrasts.set_index(keys)
+    for metric in ("gap", "ece", "binary_brier", "auroc", "auarc", "accuracy", "confidence"):
+        expected = (sides[0][metric] - sides[1][metric]).reindex(found.index)
+        assert found[metric].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-12)
+        assert (found[f"{metric}_low"] <= found[metric] + 1e-12).all()
+        assert (found[metric] <= found[f"{metric}_high"] + 1e-12).all()
+    # Both state a constant in German, so each sample has the same difference, whatever the answers.
+    german = found.loc["de", "high", "stated"]
+    assert (german.gap_low, german.gap_high) == pytest.approx((0.1, 0.1), abs=1e-6)
+    english = found.loc["en", "high", "stated"]
+    assert english.gap == pytest.approx(1 - worth.mean() / 100, abs=1e-6)
+
+
+def test_follow_ups_about_other_options_are_holes(tmp_path):
+    gold = np.zeros(20, int)
+    files = [levels(tmp_path, language, gold, gold, np.full(20, 90)) for language in ("en", "de", "yo")]
+    table = pq.read_table(files[2])
+    other = table.set_column(
+        table.column_names.index("asked_option"), "asked_option", pa.array([1] * 20, pa.int32())
+    )
+    asked = records.metadata(files[2])["cell"]
+    records.write(files[2], other, other.schema.remove_metadata(), {"cell": asked})
+    confidences(files, tmp_path / "out")
+    [hole] = pd.read_parquet(tmp_path / "out" / "holes.parquet").to_dict("records")
+    assert hole["language"] == "yo"
+    assert "row 0: the follow-up is about option 1, but option 0 is chosen" in hole["reason"]

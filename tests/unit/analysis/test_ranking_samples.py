@@ -1,4 +1,4 @@
-"""AUROC and Spearman's correlation of samples, against repeated questions and SciPy."""
+"""AUROC, AUARC and Spearman's correlation of samples, against repeated questions, closed forms and SciPy."""
 
 import numpy as np
 import pytest
@@ -31,6 +31,28 @@ def test_auroc_is_that_of_the_repeated_questions(drawn):
     assert found == pytest.approx(expected, abs=1e-12)
     one = ranking_samples.auroc_samples(confidence, correct, np.ones((1, 80)))
     assert one[0] == pytest.approx(selective_prediction.auroc(confidence, correct), abs=1e-15)
+
+
+def test_auarc_is_that_of_the_repeated_questions(drawn):
+    confidence, _, correct, weights = drawn
+    found = ranking_samples.auarc_samples(confidence, correct, weights)
+    area = selective_prediction.accuracy_coverage_area
+    expected = [area(*pair) for pair in repeated(weights, confidence, correct)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    one = ranking_samples.auarc_samples(confidence, correct, np.ones((1, 80)))
+    assert one[0] == pytest.approx(area(confidence, correct), abs=1e-13)
+
+
+def test_auarc_in_closed_form():
+    n, right = 50, 20
+    correct = np.arange(n) < right
+    tail = right * (1 / np.arange(right + 1, n + 1)).sum()
+    for confidence, expected in (
+        (np.linspace(1, 0, n), (right + tail) / n),  # all right answers before all wrong ones
+        (np.full(n, 0.5), right / n),  # a constant rejects at random
+    ):
+        found = ranking_samples.auarc_samples(confidence, correct.astype(float), np.ones((1, n)))
+        assert found[0] == pytest.approx(expected, abs=1e-14)
 
 
 def test_spearman_is_that_of_the_repeated_questions(drawn):

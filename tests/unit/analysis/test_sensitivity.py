@@ -97,3 +97,17 @@ def test_accuracy_is_kept_down_to_half_a_point(loss, holds):
     )
     rows = list(sensitivity.check_claim("smoothing_keeps_accuracy", convention, [tuned], [reference]))
     assert {row["holds"] for row in rows} == {holds}
+
+
+def test_a_cell_has_a_row_for_each_normalisation_and_one_is_its_own(cells):
+    rows = pd.DataFrame(
+        sensitivity.normalisation_rows(cells, SETTINGS), columns=sensitivity.NORMALISATION_COLUMNS
+    )
+    assert len(rows) == 3 * len(cells)
+    own = rows[rows.normalise == "token"].reset_index(drop=True)
+    for metric in ("accuracy", "gap", "ece"):
+        assert own[metric].tolist() == pytest.approx([cell.row[metric] for cell in cells], abs=1e-12)
+    byte = rows[rows.normalise == "byte"].reset_index(drop=True)
+    assert (byte.gap != own.gap).all()
+    other = [*sensitivity.normalisation_rows(cells[:1], {**SETTINGS, "bins": 7})]
+    assert np.isnan([row["ece"] for row in other]).all()

@@ -10,6 +10,7 @@ import yaml
 from polycal.study.config import (
     Config,
     Embeddings,
+    Generation,
     Grid,
     Measure,
     Miniature,
@@ -54,6 +55,7 @@ MAPPINGS = {
     "benchmarks.global-mmlu-mini.planning": BenchmarkPlanning,
     "embeddings": Embeddings,
     "next_token": NextToken,
+    "generation": Generation,
 }
 KEYS = [(path, key) for path, model in MAPPINGS.items() for key in model.model_fields]
 CHOICES = [

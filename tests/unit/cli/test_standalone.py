@@ -187,3 +187,27 @@ def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
     assert jobs[-1].cells[0]["settings"]["candidates"] == "true_words"
     with pytest.raises(UsageError, match="--pmi: is not for --candidates true_words"):
         standalone.score(**asked, candidates="true_words", pmi=True)
+
+
+def test_follow_ups_are_for_letters_or_texts_in_one_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(standalone, "run", jobs.append)
+    path = tmp_path / "en.csv"
+    write_questions(path, QUESTIONS)
+    asked = {"model": tmp_path / "m", "questions": [path], "out": [tmp_path / "s.parquet"]}
+    standalone.score(**asked)
+    standalone.score(**asked, follow_up="levels")
+    settings = [job.cells[0]["settings"] for job in jobs]
+    assert settings[1] == {**settings[0], "follow_up": "levels"}
+    with pytest.raises(
+        UsageError, match=r"--follow-up levels: is for letters or texts .* remove --rotations"
+    ):
+        standalone.score(**asked, follow_up="levels", rotations=2)
+    with pytest.raises(UsageError, match="remove --candidates true_words"):
+        standalone.score(**asked, follow_up="levels", candidates="true_words")
+    with pytest.raises(
+        UsageError, match="--follow-up: 'words' is refused: must be levels or true_letters or"
+    ):
+        standalone.score(**asked, follow_up="words")

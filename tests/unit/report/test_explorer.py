@@ -65,6 +65,19 @@ def test_contrasts_and_bins_belong_to_their_cells(study, data):
     assert bins["low"] == pytest.approx(reliability.accuracy_low.to_numpy(), abs=1e-6)
 
 
+def test_a_normalisation_has_a_value_for_each_cell_and_none_for_a_mean(study, data):
+    shown = {
+        name: {key: column(one) for key, one in part.items()} for name, part in data["normalisations"].items()
+    }
+    assert set(shown) == {"sum", "token", "byte"}
+    cells, table = study["cells"], study["normalisations"]
+    assert shown["token"]["ece"][: len(cells)] == pytest.approx(cells.ece.to_numpy(), abs=1e-6)
+    byte = cells.merge(table[table.normalise == "byte"], on=list(CELL_KEYS), suffixes=("_own", ""))
+    assert shown["byte"]["gap"][: len(cells)] == pytest.approx(byte.gap.to_numpy(), abs=1e-6)
+    assert (byte.gap - byte.gap_own).abs().max() > 0.01
+    assert all(np.isnan(one[len(cells) :]).all() for part in shown.values() for one in part.values())
+
+
 def test_a_study_without_contrasts_has_none_in_the_explorer(study):
     bare = type(study)({name: table for name, table in study.tables.items() if name != "contrasts"}, {})
     assert len(column(explorer.data(bare)["contrasts"]["cell"])) == 0

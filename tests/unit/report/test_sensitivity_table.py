@@ -38,7 +38,7 @@ def test_a_choice_that_reverses_a_claim_is_named():
 
 
 def test_tables_that_were_not_measured_are_left_out(study):
-    further = {"recalibration", "truth", "confidences"}
+    further = {"recalibration", "truth", "confidences", "confidence_contrasts"}
     assert set(sensitivity_table.tables(study)) == {"conventions", "claims", *further}
     bare = {name: table for name, table in study.tables.items() if name not in further}
     assert set(sensitivity_table.tables(StudyTables(bare, {}))) == {"conventions", "claims"}

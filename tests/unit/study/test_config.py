@@ -20,6 +20,7 @@ from polycal.study.config_loading import ConfigError, merge, resolve
         ({"grid": {"betas": [0.1, ".1"]}}, r"grid\.betas: contains '0\.1' twice"),
         ({"grid": {"models": ["n"]}}, r"grid\.models: 'n' is not in the catalogue 'models'"),
         ({"grid": {"languages": ["fre"]}}, r"grid\.languages: 'fre' .* did you mean 'fr'\?"),
+        ({"reliability_languages": ["fre"]}, r"reliability_languages: 'fre' .* did you mean 'fr'\?"),
         ({"grid": {"modles": ["m"]}}, r"^grid\.modles: unknown key; did you mean 'models'\?$"),
         ({"grid": {"extra": [{"data": ["x"]}]}}, r"grid\.extra\[0\]\.data: 'x' is not in"),
         (
@@ -44,6 +45,14 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             {"recipes": {"r": {"micro_batch_size": 3}}},
             r"recipes\.r: global_batch_size 8 is not a multiple of micro_batch_size 3",
         ),
+        (
+            {"recipes": {"r": {"tokens_per_micro_batch": 512}}},
+            r"recipes\.r: has both of micro_batch_size and tokens_per_micro_batch; give exactly one .* null for",
+        ),
+        (
+            {"recipes": {"r": {"micro_batch_size": None}}},
+            r"recipes\.r: has neither of micro_batch_size and tokens_per_micro_batch; give exactly one of them",
+        ),
         ({"recipes": {"r": {"extends": "r"}}}, r"recipes\.r\.extends: 'r' extends itself"),
         (
             {"recipes": {"r": {"extends": "lnog"}}},
@@ -59,6 +68,21 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             r"protocols\.p: pmi corrects for the letters in one order, .*; remove one of the two keys",
         ),
         ({"protocols": {"p": {"rotations": 11}}}, r"protocols\.p\.rotations: "),
+        (
+            {"protocols": {"p": {"follow_up": "levels", "rotations": 2}}},
+            r"protocols\.p: follow_up is about the option .* not for rotations 2; remove one of the two keys",
+        ),
+        (
+            {"protocols": {"p": {"follow_up": "true_words", "prompt_language": "local"}}},
+            r"protocols\.p: follow_up true_words asks in English, .*; set prompt_language to english",
+        ),
+        (
+            {
+                "protocols": {"p": {"follow_up": "levels", "pmi": True}},
+                "measure": {"normalise": {"letters": "pmi"}},
+            },
+            r"measure\.normalise\.letters: 'pmi' is known only after all options are scored, .* token or byte",
+        ),
         (
             {"protocols": {"p": {"candidates": "true_words", "prompt_language": "local"}}},
             r"protocols\.p: candidates true_words asks in English, .*; set prompt_language to english",

@@ -14,6 +14,8 @@ from polycal.study.config_loading import merge, resolve
 ALL = {
     "embeddings": {"benchmark": "b", "protocol": "p"},
     "next_token": {"data": ["d"]},
+    "benchmarks": {"open": {"path": "o", "format": "open", "languages": ["en"]}},
+    "generation": {"benchmarks": ["open"]},
     "grid": {"models": ["m", "mini"]},
 }
 CONFIG = resolve(merge(merge(BASE, MINIATURE), ALL))
@@ -37,10 +39,13 @@ ARGUMENTS = {
     "fetch_benchmark": ("b", "en"),
     "check_parallel": ("b",),
     "score": (["en"],),
+    "generate": (["en"],),
     "report": (["score: 0123 → 4567"],),
 }
-NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token")
-OF_THE_STUDY = ("measure", "measure_groups", "measure_embeddings", "measure_next_token", "report")
+NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token", "generate")
+OF_THE_STUDY = (
+    "measure", "measure_groups", "measure_embeddings", "measure_next_token", "measure_generation", "report",
+)  # fmt: skip
 
 
 def cell(stage, config=CONFIG, **names):
@@ -96,6 +101,9 @@ def test_base_models_get_plain_text():
     config = changed({"protocols": {"p": {"chat_template": "tulu"}}})
     assert cell("score", config)["settings"]["chat_template"] == "tulu"
     assert cell("score", config, data="none")["settings"]["chat_template"] is None
+    config = changed({"generation": {"chat_template": "tulu"}})
+    assert cell("generate", config)["settings"]["chat_template"] == "tulu"
+    assert cell("generate", config, data="none")["settings"]["chat_template"] is None
 
 
 def test_only_benchmarks_of_the_miniature_have_true_distributions():
@@ -122,6 +130,11 @@ def test_planning_a_study_imports_no_model_library():
 
 def test_a_key_that_is_not_used_is_in_no_cell_and_one_that_is_used_changes_only_scores():
     assert "rotations" not in cell("score")["settings"]
+    assert not {"follow_up", "normalise"} & set(cell("score")["settings"])
+    asked = changed({"protocols": {"p": {"follow_up": "levels"}}})
+    expected = {**cell("score")["settings"], "follow_up": "levels", "normalise": "sum"}
+    assert cell("score", asked)["settings"] == expected
+    assert cell("embed", asked) == cell("embed")
     assert cell("score", changed({"protocols": {"p": {"rotations": 1}}})) == cell("score")
     rotated = changed({"protocols": {"p": {"rotations": 4}}})
     assert cell("score", rotated)["settings"] == {**cell("score")["settings"], "rotations": 4}

@@ -1,7 +1,6 @@
-"""The order of rows in training, and how a global batch is divided."""
+"""The order of rows in training, and the arrays of a micro-batch."""
 
 import numpy as np
-import pytest
 
 from polycal.data.tokenized import TokenizedRows
 from polycal.training import batches
@@ -40,17 +39,9 @@ def test_a_micro_batch_is_padded_on_the_right_and_labels_targets_only():
     assert batch["labels"].tolist() == [[-100, 2, -100], [-100, -100, -100], [-100, -100, 3]]
 
 
-def test_a_global_batch_must_divide_by_micro_batches_and_ranks():
-    assert batches.settings_split({"global_batch_size": 8, "micro_batch_size": 2}, 2).accumulation == 2
-    with pytest.raises(
-        batches.BatchError, match="on 3 rank\\(s\\); global_batch_size must be a multiple of 6"
-    ):
-        batches.settings_split({"global_batch_size": 8, "micro_batch_size": 2}, 3)
-
-
-@pytest.mark.parametrize(("micro", "ranks"), [(1, 1), (2, 1), (1, 2), (2, 2), (4, 3)])
-def test_all_ranks_get_as_many_held_out_micro_batches_and_each_row_once(micro, ranks):
-    shares = [list(batches.heldout_micro_batches(ROWS, micro, rank, ranks)) for rank in range(ranks)]
-    assert len({len(share) for share in shares}) == 1
-    numbers = [number for share in shares for part in share for number in part]
-    assert sorted(n for n in numbers if n != batches.PADDING_ROW) == [0, 1, 2, 3, 4]
+def test_packed_rows_follow_each_other_and_their_positions_restart():
+    batch = batches.pack(ROWS, [2, batches.PADDING_ROW, 0], 9)
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 9, 1, 2]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert batch["labels"].tolist() == [[-100, -100, 3, -100, -100, 2]]
+    assert {array.dtype for array in batch.values()} == {np.dtype("int64")}

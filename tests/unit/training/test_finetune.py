@@ -8,7 +8,7 @@ import pytest
 from helpers import training
 
 from polycal import errors
-from polycal.training import batches, divergence, finetune, launcher
+from polycal.training import divergence, finetune, launcher, micro_batches
 
 CELL = {"seed": "0", "lr": "1", "beta": "0", "settings": training.SETTINGS}
 USAGE = {"gpus": 0, "cpu_seconds": 3.5, "peak_memory_bytes": 7}
@@ -131,7 +131,7 @@ def test_facts_of_a_killed_attempt_are_never_a_result(monkeypatch, tmp_path):
 
 def test_a_batch_that_does_not_divide_by_all_ranks_is_an_error_before_any_work(monkeypatch, tmp_path):
     ranks = Ranks()
-    with pytest.raises(batches.BatchError, match="on 6 rank"):
+    with pytest.raises(micro_batches.BatchError, match="on 6 rank"):
         run(monkeypatch, tmp_path, ranks, ranks=2, nodes=3)
     assert ranks.calls == []
     assert not (tmp_path / "out").exists()

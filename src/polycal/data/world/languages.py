@@ -51,3 +51,5 @@ LANGUAGES = [
 """Languages in which CLDR has the names. A question exists in all of them or in none."""
 VARIANTS = {"world": 4, "world-ten": 10}
 """Name of a variant → largest number of options. All questions have at least four."""
+OPEN, OPEN_FROM = "world-open", "world"
+"""The variant without options, and the variant whose questions it has."""

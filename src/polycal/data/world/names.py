@@ -12,6 +12,10 @@ class WorldError(PolycalError):
     """The installed version of Babel lacks names that the benchmark needs."""
 
 
+COUNTS = (*range(31), 100, 1000000, 1.5)
+"""Numbers that together have every grammatical number of CLDR's languages."""
+
+
 class Thing(NamedTuple):
     """A thing with a name. ``kind`` is territory, currency, language or city; ``code`` is CLDR's code."""
 
@@ -27,6 +31,7 @@ class Names:
         self._locales = [_locale(code) for code in self.languages]
         self.of = functools.cache(self._of)
         self._compared = functools.cache(self._for_comparison)
+        self._numbered = functools.cache(self._numbered_names)
 
     def _of(self, thing: Thing) -> tuple[str, ...] | None:
         """The name of a thing in each language, in their order; None if one language lacks it."""
@@ -36,6 +41,21 @@ class Names:
     def _for_comparison(self, thing: Thing) -> tuple[str, ...]:
         """The names without differences of case; only for a thing with a name in each language."""
         return tuple(name.casefold() for name in self.of(thing) or ())
+
+    def accepted(self, thing: Thing, language: str) -> list[str]:
+        """All names of a thing in one language: its name, and those of a currency with numbers (euros)."""
+        position = self.languages.index(language)
+        forms = (self.of(thing) or ())[position : position + 1] + self._numbered(thing, position)
+        return list(dict.fromkeys(unicodedata.normalize("NFC", name) for name in forms))
+
+    def _numbered_names(self, thing: Thing, position: int) -> tuple[str, ...]:
+        """The names of a currency with numbers, sorted; none of another thing."""
+        from babel.numbers import get_currency_name
+
+        if thing.kind != "currency":
+            return ()
+        locale = self._locales[position]
+        return tuple(sorted({str(get_currency_name(thing.code, count, locale)) for count in COUNTS}))
 
     def differ(self, one: Thing, other: Thing) -> bool:
         """Whether two things have different names in each language."""

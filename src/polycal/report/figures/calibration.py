@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 
 from polycal.report import study_holes, study_tables, style
 from polycal.report.figures import common
-from polycal.report.study_tables import BASE, BetaSweep, StudyTables
+from polycal.report.study_tables import ALL, BASE, BetaSweep, StudyTables
 
 GAP_LABEL = "confidence minus accuracy (right of 0: over-confident)"
 FEW_LANGUAGES = 5
 """Up to this number of languages, reliability diagrams show all of them."""
+MOST_ROWS = 6
+"""The largest number of languages in one figure of reliability diagrams."""
 
 
 def overview(study: StudyTables, benchmark: str, protocol: str, data: str | None = None) -> Figure:
@@ -102,17 +104,25 @@ def _changes_from_base(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def telling_languages(cells: pd.DataFrame) -> list[str]:
-    """The languages with the least, the middle and the greatest gap at the lowest β, in this order.
+def telling_languages(cells: pd.DataFrame, named: Sequence[str] = ()) -> list[str]:
+    """The languages with the least, the middle and the greatest gap at the lowest β, in this order, then ``named``.
 
-    ``cells`` are the cells of a sweep. If a study has few languages, all are returned in their usual order.
+    ``cells`` are the cells of a sweep; names that they lack are left out. If a study has few languages, or
+    ``all`` is among ``named``, all are returned in their usual order.
     """
     order = study_tables.languages_in_order(cells)
-    if len(order) <= FEW_LANGUAGES:
+    if len(order) <= FEW_LANGUAGES or ALL in named:
         return order
-    return least_middle_greatest(
+    telling = least_middle_greatest(
         order, cells[cells.setting == (study_tables.tuned_setting_names(cells) or [BASE])[0]]
     )
+    return list(dict.fromkeys([*telling, *(code for code in named if code in order)]))
+
+
+def diagram_parts(study: StudyTables, sweep: BetaSweep) -> list[list[str]]:
+    """The languages of each figure of reliability diagrams: all that are shown, at most MOST_ROWS together."""
+    shown = telling_languages(study.rows_with_holes("cells", sweep), study.diagrams)
+    return [shown[start : start + MOST_ROWS] for start in range(0, len(shown), MOST_ROWS)]
 
 
 def least_middle_greatest(order: Sequence[str], cells: pd.DataFrame) -> list[str]:
@@ -126,14 +136,15 @@ def least_middle_greatest(order: Sequence[str], cells: pd.DataFrame) -> list[str
     return list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
 
 
-def reliability(study: StudyTables, sweep: BetaSweep) -> Figure:
-    """Reliability diagrams: one row per language of ``telling_languages``, one column per setting.
+def reliability(study: StudyTables, sweep: BetaSweep, languages: Sequence[str] = ()) -> Figure:
+    """Reliability diagrams: one row per language, one column per setting.
 
-    Bars show the share of the answers in each bin.
+    ``languages`` are one of the ``diagram_parts``, by default the first. Bars show the share of the answers in each bin.
     """
     bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
     settings = study_tables.setting_names(cells)
-    return reliability_panels(study, bins, cells, telling_languages(cells), settings)
+    order = languages or diagram_parts(study, sweep)[0]
+    return reliability_panels(study, bins, cells, order, settings)
 
 
 def reliability_panels(

@@ -1,4 +1,4 @@
-"""The choice of figures for a study, and writing them as SVG, PDF and PNG."""
+"""The choice of figures for a study, and drawing all of them."""
 
 import hashlib
 from collections import Counter
@@ -10,13 +10,23 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from polycal.artifacts import files
-from polycal.report import captions, study_holes, study_tables, style
-from polycal.report.figures import calibration, common, known_truth, probes, recalibration, runs, tradeoff
+from polycal.progress import ProgressLine
+from polycal.report import captions, study_holes, study_tables
+from polycal.report.figures import (
+    calibration,
+    common,
+    known_truth,
+    measures,
+    probes,
+    recalibration,
+    runs,
+    tradeoff,
+    writing,
+)
 from polycal.report.study_tables import StudyTables
 
 CAPTIONS = "captions.md"
@@ -27,13 +37,6 @@ LONGEST_NAME = 220
 
 File systems allow 255, and unfinished files have longer names.
 """
-
-UNDATED: dict[str, dict[str, None]] = {
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-    ".png": {"Software": None},
-}
-"""Formats of a figure, and the metadata left out of each so that equal figures give equal bytes."""
 
 Shown = tuple[str, ...]
 """What a figure shows: its kind, then the names of its contents."""
@@ -127,15 +130,21 @@ def _of_sweeps(study: StudyTables) -> Drawings:
     figures: Drawings = {}
     for sweep in study.beta_sweeps():
         holes = study_holes.of_sweep(study, sweep)
-        kinds = {"ece": calibration.ece_by_language, "reliability": calibration.reliability}
+        condition = study.condition_of(sweep).values()
+        names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
+        own: Drawings = {("ece", *names): partial(calibration.ece_by_language, study, sweep)}
+        parts = calibration.diagram_parts(study, sweep)
+        for number, languages in enumerate(parts, 1):
+            words = (*names, *([f"part-{number}"] if len(parts) > 1 else []))
+            own["reliability", *words] = partial(calibration.reliability, study, sweep, languages)
         if study.rows("cells", sweep).beta.nunique() > 2:
-            kinds["tradeoff"] = tradeoff.ece_and_accuracy
+            own["tradeoff", *names] = partial(tradeoff.ece_and_accuracy, study, sweep)
         if len(study.get("recalibration")):
-            kinds["temperature"] = recalibration.ece_by_language
-        for kind, figure in kinds.items():
-            condition = study.condition_of(sweep).values()
-            names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
-            figures[kind, *names] = _with_holes(study, partial(figure, study, sweep), holes)
+            own["temperature", *names] = partial(recalibration.ece_by_language, study, sweep)
+        if measures.has_languages(study, sweep):
+            own["measuregap", *names] = partial(measures.gap_by_language, study, sweep)
+            own["measureauroc", *names] = partial(measures.auroc_by_level, study, sweep)
+        figures |= {shown: _with_holes(study, figure, holes) for shown, figure in own.items()}
     return figures
 
 
@@ -198,21 +207,23 @@ def _of_mixtures(study: StudyTables) -> Drawings:
     return figures
 
 
-def draw(study: StudyTables, folder: Path) -> list[Path]:
-    """Write the figures of ``drawings`` to ``folder`` as SVG, PDF and PNG, and captions; returns the PNG files."""
-    style.apply()
+def draw(study: StudyTables, folder: Path, processes: int = 1) -> list[Path]:
+    """Write the figures of ``drawings`` to ``folder`` as SVG, PDF and PNG, and captions; returns the PNG files.
+
+    ``processes`` draw figures at the same time. The bytes of a figure do not depend on their number. Raises
+    WorkerError if one of them is killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, make in drawings(study).items():
-        figure = make()
-        # all formats share one layout, which takes as long as the drawing
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for suffix, metadata in UNDATED.items():
-            with files.replacing(folder / f"{name}{suffix}") as part:
-                figure.savefig(part, format=suffix[1:], metadata=metadata)
-        plt.close(figure)
-        written.append(folder / f"{name}.png")
+    figures = drawings(study)
+    processes = min(processes, len(figures))
+    if processes > 1:
+        steps = writing.in_processes(drawings, study, list(figures), folder, processes)
+    else:
+        steps = writing.one_by_one(figures, folder)
+    progress = ProgressLine("drawing", len(figures), "figures")
+    for _ in steps:
+        progress(1)
+    written = [folder / f"{name}.png" for name in figures]
     files.write_text(folder / CAPTIONS, _captions(written))
     return written
 

@@ -2,6 +2,15 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
+  // A page that is embedded in another one, as in Snakemake's report, has no files beside it.
+  const alone = !/^(file|https?):$/.test(location.protocol);
+  if (alone) {
+    byId("inside").hidden = false;
+    for (const link of document.querySelectorAll("a[href]")) {
+      if (!/^(#|https?:)/.test(link.getAttribute("href"))) link.replaceWith(...link.childNodes);
+    }
+    for (const picture of document.querySelectorAll("figure img[loading=lazy]")) picture.replaceWith(picture.alt);
+  }
   const data = JSON.parse(byId("explorer-data").textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
   const column = (packed) => packed.numbers !== undefined
@@ -17,6 +26,8 @@
   const short = (metric) => data.metrics[metric].split(" (")[0];
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
+  const NOWHERE = new Float32Array(cells.language.length).fill(NaN);
+
   const contrastsOf = new Map();
   contrasts.cell.forEach((cell, row) => {
     contrastsOf.set(`${cell} ${contrasts.metric[row]} ${contrasts.reference[row]}`, row);
@@ -27,11 +38,18 @@
   const number = (value, sign) => Number.isNaN(value) ? "" : (sign && value > 0 ? "+" : "") + value.toFixed(3);
   const interval = (value, low, high, sign) => number(value, sign)
     + (Number.isNaN(low) ? "" : ` [${number(low, sign)}, ${number(high, sign)}]`);
-  const metricText = (cell, metric) => interval(cells[metric][cell], cells[`${metric}_low`][cell],
+  // values under another normalisation than the study's own; they have no intervals
+  const normalisations = Object.fromEntries(Object.entries(data.normalisations).map(([name, one]) => [name, unpacked(one)]));
+  const normalised = () => normalisations[choices.normalise.value];
+  const valuesOf = (metric, end = "") => normalised() ? (end === "" && normalised()[metric]) || NOWHERE : cells[metric + end];
+  const metricText = (cell, metric) => interval(valuesOf(metric)[cell], valuesOf(metric, "_low")[cell],
+    valuesOf(metric, "_high")[cell], metric === "gap");
+  const measuredText = (cell, metric) => interval(cells[metric][cell], cells[`${metric}_low`][cell],
     cells[`${metric}_high`][cell], metric === "gap");
   const change = (cell, metric, reference) => contrastsOf.get(`${cell} ${metric} ${reference}`);
   const changeText = (row) => row === undefined ? ""
     : interval(contrasts.difference[row], contrasts.low[row], contrasts.high[row], true);
+  const floorOf = (cell) => normalised() ? NaN : cells.ece_floor[cell];
   const setting = (beta) => beta === NONE ? "base" : `β = ${beta}`;
   // without tuned checkpoints, models are compared in place of values of β
   const SERIES = data.runs ? "model" : "beta";
@@ -69,6 +87,7 @@
     addChoice(name, label, options, name === "beta" && values.includes("0") ? "0" : cells[name][start]);
   }
   addChoice("resource", "Resource level", [[ALL, ALL], ...data.levels.map((level) => [level, level])], ALL);
+  addChoice("normalise", "Normalisation", [["", "as measured"], ...Object.keys(normalisations).map((name) => [name, name])], "");
   addChoice("metric", "Metric", Object.entries(data.metrics), "gap");
   const references = [...new Set(contrasts.reference)].sort();
   addChoice("reference", "Compare with", [["", "nothing"], ...references
@@ -78,7 +97,7 @@
   const chosen = (name) => choices[name].value;
   const contrasted = new Set(contrasts.metric);
   // a metric without contrasts is shown as it is
-  const referenceOf = (metric) => contrasted.has(metric) ? chosen("reference") : "";
+  const referenceOf = (metric) => contrasted.has(metric) && !normalised() ? chosen("reference") : "";
   const applies = (cell, name) => chosen(name) === ALL || cells[name][cell] === chosen(name)
     || (TUNED.includes(name) && cells[name][cell] === NONE);
   const matching = (names) => {
@@ -98,11 +117,13 @@
     if (languageName(cells.language[cell]) !== cells.language[cell]) button.append(` (${cells.language[cell]})`);
     return button;
   };
-  // a type that is given need not be found out from every row
-  const NUMERIC = { data: null, type: "num", searchable: false }, TEXT = { data: null, type: "string" };
+  // what has no value is sorted last
+  const last = (value) => Number.isNaN(value) ? Infinity : value;
+  // a type that is given need not be found out from every row, and a text that can be chosen need not be searched
+  const NUMERIC = { data: null, type: "num", searchable: false }, TEXT = { data: null, type: "string" }, CHOSEN = { ...TEXT, searchable: false };
   const valueColumn = (title, metric, name, more = "") => ({
     title, name, className: `number ${more}`, ...NUMERIC,
-    render: (cell, type) => type === "sort" ? cells[metric()][cell] : metricText(cell, metric()),
+    render: (cell, type) => type === "sort" ? last(valuesOf(metric())[cell]) : metricText(cell, metric()),
   });
   const contrastColumn = (title, name, value, text, more = "") => ({
     title, name, className: `number ${more}`, ...NUMERIC, render: (cell, type) => {
@@ -114,7 +135,7 @@
   const columns = [
     { title: "Language", name: "language", ...TEXT, render: (cell, type) => type === "display"
         ? languageButton(cell) : `${languageName(cells.language[cell])} ${cells.language[cell]}` },
-    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : TEXT), render: (cell, type) =>
+    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : CHOSEN), render: (cell, type) =>
       name === "beta" && type === "sort" ? (cells.beta[cell] === NONE ? -1 : +cells.beta[cell])
         : cells[name][cell] === NONE ? "" : cells[name][cell] })),
     valueColumn("Metric", () => chosen("metric"), "chosen"),
@@ -122,7 +143,7 @@
     contrastColumn("q", "q", contrasts.q, (row) => number(contrasts.q[row]), "optional"),
     ...PLAIN.map((metric) => valueColumn(short(metric), () => metric, metric, "optional")),
     { title: "Noise floor", name: "floor", ...NUMERIC, className: "number optional", render: (cell, type) =>
-        type === "sort" ? cells.ece_floor[cell] : number(cells.ece_floor[cell]) },
+        type === "sort" ? last(floorOf(cell)) : number(floorOf(cell)) },
     { title: "Questions", name: "n", ...NUMERIC, className: "number optional", render: (cell) => cells.n[cell] },
     { title: "Level", name: "resource", ...NUMERIC, className: "optional", render: (cell, type) => type === "sort"
         ? levelPlace(cell) : cells.resource[cell] },
@@ -156,7 +177,7 @@
   const groups = unpacked(data.groups);
   const groupColumns = () => [
     { title: "Subject", name: "group", ...TEXT, render: (row) => groups.group[row] },
-    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : TEXT), render: (row, type) =>
+    ...Object.entries(DIMENSIONS).map(([name, title]) => ({ title, name, ...(name === "beta" ? NUMERIC : CHOSEN), render: (row, type) =>
       name === "beta" && type === "sort" ? (groups.beta[row] === NONE ? -1 : +groups.beta[row])
         : groups[name][row] === NONE ? "" : groups[name][row] })),
     ...["accuracy", "gap", "ece"].map((metric) => ({ title: short(metric), name: metric, className: "number", ...NUMERIC,
@@ -182,6 +203,7 @@
 
   const status = (found, metric, reference) => {
     const rows = `${found.length} ${found.length === 1 ? "cell" : "cells"} shown.`;
+    if (normalised()) return `${rows} With normalisation by ${chosen("normalise")}, accuracy, gap and ECE are known, without intervals.`;
     const means = matching(Object.keys(DIMENSIONS)).filter((cell) => cells.language[cell] === MEAN);
     if (means.length !== 1) return rows;
     const changed = changeText(change(means[0], metric, reference));
@@ -219,7 +241,7 @@
       const row = reference && change(cell, metric, reference);
       if (reference && row === undefined) continue;
       const source = reference ? [contrasts.difference, contrasts.low, contrasts.high].map((one) => one[row])
-        : ["", "_low", "_high"].map((end) => cells[metric + end][cell]);
+        : ["", "_low", "_high"].map((end) => valuesOf(metric, end)[cell]);
       if (Number.isNaN(source[0])) continue;
       values.push({ language: languageName(cells.language[cell]), code: cells.language[cell], series: cells[SERIES][cell],
         level: levelPlace(cell), setting: seriesName(cell),
@@ -266,12 +288,12 @@
     byId("language-view").hidden = false;
     const compared = data.runs ? [chosen("reference")] : ["base", "β = 0"];
     const rows = shown.map((one) => [
-      seriesName(one), String(cells.n[one]), ...PLAIN.map((metric) => metricText(one, metric)),
+      seriesName(one), String(cells.n[one]), ...PLAIN.map((metric) => measuredText(one, metric)),
       number(cells.ece_floor[one]), ...compared.map((reference) => changeText(change(one, "ece", reference))),
       data.records[one]]);
     if (data.runs) byId("language-metrics").tHead.rows[0].cells[7].textContent =
       chosen("reference") ? `Δ ECE from ${chosen("reference")}` : "Δ ECE";
-    fill("language-metrics", rows, (last) => last
+    fill("language-metrics", rows, (last) => last && !alone
       ? element("a", "record", { href: `${data.provenance}#${last}` }) : document.createTextNode(""));
     const values = shown.flatMap((one) => {
       const own = binsOf.get(one) ?? [], total = own.reduce((sum, row) => sum + bins.n[row], 0);
@@ -330,11 +352,11 @@
     document.documentElement.classList.toggle("dark", dark.matches);
     table = new jQuery.fn.dataTable.Api(jQuery("#explorer-table").DataTable({ columns, data: [], deferRender: true,
       pageLength: 25, lengthMenu: [10, 25, 50, { label: "all", value: -1 }], order: [], autoWidth: false,
-      language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
+      language: { search: "Search a language", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
     if (byId("explorer-groups")) {
       groupTable = new jQuery.fn.dataTable.Api(jQuery("#explorer-groups").DataTable({ columns: groupColumns(), data: [],
         deferRender: true, pageLength: 10, lengthMenu: [10, 25, { label: "all", value: -1 }], order: [], autoWidth: false,
-        language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
+        language: { search: "Search a subject", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" } }));
     }
     byId("explorer-table").addEventListener("click", (event) => {
       const button = event.target.closest("button.language");

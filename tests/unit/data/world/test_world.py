@@ -13,13 +13,13 @@ from babel.languages import get_official_languages
 from babel.numbers import get_territory_currencies
 from helpers.stamps import FixedStamp
 
-from polycal.artifacts import records
+from polycal.artifacts import open_records, records
 from polycal.audit.artifact_index import ArtifactIndex
 from polycal.data import benchmarks, sources
 from polycal.data.parallel import compare_ids
 from polycal.data.world import facts, names, questions
 from polycal.data.world.benchmark import world_benchmark
-from polycal.data.world.languages import LANGUAGES, VARIANTS
+from polycal.data.world.languages import LANGUAGES, OPEN, VARIANTS
 from polycal.data.world.names import Names, Thing, WorldError
 from polycal.store.manifest_schema import WorldVariant
 
@@ -62,7 +62,7 @@ def test_the_same_questions_are_written_on_every_machine_and_day(folder: Path, t
     subprocess.run([sys.executable, "-c", code, str(out)], check=True, env={**environment, **paths})
     again, first = json.loads(out.read_text()), json.loads((folder / "world.json").read_text())
     assert again["files"] == first["files"]
-    assert len(first["files"]) == len(LANGUAGES) * len(VARIANTS)
+    assert len(first["files"]) == len(LANGUAGES) * (len(VARIANTS) + 1)  # and the variant without options
     assert sources.files_are_whole(folder / "world.json")
 
 
@@ -262,3 +262,43 @@ def test_names_are_compared_in_every_language() -> None:
     assert made.differ(kenya, shilling)
     assert not made.differ(kenya, kenya)
     assert made.of(Thing("currency", "XXA")) is None
+
+
+def test_open_questions_are_those_with_options_and_accept_every_name_of_the_answer(
+    folder: Path, every
+) -> None:
+    for code in ("en", "ru", "zh", "ar"):
+        rows = [json.loads(line) for line in (folder / OPEN / f"{code}.jsonl").read_text().splitlines()]
+        closed = {row["question_id"]: row for row in every["world"][code]}
+        right = {row["question_id"]: row["options"][row["gold"]] for row in closed.values()}
+        left_out = {name for name in closed if name not in {row["question_id"] for row in rows}}
+        assert {closed[name]["group"] for name in left_out} == {"continent"}
+        assert {right[name] for name in left_out} == {names.Names([code]).of(Thing("territory", "019"))[0]}
+        for row in rows:
+            with_options = closed[row["question_id"]]
+            assert {key: row[key] for key in ("group", "split", "question")} == {
+                key: with_options[key] for key in ("group", "split", "question")
+            }
+            assert row["answers"][0] == right[row["question_id"]]
+            assert len(set(row["answers"])) == len(row["answers"])
+            assert (row["group"].startswith("currency")) or len(row["answers"]) == 1
+    examples = Counter(row["group"] for row in rows if row["split"] == "examples")
+    assert set(examples.values()) == {questions.EXAMPLES}
+    russian = Names(["ru"]).accepted(Thing("currency", "USD"), "ru")
+    assert {"доллар США", "доллара США", "долларов США"} <= set(russian)
+
+
+def test_open_questions_are_read_as_a_benchmark(folder: Path, tmp_path: Path) -> None:
+    paths = []
+    for code in ("en", "ur"):
+        paths.append(tmp_path / f"{code}.parquet")
+        cell = {
+            "language": code,
+            "source": {"generated": str(folder / OPEN)},
+            "settings": {"format": "open", "limit": None},
+        }
+        benchmarks.fetch_benchmark(cell, out=paths[-1], stamp=FixedStamp())
+    assert compare_ids(paths)["languages"] == 2
+    read = open_records.read_questions(paths[0], "test")
+    counts = json.loads((folder / "world.json").read_text())["open"][OPEN]
+    assert Counter(row["group"] for row in read) == {group: of["test"] for group, of in counts.items()}

@@ -1,5 +1,6 @@
 """Over-confidence and calibration by language."""
 
+import dataclasses
 import itertools
 
 import pandas as pd
@@ -71,6 +72,17 @@ def test_reliability_of_many_languages_shows_the_least_the_middle_and_the_greate
     figure = calibration.reliability(many(study), sweep)
     assert len(figure.axes) == 3 * 3
     assert [axis.get_ylabel().split()[0] for axis in figure.axes[::3]] == ["l00", "l09", "l17"]
+
+
+def test_reliability_shows_the_languages_that_the_configuration_names_too(study, sweep):
+    named = dataclasses.replace(many(study), diagrams=("l03", "l17", "xx"))
+    assert calibration.diagram_parts(named, sweep) == [["l00", "l09", "l17", "l03"]]
+    every = dataclasses.replace(named, diagrams=("all",))
+    codes = [f"l{number:02d}" for number in range(18)]
+    assert calibration.diagram_parts(every, sweep) == [codes[:6], codes[6:12], codes[12:]]
+    names = [name for name in draw.drawings(every) if name.startswith("reliability-")]
+    words = "reliability-llama-alpaca-mmlu-prox-texts-0shot"
+    assert names == [f"{words}-part-{number}" for number in (1, 2, 3)]
 
 
 def test_rows_of_many_languages_do_not_overlap(study, sweep):

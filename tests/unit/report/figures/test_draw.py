@@ -1,9 +1,10 @@
 """Which figures are drawn, and their files."""
 
 import pytest
+from helpers import drawings
 
 from polycal.report import captions
-from polycal.report.figures import draw
+from polycal.report.figures import draw, writing
 from polycal.report.study_tables import StudyTables
 
 
@@ -17,10 +18,31 @@ def test_figures_are_drawn_in_two_forms_and_the_same_bytes_again(study, drawn, t
     again = draw.draw(study, tmp_path)
     kinds = {captions.kind_of(path.stem) for path in drawn}
     without_truth = {"overview", "confidence", "beta", "ece", "reliability", "tradeoff"}
-    assert kinds == without_truth | {"recalibration", "temperature", "truth"}
+    measured = {"measuregap", "measureauroc"}
+    assert kinds == without_truth | measured | {"recalibration", "temperature", "truth"}
     for one, two in zip(drawn, again, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.with_suffix(".svg").read_text() == two.with_suffix(".svg").read_text()
+
+
+def test_figures_of_several_processes_have_the_same_bytes(study, tmp_path):
+    figures = drawings.of_ece(study)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    assert len(list(writing.one_by_one(figures, here))) == len(figures)
+    assert len(list(writing.in_processes(drawings.of_ece, study, list(figures), there, 2))) == len(figures)
+    made = sorted(there.iterdir())
+    assert [path.name for path in made] == sorted(
+        f"{name}{end}" for name in figures for end in writing.UNDATED
+    )
+    for path in made:
+        assert path.read_bytes() == (here / path.name).read_bytes(), path.name
+
+
+def test_a_killed_process_is_a_sentence(study, tmp_path):
+    with pytest.raises(writing.WorkerError, match="a process that draws figures was killed"):
+        list(writing.in_processes(drawings.killing, study, ["ece-killed"], tmp_path, 1))
 
 
 def test_figures_of_tables_that_were_not_measured_are_left_out(study):

@@ -1,0 +1,89 @@
+"""Differences of measures of confidence between checkpoints: tuned minus base, and smoothed minus unsmoothed.
+
+Both sides answer the same questions, and each bootstrap sample is taken of both, so the intervals are paired.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from polycal.analysis import contrasts, quantities
+from polycal.analysis.conditions import Condition
+from polycal.analysis.confidence_measures import BINNED, RANKED, MeasuredConfidence
+from polycal.analysis.quantities import Quantity
+from polycal.vocabulary import CELL_KEYS
+
+METRICS = ("accuracy", "confidence", "gap", "ece", "binary_brier", "auroc", "auarc")
+COLUMNS = (
+    "contrast",
+    *CELL_KEYS,
+    "reference",
+    "resource",
+    "measure",
+    "holes",
+    *(name + end for name in METRICS for end in ("", "_low", "_high")),
+    "interval_covers",
+)
+
+
+def contrast_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]:
+    """One row of COLUMNS for each contrast of each result, languages, means and means over trainings alike.
+
+    The columns METRICS are the metric of the result minus that of its reference. Means over different sets of
+    seeds are not compared. If one side has holes, the differences are NaN.
+    """
+    by_place = {(Condition.of(result.cell), *_place(result)): result for result in results}
+    rows = []
+    for result in results:
+        for contrast, reference in Condition.of(result.cell).references():
+            other = by_place.get((reference, *_place(result)))
+            if other is not None and _same_trainings(result, other):
+                rows.append(_row(contrast, result, other))
+    return rows
+
+
+def _place(result: MeasuredConfidence) -> tuple[str, str, str]:
+    return result.measure, result.resource, result.cell["language"]
+
+
+def _same_trainings(one: MeasuredConfidence, other: MeasuredConfidence) -> bool:
+    """Whether the results are not means over different trainings."""
+    return len({_trainings(result) for result in (one, other) if result.members}) < 2
+
+
+def _trainings(result: MeasuredConfidence) -> tuple[str, ...]:
+    return tuple(member.cell[quantities.level_of(result.covers)] for member in result.members)
+
+
+def _row(contrast: str, result: MeasuredConfidence, reference: MeasuredConfidence) -> dict[str, Any]:
+    holes = max(result.holes, reference.holes)
+    differences: dict[str, float] = {}
+    covers: tuple[str, ...] = ()
+    for names, quantity, other in (
+        (BINNED, result.binned_quantity, reference.binned_quantity),
+        (RANKED, result.ranked_quantity, reference.ranked_quantity),
+    ):
+        difference = quantity.minus(other)
+        covers = difference.covers
+        differences |= _with_bounds(names, difference)
+    kept = {name + end: differences[name + end] for name in METRICS for end in ("", "_low", "_high")}
+    return {
+        "contrast": contrast,
+        **result.cell,
+        "reference": contrasts.REFERENCE[contrast],
+        "resource": result.resource,
+        "measure": result.measure,
+        "holes": holes,
+        **kept,
+        "interval_covers": "" if holes else ", ".join(covers),
+    }
+
+
+def _with_bounds(names: Sequence[str], quantity: Quantity) -> dict[str, float]:
+    bounds = zip(names, quantity.estimate, *quantity.interval(), strict=True)
+    return {
+        key: float(np.clip(value, -1.0, 1.0))
+        for name, estimate, low, high in bounds
+        for key, value in ((name, estimate), (f"{name}_low", low), (f"{name}_high", high))
+    }

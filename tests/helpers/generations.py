@@ -1,0 +1,72 @@
+"""Records of generated answers with chosen answers and probabilities."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polycal.artifacts import open_records, records
+from polycal.vocabulary import NONE
+
+SETTINGS = {
+    "bins": 15,
+    "binning": "width",
+    "bootstrap_samples": 50,
+    "seed": 0,
+    "resource": {"en": "high", "yo": "low"},
+}
+
+
+def row(
+    name: str, greedy: str, samples: Sequence[str], *, right: bool, p: float = 0.5, tokens: int = 1
+) -> dict[str, Any]:
+    """A question. Its greedy answer has ``tokens`` tokens of probability ``p``, and P(True) ``p``."""
+    logprob = float(np.log(p) * tokens)
+    return {
+        "question_id": name,
+        "group": "g",
+        "answers": [greedy if right else f"not {greedy}"],
+        "greedy": greedy,
+        "greedy_logprob": logprob,
+        "greedy_tokens": tokens,
+        "greedy_cut": False,
+        "near_ties": 0,
+        "samples": list(samples),
+        "sample_logprob": [logprob] * len(samples),
+        "sample_tokens": [tokens] * len(samples),
+        "sample_cut": [False] * len(samples),
+        "p_true": p,
+        "p_true_spread": 0.0,
+        "prompt_sha256": "0",
+    }
+
+
+def cell(**changes: str) -> dict[str, str]:
+    checkpoint = {"model": "m", "base_seed": NONE, "data": NONE, "recipe": NONE, "beta": NONE, "seed": NONE}
+    return {"stage": "generate", **checkpoint, "benchmark": "b", "language": "en", **changes}
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]], **names: str) -> Path:
+    records.write(path, rows, open_records.GENERATION, {"stage": "generate", "cell": cell(**names)})
+    return path
+
+
+def study(folder: Path, languages: Sequence[str] = ("en", "yo")) -> list[Path]:
+    """Records of a base model and a tuned one in each language, with random answers."""
+    rng, paths = np.random.default_rng(0), []
+    for beta in (NONE, "0"):
+        for language in languages:
+            rows = [
+                row(
+                    f"q{n}",
+                    "a",
+                    list(rng.choice(["a", "b", "c"], 4)),
+                    right=bool(rng.random() < 0.5),
+                    p=float(rng.uniform(0.1, 1)),
+                )
+                for n in range(20)
+            ]
+            tuned = {} if beta == NONE else {"data": "d", "recipe": "r", "beta": beta, "seed": "1"}
+            paths.append(write(folder / f"{beta}-{language}.parquet", rows, language=language, **tuned))
+    return paths

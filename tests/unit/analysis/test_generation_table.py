@@ -1,0 +1,152 @@
+"""Confidences in generated answers and their calibration, on answers of constructed models."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import generations
+from helpers.stamps import FixedStamp
+
+from polycal import metrics
+from polycal.analysis import answer_confidences, generation_table
+from polycal.analysis.answer_confidences import semantic_entropy
+from polycal.analysis.generation_table import MEASURES
+from polycal.analysis.score_arrays import MeasureError
+from polycal.artifacts import failures, open_records
+from polycal.artifacts.failures import Failure
+from polycal.study import paths
+
+
+def measured(tmp_path, files, missing=(), **settings):
+    cell = {"settings": {**generations.SETTINGS, **settings}}
+    generation_table.measure_generation(
+        cell, generations=files, missing=missing, out=tmp_path / "out", stamp=FixedStamp()
+    )
+    table = pd.read_parquet(tmp_path / "out/generation.parquet")
+    assert tuple(table.columns) == generation_table.COLUMNS
+    return table, pd.read_parquet(tmp_path / "out/generation_holes.parquet")
+
+
+def confident(share: float, count: int = 100, samples: int = 10):
+    """A model that is right with the given probability, and whose samples say so."""
+    agree = round(share * samples)
+    return [
+        generations.row(
+            f"q{n}",
+            "Paris",
+            ["paris."] * agree + [f"city {k}" for k in range(samples - agree)],
+            right=n < share * count,
+            p=share,
+            tokens=2,
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_a_model_that_is_right_as_often_as_it_says_is_calibrated(tmp_path, share):
+    file = generations.write(tmp_path / "g.parquet", confident(share))
+    table = measured(tmp_path, [file])[0].set_index("measure")
+    for measure in ("cluster_share", "greedy_share", "likelihood", "p_true"):
+        row = table.loc[measure]
+        assert row.accuracy == pytest.approx(share)
+        assert row.confidence == pytest.approx(share, abs=1e-6)
+        assert row.ece == pytest.approx(0, abs=1e-6)
+        assert row.binary_brier == pytest.approx(share * (1 - share), abs=1e-6)
+        assert row.auroc == pytest.approx(0.5)
+        assert row.gap_low <= row.gap <= row.gap_high
+    rest = 10 - round(10 * share)
+    entropy = -share * np.log(share) - rest * 0.1 * np.log(0.1)
+    assert table.loc["entropy"].confidence == pytest.approx(np.exp(-entropy))
+
+
+def test_a_model_that_says_90_percent_and_is_right_half_the_time_shows_it(tmp_path):
+    rows = [{**row, "answers": ["Paris"] if n % 2 else ["Rome"]} for n, row in enumerate(confident(0.9))]
+    file = generations.write(tmp_path / "g.parquet", rows)
+    table = measured(tmp_path, [file])[0].set_index("measure")
+    for measure in ("cluster_share", "greedy_share", "likelihood", "p_true"):
+        assert table.loc[measure].ece == pytest.approx(0.4, abs=1e-6)
+        assert table.loc[measure].gap == pytest.approx(0.4, abs=1e-6)
+        assert table.loc[measure].gap_low > 0.2
+
+
+def test_metrics_are_those_of_the_library(tmp_path):
+    files = generations.study(tmp_path)
+    table = measured(tmp_path, files)[0]
+    answers = answer_confidences.read(open_records.read_generations(files[0]), "en")
+    chosen = table[(table.beta == "none") & (table.language == "en")].set_index("measure")
+    for measure in MEASURES:
+        confidence = answers.confidence[measure]
+        assert chosen.loc[measure].ece == pytest.approx(metrics.ece(confidence, answers.correct))
+        assert chosen.loc[measure].auroc == pytest.approx(metrics.auroc(confidence, answers.correct))
+    assert len(table) == len(MEASURES) * (4 + 2)
+    means = table[(table.language == "mean") & (table.beta == "0")].set_index("measure")
+    each = table[(table.language != "mean") & (table.beta == "0")]
+    for measure in MEASURES:
+        members = each[each.measure == measure]
+        for name in ("accuracy", "confidence", "ece", "auroc"):
+            assert means.loc[measure][name] == pytest.approx(members[name].mean())
+        assert means.loc[measure].n == members.n.sum()
+    assert measured(tmp_path, files)[0].equals(table)
+
+
+def test_the_likelihood_is_a_mean_per_token(tmp_path):
+    rows = [generations.row(f"q{n}", "a", ["a", "b"], right=True, p=0.7, tokens=n) for n in (1, 2, 9)]
+    file = generations.write(tmp_path / "g.parquet", rows)
+    answers = answer_confidences.read(open_records.read_generations(file), "en")
+    assert answers.confidence["likelihood"] == pytest.approx([0.7] * 3, abs=1e-6)
+
+
+def test_clusters_do_not_depend_on_the_accepted_answers():
+    counts = answer_confidences.clusters(["US dollar", "us  Dollar.", "US dollars", "", "\u200b"], "en")
+    assert sorted(counts.values()) == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([10], 0.0), ([5, 5], np.log(2)), ([1] * 10, np.log(10)), ([9, 1], 0.325083)]
+)
+def test_the_discrete_semantic_entropy_is_that_of_the_clusters(counts, expected):
+    assert semantic_entropy(counts) == pytest.approx(expected, abs=1e-6)
+
+
+def test_empty_and_cut_answers_are_wrong_and_counted(tmp_path):
+    rows = confident(0.5, count=10)
+    rows[0] |= {"greedy": "", "answers": ["Paris"], "samples": [""] * 10}
+    rows[1] |= {"greedy_cut": True, "sample_cut": [True] * 10, "near_ties": 2}
+    file = generations.write(tmp_path / "g.parquet", rows)
+    table = measured(tmp_path, [file])[0]
+    assert (table.n == 10).all()
+    assert (table.samples == 10).all()
+    assert (table["empty"] == 1).all()
+    assert (table.cut == 1).all()
+    assert (table.near_ties == 1).all()
+    assert table.empty_samples.unique() == pytest.approx([0.1])
+    assert table.cut_samples.unique() == pytest.approx([0.1])
+    assert (table.accuracy == 0.4).all()
+    # the empty answer and its samples are one cluster
+    answers = answer_confidences.read(open_records.read_generations(file), "en")
+    assert answers.confidence["greedy_share"][0] == 1.0
+
+
+def test_missing_and_failed_records_are_holes_and_empty_their_means(tmp_path):
+    files = generations.study(tmp_path)
+    failed = tmp_path / "failed.parquet"
+    failures.write(failed, {"cell": generations.cell(language="yo", model="n")}, Failure("generate", "why."))
+    names = {**generations.cell(model="n"), "language": "sw"}
+    missing = [Path(paths.GENERATIONS.format(**names))]
+    files.append(generations.write(tmp_path / "n.parquet", confident(0.7), model="n"))
+    table, holes = measured(tmp_path, [*files, failed], missing)
+    assert dict(zip(holes.language, holes.stage, strict=True)) == {"yo": "generate", "sw": "generate"}
+    means = table[(table.model == "n") & (table.language == "mean")]
+    assert (means.holes == 2).all()
+    assert means.accuracy.isna().all()
+    assert table[(table.model == "m") & (table.language == "mean")].accuracy.notna().all()
+
+
+def test_records_without_one_that_can_be_measured_are_an_error(tmp_path):
+    failed = tmp_path / "failed.parquet"
+    failures.write(failed, {"cell": generations.cell()}, Failure("generate", "why."))
+    with pytest.raises(MeasureError, match="none of the 1 records can be measured"):
+        measured(tmp_path, [failed])
+    assert not (tmp_path / "out").exists()
