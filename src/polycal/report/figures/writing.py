@@ -49,7 +49,8 @@ def one_by_one(figures: Figures, folder: Path) -> Iterator[None]:
     """Write ``figures`` to ``folder``; yields once after each."""
     style.apply()
     for name, make in figures.items():
-        yield write(make(), folder, name)
+        write(make(), folder, name)
+        yield
 
 
 def in_processes(
