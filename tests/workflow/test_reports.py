@@ -5,6 +5,7 @@ import base64
 import importlib.resources
 import json
 import os
+import re
 import shutil
 import tarfile
 import time
@@ -239,7 +240,13 @@ def test_the_explorer_shows_another_normalisation(work, browser):
 
 def test_the_page_inside_another_one_has_no_link_that_leads_nowhere(work, browser, tmp_path):
     """Snakemake's report shows the page like this."""
-    text = base64.b64encode((work / STUDY / "report.html").read_bytes()).decode()
+    page = (work / STUDY / "report.html").read_text()
+    # Chromium shows no address of more than 2 MB, and the explorer loads its libraries only when it is in view
+    small = re.sub(
+        r'(<script id="library-\w+" type="text/plain">).*?(</script>)', r"\1\2", page, flags=re.DOTALL
+    )
+    assert len(small) < 1_000_000 < len(page)
+    text = base64.b64encode(small.encode()).decode()
     host = tmp_path / "host.html"
     host.write_text(f'<iframe src="data:text/html;charset=utf-8;base64,{text}"></iframe>')
     browser.get(host.as_uri())

@@ -167,8 +167,8 @@ def _normalisations(table: pd.DataFrame, number: Mapping[Any, int]) -> dict[str,
     """By normalisation: the metrics of NORMALISED for every cell, empty where it was not measured."""
     if table.empty:
         return {}
-    rows, found = _of_cells(table, number), {}
-    for name, part in rows.groupby("normalise", sort=True):
+    found: dict[str, dict[str, Any]] = {}
+    for name, part in _of_cells(table, number).groupby("normalise", sort=True):
         values = part.set_index("cell").reindex(range(len(number)))
         found[str(name)] = {metric: _numbers(values[metric]) for metric in NORMALISED}
     return found
