@@ -3,14 +3,14 @@
 Both sides answer the same questions, and each bootstrap sample is taken of both, so the intervals are paired.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from polycal.analysis import contrasts, quantities
 from polycal.analysis.conditions import Condition
-from polycal.analysis.confidence_measures import BINNED, RANKED, MeasuredConfidence
+from polycal.analysis.confidence_measures import ALL, BINNED, RANKED, MeasuredConfidence
 from polycal.analysis.quantities import Quantity
 from polycal.vocabulary import CELL_KEYS
 
@@ -31,16 +31,39 @@ def contrast_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]
     """One row of COLUMNS for each contrast of each result, languages, means and means over trainings alike.
 
     The columns METRICS are the metric of the result minus that of its reference. Means over different sets of
-    seeds are not compared. If one side has holes, the differences are NaN.
+    seeds or languages are not compared. If one side has holes, the differences are NaN.
     """
     by_place = {(Condition.of(result.cell), *_place(result)): result for result in results}
+    languages = _languages(results)
     rows = []
     for result in results:
         for contrast, reference in Condition.of(result.cell).references():
             other = by_place.get((reference, *_place(result)))
-            if other is not None and _same_trainings(result, other):
+            if other is None or not _same_trainings(result, other):
+                continue
+            sides = [
+                languages.get((one, result.measure), {}) for one in (Condition.of(result.cell), reference)
+            ]
+            if max(result.holes, other.holes) or _averaged(result, sides[0]) == _averaged(result, sides[1]):
                 rows.append(_row(contrast, result, other))
     return rows
+
+
+def _languages(results: Sequence[MeasuredConfidence]) -> dict[tuple[Condition, str], dict[str, str]]:
+    """The languages of each condition and measure, with their resource levels."""
+    found: dict[tuple[Condition, str], dict[str, str]] = {}
+    for result in results:
+        if result.cell["language"] != "mean":
+            key = (Condition.of(result.cell), result.measure)
+            found.setdefault(key, {})[result.cell["language"]] = result.resource
+    return found
+
+
+def _averaged(result: MeasuredConfidence, languages: Mapping[str, str]) -> set[str]:
+    """Those of ``languages`` that a mean at the place of ``result`` is over; none for a single language."""
+    if result.cell["language"] != "mean":
+        return set()
+    return {name for name, level in languages.items() if result.resource in (ALL, level)}
 
 
 def _place(result: MeasuredConfidence) -> tuple[str, str, str]:

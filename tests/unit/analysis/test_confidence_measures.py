@@ -258,6 +258,21 @@ def test_contrasts_are_paired(tmp_path):
     assert english.gap == pytest.approx(1 - worth.mean() / 100, abs=1e-6)
 
 
+def test_means_over_other_languages_are_not_compared(tmp_path):
+    files = study(tmp_path / "scores", 20)
+    fewer = [path for path in files if path.stem != "0_42_yo"]
+    confidences(fewer, tmp_path / "out", bootstrap_samples=20)
+    table = pd.read_parquet(tmp_path / "out" / "confidence_contrasts.parquet")
+    against_base = table[(table.contrast == "tuned_minus_base") & (table.measure == "agreement")]
+    of = {
+        beta: set(zip(rows.language, rows.resource, strict=True))
+        for beta, rows in against_base.groupby("beta")
+    }
+    single = {(name, LANGUAGES[name]) for name in LANGUAGES}
+    assert of["0.1"] == single | {("mean", level) for level in ("all", "high", "mid", "low")}
+    assert of["0"] == (single - {("yo", "low")}) | {("mean", level) for level in ("high", "mid")}
+
+
 def test_follow_ups_about_other_options_are_holes(tmp_path):
     gold = np.zeros(20, int)
     files = [levels(tmp_path, language, gold, gold, np.full(20, 90)) for language in ("en", "de", "yo")]
