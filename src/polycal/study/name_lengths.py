@@ -42,11 +42,10 @@ def check_block(config: "Config", block: "Block", at: str) -> None:
     if config.next_token:
         jobs.append({**checkpoint, "next_token.data": config.next_token.data})
     if config.generation:
-        named = config.generation.benchmarks
-        codes = [
-            code for name in named if name in config.benchmarks for code in config.benchmarks[name].languages
-        ]
-        jobs.append({**checkpoint, "generation.benchmarks": named, "languages": codes})
+        # Unknown names are refused elsewhere.
+        named = [name for name in config.generation.benchmarks if name in config.benchmarks]
+        codes = [code for name in named for code in config.benchmarks[name].languages]
+        jobs.append({**checkpoint, "generation.benchmarks": named or [NONE], "languages": codes or [NONE]})
     for names in jobs:
         _check_joined(names, at)
 
