@@ -1,5 +1,6 @@
-"""One line of progress for long loops: work done, rate and time left."""
+"""One line of progress for long loops: work done, rate and time left. It is printed to standard error."""
 
+import sys
 import time
 
 INTERVAL_SECONDS = 5.0
@@ -28,5 +29,6 @@ class ProgressLine:
             print(
                 f"{self.name}: {self.done}/{self.total} {self.unit}, {rate:.{0 if rate >= 10 else 2}f}/s,"
                 f" {left:.0f} s left{note}",
+                file=sys.stderr,
                 flush=True,
             )

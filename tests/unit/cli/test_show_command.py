@@ -51,10 +51,10 @@ def test_records_have_a_first_screen_and_a_page(tmp_path, monkeypatch):
     assert written.exception is None
     assert f"The page: {tmp_path / 'page' / records_page.PAGE}" in written.output
     # without the last line, which says where the page is
-    assert written.output.rpartition("\n\n")[0] == result.output.rpartition("\n\n")[0]
+    assert written.stdout.rpartition("\n\n")[0] == result.stdout.rpartition("\n\n")[0]
     # the folder is a measured one, so its first screen is shown without measuring again
     again = show("page")
-    assert again.output.startswith(result.output.rpartition("\n\n")[0])
+    assert again.stdout.startswith(result.stdout.rpartition("\n\n")[0])
 
 
 def test_names_and_levels_are_those_of_the_catalogue_beside(tmp_path, monkeypatch):

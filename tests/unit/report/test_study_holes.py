@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from helpers import holes, measured, score_records
@@ -200,7 +201,7 @@ def test_every_figure_names_the_cells_that_it_cannot_show(lacking):
             else "alpaca, β = 0.1, yo (training"
         )
         assert f"llama, {named}" in note, name
-        draw.plt.close(figure)
+        plt.close(figure)
 
 
 def test_rows_of_a_language_mark_the_failed_setting(lacking):
@@ -210,7 +211,7 @@ def test_rows_of_a_language_mark_the_failed_setting(lacking):
     ):
         marked, _ = texts(figure)
         assert marked.count("β = 0.1: failed") in (2, 6)
-        draw.plt.close(figure)
+        plt.close(figure)
     floors = calibration.ece_by_language(lacking, SWEEP).axes[0].collections[-1].get_offsets()
     # a noise floor is the mean over the settings of a language, and all of them must exist
     assert floors.mask[:, 0].tolist() == [True, False, False, True]
@@ -291,7 +292,7 @@ def test_embeddings_and_next_tokens_that_are_missing_are_named_too(probed_study)
         if name.startswith(("diversity", "nexttoken", "ablation")):
             figure = make()
             named[name.partition("-")[0]] = texts(figure)[1]
-            draw.plt.close(figure)
+            plt.close(figure)
     assert "Failed cells" not in named["ablation"]
     assert "m, t-balanced, β = 0.2, yo (the model overflowed)" in named["diversity"]
     assert "m, t-balanced, β = 0.2 (the model overflowed)" in named["nexttoken"]
@@ -304,13 +305,13 @@ def test_embeddings_and_next_tokens_that_are_missing_are_named_too(probed_study)
 def test_a_note_lists_few_groups_and_draws_no_box_for_a_letter(lacking):
     row = study_holes.of_study(lacking).iloc[0]
     many = pd.DataFrame([{**row, "reason": f"reason {number} \u1ecd\u4e2d."} for number in range(12)])
-    figure = draw.plt.figure()
+    figure = plt.figure()
     common.name_holes(figure, many, [])
     note = texts(figure)[1]
     assert "reason 7 \u1ecd?" in note
     assert "reason 8" not in note
     assert note.endswith("and 4 more, which tables/holes.csv lists.")
-    draw.plt.close(figure)
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +345,7 @@ def test_whatever_is_missing_there_are_tables_figures_and_a_page(tmp_path, kept)
         assert "Failed cells, not shown here" in texts(figure)[1], name
         with open(tmp_path / "figure.png", "wb") as file:
             figure.savefig(file, dpi=40)
-        draw.plt.close(figure)
+        plt.close(figure)
     text = main_page.render(lacking, "tiny", files, [], {})
     assert f"{len(lost)} of 12 cells have no result" in text
     wide = tables.by_language(lacking, "mmlu-prox", "ece")

@@ -20,9 +20,9 @@ def test_packed_trees_give_the_results_of_padded_rows(
     for name in ("packed_forward", "padded_forward"):
         original = getattr(tree_forward, name)
 
-        def recorded(*args, name=name, original=original):
+        def recorded(*args, name=name, original=original, **options):
             calls.append(name)
-            return original(*args)
+            return original(*args, **options)
 
         monkeypatch.setattr(tree_forward, name, recorded)
     packed = score_candidates(model, tokenizer, prompts, 300)
