@@ -43,8 +43,8 @@ def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = 
     """Copy Table 1 of the study in ``folder`` and the overviews of its first training to ``out``.
 
     ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
-    seed, ``variances.csv`` the parts of the variance of each contrast, and ``base.csv`` the accuracy of base models
-    by language and group. The short table of the study's first benchmark replaces the text between its marks in
+    seed, ``variances.csv`` the parts of the variance of each contrast, ``base.csv`` the accuracy of base models
+    by language and group, and ``chosen-beta.csv`` what a chosen β achieves, as means over all trainings. The short table of the study's first benchmark replaces the text between its marks in
     ``readme``. The tables of ``published_findings`` replace the texts between their marks in ``results``. They and
     the short table are means over all trainings. ``prefix`` is the beginning of the names of all marks, so that one
     document can show several studies.
@@ -158,7 +158,7 @@ def _copy(study: StudyTables, folder: Path, out: Path) -> list[Path]:
 
 
 def _write_numbers(study: StudyTables, out: Path) -> list[Path]:
-    """Write ``cells.csv``, with β as a text and as a number, and ``variances.csv``."""
+    """Write ``cells.csv``, with β as a text and as a number, ``variances.csv`` and ``chosen-beta.csv``."""
     cells = study["cells"].copy()
     values = [float("nan") if beta == NONE else float(beta) for beta in cells.beta]
     cells.insert(list(cells).index("beta") + 1, "beta_value", values)
@@ -166,6 +166,10 @@ def _write_numbers(study: StudyTables, out: Path) -> list[Path]:
     written = [out / "cells.csv", out / detectable.VARIANCES]
     files.write_text(written[0], cells.to_csv(index=False, float_format=CELL_FORMAT))
     files.write_text(written[1], variances.to_csv(index=False))
+    chosen = study.over_trainings().get("chosen_beta")
+    if len(chosen):
+        written.append(out / "chosen-beta.csv")
+        files.write_text(written[-1], chosen.to_csv(index=False, float_format=CELL_FORMAT))
     return written
 
 
