@@ -16,6 +16,7 @@ from polycal.analysis.intervals import with_intervals
 from polycal.analysis.question_outcomes import outcomes
 from polycal.analysis.resampling import Resamples
 from polycal.analysis.score_arrays import ScoredQuestions
+from polycal.analysis.score_set import normalisation
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import records, tables
 from polycal.artifacts.manifests import Stamp
@@ -104,7 +105,7 @@ def measure_groups(
         binning=settings["binning"],
         bootstrap_samples=settings["bootstrap_samples"],
         seed=settings["seed"],
-        normalise=lambda questions: str(settings["normalise"][questions.candidates]),
+        normalise=lambda questions: normalisation(settings, questions.candidates),
     )
     rows = table_rows({path: score_arrays.cell_of(path) for path in usable}, conventions, holes.gaps(found))
     [name] = TABLES

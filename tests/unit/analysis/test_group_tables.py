@@ -39,6 +39,15 @@ def test_the_values_are_those_of_the_command(tmp_path: Path) -> None:
     assert records.metadata(tmp_path / "groups.parquet")["table"] == "groups"
 
 
+def test_a_form_without_a_normalisation_is_measured_too(tmp_path: Path) -> None:
+    """P(True) has no length, so the study says no normalisation for it. Three of four answers are right."""
+    rows = [score_records.score_row(f"q{number}", [-0.1, -2.0], int(number % 4 == 0)) for number in range(8)]
+    cell = score_records.cell(settings={"candidates": "true_letters"})
+    table = groups_of([score_records.write(tmp_path / "en/scores.parquet", cell, rows)], tmp_path)
+    assert set(table.language) == {"en", "mean"}
+    assert table.accuracy[table.language == "en"].tolist() == [0.75] * sum(table.language == "en")
+
+
 def test_a_mean_that_lacks_a_language_is_empty(tmp_path: Path) -> None:
     files = score_records.runs(tmp_path / "scores", n=20)
     cell = records.metadata(files[0])["cell"]
