@@ -2,15 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
-"""bfloat16 FLOP/s of the data sheets, without sparsity. For others the speed of a large product is used."""
 CONVERSATIONS = 128
 """Conversations of a global batch."""
 QUESTIONS = 512
@@ -18,37 +15,40 @@ QUESTIONS = 512
 
 def run_step(report: Any, device: torch.device, small: bool) -> None:
     """Tokens per second and share of the peak of a whole step, for several ways to cut its global batch."""
+    from polycal.data.tokenized import TokenizedRows
     from polycal.losses import smoothed_head
+    from polycal.training import batches, micro_batches
 
-    batch = _conversations(8 if small else CONVERSATIONS, 24 if small else 120, seed=0)
-    budget = 160 if small else 8192
+    conversations = _conversations(8 if small else CONVERSATIONS, 24 if small else 120, seed=0)
+    rows = TokenizedRows.collect((tokens, np.arange(len(tokens)) > 0) for tokens in conversations)
+    numbers, lengths = range(len(rows)), np.diff(rows.starts)
+    budget = 240 if small else 8192
     modes = {
-        "micro_batch 1": [[row] for row in batch],
-        "padded by 8": [batch[first : first + 8] for first in range(0, len(batch), 8)],
-        f"by tokens, {budget}": list(_by_tokens(batch, budget)),
-        f"by tokens, {budget // 4}": list(_by_tokens(batch, budget // 4)),
+        "micro_batch 1": (batches.pad, micro_batches.by_size(numbers, 1)),
+        "padded by 8": (batches.pad, micro_batches.by_size(numbers, 8)),
+        f"by tokens, {budget}": (batches.pack, micro_batches.by_tokens(numbers, lengths, budget)),
+        f"by tokens, {budget // 4}": (batches.pack, micro_batches.by_tokens(numbers, lengths, budget // 4)),
     }
     model = _model(device, small, torch.float32)
     smoothed_head.install(model, 0.1)
     # A rate of 0 costs the same, and all modes see the same weights.
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type == "cuda")
-    tokens = sum(map(len, batch))
-    flops = 3 * sum(_forward_flops(model, len(row), predictions=len(row) - 1) for row in batch)
+    tokens = len(rows.tokens)
+    flops = 3 * sum(_forward_flops(model, length, predictions=length - 1) for length in lengths.tolist())
     peak = _peak(device, small)
     report.add("step", "device", {"peak TFLOP/s": peak / 1e12})
-    for name, groups in modes.items():
+    for name, (arrange, cut) in modes.items():
         if report.time_is_over(name):
             return
-        packed = name.startswith("by tokens")
-        micro_batches = [_packed(rows, device) if packed else _padded(rows, device) for rows in groups]
+        inputs = [_on_device(arrange(rows, part, 0), device) for part in cut]
         try:
             # The first calls compile.
-            _gradients(model, micro_batches[:2], device)
+            _gradients(model, inputs[:2], device)
             optimizer.zero_grad()
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             begun = _now(device)
-            loss = _gradients(model, micro_batches, device)
+            loss = _gradients(model, inputs, device)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             spent = _now(device) - begun
             # The optimizer's first step creates its state.
@@ -62,8 +62,8 @@ def run_step(report: Any, device: torch.device, small: bool) -> None:
         finally:
             optimizer.zero_grad()
         figures = {"tokens/s": tokens / spent, "share of peak": flops / spent / peak, "loss": loss / tokens}
-        figures["micro-batches"] = len(micro_batches)
-        figures["padding"] = 1 - tokens / sum(b["input_ids"].numel() for b in micro_batches)
+        figures["micro-batches"] = len(inputs)
+        figures["padding"] = 1 - tokens / sum(part["input_ids"].numel() for part in inputs)
         if device.type == "cuda":
             figures["peak GiB"] = torch.cuda.max_memory_allocated() / 2**30
         report.add("step", name, figures)
@@ -130,10 +130,11 @@ def _model(device: torch.device, small: bool, dtype: torch.dtype) -> Any:
 
 def _peak(device: torch.device, small: bool) -> float:
     """The device's bfloat16 FLOP/s: of its data sheet, or measured with a product of large matrices."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else ""
-    for card, peak in PEAKS.items():
-        if card in name:
-            return peak
+    from polycal.training import speed
+
+    known = speed.peak_flops("bfloat16")
+    if known is not None:
+        return known
     size = 256 if small else 8_192
     left, right = torch.randn(2, size, size, device=device, dtype=torch.bfloat16).unbind()
     left @ right
@@ -161,48 +162,21 @@ def _conversations(count: int, mean: int, seed: int) -> list[np.ndarray]:
     return [draw.integers(3, 1_000, length) for length in lengths]
 
 
-def _by_tokens(rows: list[np.ndarray], budget: int) -> Iterator[list[np.ndarray]]:
-    """Consecutive conversations with at most ``budget`` tokens together."""
-    group: list[np.ndarray] = []
-    for row in rows:
-        if group and sum(map(len, group)) + len(row) > budget:
-            yield group
-            group = []
-        group.append(row)
-    yield group
-
-
-def _padded(rows: list[np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    width = max(map(len, rows))
-    ids = np.zeros((len(rows), width), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)], mask[number, : len(row)] = row, 1
-    arrays = {"input_ids": ids, "attention_mask": mask, "labels": np.where(mask, ids, -100)}
+def _on_device(arrays: dict[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
-def _packed(rows: list[np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    """One row without padding. Positions restart, so transformers keeps attention within each conversation."""
-    labels = np.concatenate(rows)
-    # The first token of a conversation is no target of the one before it.
-    labels[np.cumsum([0, *map(len, rows[:-1])])] = -100
-    arrays = {
-        "input_ids": np.concatenate(rows)[None],
-        "position_ids": np.concatenate([np.arange(len(row)) for row in rows])[None],
-        "labels": labels[None],
-    }
-    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+def _gradients(model: Any, inputs: list[dict[str, Tensor]], device: torch.device) -> float:
+    """Forward and backward passes of all micro-batches, as in training. Returns the summed loss."""
+    from polycal.training import packed_attention
 
-
-def _gradients(model: Any, micro_batches: list[dict[str, Tensor]], device: torch.device) -> float:
-    """Forward and backward passes of all micro-batches. Returns the summed loss."""
-    targets = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in micro_batches)
+    targets = sum(int((part["labels"][:, 1:] != -100).sum()) for part in inputs)
     losses = []
-    for batch in micro_batches:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = model(**batch, num_items_in_batch=targets).loss
-        loss.backward()
+    for part in inputs:
+        with packed_attention.within(part):
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                loss = model(**part, num_items_in_batch=targets).loss
+            loss.backward()
         losses.append(loss.detach())
     return targets * float(torch.stack(losses).sum())
 

@@ -16,6 +16,7 @@ from polycal.training import micro_batches
 
 TERA = 1e12
 PEAK_TFLOPS = {
+    ("NVIDIA B200", "bfloat16"): 2250.0,
     ("H200", "bfloat16"): 989.0, ("H200", "float32"): 67.0,
     ("H100 PCIe", "bfloat16"): 756.0, ("H100 PCIe", "float32"): 51.0,
     ("H100", "bfloat16"): 989.0, ("H100", "float32"): 67.0,
