@@ -14,16 +14,13 @@ import sys
 import time
 from pathlib import Path
 
-# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM  # noqa: E402
-
-from polycal.scoring import answer_generation  # noqa: E402
-from polycal.scoring.answer_generation import Sampling  # noqa: E402
-from polycal.scoring.token_choice import uniform_numbers  # noqa: E402
+from polycal.scoring import answer_generation
+from polycal.scoring.answer_generation import Sampling
+from polycal.scoring.token_choice import uniform_numbers
 
 LEAST = 0.7
 PADDING = 0

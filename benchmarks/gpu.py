@@ -25,17 +25,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-
-import torch  # noqa: E402
+import torch
 
 CUDA = torch.cuda.is_available()
 if not CUDA:
     # Triton reads this when it is imported.
     os.environ["TRITON_INTERPRET"] = "1"
-sys.path[:] = [str(HERE.parent / "src"), *sys.path, str(HERE)]
+# polycal need not be installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import gpu_loss  # noqa: E402
 import gpu_model  # noqa: E402

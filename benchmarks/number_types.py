@@ -12,22 +12,16 @@ one after the other. On a CPU with AMX, bfloat16 uses its matrix units.
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
-HERE = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE] + [str(HERE)]
-
-import torch  # noqa: E402
-
-import results  # noqa: E402
-from polycal.metrics.calibration import ece  # noqa: E402
-from polycal.scoring import models, question_prompts  # noqa: E402
-from polycal.scoring.candidate_scores import score_candidates  # noqa: E402
+import results
+from polycal.metrics.calibration import ece
+from polycal.scoring import models, question_prompts
+from polycal.scoring.candidate_scores import score_candidates
 
 TYPES = ("float32", "bfloat16")
 

@@ -20,7 +20,6 @@ With --clock cpu, times are CPU times of the process, for a machine that runs ot
 import argparse
 import ctypes
 import os
-import sys
 import tempfile
 import time
 import warnings
@@ -35,9 +34,6 @@ import results
 from polycal.data.tokenized import TokenizedRows
 from polycal.losses import smoothed_head
 from polycal.training import batches, micro_batches, packed_attention
-
-# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 VOCABULARY, WIDTH, LAYERS = 8000, 256, 4
 LEAST = {"TRL padded 8": 1.5, "TRL single": 1.2}

@@ -28,8 +28,6 @@ CONFIG = (ROOT / "config/languages.yaml", ROOT / "config/config.yaml")
 QUESTIONS, SAMPLES = 400, 200
 SHARPNESS = {"none": 1.0, "0": 2.0, "0.1": 1.6, "0.2": 1.4}
 """How much sharper than the true probabilities a model is, by β."""
-# statistics.py of this folder would hide the standard library's module of that name
-sys.path.remove(str(Path(__file__).resolve().parent))
 
 STUDY = paths.STUDY.format(study="paper")
 

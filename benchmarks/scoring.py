@@ -35,9 +35,6 @@ import results
 from polycal.artifacts import records
 from polycal.scoring.prompts import Prompt, build_prompt, fewshot_examples
 
-# torch imports the standard library's module statistics, and must not find the benchmark of that name here.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
-
 THREADS = "OMP_NUM_THREADS"
 HARNESS_BATCH = 8
 AGREE = 1e-3

@@ -41,9 +41,6 @@ from scipy.stats import binom
 
 import results
 
-# torch.compile imports the standard library's module statistics, and must not find the benchmark of that name here.
-sys.path.remove(str(Path(__file__).resolve().parent))
-
 VOCABULARIES = (32000, 128256, 256000)
 TOKENS = {256: 512, 2304: 128}
 CAP = 30.0

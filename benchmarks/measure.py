@@ -1,6 +1,6 @@
 """Time and memory of ``polycal measure`` for every table of the paper's grid, from generated records.
 
-    python benchmarks/statistics.py [--checkpoints 30] [--seeds 1] [--languages 42] [--samples 1000]
+    python benchmarks/measure.py [--checkpoints 30] [--seeds 1] [--languages 42] [--samples 1000]
         [--csv benchmarks/results.csv]
 
 There are 2,130 records. 30 checkpoints (three models, each untuned and tuned on three data sets with three β) answer
