@@ -18,10 +18,8 @@ With --clock cpu, times are CPU times of the process, for a machine that runs ot
 """
 
 import argparse
-import ctypes
 import os
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +37,6 @@ VOCABULARY, WIDTH, LAYERS = 8000, 256, 4
 LEAST = {"TRL padded 8": 1.5, "TRL single": 1.2}
 """The smallest accepted ratio of the time of a side to that of the first packed side."""
 VERSIONS = ("torch", "transformers", "trl")
-MB = 2**20
 
 
 def conversations(number: int) -> TokenizedRows:
@@ -107,20 +104,6 @@ def sides(rows: TokenizedRows, tokens: list[int], folder: str) -> dict[str, Call
     return made
 
 
-def measured(step: Callable[[], float], clock: Callable[[], float]) -> tuple[float, float]:
-    """Seconds of one step, and the growth of the resident set in it, in MB."""
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the resident set
-    before, begun = _status("VmRSS"), clock()
-    step()
-    return clock() - begun, (_status("VmHWM") - before) / MB
-
-
-def _status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -134,7 +117,6 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(options.threads)
-    clock = time.process_time if options.clock == "cpu" else time.monotonic
     rows = conversations(options.conversations)
     total, longest = len(rows.tokens), int(np.diff(rows.starts).max())
     print(f"{len(rows)} conversations, {total} tokens, the longest {longest}", flush=True)
@@ -143,10 +125,13 @@ def main() -> None:
         losses = {name: step() for name, step in steps.items()}
         if max(losses.values()) - min(losses.values()) > 1e-4 * max(losses.values()):
             raise SystemExit(f"the sides compute different losses: {losses}")
+        memory = smoothing.Memory()
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
         for turn in range(options.rounds):
             for name in list(steps) if turn % 2 == 0 else reversed(steps):
-                found[name].append(measured(steps[name], clock))
+                before = memory.reset()
+                spent = smoothing.seconds(steps[name], options.clock)
+                found[name].append((spent, memory.peak() - before))
     first = next(iter(steps))
     figures, missed = {}, False
     for name, values in found.items():
