@@ -50,6 +50,22 @@ def _tanh(x):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def _chunk(  # type: ignore[no-untyped-def]
+    logits, bias, start, is_token, vocabulary, HAS_BIAS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """The columns from ``start`` [1, COLUMNS], which of them exist, and the logits [TOKENS, COLUMNS] before a soft-cap.
+
+    Logits that do not exist are 0.
+    """
+    columns = start + tl.arange(0, COLUMNS)[None, :]
+    inside = columns < vocabulary
+    z = tl.load(logits + columns, mask=inside & is_token[:, None], other=0.0)
+    if HAS_BIAS:
+        z += tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
+    return columns, inside, z
+
+
+@_jit
 def _kernel(  # type: ignore[no-untyped-def]
     logits,
     logits_stride,
@@ -86,11 +102,7 @@ def _kernel(  # type: ignore[no-untyped-def]
     logit_sum = tl.zeros([TOKENS, COLUMNS], tl.float32)
     at_label = tl.zeros([TOKENS, COLUMNS], tl.float32)
     for start in range(0, vocabulary, COLUMNS):
-        columns = start + tl.arange(0, COLUMNS)[None, :]
-        inside = columns < vocabulary
-        z = tl.load(logits + columns, mask=inside & is_token[:, None], other=0.0)
-        if HAS_BIAS:
-            z += tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
+        columns, inside, z = _chunk(logits, bias, start, is_token, vocabulary, HAS_BIAS, COLUMNS)
         if HAS_SOFTCAP:
             z = softcap * _tanh(z / softcap)
         new_top = tl.maximum(top, tl.max(tl.where(inside, z, -1e38), axis=1))
@@ -113,11 +125,7 @@ def _kernel(  # type: ignore[no-untyped-def]
         per_item = tl.load(factors)
         subtracted = tl.load(factors + 1)
         for start in range(0, vocabulary, COLUMNS):
-            columns = start + tl.arange(0, COLUMNS)[None, :]
-            inside = columns < vocabulary
-            z = tl.load(logits + columns, mask=inside & is_token[:, None], other=0.0)
-            if HAS_BIAS:
-                z += tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
+            columns, inside, z = _chunk(logits, bias, start, is_token, vocabulary, HAS_BIAS, COLUMNS)
             tanh = z
             if HAS_SOFTCAP:
                 tanh = _tanh(z / softcap)
