@@ -76,8 +76,7 @@ class FusedSmoothedLoss(StoredGradients):
         with_gradients: bool,
         product_dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
-        needed = [with_gradients and needed for needed in ctx.needs_input_grad[:3]]
+        needed = StoredGradients.begin(ctx, (hidden, weight, bias), with_gradients)
         tokens, device = len(hidden), hidden.device
         factors, rest = _factors(beta / len(weight), num_items, product_dtype, device)
         blocks = _Blocks(hidden, weight, product_dtype, rest, gradients=any(needed))

@@ -1,5 +1,6 @@
 """The backward pass of a loss whose forward pass already computed the gradients."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +11,15 @@ from torch.autograd.function import once_differentiable
 class StoredGradients(torch.autograd.Function):
     """An autograd function whose forward pass stores the gradients of its first three arguments.
 
-    ``forward`` sets ``ctx.gradients`` to them, or None for an argument that needs none, and ``ctx.dtypes`` to
-    the types of the arguments. Its first result is the loss, and the others have no gradient.
+    ``forward`` calls ``begin``, and sets ``ctx.gradients`` to them, or None for an argument that needs none. Its
+    first result is the loss, and the others have no gradient.
     """
+
+    @staticmethod
+    def begin(ctx: Any, arguments: Sequence[Tensor | None], with_gradients: bool) -> list[bool]:
+        """Keep the types of the first three arguments of ``forward``. Returns which of them need a gradient."""
+        ctx.dtypes = [None if x is None else x.dtype for x in arguments]
+        return [with_gradients and needed for needed in ctx.needs_input_grad[: len(arguments)]]
 
     @staticmethod
     @once_differentiable

@@ -50,7 +50,7 @@ class TiledSmoothedLoss(StoredGradients):
             hidden,
             beta=beta,
             num_items=num_items,
-            needed=[with_gradients and needed for needed in ctx.needs_input_grad[:3]],
+            needed=StoredGradients.begin(ctx, (hidden, weight, bias), with_gradients),
         )
         nll = torch.zeros(len(hidden), dtype=dtype, device=hidden.device)
         entropy = torch.zeros_like(nll)
@@ -68,7 +68,6 @@ class TiledSmoothedLoss(StoredGradients):
         smoothing = beta * (label_logit_sum - uniform.logit_mean_sum()) / BITS_PER_NAT
         loss = (nll.sum() + smoothing) / num_items
         ctx.gradients = gradients.finish()
-        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         ctx.mark_non_differentiable(nll, entropy, correct)
         return loss, nll, entropy, correct
 
