@@ -1,5 +1,6 @@
 """Inputs of the smoothed loss, and a reference loss from full logits."""
 
+import pytest
 import torch
 
 from polycal.losses import smoothed_cross_entropy
@@ -40,6 +41,38 @@ def from_tiles(hidden, weight, labels, beta, softcap=None):
     h, w = (t.detach().clone().requires_grad_() for t in (hidden, weight))
     loss = smoothed_cross_entropy(h, w, labels, beta, softcap=softcap)
     return (loss, *torch.autograd.grad(loss, (h, w)))
+
+
+def check_that_ignored_tokens_change_nothing(compute):
+    """``compute`` returns a loss and its gradients, like ``from_tiles``."""
+    hidden, weight, labels = inputs()
+    more = torch.cat([hidden, torch.full((5, hidden.shape[1]), 7.0)])
+    masked = torch.cat([labels, torch.full((5,), -100)])
+    loss, grad_hidden, grad_weight = compute(hidden, weight, labels, 0.1)
+    loss_more, grad_more, grad_weight_more = compute(more, weight, masked, 0.1)
+    assert loss == loss_more
+    assert torch.equal(grad_weight, grad_weight_more)
+    assert torch.equal(grad_more[: len(hidden)], grad_hidden)
+    assert not grad_more[len(hidden) :].any()
+
+
+def check_that_a_frozen_input_changes_no_other(hidden, weight, labels, frozen):
+    """If ``frozen``, hidden or weight, needs no gradient, it gets none, and that of the other stays the same."""
+    _, grad_hidden, grad_weight = from_tiles(hidden, weight, labels, 0.1)
+    given = {"hidden": hidden.clone(), "weight": weight.clone()}
+    other = next(name for name in given if name != frozen)
+    given[other].requires_grad_()
+    smoothed_cross_entropy(**given, labels=labels, beta=0.1).backward()
+    assert given[frozen].grad is None
+    assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
+
+
+def check_that_a_second_backward_is_refused(hidden, weight, labels):
+    """The first call uses up the gradients."""
+    loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
 
 
 def relative_error(actual, expected):

@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 import torch
+from helpers import smoothed_loss
 from helpers.fused_loss import DEVICE, bfloat16_inputs, from_plain_head, on_device, use_fused
 from helpers.smoothed_loss import from_full_logits, from_tiles, inputs, relative_error
 
@@ -99,15 +100,7 @@ def test_the_uniform_part_is_not_rounded_to_bfloat16(softcap, share, monkeypatch
 
 
 def test_ignored_tokens_change_nothing():
-    hidden, weight, labels = inputs()
-    more = torch.cat([hidden, torch.full((5, hidden.shape[1]), 7.0)])
-    masked = torch.cat([labels, torch.full((5,), -100)])
-    loss, grad_hidden, grad_weight = from_fused(hidden, weight, labels, 0.1)
-    loss_more, grad_more, grad_weight_more = from_fused(more, weight, masked, 0.1)
-    assert loss == loss_more
-    assert torch.equal(grad_weight, grad_weight_more)
-    assert torch.equal(grad_more[: len(hidden)], grad_hidden)
-    assert not grad_more[len(hidden) :].any()
+    smoothed_loss.check_that_ignored_tokens_change_nothing(from_fused)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -138,22 +131,11 @@ def test_without_autograd_no_gradient_is_computed(monkeypatch):
 @pytest.mark.parametrize("frozen", ["hidden", "weight"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_frozen_input_gets_no_gradient_and_changes_no_other(frozen, dtype):
-    hidden, weight, labels = on_device(*inputs(dtype=dtype))
-    _, grad_hidden, grad_weight = from_tiles(hidden, weight, labels, 0.1)
-    given = {"hidden": hidden.clone(), "weight": weight.clone()}
-    other = next(name for name in given if name != frozen)
-    given[other].requires_grad_()
-    smoothed_cross_entropy(**given, labels=labels, beta=0.1).backward()
-    assert given[frozen].grad is None
-    assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
+    smoothed_loss.check_that_a_frozen_input_changes_no_other(*on_device(*inputs(dtype=dtype)), frozen)
 
 
 def test_a_second_backward_is_refused():
-    hidden, weight, labels = on_device(*inputs())
-    loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="once"):
-        loss.backward()
+    smoothed_loss.check_that_a_second_backward_is_refused(*on_device(*inputs()))
 
 
 def test_float64_uses_the_tiled_loss():

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+from helpers import smoothed_loss
 from helpers.smoothed_loss import from_full_logits, from_tiles, inputs, relative_error
 
 from polycal.losses import logit_tiles, smoothed_cross_entropy, token_statistics
@@ -113,15 +114,7 @@ def test_huge_hidden_states_do_not_overflow(softcap):
 
 
 def test_ignored_tokens_change_nothing():
-    hidden, weight, labels = inputs()
-    more = torch.cat([hidden, torch.full((5, hidden.shape[1]), 7.0)])
-    masked = torch.cat([labels, torch.full((5,), -100)])
-    loss, grad_hidden, grad_weight = from_tiles(hidden, weight, labels, 0.1)
-    loss_more, grad_more, grad_weight_more = from_tiles(more, weight, masked, 0.1)
-    assert loss == loss_more
-    assert torch.equal(grad_weight, grad_weight_more)
-    assert torch.equal(grad_more[: len(hidden)], grad_hidden)
-    assert not grad_more[len(hidden) :].any()
+    smoothed_loss.check_that_ignored_tokens_change_nothing(from_tiles)
 
 
 @pytest.mark.parametrize("softcap", [None, 30.0])

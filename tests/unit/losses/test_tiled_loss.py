@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from helpers import smoothed_loss
 from helpers.smoothed_loss import from_tiles, inputs
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from polycal.losses import smoothed_cross_entropy, token_statistics
+from polycal.losses import token_statistics
 from polycal.losses.logit_tiles import tile_sizes
 
 
@@ -53,19 +54,8 @@ def test_without_autograd_no_gradient_is_computed(small_tiles):
 
 @pytest.mark.parametrize("frozen", ["hidden", "weight"])
 def test_a_frozen_input_gets_no_gradient_and_changes_no_other(frozen):
-    hidden, weight, labels = inputs()
-    _, grad_hidden, grad_weight = from_tiles(hidden, weight, labels, 0.1)
-    given = {"hidden": hidden.clone(), "weight": weight.clone()}
-    other = next(name for name in given if name != frozen)
-    given[other].requires_grad_()
-    smoothed_cross_entropy(**given, labels=labels, beta=0.1).backward()
-    assert given[frozen].grad is None
-    assert torch.equal(given[other].grad, grad_weight if other == "weight" else grad_hidden)
+    smoothed_loss.check_that_a_frozen_input_changes_no_other(*inputs(), frozen)
 
 
 def test_a_second_backward_is_refused():
-    hidden, weight, labels = inputs()
-    loss = smoothed_cross_entropy(hidden.requires_grad_(), weight, labels, 0.1)
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="once"):
-        loss.backward()
+    smoothed_loss.check_that_a_second_backward_is_refused(*inputs())
