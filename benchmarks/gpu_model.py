@@ -21,7 +21,7 @@ def run_step(report: Any, device: torch.device, small: bool) -> None:
 
     conversations = _conversations(8 if small else CONVERSATIONS, 24 if small else 120, seed=0)
     rows = TokenizedRows.collect((tokens, np.arange(len(tokens)) > 0) for tokens in conversations)
-    numbers, lengths = range(len(rows)), np.diff(rows.starts)
+    numbers, lengths = range(len(rows)), rows.lengths
     budget = 240 if small else 8192
     modes = {
         "micro_batch 1": (batches.pad, micro_batches.by_size(numbers, 1)),

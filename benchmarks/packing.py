@@ -65,7 +65,7 @@ def model_of() -> torch.nn.Module:
 
 def sides(rows: TokenizedRows, tokens: list[int], folder: str) -> dict[str, Callable[[], float]]:
     """For each side, a function that computes the gradients of a global batch and returns its loss."""
-    model, numbers, lengths = model_of(), list(range(len(rows))), np.diff(rows.starts)
+    model, numbers = model_of(), list(range(len(rows)))
     targets = int(rows.targets.sum())
     trainer = smoothing.trl_trainer(model, 0.0, folder)
     trl = model.forward
@@ -94,7 +94,7 @@ def sides(rows: TokenizedRows, tokens: list[int], folder: str) -> dict[str, Call
 
     made = {}
     for limit in tokens:
-        cut = micro_batches.by_tokens(numbers, lengths, limit)
+        cut = micro_batches.by_tokens(numbers, rows.lengths, limit)
         packed = [tensors(batches.pack(rows, part, 0)) for part in cut]
         made[f"packed {limit}"] = lambda packed=packed: run(own, ours, packed)
     for name, size in (("padded 8", 8), ("single", 1)):
@@ -118,7 +118,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(options.threads)
     rows = conversations(options.conversations)
-    total, longest = len(rows.tokens), int(np.diff(rows.starts).max())
+    total, longest = len(rows.tokens), int(rows.lengths.max())
     print(f"{len(rows)} conversations, {total} tokens, the longest {longest}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         steps = sides(rows, options.tokens, folder)

@@ -47,6 +47,11 @@ class TokenizedRows:
         """Number of rows."""
         return len(self.starts) - 1
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of each row, [N] int64."""
+        return np.diff(self.starts)
+
     def row(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and targets of one row."""
         part = slice(self.starts[number], self.starts[number + 1])

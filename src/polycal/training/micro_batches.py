@@ -33,6 +33,11 @@ def given(settings: Mapping[str, Any]) -> dict[str, int]:
     return {name: int(settings[name]) for name in (BY_SIZE, BY_TOKENS) if settings.get(name) is not None}
 
 
+def are_packed(settings: Mapping[str, Any]) -> bool:
+    """Whether a micro-batch is one row without padding, as it is by tokens; by size, its rows are padded."""
+    return BY_TOKENS in given(settings)
+
+
 def check(settings: Mapping[str, Any], ranks: int) -> None:
     """Raise BatchError if the settings of a cell give no cut into micro-batches, or none for ``ranks`` ranks.
 
@@ -44,7 +49,7 @@ def check(settings: Mapping[str, Any], ranks: int) -> None:
             f"the settings of the cell give {' and '.join(names) or f'neither {BY_SIZE} nor {BY_TOKENS}'}; they must"
             " give exactly one of the two."
         )
-    if BY_TOKENS in names:
+    if are_packed(settings):
         return
     rows, size = int(settings["global_batch_size"]), names[BY_SIZE]
     if rows % (size * ranks):
@@ -61,10 +66,9 @@ def cut(
 
     ``lengths[n]`` is the number of tokens of row n.
     """
-    names = given(settings)
-    if BY_TOKENS in names:
-        return by_tokens(numbers, lengths, names[BY_TOKENS])
-    return by_size(numbers, names[BY_SIZE])
+    if are_packed(settings):
+        return by_tokens(numbers, lengths, int(settings[BY_TOKENS]))
+    return by_size(numbers, int(settings[BY_SIZE]))
 
 
 def by_size(numbers: Sequence[int], size: int) -> list[list[int]]:

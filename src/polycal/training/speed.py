@@ -59,11 +59,11 @@ def work(
     for step in steps:
         for part in step:
             rows = [row for row in part if row != micro_batches.PADDING_ROW]
-            tokens += int(lengths[rows].sum())
+            own = lengths[rows].astype(np.int64)
+            tokens += int(own.sum())
             wanted += int(targets[rows].sum())
-            pairs += int((lengths[rows].astype(np.int64) ** 2).sum())
-            longest = int(lengths[rows].max(initial=1))
-            computed += len(part) * longest if padded else int(lengths[rows].sum())
+            pairs += int((own**2).sum())
+            computed += len(part) * int(own.max(initial=1)) if padded else int(own.sum())
         computed += -len(step) % ranks
     return Work(tokens, wanted, computed, pairs)
 

@@ -1,10 +1,10 @@
 """The training of one cell in one process, which is the only rank or one of several.
 
 The order of conversations and their micro-batches are determined before training (``polycal.training.batches``,
-``polycal.training.micro_batches``), so that they are the same for any number of ranks. The last global batch of an epoch is filled up with rows without targets, which
-change neither loss nor gradient. The state is saved at intervals and on a signal
-(``polycal.training.resume_state``). The next run with the same fingerprint resumes from it, and its weights are
-bit for bit those of a run without interruption.
+``polycal.training.micro_batches``), so that they are the same for any number of ranks. The last global batch of an
+epoch is filled up with rows without targets, which change neither loss nor gradient. The state is saved at intervals
+and on a signal (``polycal.training.resume_state``). The next run with the same fingerprint resumes from it, and its
+weights are bit for bit those of a run without interruption.
 """
 
 import csv
@@ -138,7 +138,7 @@ def _prepare(
             f"{instructions}: no conversation of split 'train' has a target; left out: {dict(skipped)}."
         )
     order = batches.training_order(len(rows), settings["epochs"], settings["global_batch_size"], cell["seed"])
-    lengths = np.diff(rows.starts).tolist()
+    lengths = rows.lengths.tolist()
     global_batches = order.reshape(-1, int(settings["global_batch_size"])).tolist()
     steps = [micro_batches.cut(numbers, lengths, settings) for numbers in global_batches]
     transformers.set_seed(int(cell["seed"]))
@@ -153,12 +153,13 @@ def _prepare(
     size = ModelSize.of(network)
     # the checks need whole weights, which DeepSpeed partitions later
     self_check = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
-    if settings.get(micro_batches.BY_TOKENS):
+    if micro_batches.are_packed(settings):
         packing_check.check(network, rows, steps[0][0])
 
     def collate(items: Sequence[Mapping[str, int]]) -> dict[str, list[dict[str, torch.Tensor]]]:
         """The micro-batches of one rank in one step. Ranks take the items of the data set in turn."""
-        [(step, rank)] = [divmod(item["share"], ranks) for item in items]
+        [item] = items
+        step, rank = divmod(item["share"], ranks)
         share = micro_batches.share(steps[step], rank, ranks)
         return {"micro_batches": [_tensors(rows, numbers, settings, tokenizer) for numbers in share]}
 
@@ -197,7 +198,7 @@ def _tensors(
     rows: TokenizedRows, numbers: Sequence[int], settings: Mapping[str, Any], tokenizer: Any
 ) -> dict[str, torch.Tensor]:
     """One micro-batch: a packed row if the recipe counts tokens, otherwise padded rows."""
-    arrange = batches.pack if settings.get(micro_batches.BY_TOKENS) else batches.pad
+    arrange = batches.pack if micro_batches.are_packed(settings) else batches.pad
     return {
         name: torch.from_numpy(array)
         for name, array in arrange(rows, numbers, tokenizer.eos_token_id).items()
@@ -297,8 +298,8 @@ def _speed(run: _Run, settings: Mapping[str, Any], saving_seconds: float) -> dic
     trainer, rows, ranks = run.trainer, run.rows, run.trainer.args.world_size
     targets = np.add.reduceat(rows.targets.astype(np.int64), rows.starts[:-1])
     steps = run.steps[len(run.steps) - trainer.steps_done :]
-    padded = micro_batches.BY_SIZE in micro_batches.given(settings)
-    done = speed.work(np.diff(rows.starts), targets, steps, padded, ranks)
+    padded = not micro_batches.are_packed(settings)
+    done = speed.work(rows.lengths, targets, steps, padded, ranks)
     facts = speed.facts(run.size, done, trainer.step_seconds, saving_seconds, ranks, settings["precision"])
     print(speed.sentence(facts), flush=True)
     return facts
@@ -312,7 +313,7 @@ def _heldout_nll(
     model: Any = trainer.model_wrapped
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=model.device)
-    cut = micro_batches.cut(range(len(rows)), np.diff(rows.starts).tolist(), settings)
+    cut = micro_batches.cut(range(len(rows)), rows.lengths.tolist(), settings)
     for numbers in micro_batches.share(cut, trainer.args.process_index, trainer.args.world_size):
         tensors = _tensors(rows, numbers, settings, tokenizer)
         inputs = {name: tensor.to(model.device) for name, tensor in tensors.items()}
