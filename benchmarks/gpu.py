@@ -3,7 +3,7 @@
     make bench-gpu
     python benchmarks/gpu.py [--parts loss step scoring] [--minutes 8] [--small] [--csv FILE]
 
-It needs PyTorch, transformers and polycal. Other implementations of the loss that are not installed or do not run are
+It needs PyTorch and transformers, and pyarrow for scoring; polycal need not be installed. Other implementations of the loss that are not installed or do not run are
 named and left out (``benchmarks/gpu.txt`` lists them). Each figure is printed as soon as it is measured. Models come
 from configurations with random weights, so nothing is downloaded.
 

@@ -1,6 +1,7 @@
 """When the state of a training is saved."""
 
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -74,8 +75,6 @@ def test_a_warning_that_is_too_short_for_a_save_is_said_once(make, clock, capsys
 
 
 def test_the_warning_is_that_of_the_profile():
-    from pathlib import Path
-
     profile = Path(__file__).parents[3] / "profiles/slurm/profile.v9+.yaml"
     assert f"--signal=TERM@{saving.WARNING:.0f}" in profile.read_text()
 
