@@ -1,4 +1,4 @@
-"""MKQA as on the hub: one row per question, with the texts of all its languages."""
+"""Rows of MKQA (``polycal.data.open_formats``) as on the hub: one per question, with the texts of all languages."""
 
 from pathlib import Path
 from typing import Any

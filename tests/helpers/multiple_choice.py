@@ -5,6 +5,7 @@ import torch
 from helpers.stamps import FixedStamp
 from polycal.artifacts import records
 from polycal.scoring import models, multiple_choice
+from polycal.vocabulary import CELL_KEYS
 
 ROWS = [
     {
@@ -51,6 +52,20 @@ def score(folder, questions, out, candidates, num_fewshot, token_budget=None, at
         token_budget=token_budget,
     )
     return records.read_scores(out).to_pylist()
+
+
+def score_all_columns(
+    folder, questions, out, candidates, num_fewshot=0, budget=None, attention="sdpa", **settings
+):
+    """Score one file of questions with further ``settings``, and return rows with all columns of the record."""
+    names = cell(candidates, num_fewshot, attention) | {
+        key: "none" for key in CELL_KEYS if key not in ("model", "language")
+    }
+    names["settings"] |= settings
+    multiple_choice.score(
+        [names], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()], token_budget=budget
+    )
+    return records.whole(out).to_pylist()
 
 
 def reference(folder, prompt):

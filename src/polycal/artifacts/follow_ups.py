@@ -3,12 +3,12 @@
 Only records of protocols with ``follow_up`` have them.
 """
 
+import functools
 import os
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from polycal.artifacts import records
@@ -36,7 +36,7 @@ class FollowUps:
     option: NDArray[np.int64]
     logprob: NDArray[np.float64]
 
-    @property
+    @functools.cached_property
     def levels(self) -> NDArray[np.float64]:
         """The distribution over LEVEL_VALUES, renormalised, [N, 11]."""
         top = self.logprob.max(1, keepdims=True)
@@ -64,18 +64,18 @@ class FollowUps:
 def read(path: str | os.PathLike[str], form: str | None) -> FollowUps | None:
     """The columns of a score record in the order of its rows; None if its cell asks for no follow-up.
 
-    The footer of the file must be whole. Raises RecordError if the file is altered or has not the columns, and
-    if a value is empty, not finite or not one for each answer.
+    Raises RecordError if the file is altered or has not the columns, and if a value is empty, not finite or not one
+    for each answer.
     """
     if form is None:
         return None
-    lacking = [field.name for field in FIELDS if field.name not in pq.read_schema(path).names]
+    table, answers = records.whole(path), len(LEVEL_VALUES) if form == LEVELS else 2 * ORDERS
+    lacking = [field.name for field in FIELDS if field.name not in table.column_names]
     if lacking:
         raise RecordError(
             f"{path}: its cell asks for the follow-up {form!r}, but column {lacking[0]!r} is missing; make the record"
             " again."
         )
-    table, answers = records.whole(path), len(LEVEL_VALUES) if form == LEVELS else 2 * ORDERS
     option, lists = (table[field.name].cast(field.type).combine_chunks() for field in FIELDS)
     values = lists.flatten()
     if option.null_count or lists.null_count or values.null_count:

@@ -4,7 +4,7 @@ They are Parquet files like those of ``records``, which writes them.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -54,49 +54,27 @@ nats at temperature 1, summed over its tokens, the number of these tokens, and w
 LISTS = ("samples", "sample_logprob", "sample_tokens", "sample_cut")
 
 
-def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
-    """The columns of ``schema``. Raises RecordError if one is missing or cannot be converted."""
-    table = records.whole(path)
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise RecordError(
-            f"{path}: not a {kind} record: column {missing[0]!r} is missing"
-            f" (found {', '.join(table.column_names)})."
-        )
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise RecordError(f"{path}: a column has the wrong type: {error}") from error
-
-
 def read_questions(path: str | os.PathLike[str], split: str | None = None) -> list[dict[str, Any]]:
     """The questions of a file, all or those of ``split`` (test or examples), with the columns of OPEN_QUESTION.
 
-    Raises RecordError if the file is missing, truncated or of another schema, and as ``check_questions``.
+    Raises RecordError if the file is missing, truncated or of another schema, if a question has no accepted answer
+    or an empty one, and as ``records.check_questions``.
     """
-    rows = _read(path, OPEN_QUESTION, "question without options").to_pylist()
-    check_questions(rows, path)
+    rows = records.read_columns(path, OPEN_QUESTION, "question without options").to_pylist()
+    records.check_questions(rows, path, _check_answers)
     return [row for row in rows if split is None or row["split"] == split]
 
 
-def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Raise RecordError for a question without accepted answers, with an unknown split or with a repeated id."""
-    seen: set[tuple[str, str]] = set()
-    for number, row in enumerate(rows):
-        where = f"{path}: row {number} (question_id {row['question_id']!r})"
-        answers = row["answers"] or []
-        if not answers or any(answer is None or not answer.strip() for answer in answers):
-            raise RecordError(f"{where}: an accepted answer is missing or empty; every question needs one.")
-        if row["split"] not in ("test", "examples"):
-            raise RecordError(f"{where}: split is {row['split']!r}, but must be 'test' or 'examples'.")
-        if (row["split"], row["question_id"]) in seen:
-            raise RecordError(f"{where}: this id occurs twice in split {row['split']!r}; ids must be unique.")
-        seen.add((row["split"], row["question_id"]))
+def _check_answers(row: Mapping[str, Any], where: str) -> None:
+    """Raise RecordError if a question has no accepted answer or an empty one."""
+    answers = row["answers"] or []
+    if not answers or any(answer is None or not answer.strip() for answer in answers):
+        raise RecordError(f"{where}: an accepted answer is missing or empty; every question needs one.")
 
 
 def has_options(path: str | os.PathLike[str]) -> bool:
     """Whether the questions of a file have options. Raises RecordError if the file is missing or truncated."""
-    return "options" in records.whole(path).column_names
+    return "options" in records.column_names(path)
 
 
 def read_generations(path: str | os.PathLike[str]) -> pa.Table:
@@ -106,16 +84,13 @@ def read_generations(path: str | os.PathLike[str]) -> pa.Table:
     value other than group and prompt_sha256 is missing or not finite, and if questions differ in the number of
     samples.
     """
-    table = _read(path, GENERATION, "generation")
+    table = records.read_columns(path, GENERATION, "generation")
     if not table.num_rows:
         raise RecordError(f"{path}: contains no question; at least one is needed.")
     for name in GENERATION.names:
         column = table[name]
         values = pa.compute.list_flatten(column) if name in LISTS else column
-        broken = (
-            pa.types.is_floating(values.type)
-            and not pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py()
-        )
+        broken = pa.types.is_floating(values.type) and not records.all_finite(values)
         if name not in ("group", "prompt_sha256") and (column.null_count or values.null_count or broken):
             raise RecordError(
                 f"{path}: a value of {name} is missing or not finite; every question needs one."

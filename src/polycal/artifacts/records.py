@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,17 +189,23 @@ def whole(path: str | os.PathLike[str]) -> pa.Table:
 
 def _pages(path: str | os.PathLike[str]) -> pa.Table:
     """All columns of a file, each page compared with its checksum."""
+    # ParquetFile reads this file only; read_table would add columns from folder names such as beta=0.1.
     return pq.ParquetFile(path, page_checksum_verification=True).read()
 
 
-def _read(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
+def column_names(path: str | os.PathLike[str]) -> list[str]:
+    """The columns of a file. Only its footer is read. Raises RecordError if it is missing or truncated."""
+    with _read_errors(path):
+        return list(pq.read_schema(path).names)
+
+
+def read_columns(path: str | os.PathLike[str], schema: pa.Schema, kind: str) -> pa.Table:
     """The columns of ``schema`` and, if present, those of OPTIONAL, in the types of the schema.
 
-    Raises RecordError if a column is missing or cannot be converted.
+    ``kind`` is what messages call the record. Raises RecordError if the file is missing or truncated, and if a
+    column is missing or cannot be converted.
     """
-    with _read_errors(path):
-        # ParquetFile reads this file only; read_table would add columns from folder names such as beta=0.1.
-        table = _pages(path)
+    table = whole(path)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RecordError(
@@ -219,7 +225,7 @@ def read_conversations(path: str | os.PathLike[str], split: str | None = None) -
 
     Raises RecordError if the file is missing, truncated or of another schema.
     """
-    table = _read(path, CONVERSATION, "conversation")
+    table = read_columns(path, CONVERSATION, "conversation")
     return table if split is None else table.filter(pa.compute.equal(table["split"], split))
 
 
@@ -228,29 +234,38 @@ def read_questions(path: str | os.PathLike[str], split: str | None = None) -> li
 
     Raises RecordError if the file is missing, truncated or of another schema, and as ``check_questions``.
     """
-    rows = _read(path, QUESTION, "question").to_pylist()
+    rows = read_columns(path, QUESTION, "question").to_pylist()
     check_questions(rows, path)
     return [row for row in rows if split is None or row["split"] == split]
 
 
-def check_questions(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Check the options, gold option, split and id of each question.
+def check_options(row: Mapping[str, Any], where: str) -> None:
+    """Raise RecordError if a question has fewer than two options or an empty one, or if ``gold`` is no index of one."""
+    options = row["options"] or []
+    if len(options) < 2:
+        raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
+    for index, option in enumerate(options):
+        if option is None or not option.strip():
+            raise RecordError(f"{where}: option {index} is empty; every option needs a text.")
+    if row["gold"] is None or not 0 <= row["gold"] < len(options):
+        raise RecordError(f"{where}: gold is {row['gold']}, but must be 0 to {len(options) - 1}.")
 
-    A question needs at least two options, none of them empty, and ``gold`` must be the index of one. The
-    split must be test or examples, and ids must be unique within a split. Raises RecordError for the first
-    row that breaks a rule; the message contains ``path``.
+
+def check_questions(
+    rows: Iterable[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    check_answers: Callable[[Mapping[str, Any], str], None] = check_options,
+) -> None:
+    """Check the answers, split and id of each question.
+
+    ``check_answers`` checks the options or accepted answers of a row; it gets the row and the beginning of the
+    message. The split must be test or examples, and ids must be unique within a split. Raises RecordError for the
+    first row that breaks a rule; the message contains ``path``.
     """
     seen: set[tuple[str, str]] = set()
     for number, row in enumerate(rows):
         where = f"{path}: row {number} (question_id {row['question_id']!r})"
-        options = row["options"] or []
-        if len(options) < 2:
-            raise RecordError(f"{where}: {len(options)} option(s); a question needs at least two.")
-        for index, option in enumerate(options):
-            if option is None or not option.strip():
-                raise RecordError(f"{where}: option {index} is empty; every option needs a text.")
-        if row["gold"] is None or not 0 <= row["gold"] < len(options):
-            raise RecordError(f"{where}: gold is {row['gold']}, but must be 0 to {len(options) - 1}.")
+        check_answers(row, where)
         if row["split"] not in ("test", "examples"):
             raise RecordError(f"{where}: split is {row['split']!r}, but must be 'test' or 'examples'.")
         if (row["split"], row["question_id"]) in seen:
@@ -266,7 +281,7 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
     another schema, if another value is null or a number is not finite, if the lists of a row differ in
     length, and if ``gold`` is not the index of an option.
     """
-    table = _read(path, SCORE, "score")
+    table = read_columns(path, SCORE, "score")
     lists = ["option_logprob", "option_tokens", "option_bytes"]
     if UNCONDITIONAL in table.column_names:
         lists.append(UNCONDITIONAL)
@@ -279,7 +294,7 @@ def read_scores(path: str | os.PathLike[str]) -> pa.Table:
         values = pa.compute.list_flatten(table[name])
         if values.null_count:
             raise RecordError(f"{path}: a value of {name} is empty; every option needs one.")
-        if not _all_finite(values):
+        if not all_finite(values):
             raise RecordError(
                 f"{path}: a value of {name} is not finite; every value must be a finite number."
             )
@@ -305,7 +320,7 @@ def read_embeddings(path: str | os.PathLike[str]) -> pa.Table:
     Raises RecordError if the file is missing, truncated or of another schema, if it contains no embedding,
     and if the embeddings differ in length or are not finite.
     """
-    table = _read(path, EMBEDDING, "embedding")
+    table = read_columns(path, EMBEDDING, "embedding")
     if not table.num_rows:
         raise RecordError(f"{path}: contains no embedding; at least one is needed.")
     if len(pa.compute.unique(pa.compute.list_value_length(table["embedding"]))) > 1:
@@ -320,7 +335,7 @@ def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
     Raises RecordError if the file is missing, truncated or of another schema, if it contains no token, and if
     a score is missing or not finite.
     """
-    table = _read(path, TOKEN_SCORE, "next-token")
+    table = read_columns(path, TOKEN_SCORE, "next-token")
     if not table.num_rows:
         raise RecordError(f"{path}: contains no token; at least one is needed.")
     for name in ("logprob", "top_logprob", "entropy", "sum_squared_prob"):
@@ -328,12 +343,12 @@ def read_tokens(path: str | os.PathLike[str]) -> pa.Table:
     return table
 
 
-def _all_finite(values: pa.ChunkedArray) -> bool:
+def all_finite(values: pa.ChunkedArray) -> bool:
     """Whether no value is NaN or infinite. Nulls do not count."""
     return bool(pa.compute.all(pa.compute.is_finite(values), min_count=0).as_py())
 
 
 def _check_finite(path: str | os.PathLike[str], values: pa.ChunkedArray, name: str) -> None:
     """Raise RecordError if a value is null, NaN or infinite."""
-    if values.null_count or not _all_finite(values):
+    if values.null_count or not all_finite(values):
         raise RecordError(f"{path}: a value of {name} is missing or not finite; the model overflowed.")

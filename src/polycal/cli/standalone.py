@@ -127,7 +127,7 @@ def score(
 
 
 def _check_follow_up(settings: dict[str, Any]) -> None:
-    """Raise UsageError if something is asked about the chosen option of a question that has none in one order."""
+    """Raise UsageError if a follow-up is given with P(True) or with several orders of the options."""
     follow_up, candidates = settings.get("follow_up"), settings["candidates"]
     if follow_up is not None and (candidates in P_TRUE or "rotations" in settings):
         other = f"--candidates {candidates}" if candidates in P_TRUE else "--rotations"

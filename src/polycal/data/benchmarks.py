@@ -1,6 +1,5 @@
 """Benchmarks as records of questions, from repositories in the hub's layout or from a user's own files."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from polycal.artifacts import open_records, records
 from polycal.artifacts.manifests import Stamp
 from polycal.artifacts.records import RecordError
 from polycal.data import (
+    id_samples,
     open_formats,
     placeholders,
     question_formats,
@@ -32,8 +32,8 @@ def fetch_benchmark(cell: Mapping[str, Any], *, out: Path, stamp: Stamp) -> None
     The settings are ``format`` and ``limit``, the number of test questions (None: all). The metadata contains
     the number of questions by split, the malformed questions that were dropped (id and reason), how many
     questions have how many options (or accepted answers, in formats without options), the number of placeholders
-    that were removed by split, and the files that were read. Raises SourceError if the benchmark cannot be obtained, and RecordError, with file and row, if
-    it does not have the columns and values of its format.
+    that were removed by split, and the files that were read. Raises SourceError if the benchmark cannot be
+    obtained, and RecordError, with file and row, if it does not have the columns and values of its format.
     """
     language, settings = cell["language"], cell["settings"]
     left_out: LeftOut = {}
@@ -133,16 +133,15 @@ def _language_file(path: Path, language: str) -> Path:
 
 
 def _sample(questions: list[Question], dropped: Dropped, limit: int | None) -> tuple[list[Question], Dropped]:
-    """A random sample of ``limit`` test questions, and all examples. The ids are the same in every language.
+    """A random sample of ``limit`` test questions (``id_samples``), and all examples.
 
-    The sample consists of the ids with the smallest checksums, so it does not depend on the order of the
-    questions. Dropped questions count as part of the sample.
+    Dropped questions count as part of the sample.
     """
     if limit is None:
         return questions, dropped
     ids = {question["question_id"] for question in questions if question["split"] == "test"}
     ids |= {entry["question_id"] for entry in dropped["test"]}
-    chosen = set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:limit])
+    chosen = id_samples.sample(ids, limit)
     kept = [
         question for question in questions if question["split"] != "test" or question["question_id"] in chosen
     ]

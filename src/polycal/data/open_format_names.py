@@ -2,4 +2,4 @@
 
 OPEN, MKQA = "open", "mkqa"
 FORMATS = (OPEN, MKQA)
-"""A file of one's own, and MKQA."""
+"""A user's own file, and MKQA: a benchmark of questions in many languages with accepted answers (``open_formats``)."""

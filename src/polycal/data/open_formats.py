@@ -1,16 +1,17 @@
 """Convert rows of MKQA, or of a user's own file, into questions without options.
 
-MKQA (Longpre et al. 2021, arXiv 2007.15207; github.com/apple/ml-mkqa, apple/mkqa on the hub) has a row per question
-for all its languages: ``example_id``, ``queries`` with the text in each language, and ``answers`` with a list of
-answers in each language, each with ``type``, ``text`` and ``aliases``. On the hub, the type is a number.
+MKQA (Multilingual Knowledge Questions and Answers) is a benchmark of 10,000 questions of Google's users in 26
+languages, most of them with accepted short answers (Longpre et al. 2021, arXiv 2007.15207; github.com/apple/ml-mkqa,
+apple/mkqa on the hub). It has one row for each question in all languages: ``example_id``, ``queries`` with the text in
+each language, and ``answers`` with a list of answers in each language, each with ``type``, ``text`` and ``aliases``. On
+the hub, the type is a number.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from polycal.artifacts.records import RecordError
-from polycal.data import text_content
+from polycal.data import id_samples, text_content
 from polycal.data.question_formats import Question, read_id, read_role, read_text, read_texts
 from polycal.data.question_languages import NumberedRows
 
@@ -63,10 +64,10 @@ def mkqa_questions(
 ) -> list[Question]:
     """The questions of MKQA in one language, with the columns of ``open_records.OPEN_QUESTION``.
 
-    The group is the type of the English answer. The MKQA_EXAMPLES questions of a type whose ids have the smallest
-    checksums are examples, the same in every language. Questions without a short answer, or without one in this
-    language, are appended to ``dropped`` (by split: question_id, reason). Raises RecordError, with the row, for
-    values that the format does not allow.
+    The group is the type of the English answer. MKQA_EXAMPLES questions of each type (``id_samples``) are examples,
+    the same in every language. Questions without a short answer, or without one in this language, are appended to
+    ``dropped`` (by split: question_id, reason). Raises RecordError, with the row, for values that the format does
+    not allow.
     """
     name, seen = MKQA_NAMES.get(language, language), dict[str, str]()
     found: list[tuple[str, str, Question | None]] = []
@@ -129,7 +130,4 @@ def _examples(questions: Iterable[tuple[str, str]]) -> set[str]:
     by_type: dict[str, list[str]] = {}
     for question_id, kind in questions:
         by_type.setdefault(kind, []).append(question_id)
-    ordered = (
-        sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest()) for ids in by_type.values()
-    )
-    return {name for ids in ordered for name in ids[:MKQA_EXAMPLES]}
+    return {name for ids in by_type.values() for name in id_samples.sample(ids, MKQA_EXAMPLES)}

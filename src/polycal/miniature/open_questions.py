@@ -1,4 +1,4 @@
-"""Questions of the miniature without options, as rows with the columns of MKQA on the hub.
+"""Questions of the miniature without options, as rows with the columns of the benchmark MKQA (``data.open_formats``).
 
 The accepted answer of a question is the right one of the benchmarks: one draw from the distribution over all answers. A
 model that has learned the distribution is right with the probability that it gives its answer.

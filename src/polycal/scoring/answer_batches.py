@@ -67,7 +67,6 @@ class AnswerBatches:
                     waiting += [batch[half:], batch[:half]]
                     continue
                 unfinished.add(made)
-                unfinished.found |= {answer["question_id"]: answer for answer in made}
             progress(len(batch))
         return [unfinished.found[name] for name in question_ids]
 

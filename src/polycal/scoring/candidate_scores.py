@@ -182,8 +182,9 @@ def score_trees(
 ) -> tuple[dict[tuple[int, int], float], float, int]:
     """Log-likelihoods in nats, by (question, option), of trees after the tokens ``prefix``, int64 [length].
 
-    The follow-ups ``later`` are scored after each batch that can be continued. The second result is the number of seconds in the model. The third is the token budget, which is halved
-    each time that memory runs out. Raises the out-of-memory error if a single tree does not fit.
+    The follow-ups ``later`` are scored after each batch that can be continued. The second result is the number of
+    seconds in the model. The third is the token budget, which is halved each time that memory runs out. Raises the
+    out-of-memory error if a single tree does not fit.
     """
     result: dict[tuple[int, int], float] = {}
     remaining = list(trees)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polycal.scoring import tree_attention
+from polycal.scoring import plain_forward, tree_attention
 from polycal.scoring.models import attention_kinds
 from polycal.scoring.prefix_cache import PrefixCache
 from polycal.scoring.token_trees import Tree
@@ -52,15 +52,10 @@ def packed_forward(
 
     With ``keep``, the keys and values of all nodes are kept in it for ``continued_forward``.
     """
-    ids, depth, end, is_node = pad_trees(batch)
-    # The padding repeats the index of a tree's last node.
-    slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
-    mask = None
-    if not all(tree.unbranched for tree in batch):
-        visible = ancestors(depth, end)[:, None]
-        mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
-    layout = tree_attention.Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix, keep)
-    return _run_packed(model, ids[is_node], depth[is_node], layout, nodes)
+    padded = pad_trees(batch)
+    _, depth, end, _ = padded
+    visible = None if all(tree.unbranched for tree in batch) else ancestors(depth, end)
+    return _run_packed(model, padded, visible, nodes, prefix, keep=keep)
 
 
 def continued_forward(
@@ -76,28 +71,38 @@ def continued_forward(
     ``states`` are those of the earlier pass. ``paths`` contains, for each tree, the indices in the row of that pass
     of the nodes that all its nodes attend to. The depth of a tree's nodes continues theirs.
     """
-    ids, depth, end, is_node = pad_trees(batch)
+    padded = pad_trees(batch)
+    _, depth, end, _ = padded
+    slots = plain_forward.padded(paths)
+    in_path = torch.arange(slots.shape[1]) < torch.tensor([len(path) for path in paths])[:, None]
+    visible = torch.cat([in_path[:, None].expand(-1, depth.shape[1], -1), ancestors(depth, end)], dim=-1)
+    return _run_packed(model, padded, visible, nodes, prefix, earlier=Earlier(states, slots))
+
+
+def _run_packed(
+    model: Any,
+    padded: tuple[Tensor, Tensor, Tensor, Tensor],
+    visible: Tensor | None,
+    nodes: Tensor,
+    prefix: PrefixCache | None,
+    keep: KeptStates | None = None,
+    earlier: Earlier | None = None,
+) -> Tensor:
+    """The last hidden states at ``nodes`` of the trees ``padded`` (``pad_trees``), computed in one row.
+
+    ``visible``, bool [trees, nodes, earlier nodes + nodes], is whether a node attends to another one. None means that
+    every node attends to all nodes before it in its tree. The other arguments are those of ``Layout``.
+    """
+    ids, depth, _, is_node = padded
+    # The padding repeats the index of a tree's last node.
     slots = is_node.flatten().cumsum(0).view_as(is_node) - 1
-    longest = max(map(len, paths))
-    earlier, in_path = (torch.zeros(len(batch), longest, dtype=kind) for kind in (torch.long, torch.bool))
-    for row, path in enumerate(paths):
-        earlier[row, : len(path)] = torch.tensor(path, dtype=torch.long)
-        in_path[row, : len(path)] = True
-    visible = torch.cat([in_path[:, None].expand(-1, ids.shape[1], -1), ancestors(depth, end)], dim=-1)[
-        :, None
-    ]
-    mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)
-    layout = tree_attention.Layout(
-        slots, is_node.flatten().nonzero()[:, 0], mask, prefix, earlier=Earlier(states, earlier)
-    )
-    return _run_packed(model, ids[is_node], depth[is_node], layout, nodes)
-
-
-def _run_packed(model: Any, ids: Tensor, depth: Tensor, layout: Layout, nodes: Tensor) -> Tensor:
-    """The last hidden states at ``nodes`` of a row of tokens ``ids`` with positions ``depth``, int64 [nodes]."""
+    mask = None
+    if visible is not None:
+        mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill_(~visible, -torch.inf)[:, None]
+    layout = Layout(slots, is_node.flatten().nonzero()[:, 0], mask, prefix, keep, earlier)
     # The last layer's feed-forward is needed only at nodes with a prediction to read.
     last = tree_attention.run_only_at(nodes, len(layout.nodes), model.model.layers[-1].mlp)
-    row = {"input_ids": ids[None], "position_ids": depth[None]}
+    row = {"input_ids": ids[is_node][None], "position_ids": depth[is_node][None]}
     with tree_attention.use_tree_attention(model), last:
         output = model.model(**row, use_cache=False, layout=layout)
     return output.last_hidden_state[0, nodes]

@@ -1,7 +1,7 @@
 """Answers of a run that is not finished: a line of JSON for each question, from which the next attempt continues."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from typing import Any
 class UnfinishedAnswers:
     """The finished questions of one result, in a file beside it whose name contains its fingerprint.
 
-    ``found`` maps the ids of questions that an earlier attempt finished to their answers. A line that a killed
-    attempt wrote in part is ignored.
+    ``found`` maps the ids of questions that this or an earlier attempt finished to their answers. A line that a
+    killed attempt wrote in part is ignored.
     """
 
     def __init__(self, out: Path, fingerprint: str) -> None:
@@ -25,13 +25,14 @@ class UnfinishedAnswers:
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def add(self, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Append the answers of some questions."""
+    def add(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Append the answers of some questions, also to ``found``."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = not self.path.exists() or self.path.read_bytes()[-1:] in (b"", b"\n")
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("" if whole else "\n")
-            file.writelines(json.dumps(dict(answer), sort_keys=True) + "\n" for answer in answers)
+            # It ends a line that a killed attempt wrote in part. An empty line is ignored.
+            file.write("\n")
+            file.writelines(json.dumps(answer, sort_keys=True) + "\n" for answer in answers)
+        self.found |= {answer["question_id"]: answer for answer in answers}
 
     def remove(self) -> None:
         """Delete the file, because the result is written."""

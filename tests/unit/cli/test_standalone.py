@@ -32,6 +32,22 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that would be run."""
+    given: list[Job] = []
+    monkeypatch.setattr(standalone, "run", given.append)
+    return given
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> dict[str, Any]:
+    """Options of ``score``: a model, a file of questions and the record."""
+    path = tmp_path / "en.csv"
+    write_questions(path, QUESTIONS)
+    return {"model": tmp_path / "m", "questions": [path], "out": [tmp_path / "s.parquet"]}
+
+
 def score(path: Path, **options: Any) -> None:
     standalone.score(model=Path("m"), questions=[path], out=[Path("out.parquet")], **options)
 
@@ -144,11 +160,7 @@ def test_cells_that_the_workflow_does_not_give_are_refused(tmp_path: Path, cells
         score(path, cells=cells)
 
 
-def test_a_record_has_the_names_that_the_manifest_of_its_model_gives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs: list[Job] = []
-    monkeypatch.setattr(standalone, "run", jobs.append)
+def test_a_record_has_the_names_that_the_manifest_of_its_model_gives(tmp_path: Path, jobs: list[Job]) -> None:
     questions = tmp_path / "en.csv"
     write_questions(questions, QUESTIONS)
     manifest = tmp_path / "model=tiny/base_seed=0/manifest.json"
@@ -169,13 +181,8 @@ def test_a_record_has_the_names_that_the_manifest_of_its_model_gives(
 
 
 def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[Job], asked: dict[str, Any]
 ) -> None:
-    jobs: list[Job] = []
-    monkeypatch.setattr(standalone, "run", jobs.append)
-    path = tmp_path / "en.csv"
-    write_questions(path, QUESTIONS)
-    asked = {"model": tmp_path / "m", "questions": [path], "out": [tmp_path / "s.parquet"]}
     standalone.score(**asked)
     standalone.score(**asked, rotations=3)
     settings = [job.cells[0]["settings"] for job in jobs]
@@ -189,14 +196,7 @@ def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
         standalone.score(**asked, candidates="true_words", pmi=True)
 
 
-def test_follow_ups_are_for_letters_or_texts_in_one_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs: list[Job] = []
-    monkeypatch.setattr(standalone, "run", jobs.append)
-    path = tmp_path / "en.csv"
-    write_questions(path, QUESTIONS)
-    asked = {"model": tmp_path / "m", "questions": [path], "out": [tmp_path / "s.parquet"]}
+def test_follow_ups_are_for_letters_or_texts_in_one_order(jobs: list[Job], asked: dict[str, Any]) -> None:
     standalone.score(**asked)
     standalone.score(**asked, follow_up="levels")
     settings = [job.cells[0]["settings"] for job in jobs]

@@ -1,4 +1,7 @@
-"""Questions without options: files of one's own, and MKQA in the layouts of the hub and of its repository."""
+"""Questions without options: files of one's own, and the benchmark MKQA.
+
+MKQA asks the same questions in 26 languages. It is published as a repository of the hub and as one file of its authors.
+"""
 
 import json
 from collections import Counter

@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 from helpers import models as tiny
-from helpers.multiple_choice import EXAMPLES, TESTS, cell, reference
-from helpers.stamps import FixedStamp
+from helpers.multiple_choice import EXAMPLES, TESTS, reference
+from helpers.multiple_choice import score_all_columns as score
 
 from polycal.analysis import score_arrays
 from polycal.artifacts import order_spread, records
-from polycal.scoring import multiple_choice, option_order, prompts
-from polycal.vocabulary import CELL_KEYS
-
-
-def score(folder, questions, out, candidates, num_fewshot=0, budget=None, attention="sdpa", **settings):
-    names = cell(candidates, num_fewshot, attention) | {
-        key: "none" for key in CELL_KEYS if key not in ("model", "language")
-    }
-    names["settings"] |= settings
-    multiple_choice.score(
-        [names], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()], token_budget=budget
-    )
-    return records.whole(out).to_pylist()
+from polycal.scoring import option_order, prompts
 
 
 @pytest.mark.parametrize("num_fewshot", [0, 5])

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from helpers import models as tiny
-from helpers.multiple_choice import EXAMPLES, TESTS, cell, reference
-from helpers.stamps import FixedStamp
+from helpers.multiple_choice import EXAMPLES, TESTS, reference
+from helpers.multiple_choice import score_all_columns as score
 
 from polycal.artifacts import follow_ups as columns
 from polycal.artifacts import records
@@ -16,7 +16,6 @@ from polycal.scoring import (
     candidate_scores,
     follow_ups,
     models,
-    multiple_choice,
     plain_forward,
     prompts,
     self_check,
@@ -27,20 +26,8 @@ from polycal.scoring.chat_turns import user_turn
 from polycal.scoring.confidence_labels import CONFIDENCE
 from polycal.scoring.prompt_labels import LABELS
 from polycal.scoring.prompts import PromptError
-from polycal.vocabulary import CELL_KEYS
 
 FORMS = ("levels", "true_letters", "true_words")
-
-
-def score(folder, questions, out, candidates, num_fewshot=0, budget=None, attention="sdpa", **settings):
-    names = cell(candidates, num_fewshot, attention) | {
-        key: "none" for key in CELL_KEYS if key not in ("model", "language")
-    }
-    names["settings"] |= settings
-    multiple_choice.score(
-        [names], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()], token_budget=budget
-    )
-    return records.whole(out).to_pylist()
 
 
 def texts_after(form, before):
