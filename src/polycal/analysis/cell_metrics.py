@@ -69,9 +69,8 @@ class MeasuredCell:
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        """The seed of each member, or its base seed in a mean over base models; empty for one training."""
-        level = quantities.level_of(self.covers)
-        return tuple(member.cell[level] for member in self.members)
+        """``quantities.trainings_of`` the cell."""
+        return quantities.trainings_of(self)
 
     @property
     def quantity(self) -> Quantity:

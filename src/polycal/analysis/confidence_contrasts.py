@@ -39,7 +39,7 @@ def contrast_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]
     for result in results:
         for contrast, reference in Condition.of(result.cell).references():
             other = by_place.get((reference, *_place(result)))
-            if other is None or not _same_trainings(result, other):
+            if other is None or not quantities.same_trainings(result, other):
                 continue
             sides = [
                 languages.get((one, result.measure), {}) for one in (Condition.of(result.cell), reference)
@@ -68,15 +68,6 @@ def _averaged(result: MeasuredConfidence, languages: Mapping[str, str]) -> set[s
 
 def _place(result: MeasuredConfidence) -> tuple[str, str, str]:
     return result.measure, result.resource, result.cell["language"]
-
-
-def _same_trainings(one: MeasuredConfidence, other: MeasuredConfidence) -> bool:
-    """Whether the results are not means over different trainings."""
-    return len({_trainings(result) for result in (one, other) if result.members}) < 2
-
-
-def _trainings(result: MeasuredConfidence) -> tuple[str, ...]:
-    return tuple(member.cell[quantities.level_of(result.covers)] for member in result.members)
 
 
 def _row(contrast: str, result: MeasuredConfidence, reference: MeasuredConfidence) -> dict[str, Any]:

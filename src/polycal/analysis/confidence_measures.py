@@ -1,7 +1,6 @@
 """Measures of confidence side by side: probability of the chosen option, what the model says of it, agreement.
 
-Each is a confidence in the same answers to the same questions. It is only a number for the chosen option, so
-the Brier score is that of a yes-or-no forecast.
+Each is a confidence in the same answers to the same questions.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from polycal.analysis import bootstrap, quantities, ranking_samples, trainings
+from polycal.analysis import correctness_metrics, quantities, ranking_samples, trainings
 from polycal.analysis.conditions import Condition
 from polycal.analysis.language_agreement import Agreement, Answers, agreement
 from polycal.analysis.quantities import Quantity, covered
-from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import COSTLY_SAMPLES
 from polycal.analysis.score_set import ScoreSet
 from polycal.analysis.trainings import Found
@@ -29,12 +27,11 @@ STATED, STATED_MODE = "stated", "stated_mode"
 MEASURES = (LIKELIHOOD, P_TRUE, STATED, STATED_MODE, AGREEMENT)
 SAID = ("ceiling_rate", "level_mass")
 """Metrics of levels only: how often the most likely one is the highest, and the probability of all of them."""
-BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier", *SAID)
+BINNED = (*correctness_metrics.METRICS, *SAID)
 """Metrics from all bootstrap samples."""
 RANKED = ("auroc", "auarc", "spearman")
 """Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
 LEVELS = (STATED, STATED_MODE)
-TAKEN = [bootstrap.METRICS.index(name) for name in ("accuracy", "confidence", "gap", "ece", "brier")]
 ALL = "all"
 COLUMNS = (
     *CELL_KEYS,
@@ -167,17 +164,12 @@ def _binned(
 
     ``levels`` are the values of SAID, each [n], or empty for a measure without levels.
     """
-    zero = np.zeros(len(correct))
-    values = QuestionOutcomes(confidence, correct, zero, zero, (confidence - correct) ** 2, zero, 0)
-    bins = {name: score_set.settings[name] for name in ("bins", "binning")}
-    means, samples = np.full(len(SAID), np.nan), np.full((len(weights), len(SAID)), np.nan)
+    estimates, samples = correctness_metrics.measured(confidence, correct, weights, score_set.settings)
+    means, mean_samples = np.full(len(SAID), np.nan), np.full((len(weights), len(SAID)), np.nan)
     for column, one in enumerate(levels):
         if one is not None:
-            means[column], samples[:, column] = one.mean(), weights @ one / weights.sum(1)
-    return (
-        np.concatenate([bootstrap.estimates(values, **bins)[TAKEN], means]),
-        np.column_stack([bootstrap.samples(values, weights, **bins)[:, TAKEN], samples]),
-    )
+            means[column], mean_samples[:, column] = one.mean(), weights @ one / weights.sum(1)
+    return np.concatenate([estimates, means]), np.column_stack([samples, mean_samples])
 
 
 def _ranked(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from polycal.analysis import quantities
 from polycal.analysis.bootstrap import METRICS
 from polycal.analysis.cell_metrics import MeasuredCell
 from polycal.analysis.conditions import (
@@ -79,16 +80,11 @@ def paired(conditions: Mapping[Condition, dict[str, MeasuredCell]], gaps: Gaps =
         grid = (set(members) | set(gaps.get(condition, ()))) & (
             set(references) | set(gaps.get(reference, ()))
         )
-        if grid and _same_clusters(
+        if grid and quantities.same_trainings(
             *(side[name] for name in sorted(shared)[:1] for side in (members, references))
         ):
             holes = len(grid - shared)
             yield Pair(contrast, condition, reference, members, references, sorted(shared), holes)
-
-
-def _same_clusters(*cells: MeasuredCell) -> bool:
-    """Whether all cells that are means over trainings have the same seeds."""
-    return len({cell.clusters for cell in cells if cell.members}) < 2
 
 
 def _comparisons(conditions: Collection[Condition]) -> Iterator[tuple[str, Condition, Condition]]:

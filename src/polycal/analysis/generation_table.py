@@ -12,12 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polycal.analysis import answer_confidences, bootstrap, holes, quantities, ranking_samples, usable_records
+from polycal.analysis import (
+    answer_confidences,
+    correctness_metrics,
+    holes,
+    quantities,
+    ranking_samples,
+    usable_records,
+)
 from polycal.analysis.answer_confidences import MEASURES, AnsweredQuestions
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import Gaps
 from polycal.analysis.intervals import with_intervals
-from polycal.analysis.question_outcomes import QuestionOutcomes
 from polycal.analysis.resampling import COSTLY_SAMPLES, Resamples
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import open_records, records, tables
@@ -29,9 +35,8 @@ HOLES = "generation_holes"
 TABLES = ("generation", HOLES)
 PROTOCOL = "generate"
 MEAN, ALL = "mean", "all"
-BINNED = ("accuracy", "confidence", "gap", "ece", "binary_brier")
+BINNED = correctness_metrics.METRICS
 """Metrics from all bootstrap samples."""
-TAKEN = [bootstrap.METRICS.index(name) for name in ("accuracy", "confidence", "gap", "ece", "brier")]
 RANKED = ("auroc",)
 """Metrics from COSTLY_SAMPLES bootstrap samples."""
 COUNTS = ("samples", "empty", "cut", "near_ties", "empty_samples", "cut_samples")
@@ -157,29 +162,26 @@ def _measure(
     """Every measure of one cell."""
     columns = resamples.columns(np.array(answers.question_id, dtype=object))
     weights = resamples.take(resamples.weights, columns)
-    bins = {name: settings[name] for name in ("bins", "binning")}
-    zero, correct = np.zeros(len(answers.correct)), answers.correct
-    found: list[MeasuredAnswers] = []
-    for measure in MEASURES:
-        confidence = answers.confidence[measure]
-        values = QuestionOutcomes(confidence, correct, zero, zero, (confidence - correct) ** 2, zero, 0)
-        ranked = [
-            ranking_samples.auroc_samples(confidence, correct, of_samples)[:, None]
-            for of_samples in (np.ones((1, len(correct))), weights[:COSTLY_SAMPLES])
-        ]
-        found.append(
-            MeasuredAnswers(
-                names,
-                settings["resource"].get(names["language"], ""),
-                measure,
-                {**counts, "n": len(correct)},
-                bootstrap.estimates(values, **bins)[TAKEN],
-                bootstrap.samples(values, weights, **bins)[:, TAKEN],
-                ranked[0][0],
-                ranked[1],
-            )
+    return [
+        MeasuredAnswers(
+            names,
+            settings["resource"].get(names["language"], ""),
+            measure,
+            {**counts, "n": len(answers.correct)},
+            *correctness_metrics.measured(answers.confidence[measure], answers.correct, weights, settings),
+            *_ranked(answers.confidence[measure], answers.correct, weights[:COSTLY_SAMPLES]),
         )
-    return found
+        for measure in MEASURES
+    ]
+
+
+def _ranked(confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
+    """The metrics RANKED [1] and those of the samples ``weights`` [S, N], [S, 1]."""
+    estimate, samples = (
+        ranking_samples.auroc_samples(confidence, correct, one)
+        for one in (np.ones((1, len(correct))), weights)
+    )
+    return estimate, samples[:, None]
 
 
 def means(results: Sequence[MeasuredAnswers], gaps: Gaps) -> list[MeasuredAnswers]:

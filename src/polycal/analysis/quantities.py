@@ -177,6 +177,17 @@ class Pooled(Protocol):
 Result = TypeVar("Result", bound=Pooled)
 
 
+def trainings_of(result: Pooled) -> tuple[str, ...]:
+    """The seed of each member of a result, or its base seed in a mean over base models; empty for one training."""
+    level = level_of(result.covers)
+    return tuple(member.cell[level] for member in result.members)
+
+
+def same_trainings(*results: Pooled) -> bool:
+    """Whether all results that are means over trainings are means over the same ones."""
+    return len({trainings_of(result) for result in results if result.members}) < 2
+
+
 def quantity_of(result: Result, values: Callable[[Result], tuple[NDArray, NDArray]]) -> Quantity:
     """The quantity of a result, with its trainings as clusters.
 
@@ -184,10 +195,8 @@ def quantity_of(result: Result, values: Callable[[Result], tuple[NDArray, NDArra
     """
     clusters = None
     if result.members:
-        level = level_of(result.covers)
         estimates, samples = zip(*map(values, result.members), strict=True)
-        names = tuple(member.cell[level] for member in result.members)
-        clusters = Clusters(names, np.stack(estimates), np.stack(samples))
+        clusters = Clusters(trainings_of(result), np.stack(estimates), np.stack(samples))
     return Quantity(*values(result), clusters, result.covers)
 
 

@@ -106,9 +106,10 @@ FIGURE_KINDS = {
     "reliability": FigureKind(
         "Reliability diagrams",
         "The languages whose gap at the lowest β is least, in the middle and greatest, and those that the"
-        " configuration names; the explorer of the page has all. Questions are sorted into bins of confidence (horizontal). Each point is the accuracy in a bin"
-        " with its 95% interval; bars show the share of questions in the bin. A calibrated model is on the"
-        " dashed line, an over-confident one below it. A point over a low bar is based on few questions.",
+        " configuration names; the explorer of the page has all. Questions are sorted into bins of confidence"
+        " (horizontal). Each point is the accuracy in a bin with its 95% interval; bars show the share of questions in"
+        " the bin. A calibrated model is on the dashed line, an over-confident one below it. A point over a low bar is"
+        " based on few questions.",
         LANGUAGES,
         "a-reliability-diagram",
     ),

@@ -1,7 +1,10 @@
 """The measures of confidence side by side: how well each of them says whether an answer is right."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
+from polycal.analysis.confidence_measures import LEVELS, SAID
 from polycal.report import study_tables, tables
 from polycal.report.study_tables import StudyTables
 
@@ -23,9 +26,7 @@ METRICS = {
     "ceiling_rate": ("Says 100%", ".2f"),
     "level_mass": ("Mass on levels", ".2f"),
 }
-"""Metrics of the table, with their titles and number formats."""
-OF_LEVELS = ("ceiling_rate", "level_mass")
-"""Metrics that only stated levels have. Without any, they are no columns."""
+"""Metrics of the table, with their titles and number formats. SAID are no columns if no measure is in LEVELS."""
 
 
 def measures_in(rows: pd.DataFrame) -> list[str]:
@@ -42,18 +43,25 @@ def table(study: StudyTables) -> pd.DataFrame:
     if measured.empty:
         return pd.DataFrame()
     means = measured[(measured.language == "mean") & (measured.resource == "all")]
-    means = tables.ordered(means.sort_values("measure", key=_place, kind="stable"))
-    shown = tables.named(means)
-    shown["Confidence"] = means.measure.map(MEASURES)
-    lost = study_tables.hole_counts(means) > 0
-    levels = means.measure.isin(["stated", "stated_mode"])
-    for metric, (title, form) in METRICS.items():
-        if metric in OF_LEVELS and not levels.any():
-            continue
-        failed = lost & levels if metric in OF_LEVELS else lost
-        shown[title] = tables.with_intervals(means, metric, form, failed)
+    levels = means.measure.isin(LEVELS).any()
+    metrics = {metric: about for metric, about in METRICS.items() if levels or metric not in SAID}
+    return as_texts(means, MEASURES, metrics)
+
+
+def as_texts(
+    rows: pd.DataFrame, measures: Mapping[str, str], metrics: Mapping[str, tuple[str, str]]
+) -> pd.DataFrame:
+    """``rows`` by checkpoint and then by measure: their names, and each metric with its 95% interval, as texts.
+
+    ``measures`` are the names of the measures, ``metrics`` the titles and number formats of the metrics.
+    """
+    places = list(measures)
+    by_measure = rows.sort_values("measure", key=lambda names: names.map(places.index), kind="stable")
+    rows = tables.ordered(by_measure)
+    shown = tables.named(rows)
+    shown["Confidence"] = rows.measure.map(measures)
+    lost = study_tables.hole_counts(rows) > 0
+    for metric, (title, form) in metrics.items():
+        failed = lost & rows.measure.isin(LEVELS) if metric in SAID else lost
+        shown[title] = tables.with_intervals(rows, metric, form, failed)
     return shown
-
-
-def _place(measures: pd.Series) -> pd.Series:
-    return measures.map(list(MEASURES).index)

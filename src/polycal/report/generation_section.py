@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from polycal.report import study_tables, tables
+from polycal.report import confidence_table
 from polycal.report.study_tables import StudyTables
 
 MEASURES = {
@@ -15,10 +15,7 @@ MEASURES = {
 """Measures of confidence, with their names in the table."""
 METRICS = {
     "accuracy": ("Accuracy", ".3f"),
-    "gap": ("Gap", "+.3f"),
-    "ece": ("ECE", ".3f"),
-    "binary_brier": ("Brier", ".3f"),
-    "auroc": ("AUROC", ".3f"),
+    **{name: confidence_table.METRICS[name] for name in ("gap", "ece", "binary_brier", "auroc")},
 }
 """Metrics of the table, with their titles and number formats."""
 
@@ -34,15 +31,5 @@ def table(study: StudyTables) -> pd.DataFrame:
         return pd.DataFrame()
     several = set(measured.benchmark[measured.language == "mean"])
     is_mean = (measured.language == "mean") & (measured.resource == "all")
-    shown_rows = measured[is_mean | ~measured.benchmark.isin(several)]
-    shown_rows = tables.ordered(shown_rows.sort_values("measure", key=_place, kind="stable"))
-    shown = tables.named(shown_rows)
-    shown["Confidence"] = shown_rows.measure.map(MEASURES)
-    lost = study_tables.hole_counts(shown_rows) > 0
-    for metric, (title, form) in METRICS.items():
-        shown[title] = tables.with_intervals(shown_rows, metric, form, lost)
-    return shown
-
-
-def _place(measures: pd.Series) -> pd.Series:
-    return measures.map(list(MEASURES).index)
+    shown = measured[is_mean | ~measured.benchmark.isin(several)]
+    return confidence_table.as_texts(shown, MEASURES, METRICS)

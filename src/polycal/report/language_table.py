@@ -10,14 +10,12 @@ from polycal.report.english_names import Shares
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import NONE
 
+AT_CHANCE = "chance"
+"""The mark of a base model's accuracy that is not above chance."""
 METRICS = {"gap": ("Gap", "+.2f"), "ece": ("ECE", ".2f")}
 """Metrics of the table, with their titles and number formats."""
 FURTHER = {"candidate_mass": ("Mass on letters", ".2f"), "order_spread": ("Spread over orders", ".2f")}
 """Further metrics, each for protocols whose cells have it."""
-
-
-AT_CHANCE = "chance"
-"""The mark of a base model's accuracy that is not above chance."""
 
 
 def by_benchmark(study: StudyTables, shares: Shares | None = None) -> Iterator[dict[str, Any]]:

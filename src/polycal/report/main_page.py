@@ -82,6 +82,7 @@ def render(
             for part in language_table.by_benchmark(study, shares)
         ],
         as_in_english=bool(shares),
+        at_chance=language_table.AT_CHANCE,
         groups=[{**part, **_table(part["table"])} for part in group_table.by_benchmark(study)],
         chance=group_table.CHANCE,
         first=_table(tables.table_one(study)),

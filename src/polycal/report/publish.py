@@ -44,8 +44,8 @@ def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = 
 
     ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
     seed, ``variances.csv`` the parts of the variance of each contrast, ``base.csv`` the accuracy of base models
-    by language and group, and ``chosen-beta.csv`` what a chosen β achieves, as means over all trainings. The short table of the study's first benchmark replaces the text between its marks in
-    ``readme``. The tables of ``published_findings`` replace the texts between their marks in ``results``. They and
+    by language and group, and ``chosen-beta.csv`` what a chosen β achieves, as means over all trainings. The short
+    table of the study's first benchmark replaces the text between its marks in ``readme``. The tables of ``published_findings`` replace the texts between their marks in ``results``. They and
     the short table are means over all trainings. ``prefix`` is the beginning of the names of all marks, so that one
     document can show several studies.
 
@@ -72,15 +72,13 @@ def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = 
         )
     short = short_table(study)
     base = base_accuracy.table(study, english_names.shares(_question_manifests(study)))
+    means = study.over_trainings()
     copied = _copy(study, folder, out)
-    copied += _write_numbers(study, out)
-    copied.append(out / "base.csv")
-    files.write_text(copied[-1], base.to_csv(index=False, float_format=CELL_FORMAT))
+    copied += _write_numbers(study, means, base, out)
     measured = {path.name: _published(path) for path in sorted(folder.glob("*.parquet"))}
     files.write_json(out / "provenance.json", {"scores": sources, "measured": measured})
     commits = ", ".join(sorted({str(source["commit"])[:7] for source in sources}))
     _fill(readme, prefix + SHORT_TABLE, f"{short}\nMeasured at commit {commits}.\n")
-    means = study.over_trainings()
     for name, table in published_findings.TABLES.items():
         copied.append(out / f"{name}.csv")
         values = table(means)
@@ -157,26 +155,32 @@ def _copy(study: StudyTables, folder: Path, out: Path) -> list[Path]:
     return [out / name for name in sources.values()]
 
 
-def _write_numbers(study: StudyTables, out: Path) -> list[Path]:
-    """Write ``cells.csv``, with β as a text and as a number, ``variances.csv`` and ``chosen-beta.csv``."""
+def _write_numbers(study: StudyTables, means: StudyTables, base: pd.DataFrame, out: Path) -> list[Path]:
+    """Write ``cells.csv``, with β as a text and as a number, ``variances.csv``, ``base.csv`` and ``chosen-beta.csv``.
+
+    ``means`` is the study with means over trainings. If no β was chosen, there is no ``chosen-beta.csv``.
+    """
     cells = study["cells"].copy()
     values = [float("nan") if beta == NONE else float(beta) for beta in cells.beta]
     cells.insert(list(cells).index("beta") + 1, "beta_value", values)
     variances = power.components(study["contrasts"], study["cells"])
-    written = [out / "cells.csv", out / detectable.VARIANCES]
-    files.write_text(written[0], cells.to_csv(index=False, float_format=CELL_FORMAT))
-    files.write_text(written[1], variances.to_csv(index=False))
-    chosen = study.over_trainings().get("chosen_beta")
-    if len(chosen):
-        written.append(out / "chosen-beta.csv")
-        files.write_text(written[-1], chosen.to_csv(index=False, float_format=CELL_FORMAT))
-    return written
+    texts = {
+        "cells.csv": cells.to_csv(index=False, float_format=CELL_FORMAT),
+        detectable.VARIANCES: variances.to_csv(index=False),
+        "base.csv": base.to_csv(index=False, float_format=CELL_FORMAT),
+    }
+    if len(chosen := means.get("chosen_beta")):
+        texts["chosen-beta.csv"] = chosen.to_csv(index=False, float_format=CELL_FORMAT)
+    for name, text in texts.items():
+        files.write_text(out / name, text)
+    return [out / name for name in texts]
 
 
 def short_table(study: StudyTables) -> str:
     """Mean ECE over languages, with accuracy in brackets, as Markdown: a row per sweep, a column per setting.
 
-    It shows the first benchmark and protocol, as means over several trainings if there are any. Raises PublicationError for a study without tuned checkpoints.
+    It shows the first benchmark and protocol, as means over several trainings if there are any. Raises
+    PublicationError for a study without tuned checkpoints.
     """
     study = study.over_trainings()
     sweeps = study.beta_sweeps(table="means")

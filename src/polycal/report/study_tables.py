@@ -1,7 +1,7 @@
 """The measured tables of a study as the report reads them, and names of checkpoints and languages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +113,7 @@ class StudyTables:
             name: over_trainings(table) if {"base_seed", "seed"} <= set(table) else table
             for name, table in self.tables.items()
         }
-        return StudyTables(tables, self.languages, self.condition)
+        return replace(self, tables=tables)
 
     def scored_with(self) -> list[tuple[str, str]]:
         """The pairs (benchmark, protocol) of all tuned checkpoints, sorted."""
@@ -176,7 +176,7 @@ class StudyTables:
             for key in condition.keys() & set(table.columns):
                 chosen &= table[key].isin([condition[key], NONE])
             tables[name] = table[chosen]
-        return StudyTables(tables, self.languages, condition)
+        return replace(self, tables=tables, condition=condition)
 
     def smoothing_contrasts(self, sweep: BetaSweep) -> pd.DataFrame:
         """Differences between the smoothed checkpoints of a sweep and β = 0; empty if not measured."""

@@ -139,7 +139,8 @@ def least_middle_greatest(order: Sequence[str], cells: pd.DataFrame) -> list[str
 def reliability(study: StudyTables, sweep: BetaSweep, languages: Sequence[str] = ()) -> Figure:
     """Reliability diagrams: one row per language, one column per setting.
 
-    ``languages`` are one of the ``diagram_parts``, by default the first. Bars show the share of the answers in each bin.
+    ``languages`` are one of the ``diagram_parts``, by default the first. Bars show the share of the answers in each
+    bin.
     """
     bins, cells = study.rows("reliability", sweep), study.rows_with_holes("cells", sweep)
     settings = study_tables.setting_names(cells)

@@ -133,9 +133,7 @@ def _of_sweeps(study: StudyTables) -> Drawings:
         condition = study.condition_of(sweep).values()
         names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
         own: Drawings = {("ece", *names): partial(calibration.ece_by_language, study, sweep)}
-        parts = calibration.diagram_parts(study, sweep)
-        for number, languages in enumerate(parts, 1):
-            words = (*names, *([f"part-{number}"] if len(parts) > 1 else []))
+        for words, languages in _numbered(names, calibration.diagram_parts(study, sweep)):
             own["reliability", *words] = partial(calibration.reliability, study, sweep, languages)
         if study.rows("cells", sweep).beta.nunique() > 2:
             own["tradeoff", *names] = partial(tradeoff.ece_and_accuracy, study, sweep)
@@ -146,6 +144,12 @@ def _of_sweeps(study: StudyTables) -> Drawings:
             own["measureauroc", *names] = partial(measures.auroc_by_level, study, sweep)
         figures |= {shown: _with_holes(study, figure, holes) for shown, figure in own.items()}
     return figures
+
+
+def _numbered(words: Shown, parts: Sequence[list[str]]) -> Iterator[tuple[Shown, list[str]]]:
+    """The names and the contents of each part of a figure. A figure that is not divided has no number."""
+    for number, part in enumerate(parts, 1):
+        yield (*words, *([f"part-{number}"] if len(parts) > 1 else [])), part
 
 
 def _of_runs(study: StudyTables) -> Drawings:
@@ -162,9 +166,7 @@ def _of_runs(study: StudyTables) -> Drawings:
         study["cells"][["benchmark", "protocol"]].drop_duplicates().sort_values(["benchmark", "protocol"])
     )
     for benchmark, protocol in scored.itertuples(index=False, name=None):
-        parts = runs.parts(study, benchmark, protocol)
-        for number, names in enumerate(parts, 1):
-            words = (benchmark, protocol, *([f"part-{number}"] if len(parts) > 1 else []))
+        for words, names in _numbered((benchmark, protocol), runs.parts(study, benchmark, protocol)):
             for kind, figure in kinds.items():
                 figures[kind, *words] = partial(figure, study, benchmark, protocol, names)
     return figures

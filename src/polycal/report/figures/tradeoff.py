@@ -74,13 +74,12 @@ def _panels(study: StudyTables, sweep: BetaSweep) -> list[tuple[str, list[pd.Dat
     if len(languages) <= common.MANY_LANGUAGES:
         return [(common.language_label(study, name), [rows]) for name, rows in (*languages, mean)]
     level_of = study.levels()
-    by_level = [
-        (level, [rows for name, rows in languages if level_of[name] == level])
-        for level in study_tables.LEVELS
-    ]
-    titles = {level: f"{level} resource, {len(rows)} languages".strip() for level, rows in by_level}
-    titles[""] = f"level unknown, {len(by_level[-1][1])} languages"
-    return [(titles[level], rows) for level, rows in by_level if rows] + [(mean[0], [mean[1]])]
+    panels = []
+    for level in study_tables.LEVELS:
+        if parts := [rows for name, rows in languages if level_of[name] == level]:
+            title = f"{level} resource" if level else "level unknown"
+            panels.append((f"{title}, {len(parts)} languages", parts))
+    return [*panels, (mean[0], [mean[1]])]
 
 
 def _paths(axis: Any, parts: Sequence[pd.DataFrame], settings: Sequence[str]) -> None:

@@ -41,11 +41,10 @@
   // values under another normalisation than the study's own; they have no intervals
   const normalisations = Object.fromEntries(Object.entries(data.normalisations).map(([name, one]) => [name, unpacked(one)]));
   const normalised = () => normalisations[choices.normalise.value];
-  const valuesOf = (metric, end = "") => normalised() ? (end === "" && normalised()[metric]) || NOWHERE : cells[metric + end];
-  const metricText = (cell, metric) => interval(valuesOf(metric)[cell], valuesOf(metric, "_low")[cell],
-    valuesOf(metric, "_high")[cell], metric === "gap");
-  const measuredText = (cell, metric) => interval(cells[metric][cell], cells[`${metric}_low`][cell],
-    cells[`${metric}_high`][cell], metric === "gap");
+  const measuredOf = (metric, end = "") => cells[metric + end];
+  const valuesOf = (metric, end = "") => normalised() ? (end === "" && normalised()[metric]) || NOWHERE : measuredOf(metric, end);
+  const textOf = (values) => (cell, metric) => interval(...["", "_low", "_high"].map((end) => values(metric, end)[cell]), metric === "gap");
+  const metricText = textOf(valuesOf), measuredText = textOf(measuredOf);
   const change = (cell, metric, reference) => contrastsOf.get(`${cell} ${metric} ${reference}`);
   const changeText = (row) => row === undefined ? ""
     : interval(contrasts.difference[row], contrasts.low[row], contrasts.high[row], true);
@@ -117,13 +116,12 @@
     if (languageName(cells.language[cell]) !== cells.language[cell]) button.append(` (${cells.language[cell]})`);
     return button;
   };
-  // what has no value is sorted last
-  const last = (value) => Number.isNaN(value) ? Infinity : value;
+  const emptyLast = (value) => Number.isNaN(value) ? Infinity : value;
   // a type that is given need not be found out from every row, and a text that can be chosen need not be searched
   const NUMERIC = { data: null, type: "num", searchable: false }, TEXT = { data: null, type: "string" }, CHOSEN = { ...TEXT, searchable: false };
   const valueColumn = (title, metric, name, more = "") => ({
     title, name, className: `number ${more}`, ...NUMERIC,
-    render: (cell, type) => type === "sort" ? last(valuesOf(metric())[cell]) : metricText(cell, metric()),
+    render: (cell, type) => type === "sort" ? emptyLast(valuesOf(metric())[cell]) : metricText(cell, metric()),
   });
   const contrastColumn = (title, name, value, text, more = "") => ({
     title, name, className: `number ${more}`, ...NUMERIC, render: (cell, type) => {
@@ -143,7 +141,7 @@
     contrastColumn("q", "q", contrasts.q, (row) => number(contrasts.q[row]), "optional"),
     ...PLAIN.map((metric) => valueColumn(short(metric), () => metric, metric, "optional")),
     { title: "Noise floor", name: "floor", ...NUMERIC, className: "number optional", render: (cell, type) =>
-        type === "sort" ? last(floorOf(cell)) : number(floorOf(cell)) },
+        type === "sort" ? emptyLast(floorOf(cell)) : number(floorOf(cell)) },
     { title: "Questions", name: "n", ...NUMERIC, className: "number optional", render: (cell) => cells.n[cell] },
     { title: "Level", name: "resource", ...NUMERIC, className: "optional", render: (cell, type) => type === "sort"
         ? levelPlace(cell) : cells.resource[cell] },
