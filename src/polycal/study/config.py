@@ -371,8 +371,11 @@ class Config(Strict):
 
     def _scored(self, block: Block) -> set[str]:
         """The languages that a block scores."""
-        available = {code for name in block.benchmarks for code in self.benchmarks[name].languages}
-        return available & set(block.languages) if block.languages else available
+        return {
+            code
+            for name in block.benchmarks
+            for code in self.benchmarks[name].languages_among(block.languages)
+        }
 
     def _check_embeddings(self) -> None:
         if self.embeddings is None:

@@ -1,5 +1,6 @@
 """The entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -185,6 +186,10 @@ class Benchmark(Source):
     planning: BenchmarkPlanning = Field(
         default_factory=lambda: BenchmarkPlanning(), description="Sizes for the cost estimate."
     )
+
+    def languages_among(self, chosen: Collection[str] | None) -> list[str]:
+        """The languages of the benchmark that are in ``chosen``, in its order; all of them if it is None."""
+        return [code for code in self.languages if chosen is None or code in chosen]
 
     @model_validator(mode="after")
     def _question_file(self) -> Self:

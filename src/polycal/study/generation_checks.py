@@ -29,16 +29,17 @@ def check_generation(config: "Config") -> None:
                 f"generation.benchmarks: {name!r} has options, because its format is"
                 f" {config.benchmarks[name].format}; name a benchmark of format {' or '.join(FORMATS)}"
             )
-    available = {code for name in chosen.benchmarks for code in config.benchmarks[name].languages}
+    benchmarks = {name: config.benchmarks[name] for name in chosen.benchmarks}
+    available = {code for entry in benchmarks.values() for code in entry.languages}
     for code in chosen.languages or []:
         require_known("generation.languages", code, available, "the languages of generation.benchmarks")
-    asked = available & set(chosen.languages) if chosen.languages else available
-    for code in sorted(asked):
+    asked = {name: entry.languages_among(chosen.languages) for name, entry in benchmarks.items()}
+    for code in sorted({code for codes in asked.values() for code in codes}):
         require_known("generation.benchmarks", code, config.languages, "the catalogue 'languages'")
         if chosen.prompt_language == "local":
             require_known("generation.prompt_language local", code, LABELS, "the labels")
-    for name in chosen.benchmarks:
-        if chosen.languages and not set(config.benchmarks[name].languages) & set(chosen.languages):
+    for name, codes in asked.items():
+        if not codes:
             raise ValueError(
                 f"generation.languages: none of them is a language of {name!r}; add one or remove the benchmark"
             )

@@ -38,7 +38,6 @@ def check_miniature(config: "Config") -> None:
     for block in config.grid.blocks():
         for name in block.benchmarks:
             entry = config.benchmarks[name]
-            scored = [code for code in entry.languages if block.languages is None or code in block.languages]
-            for code in scored if entry.miniature is not None else ():
+            for code in entry.languages_among(block.languages) if entry.miniature is not None else ():
                 key = f"benchmarks.{name}.languages"
                 require_known(key, code, config.miniature.languages, "miniature.languages")
