@@ -70,6 +70,11 @@ class Grid(Block):
         first = self.model_dump(exclude={"extra"})
         return [Block(**first), *(Block(**{**first, **changes}) for changes in self.extra)]
 
+    def blocks_by_key(self) -> dict[str, Block]:
+        """The blocks by their keys in the configuration: ``grid``, ``grid.extra[0]`` and so on."""
+        first, *extra = self.blocks()
+        return {"grid": first, **{f"grid.extra[{number}]": block for number, block in enumerate(extra)}}
+
     @model_validator(mode="after")
     def _extra(self) -> Self:
         first = self.model_dump(exclude={"extra"})
@@ -311,8 +316,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for number, block in enumerate(self.grid.blocks()):
-            self._check_block(block, "grid" if number == 0 else f"grid.extra[{number - 1}]")
+        for at, block in self.grid.blocks_by_key().items():
+            self._check_block(block, at)
         self._check_embeddings()
         scored = {code for block in self.grid.blocks() for code in self._scored(block)}
         for code in self.reliability_languages:

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 def check_generation(config: "Config") -> None:
     """Raise ValueError if a benchmark has options where there must be none, or the reverse, or cannot be asked."""
-    for number, block in enumerate(config.grid.blocks()):
+    for at, block in config.grid.blocks_by_key().items():
         for name in block.benchmarks:
-            if name in config.benchmarks and config.benchmarks[name].format in FORMATS:
-                at = "grid" if number == 0 else f"grid.extra[{number - 1}]"
+            if config.benchmarks[name].format in FORMATS:
                 raise ValueError(
                     f"{at}.benchmarks: {name!r} has no options to score, because its format is"
                     f" {config.benchmarks[name].format}; name it in generation.benchmarks"
