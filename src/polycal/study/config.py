@@ -17,13 +17,14 @@ from polycal.study.config_values import (
     Name,
     Names,
     Normalisation,
-    Number,
     Positive,
+    PositiveShare,
+    PromptLanguage,
+    QuestionTemplate,
     Seed,
     Share,
     Strict,
     no_duplicates,
-    within,
 )
 from polycal.study.generation_checks import check_generation
 from polycal.study.miniature_checks import check_miniature
@@ -178,14 +179,8 @@ class Generation(Strict):
     num_fewshot: int = Field(
         5, ge=0, le=32, description="Number of examples before the question, from the same group."
     )
-    prompt_language: Literal["english", "local"] = Field(
-        "english",
-        description="Language of the labels around a question (such as Answer:): English or its own.",
-    )
-    chat_template: ChatTemplate | None = Field(
-        None,
-        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
-    )
+    prompt_language: PromptLanguage = "english"
+    chat_template: QuestionTemplate = None
     max_new_tokens: int = Field(
         16, gt=0, le=1024, description="Most tokens of an answer. It also ends at the end of its first line."
     )
@@ -193,7 +188,7 @@ class Generation(Strict):
         10, ge=2, le=1000, description="Number of sampled answers to each question, besides the greedy one."
     )
     temperature: Positive = Field("1", description="Temperature of the sampled answers.")
-    top_p: Annotated[Number, within("1e-6", "1")] = Field(
+    top_p: PositiveShare = Field(
         "1", description="Probability of the tokens that are sampled from, the most likely ones; 1: all."
     )
     seed: Seed = Field("0", description="Seed of the sampled answers.")
