@@ -7,6 +7,9 @@ from pathlib import Path
 
 from helpers.world import ROOT
 
+from polycal.study import paths
+from polycal.vocabulary import CHECKPOINT_KEYS
+
 
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
@@ -49,3 +52,16 @@ def test_too_little_memory_is_said_before_any_job(tmp_path):
     # where the jobs need no such memory, the same machine is enough
     alone = snakemake(tmp_path, "--cores", "1", *configuration, "--", "resources/world/world.json")
     assert alone.returncode == 0, alone.stderr
+
+
+def test_too_little_memory_for_generated_answers_is_said_before_any_job(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    overlay = tmp_path / "large.yaml"
+    overlay.write_text("models: {llama-mini: {scoring_memory_mb: 900000000}}\n")
+    base = dict.fromkeys(CHECKPOINT_KEYS, "none") | {"model": "llama-mini", "base_seed": "0"}
+    answers = paths.GENERATIONS.format(**base, benchmark="mkqa-mini", language="en")
+    configuration = ["config/mini.yaml", "config/experiments/mini/generation.yaml", str(overlay)]
+    ran = snakemake(tmp_path, "--cores", "1", "--configfile", *configuration, "--", answers)
+    assert ran.returncode == 1
+    assert "models.llama-mini.scoring_memory_mb: a job needs 900000.0 GB" in " ".join(ran.stderr.split())
+    assert not (tmp_path / "resources").exists()

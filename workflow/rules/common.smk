@@ -278,12 +278,7 @@ TABLES = [
 ]
 BATCHES = grid.batches(STUDY_CONFIG)
 LANGUAGES_OF = grid.asked_languages(STUDY_CONFIG)
-# A benchmark with one language has nothing to compare its questions with.
-PARALLEL = [
-    name
-    for name, languages in grid.scored_languages(STUDY_CONFIG).items()
-    if len(languages) > 1
-]
+PARALLEL = grid.parallel_checks(grid.scored_languages(STUDY_CONFIG))
 PAGE = {
     "caption": "../report/study.rst",
     "category": "What did tuning and smoothing change?",

@@ -44,11 +44,7 @@ rule measure_generation:
     input:
         GENERATED,
         # A benchmark whose languages have different questions is not measured.
-        [
-            paths.PARALLEL.format(benchmark=name)
-            for name, codes in grid.generated_languages(STUDY_CONFIG).items()
-            if len(codes) > 1
-        ],
+        grid.parallel_checks(grid.generated_languages(STUDY_CONFIG)),
     output:
         [f"{STUDY}/{table}.parquet" for table in generation_table.TABLES],
     log:

@@ -3,7 +3,7 @@ rule measure:
         SCORES,
         identities.truth_manifests(STUDY_CONFIG),
         # A benchmark whose languages have different questions is not measured.
-        [paths.PARALLEL.format(benchmark=b) for b in PARALLEL],
+        PARALLEL,
     output:
         [f"{STUDY}/{table}.parquet" for table in MEASURED],
     log:
@@ -30,7 +30,7 @@ rule measure:
 rule measure_groups:
     input:
         GROUPED,
-        [paths.PARALLEL.format(benchmark=b) for b in PARALLEL if GROUPED],
+        PARALLEL if GROUPED else [],
     output:
         [f"{STUDY}/{table}.parquet" for table in group_tables.TABLES],
     log:

@@ -5,7 +5,7 @@ This is the graph of the workflow without Snakemake. The commands that compare r
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -170,15 +170,6 @@ def _generations(config: Config) -> Iterator[ExpectedResult]:
                 )
 
 
-def _parallel(languages_of: Mapping[str, Sequence[str]]) -> list[str]:
-    """The checks of the benchmarks with several languages that they have the same questions in each."""
-    return [
-        paths.PARALLEL.format(benchmark=name)
-        for name, languages in languages_of.items()
-        if len(languages) > 1
-    ]
-
-
 def _study(config: Config) -> Iterator[ExpectedResult]:
     folder, shown = paths.STUDY.format(study=config.study), dict[str, str]()
     measured = json.loads(identities.measure(config))
@@ -186,7 +177,7 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
     diversity = json.loads(identities.measure_embeddings(config))
     next_token = json.loads(identities.measure_next_token(config))
     generation = json.loads(identities.measure_generation(config))
-    parallel = _parallel(grid.scored_languages(config))
+    parallel = grid.parallel_checks(grid.scored_languages(config))
     scores = [*grid.score_records(measured), *identities.truth_manifests(config), *parallel]
     for stage, names, cell, inputs_read in (
         ("measure", measure.table_names(measured), measured, scores),
@@ -207,7 +198,10 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
             "measure_generation",
             generation_table.table_names(generation),
             generation,
-            [*grid.generation_records(generation), *_parallel(grid.generated_languages(config))],
+            [
+                *grid.generation_records(generation),
+                *grid.parallel_checks(grid.generated_languages(config)),
+            ],
         ),
     ):
         if inputs_read:

@@ -17,13 +17,14 @@ from polycal.study.config_values import (
     Name,
     Names,
     Normalisation,
-    Number,
     Positive,
+    PositiveShare,
+    PromptLanguage,
+    QuestionTemplate,
     Seed,
     Share,
     Strict,
     no_duplicates,
-    within,
 )
 from polycal.study.generation_checks import check_generation
 from polycal.study.miniature_checks import check_miniature
@@ -69,6 +70,11 @@ class Grid(Block):
         """The lists of the grid itself, then those of each entry of ``extra``."""
         first = self.model_dump(exclude={"extra"})
         return [Block(**first), *(Block(**{**first, **changes}) for changes in self.extra)]
+
+    def blocks_by_key(self) -> dict[str, Block]:
+        """The blocks by their keys in the configuration: ``grid``, ``grid.extra[0]`` and so on."""
+        first, *extra = self.blocks()
+        return {"grid": first, **{f"grid.extra[{number}]": block for number, block in enumerate(extra)}}
 
     @model_validator(mode="after")
     def _extra(self) -> Self:
@@ -173,14 +179,8 @@ class Generation(Strict):
     num_fewshot: int = Field(
         5, ge=0, le=32, description="Number of examples before the question, from the same group."
     )
-    prompt_language: Literal["english", "local"] = Field(
-        "english",
-        description="Language of the labels around a question (such as Answer:): English or its own.",
-    )
-    chat_template: ChatTemplate | None = Field(
-        None,
-        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
-    )
+    prompt_language: PromptLanguage = "english"
+    chat_template: QuestionTemplate = None
     max_new_tokens: int = Field(
         16, gt=0, le=1024, description="Most tokens of an answer. It also ends at the end of its first line."
     )
@@ -188,7 +188,7 @@ class Generation(Strict):
         10, ge=2, le=1000, description="Number of sampled answers to each question, besides the greedy one."
     )
     temperature: Positive = Field("1", description="Temperature of the sampled answers.")
-    top_p: Annotated[Number, within("1e-6", "1")] = Field(
+    top_p: PositiveShare = Field(
         "1", description="Probability of the tokens that are sampled from, the most likely ones; 1: all."
     )
     seed: Seed = Field("0", description="Seed of the sampled answers.")
@@ -311,8 +311,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for number, block in enumerate(self.grid.blocks()):
-            self._check_block(block, "grid" if number == 0 else f"grid.extra[{number - 1}]")
+        for at, block in self.grid.blocks_by_key().items():
+            self._check_block(block, at)
         self._check_embeddings()
         scored = {code for block in self.grid.blocks() for code in self._scored(block)}
         for code in self.reliability_languages:
@@ -371,8 +371,11 @@ class Config(Strict):
 
     def _scored(self, block: Block) -> set[str]:
         """The languages that a block scores."""
-        available = {code for name in block.benchmarks for code in self.benchmarks[name].languages}
-        return available & set(block.languages) if block.languages else available
+        return {
+            code
+            for name in block.benchmarks
+            for code in self.benchmarks[name].languages_among(block.languages)
+        }
 
     def _check_embeddings(self) -> None:
         if self.embeddings is None:

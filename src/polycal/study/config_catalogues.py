@@ -1,5 +1,6 @@
 """The entries of the configuration's catalogues: models, data sets, benchmarks, languages, recipes, protocols."""
 
+from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,6 +17,8 @@ from polycal.study.config_values import (
     LanguageTag,
     Names,
     Positive,
+    PromptLanguage,
+    QuestionTemplate,
     Seed,
     Share,
     Strict,
@@ -186,6 +189,10 @@ class Benchmark(Source):
         default_factory=lambda: BenchmarkPlanning(), description="Sizes for the cost estimate."
     )
 
+    def languages_among(self, chosen: Collection[str] | None) -> list[str]:
+        """The languages of the benchmark that are in ``chosen``, in its order; all of them if it is None."""
+        return [code for code in self.languages if chosen is None or code in chosen]
+
     @model_validator(mode="after")
     def _question_file(self) -> Self:
         self._check_ending(*SUFFIXES)
@@ -294,14 +301,8 @@ class Protocol(Strict):
     num_fewshot: int = Field(
         0, ge=0, le=32, description="Number of examples before the question, from the same subject."
     )
-    prompt_language: Literal["english", "local"] = Field(
-        "english",
-        description="Language of the labels around a question (such as Answer:): English or its own.",
-    )
-    chat_template: ChatTemplate | None = Field(
-        None,
-        description="Chat format for tuned models; null: plain text. Base models always get plain text.",
-    )
+    prompt_language: PromptLanguage = "english"
+    chat_template: QuestionTemplate = None
     pmi: bool = Field(
         False, description="Score each candidate after a neutral context too, for the normalisation pmi."
     )
@@ -336,16 +337,12 @@ class Protocol(Strict):
     def _asks_once_more(self) -> Self:
         if self.follow_up is None:
             return self
-        if self.candidates in P_TRUE or self.rotations > 1:
-            asked = (
-                f"candidates {self.candidates}"
-                if self.candidates in P_TRUE
-                else f"rotations {self.rotations}"
-            )
-            raise ValueError(
-                f"follow_up is about the option that is chosen in a single order, not for {asked}; remove one of the two"
-                " keys"
-            )
+        for key, refused in (("candidates", self.candidates in P_TRUE), ("rotations", self.rotations > 1)):
+            if refused:
+                raise ValueError(
+                    f"follow_up is about the option that is chosen in a single order, not for {key}"
+                    f" {getattr(self, key)}; remove one of the two keys"
+                )
         if self.follow_up in P_TRUE and self.prompt_language == "local":
             raise ValueError(
                 f"follow_up {self.follow_up} asks in English, so prompt_language local has no wording; set"

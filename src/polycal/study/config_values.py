@@ -55,7 +55,7 @@ def canonical_number(value: Any) -> str:
     return f"{'-' * sign}{text[0]}{'.' + text[1:] if text[1:] else ''}e{power}"
 
 
-def within(low: str, high: str, include_high: bool = True) -> AfterValidator:
+def _within(low: str, high: str, include_high: bool = True) -> AfterValidator:
     def check(text: str) -> str:
         number = Decimal(text)
         if number < Decimal(low) or number > Decimal(high) or (number == Decimal(high) and not include_high):
@@ -132,10 +132,19 @@ Label = Annotated[str, AfterValidator(_valid_label)]
 LanguageTag = Annotated[str, AfterValidator(_valid_language)]
 Location = Annotated[str, Field(min_length=1)]
 Number = Annotated[str, BeforeValidator(canonical_number), WithJsonSchema({"type": ["number", "string"]})]
-Positive = Annotated[Number, within("1e-12", "1e12")]
-Share = Annotated[Number, within("0", "1", include_high=False)]
+Positive = Annotated[Number, _within("1e-12", "1e12")]
+Share = Annotated[Number, _within("0", "1", include_high=False)]
+PositiveShare = Annotated[Number, _within("1e-6", "1")]
 Seed = Annotated[Number, AfterValidator(_valid_seed)]
 ChatTemplate = Annotated[Name, AfterValidator(_valid_chat_template)]
+PromptLanguage = Annotated[
+    Literal["english", "local"],
+    Field(description="Language of the labels around a question (such as Answer:): English or its own."),
+]
+QuestionTemplate = Annotated[
+    ChatTemplate | None,
+    Field(description="Chat format for tuned models; null: plain text. Base models always get plain text."),
+]
 Normalisation = Literal["sum", "token", "byte", "pmi"]
 
 

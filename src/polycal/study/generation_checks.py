@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 def check_generation(config: "Config") -> None:
     """Raise ValueError if a benchmark has options where there must be none, or the reverse, or cannot be asked."""
-    for number, block in enumerate(config.grid.blocks()):
+    for at, block in config.grid.blocks_by_key().items():
         for name in block.benchmarks:
-            if name in config.benchmarks and config.benchmarks[name].format in FORMATS:
-                at = "grid" if number == 0 else f"grid.extra[{number - 1}]"
+            if config.benchmarks[name].format in FORMATS:
                 raise ValueError(
                     f"{at}.benchmarks: {name!r} has no options to score, because its format is"
                     f" {config.benchmarks[name].format}; name it in generation.benchmarks"
@@ -29,16 +28,17 @@ def check_generation(config: "Config") -> None:
                 f"generation.benchmarks: {name!r} has options, because its format is"
                 f" {config.benchmarks[name].format}; name a benchmark of format {' or '.join(FORMATS)}"
             )
-    available = {code for name in chosen.benchmarks for code in config.benchmarks[name].languages}
+    benchmarks = {name: config.benchmarks[name] for name in chosen.benchmarks}
+    available = {code for entry in benchmarks.values() for code in entry.languages}
     for code in chosen.languages or []:
         require_known("generation.languages", code, available, "the languages of generation.benchmarks")
-    asked = available & set(chosen.languages) if chosen.languages else available
-    for code in sorted(asked):
+    asked = {name: entry.languages_among(chosen.languages) for name, entry in benchmarks.items()}
+    for code in sorted({code for codes in asked.values() for code in codes}):
         require_known("generation.benchmarks", code, config.languages, "the catalogue 'languages'")
         if chosen.prompt_language == "local":
             require_known("generation.prompt_language local", code, LABELS, "the labels")
-    for name in chosen.benchmarks:
-        if chosen.languages and not set(config.benchmarks[name].languages) & set(chosen.languages):
+    for name, codes in asked.items():
+        if not codes:
             raise ValueError(
                 f"generation.languages: none of them is a language of {name!r}; add one or remove the benchmark"
             )

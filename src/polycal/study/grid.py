@@ -63,12 +63,7 @@ def _plain(config: Config, block: Block) -> GridBlock:
         "betas": list(block.betas),
         "seeds": list(block.seeds),
         "benchmarks": {
-            name: [
-                code
-                for code in config.benchmarks[name].languages
-                if block.languages is None or code in block.languages
-            ]
-            for name in block.benchmarks
+            name: config.benchmarks[name].languages_among(block.languages) for name in block.benchmarks
         },
         "protocols": list(block.protocols),
     }
@@ -193,22 +188,29 @@ def questions(config: Config, benchmark: str) -> int | None:
 
 def batches(config: Config) -> list[tuple[str, int, list[str]]]:
     """(benchmark, number, languages) of each scoring job, with at most ``languages_per_job`` languages."""
-    scored = {(cell.benchmark, cell.language) for cell in cells(blocks(config))}
-    size = config.languages_per_job
-    jobs: list[tuple[str, int, list[str]]] = []
-    for benchmark in sorted({name for name, _ in scored}):
-        codes = [code for code in config.benchmarks[benchmark].languages if (benchmark, code) in scored]
-        starts = range(0, len(codes), size)
-        jobs += [(benchmark, number, codes[start : start + size]) for number, start in enumerate(starts)]
-    return jobs
+    return _batches(scored_languages(config), config.languages_per_job)
+
+
+def generation_batches(config: Config) -> list[tuple[str, int, list[str]]]:
+    """(benchmark, number, languages) of each job that generates, with at most ``languages_per_job`` languages."""
+    return _batches(generated_languages(config), config.languages_per_job)
+
+
+def _batches(languages_of: Mapping[str, list[str]], size: int) -> list[tuple[str, int, list[str]]]:
+    return [
+        (benchmark, number, languages[start : start + size])
+        for benchmark, languages in languages_of.items()
+        for number, start in enumerate(range(0, len(languages), size))
+    ]
 
 
 def scored_languages(config: Config) -> dict[str, list[str]]:
     """The languages in which the grid scores each benchmark, in the benchmark's order."""
-    by_benchmark: dict[str, list[str]] = {}
-    for benchmark, _, languages in batches(config):
-        by_benchmark.setdefault(benchmark, []).extend(languages)
-    return by_benchmark
+    scored = {(cell.benchmark, cell.language) for cell in cells(blocks(config))}
+    return {
+        benchmark: [code for code in config.benchmarks[benchmark].languages if (benchmark, code) in scored]
+        for benchmark in sorted({name for name, _ in scored})
+    }
 
 
 def generated_languages(config: Config) -> dict[str, list[str]]:
@@ -216,29 +218,21 @@ def generated_languages(config: Config) -> dict[str, list[str]]:
     chosen = config.generation
     if chosen is None:
         return {}
-    return {
-        name: [
-            code
-            for code in config.benchmarks[name].languages
-            if chosen.languages is None or code in chosen.languages
-        ]
-        for name in chosen.benchmarks
-    }
-
-
-def generation_batches(config: Config) -> list[tuple[str, int, list[str]]]:
-    """(benchmark, number, languages) of each job that generates, with at most ``languages_per_job`` languages."""
-    size = config.languages_per_job
-    return [
-        (name, number, languages[start : start + size])
-        for name, languages in generated_languages(config).items()
-        for number, start in enumerate(range(0, len(languages), size))
-    ]
+    return {name: config.benchmarks[name].languages_among(chosen.languages) for name in chosen.benchmarks}
 
 
 def asked_languages(config: Config) -> dict[str, list[str]]:
     """The languages of every benchmark that is scored or answered without options."""
     return {**scored_languages(config), **generated_languages(config)}
+
+
+def parallel_checks(languages_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """The checks that benchmarks have the same questions in all languages; one language has nothing to compare."""
+    return [
+        paths.PARALLEL.format(benchmark=name)
+        for name, languages in languages_of.items()
+        if len(languages) > 1
+    ]
 
 
 def embedded_languages(config: Config) -> list[str]:

@@ -35,10 +35,11 @@ def check_miniature(config: "Config") -> None:
         require_known("miniature.languages", code, LANGUAGES, "the languages of a miniature")
     if "en" not in config.miniature.languages:
         raise ValueError("miniature.languages: 'en' is missing; the instruction data are in English")
-    for block in config.grid.blocks():
-        for name in block.benchmarks:
-            entry = config.benchmarks[name]
-            scored = [code for code in entry.languages if block.languages is None or code in block.languages]
-            for code in scored if entry.miniature is not None else ():
-                key = f"benchmarks.{name}.languages"
-                require_known(key, code, config.miniature.languages, "miniature.languages")
+    asked = [(name, block.languages) for block in config.grid.blocks() for name in block.benchmarks]
+    if config.generation:
+        asked += [(name, config.generation.languages) for name in config.generation.benchmarks]
+    for name, languages in asked:
+        entry = config.benchmarks[name]
+        for code in entry.languages_among(languages) if entry.miniature is not None else ():
+            key = f"benchmarks.{name}.languages"
+            require_known(key, code, config.miniature.languages, "miniature.languages")

@@ -24,6 +24,18 @@ def test_every_checkpoint_answers_in_every_language_of_its_batches():
     assert "world-open" not in grid.scored_languages(config)
 
 
+def test_a_miniature_answers_only_in_its_languages():
+    raw = RAW
+    for name in ("mini", "experiments/mini/generation"):
+        raw = merge(raw, yaml.safe_load((CONFIG / f"{name}.yaml").read_text()))
+    more = merge(raw, {"benchmarks": {"mkqa-mini": {"languages": ["en", "ky"]}}})
+    with pytest.raises(
+        ConfigError, match=r"^benchmarks\.mkqa-mini.languages: 'ky' is not in miniature\.languages"
+    ):
+        resolve(more)
+    resolve(merge(more, {"generation": {"languages": ["en"]}}))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
