@@ -76,7 +76,7 @@ def refuse_too_little_memory():
     if not workflow.local_exec:
         return
     key_of = {"finetune": "training_memory_mb"}
-    key_of |= dict.fromkeys(("score", "embed"), "scoring_memory_mb")
+    key_of |= dict.fromkeys(("score", "generate", "embed"), "scoring_memory_mb")
     jobs = {
         (job.wildcards.model, key_of[job.rule.name.partition("_")[0]])
         for job in workflow.dag.needrun_jobs()
