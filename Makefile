@@ -7,10 +7,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 PYTHON ?= python3
 STUDIES := config/config.yaml config/mini.yaml config/real.yaml $(wildcard config/experiments/*.yaml)
-PAPER := $(CURDIR)/config/languages.yaml $(CURDIR)/config/config.yaml
+PAPER := $(CURDIR)/config/languages.yaml+$(CURDIR)/config/config.yaml
 # empty files with the names that the studies of own files expect
 OWN := .cache/own
-DRY_RUN = $(BIN)/snakemake --dry-run --quiet all --profile profiles/local
+# Reads lines of configuration files, joined by +, and plans each study, two at a time. Only a failure is printed.
+DRY_RUNS = tr + ' ' | xargs -P 2 -L 1 sh -c 'plan=$$($(BIN)/snakemake --dry-run --profile profiles/local "$$@" 2>&1) \
+	|| { echo "$$plan"; exit 255; }; echo "planned: $$*"' plan
 
 .PHONY: demo demo-full study real real-rates real-base real-full report report-screens publish publish-real experiments docs test test-fast test-workflow test-slurm
 .PHONY: test-thorough test-faults test-real bench bench-gpu check lock clean
@@ -28,22 +30,15 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/snakefmt --check Snakefile workflow
-	for study in $(STUDIES); do \
-		$(BIN)/python workflow/lint.py $$study || exit 1; \
-		$(DRY_RUN) --configfile $$study || exit 1; \
-	done
-	for overlay in config/real-rates.yaml config/real-base.yaml config/real-full.yaml; do \
-		$(DRY_RUN) --configfile config/real.yaml $$overlay || exit 1; \
-	done
-	for overlay in config/mini-full.yaml config/mini-seeds.yaml config/experiments/mini/*.yaml; do \
-		$(DRY_RUN) --configfile config/mini.yaml $$overlay || exit 1; \
-	done
+	printf '%s\n' $(STUDIES) | xargs -P 2 -n 1 $(BIN)/python workflow/lint.py
+	printf '%s\n' $(STUDIES) $(addprefix config/real.yaml+,$(filter-out config/real.yaml,$(wildcard config/real*.yaml))) \
+		$(addprefix config/mini.yaml+,config/mini-full.yaml config/mini-seeds.yaml $(wildcard config/experiments/mini/*.yaml)) \
+		| $(DRY_RUNS) --configfile
 	mkdir -p $(OWN)/my-model $(OWN)/my-questions
 	touch $(OWN)/my-questions.csv $(OWN)/my-conversations.jsonl $(addprefix $(OWN)/my-questions/,en.jsonl eo.jsonl fr.jsonl)
-	$(DRY_RUN) --directory $(OWN) --configfile $(PAPER) $(CURDIR)/config/own-model.yaml
-	for overlay in $(CURDIR)/config/own/*.yaml; do \
-		$(DRY_RUN) --directory $(OWN) --configfile $(PAPER) $(CURDIR)/config/mini.yaml $$overlay || exit 1; \
-	done
+	printf '%s\n' $(PAPER)+$(CURDIR)/config/own-model.yaml \
+		$(addprefix $(PAPER)+$(CURDIR)/config/mini.yaml+,$(wildcard $(CURDIR)/config/own/*.yaml)) \
+		| $(DRY_RUNS) --directory $(OWN) --configfile
 
 # The whole study on the embedded miniature; a second run does nothing and says so.
 demo: $(READY)
