@@ -4,9 +4,10 @@
 
 A job of a tiny study spends nearly all its time on importing PyTorch. To avoid this, another program named
 ``polycal`` is placed first on the path. It asks a server to run the job. The server forks, and the child does what
-the command does, in the folder, environment and streams of the caller. The child itself imports polycal and the
-libraries that read the environment while they are imported (huggingface_hub, transformers). Tests that interrupt or
-kill jobs do not use this module.
+the command does, in the folder, environment and streams of the caller. The child itself imports polycal. transformers
+and huggingface_hub read the environment while they are imported. The server imports them with HF_HUB_OFFLINE=1, as the
+rules set it for all jobs that run a model, and a child with another value imports them again. Tests that interrupt
+or kill jobs do not use this module.
 """
 
 import atexit
@@ -29,7 +30,11 @@ LIBRARIES = [
     "scipy.stats", "pandas", "pyarrow.parquet", "pyarrow.dataset", "pydantic", "typer", "yaml", "jinja2", "psutil", "regex",
     "PIL.Image", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "seaborn",
 ]  # fmt: skip
-FOUND_BY_CHILDREN = ("polycal", "huggingface_hub", "transformers", "datasets")
+OFFLINE = [
+    "huggingface_hub", "transformers", "transformers.models.auto.tokenization_auto", "transformers.models.llama.modeling_llama",
+    "transformers.models.mistral.modeling_mistral", "transformers.models.gemma2.modeling_gemma2",
+]  # fmt: skip
+FOUND_BY_CHILDREN = ("polycal", "datasets")
 
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -87,7 +92,8 @@ def path() -> str:
 
 def serve(place: str) -> None:
     """Fork a child for each job, until the standard input is closed."""
-    for name in LIBRARIES:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in [*LIBRARIES, *OFFLINE]:
         import_module(name)
     early = {name.partition(".")[0] for name in sys.modules} & set(FOUND_BY_CHILDREN)
     assert not early, f"imported before a job is there: {early}"
@@ -131,6 +137,9 @@ def _job(words: list[str], folder: str, environment: dict[str, str]) -> int:
     os.environ.update(environment)
     os.chdir(folder)
     random.seed()
+    if environment.get("HF_HUB_OFFLINE") != "1":
+        for name in [name for name in sys.modules if name.partition(".")[0] in OFFLINE]:
+            del sys.modules[name]
     sys.argv, sys.orig_argv = words, [sys.executable, *words]
     sys.path[:0] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     code = 0

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
+from polycal.artifacts import computed_once
 from polycal.audit.lineage import LineageNode
 from polycal.report import group_table, provenance_page, style
 from polycal.report.study_tables import StudyTables
@@ -80,7 +81,13 @@ def scripts(study: StudyTables, nodes: Sequence[LineageNode]) -> Scripts:
 
 @functools.cache
 def _charts() -> str:
-    return _inside_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    """Vega-Lite in one script. Joining its modules takes seconds, so it is done once for each version."""
+    bundle = computed_once.value(
+        "vega_embed",
+        vl_convert.__version__,
+        lambda: vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
+    )
+    return _inside_script(bundle)
 
 
 def _inside_script(text: str) -> str:

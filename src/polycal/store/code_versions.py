@@ -18,9 +18,12 @@ import functools
 import hashlib
 import importlib
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypedDict
 
+from polycal.artifacts import computed_once, files
 from polycal.errors import PolycalError
 from polycal.store import stages
 
@@ -42,7 +45,7 @@ def code_version(stage: str) -> str:
     Raises VersionError if the stage is unknown, an import cannot be resolved, modules import each other in a
     circle, a declared data file is missing, or the lock file lacks a declared package.
     """
-    return _version(stage, LOCK)
+    return _code_of(stage, LOCK)["version"]
 
 
 def parts(stage: str) -> dict[str, dict[str, str]]:
@@ -53,7 +56,7 @@ def parts(stage: str) -> dict[str, dict[str, str]]:
     """
     declared = _declared(stage)
     return {
-        "modules": {name: _own_hash(name) for name in sorted(import_closure(declared.modules))},
+        "modules": {name: _own_hash(name) for name in _code_of(stage, LOCK)["modules"]},
         "files": _data_files(declared),
         "runtime": _pins(declared, LOCK),
     }
@@ -67,7 +70,7 @@ def check_loaded(stage: str) -> None:
     same text.
     """
     version = code_version(stage)
-    modules = sorted(import_closure(_declared(stage).modules))
+    modules = _code_of(stage, LOCK)["modules"]
     before = _times(modules)
     forget()
     edited = (
@@ -115,15 +118,50 @@ def import_closure(modules: Iterable[str]) -> set[str]:
     return seen
 
 
+class StageCode(TypedDict):
+    """The version of a stage, and the names of all modules that it imports, sorted."""
+
+    version: str
+    modules: list[str]
+
+
 @functools.cache
-def _version(stage: str, lock: Path) -> str:
+def _code_of(stage: str, lock: Path) -> StageCode:
+    """The code of a stage. Parsing it takes a second, so it is parsed once for each state of the source."""
     declared = _declared(stage)
+    key = hashlib.sha256(f"{_state(lock)} {declared!r}".encode()).hexdigest()[:32]
+    return computed_once.value("code_versions", key, lambda: _compute(declared, lock))
+
+
+@functools.cache
+def _state(lock: Path) -> str:
+    """A hash of all that versions depend on: every file of the package, the lock file, Python, and this module."""
+    texts = {**_sources(), "": _lock_text(lock) if lock.is_file() else b""}
+    hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+    own = files.sha256(Path(__file__))
+    return hashlib.sha256(json.dumps([sys.version, own, sorted(hashes.items())]).encode()).hexdigest()
+
+
+@functools.cache
+def _sources() -> dict[str, bytes]:
+    """Path and content of each file in the package. All versions are computed from this reading of them."""
+    inside = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    # editors put hidden files beside the file that they save, and remove them at once
+    return {
+        path.relative_to(PACKAGE).as_posix(): path.read_bytes()
+        for path in inside
+        if not path.name.startswith(".")
+    }
+
+
+def _compute(declared: stages.Stage, lock: Path) -> StageCode:
     found = {
         "modules": [_deep_hash(name) for name in declared.modules],
         "files": _data_files(declared),
         "runtime": _pins(declared, lock),
     }
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+    version = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+    return {"version": version, "modules": sorted(import_closure(declared.modules))}
 
 
 def _declared(stage: str) -> stages.Stage:
@@ -135,11 +173,10 @@ def _declared(stage: str) -> stages.Stage:
 def _data_files(declared: stages.Stage) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for pattern in declared.data_files:
-        matching = sorted(path for path in PACKAGE.glob(pattern) if path.is_file())
+        matching = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob(pattern)} & set(_sources())
         if not matching:
             raise VersionError(f"stage {declared.name}: no file matches {pattern!r} in {PACKAGE}.")
-        for path in matching:
-            hashes[path.relative_to(PACKAGE).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashes |= {path: hashlib.sha256(_sources()[path]).hexdigest() for path in sorted(matching)}
     return hashes
 
 
@@ -153,12 +190,17 @@ def _pins(declared: stages.Stage, lock: Path) -> dict[str, str]:
 @functools.cache
 def locked(lock: Path) -> dict[str, str]:
     """Name → version of each package in a lock file. Raises VersionError if the file is missing."""
-    try:
-        lines = lock.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise VersionError(f"{lock}: no such file; a code version needs the lock file.") from None
+    lines = _lock_text(lock).decode().splitlines()
     pairs = (line.split("==") for line in lines if "==" in line and line[0] != "#")
     return {name.strip().lower(): version.split(";")[0].strip() for name, version in pairs}
+
+
+@functools.cache
+def _lock_text(lock: Path) -> bytes:
+    try:
+        return lock.read_bytes()
+    except FileNotFoundError:
+        raise VersionError(f"{lock}: no such file; a code version needs the lock file.") from None
 
 
 @functools.cache
@@ -221,11 +263,10 @@ def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
     return ast.dump(Inner().visit(tree)), tuple(targets)
 
 
-@functools.cache
 def _source(name: str) -> bytes:
     if not _is_module(name):
         raise VersionError(f"polycal.{name}: no such module in {PACKAGE}.")
-    return _file(name).read_bytes()
+    return _sources()[_path(name)]
 
 
 def _tree(source: bytes) -> ast.Module:
@@ -239,19 +280,22 @@ def _tree(source: bytes) -> ast.Module:
     return tree
 
 
+def _path(name: str) -> str:
+    """The source file of a module in the package. For a package it is ``__init__.py``."""
+    base = name.replace(".", "/")
+    return f"{base}.py" if f"{base}.py" in _sources() else f"{base}/__init__.py".lstrip("/")
+
+
 def _file(name: str) -> Path:
-    """The source file of a module. For a package it is ``__init__.py``."""
-    base = PACKAGE.joinpath(*name.split("."))
-    return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+    return PACKAGE / _path(name)
 
 
 def _is_module(name: str) -> bool:
-    base = PACKAGE.joinpath(*name.split("."))
-    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+    return _path(name) in _sources()
 
 
 def _is_package(name: str) -> bool:
-    return not name or (PACKAGE.joinpath(*name.split(".")) / "__init__.py").is_file()
+    return not name or f"{name.replace('.', '/')}/__init__.py" in _sources()
 
 
 @functools.cache
@@ -350,6 +394,6 @@ def _packages(module: str) -> Iterator[str]:
 
 def forget() -> None:
     """Clear all caches of this module, because source files may have been edited."""
-    for cached in (_version, _own_hash, _source, _code, _imports, _defined, locked):
+    for cached in (_code_of, _state, _sources, _lock_text, _own_hash, _code, _imports, _defined, locked):
         cached.cache_clear()
     _DEEP.clear()

@@ -158,8 +158,10 @@ def test_a_study_without_tuning_has_a_page_and_a_folder_without_figures(results)
     assert study / "figures" / draw.CAPTIONS in further
 
 
-def test_a_study_with_a_failed_record_is_reported_with_it(results):
+def test_a_study_with_a_failed_record_is_reported_with_it(results, monkeypatch):
     study, files = results(failed=("0.1_42_yo",))
+    drawings = draw.drawings
+    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview"))
     out, further = written_by(study, files)
     assert {study / "tables/holes.csv", study / "tables/holes.md"} <= set(further)
     parsed = Page()

@@ -1,6 +1,8 @@
 """Publishing a study, with tables measured on invented records."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,40 +17,53 @@ from polycal.study import detectable, paths
 FACTS = {"fingerprint": "f" * 64, "commit": "c" * 40, "code_version": "abc", "dirty": False}
 
 
-def finished_study(tmp_path, monkeypatch, seeds):
-    """A finished study with records at their usual paths, the folder to publish to, README and results."""
-    monkeypatch.chdir(tmp_path)
+def finish_study(folder, monkeypatch, seeds):
+    """Write a finished study with records at their usual paths, a README and results to a folder."""
+    monkeypatch.chdir(folder)
     files = []
-    for path in score_records.study(tmp_path / "invented", n=60, seeds=seeds):
+    for path in score_records.study(folder / "invented", n=60, seeds=seeds):
         metadata, table = records.metadata(path), records.read_scores(path)
-        record = tmp_path / paths.SCORES.format(**metadata["cell"])
+        record = Path(paths.SCORES.format(**metadata["cell"]))
         record.parent.mkdir(parents=True)
         records.write(record, table, records.SCORE, {**metadata, **FACTS})
         files.append(record)
-    folder = tmp_path / "study"
-    measured.write_tables(files, folder, **FACTS)
-    study = study_tables.read(folder, {})
-    tables.write(study, folder / "tables")
+    measured.write_tables(files, folder / "study", **FACTS)
+    study = study_tables.read(folder / "study", {})
+    tables.write(study, folder / "study/tables")
     drawings = draw.drawings
     monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview"))
-    draw.draw(study, folder / "figures")
-    readme = tmp_path / "README.md"
+    draw.draw(study, folder / "study/figures")
     begin, end = publish.marks("study")
-    readme.write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")
-    results = tmp_path / "results.md"
-    results.write_text(
+    (folder / "README.md").write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")
+    (folder / "results.md").write_text(
         "\n".join("\nbefore\n".join(publish.marks(name)) for name in published_findings.TABLES)
     )
-    return folder, tmp_path / "reference/tiny", readme, results
+
+
+def places(folder):
+    """The study, the folder to publish to, README and results."""
+    return folder / "study", folder / "reference/tiny", folder / "README.md", folder / "results.md"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        finish_study(folder, monkeypatch, ("1", "2"))
+    return folder
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch):
-    return finished_study(tmp_path, monkeypatch, ("1", "2"))
+def finished(made, tmp_path, monkeypatch):
+    """``places`` of a copy of the study with two seeds."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return places(tmp_path)
 
 
 def test_a_study_of_one_seed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    folder, out, readme, results = finished_study(tmp_path, monkeypatch, ("42",))
+    finish_study(tmp_path, monkeypatch, ("42",))
+    folder, out, readme, results = places(tmp_path)
     before = readme.read_text(), results.read_text()
     with pytest.raises(publish.PublicationError) as error:
         publish.publish(folder, out, readme, results)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from polycal.artifacts import computed_once
 from polycal.store import code_versions, stages
 from polycal.store.code_versions import VersionError
 from polycal.store.manifest_schema import Manifest
@@ -12,7 +13,8 @@ from polycal.store.stages import STAGES, Stage
 
 
 @pytest.fixture(autouse=True)
-def fresh():
+def fresh(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(computed_once, "FOLDER", tmp_path_factory.mktemp("computed"))
     code_versions.forget()
     yield
     code_versions.forget()
@@ -254,8 +256,9 @@ def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(copy, monkeypat
         text = path.read_text()
         path.write_text(text + "\nEDITED = 1\n")
         # the parsed text of each module stays cached, because it is found by its content
-        code_versions._source.cache_clear()
-        code_versions._version.cache_clear()
+        code_versions._sources.cache_clear()
+        code_versions._code_of.cache_clear()
+        code_versions._state.cache_clear()
         code_versions._DEEP.clear()
         stale[module] = {name for name in STAGES if code_versions.code_version(name) != versions[name]}
         path.write_text(text)

@@ -38,6 +38,9 @@ LONGEST_NAME = 220
 File systems allow 255, and unfinished files have longer names.
 """
 
+FIGURES_PER_PROCESS = 8
+"""Fewer are drawn sooner without a process of their own, because each process first imports matplotlib."""
+
 Shown = tuple[str, ...]
 """What a figure shows: its kind, then the names of its contents."""
 Drawings = dict[Shown, Callable[[], Figure]]
@@ -212,12 +215,12 @@ def _of_mixtures(study: StudyTables) -> Drawings:
 def draw(study: StudyTables, folder: Path, processes: int = 1) -> list[Path]:
     """Write the figures of ``drawings`` to ``folder`` as SVG, PDF and PNG, and captions; returns the PNG files.
 
-    ``processes`` draw figures at the same time. The bytes of a figure do not depend on their number. Raises
-    WorkerError if one of them is killed.
+    Up to ``processes`` draw figures at the same time, FIGURES_PER_PROCESS or more each. The bytes of a figure do not
+    depend on their number. Raises WorkerError if one of them is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = drawings(study)
-    processes = min(processes, len(figures))
+    processes = min(processes, len(figures) // FIGURES_PER_PROCESS)
     if processes > 1:
         steps = writing.in_processes(drawings, study, list(figures), folder, processes)
     else:
