@@ -7,6 +7,7 @@ needs no network.
 
 import base64
 import functools
+import importlib.metadata
 import importlib.resources
 import json
 import re
