@@ -85,7 +85,7 @@ def _charts() -> str:
     """Vega-Lite in one script. Joining its modules takes seconds, so it is done once for each version."""
     bundle = computed_once.value(
         "vega_embed",
-        vl_convert.__version__,
+        importlib.metadata.version("vl-convert-python"),
         lambda: vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
     )
     return _inside_script(bundle)
