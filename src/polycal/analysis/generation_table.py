@@ -37,7 +37,7 @@ PROTOCOL = "generate"
 MEAN, ALL = "mean", "all"
 BINNED = correctness_metrics.METRICS
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc",)
+RANKED = ("auroc", "auarc")
 """Metrics from COSTLY_SAMPLES bootstrap samples."""
 COUNTS = ("samples", "empty", "cut", "near_ties", "empty_samples", "cut_samples")
 COLUMNS = (
@@ -56,7 +56,7 @@ COLUMNS = (
 class MeasuredAnswers:
     """One measure of confidence in one cell or in a mean over languages, with bootstrap samples.
 
-    ``binned`` [5] and ``ranked`` [1] are the metrics BINNED and RANKED, with samples [R, 5] and [S, 1]. ``counts``
+    ``binned`` [5] and ``ranked`` [2] are the metrics BINNED and RANKED, with samples [R, 5] and [S, 2]. ``counts``
     contains COUNTS and ``n``.
     """
 
@@ -176,12 +176,17 @@ def _measure(
 
 
 def _ranked(confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
-    """The metrics RANKED [1] and those of the samples ``weights`` [S, N], [S, 1]."""
+    """The metrics RANKED [2] and those of the samples ``weights`` [S, N], [S, 2]."""
     estimate, samples = (
-        ranking_samples.auroc_samples(confidence, correct, one)
+        np.column_stack(
+            [
+                metric(confidence, correct, one)
+                for metric in (ranking_samples.auroc_samples, ranking_samples.auarc_samples)
+            ]
+        )
         for one in (np.ones((1, len(correct))), weights)
     )
-    return estimate, samples[:, None]
+    return estimate[0], samples
 
 
 def means(results: Sequence[MeasuredAnswers], gaps: Gaps) -> list[MeasuredAnswers]:

@@ -15,7 +15,7 @@ MEASURES = {
 """Measures of confidence, with their names in the table."""
 METRICS = {
     "accuracy": ("Accuracy", ".3f"),
-    **{name: confidence_table.METRICS[name] for name in ("gap", "ece", "binary_brier", "auroc")},
+    **{name: confidence_table.METRICS[name] for name in ("gap", "ece", "binary_brier", "auroc", "auarc")},
 }
 """Metrics of the table, with their titles and number formats."""
 

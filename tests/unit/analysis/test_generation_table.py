@@ -55,6 +55,7 @@ def test_a_model_that_is_right_as_often_as_it_says_is_calibrated(tmp_path, share
         assert row.ece == pytest.approx(0, abs=1e-6)
         assert row.binary_brier == pytest.approx(share * (1 - share), abs=1e-6)
         assert row.auroc == pytest.approx(0.5)
+        assert row.auarc == pytest.approx(share)
         assert row.gap_low <= row.gap <= row.gap_high
     rest = 10 - round(10 * share)
     entropy = -share * np.log(share) - rest * 0.1 * np.log(0.1)
@@ -80,12 +81,15 @@ def test_metrics_are_those_of_the_library(tmp_path):
         confidence = answers.confidence[measure]
         assert chosen.loc[measure].ece == pytest.approx(metrics.ece(confidence, answers.correct))
         assert chosen.loc[measure].auroc == pytest.approx(metrics.auroc(confidence, answers.correct))
+        area = metrics.accuracy_coverage_area(confidence, answers.correct)
+        assert chosen.loc[measure].auarc == pytest.approx(area)
+        assert chosen.loc[measure].auarc_low <= area <= chosen.loc[measure].auarc_high
     assert len(table) == len(MEASURES) * (4 + 2)
     means = table[(table.language == "mean") & (table.beta == "0")].set_index("measure")
     each = table[(table.language != "mean") & (table.beta == "0")]
     for measure in MEASURES:
         members = each[each.measure == measure]
-        for name in ("accuracy", "confidence", "ece", "auroc"):
+        for name in ("accuracy", "confidence", "ece", "auroc", "auarc"):
             assert means.loc[measure][name] == pytest.approx(members[name].mean())
         assert means.loc[measure].n == members.n.sum()
     assert measured(tmp_path, files)[0].equals(table)
