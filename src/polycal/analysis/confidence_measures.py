@@ -26,7 +26,7 @@ SAID = ("ceiling_rate", "level_mass")
 """Metrics of levels only: how often the most likely one is the highest, and the probability of all of them."""
 BINNED = (*correctness_metrics.METRICS, *SAID)
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc", "auarc", "spearman")
+RANKED = ranking_samples.METRICS
 """Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
 LEVELS = (STATED, STATED_MODE)
 COLUMNS = (
@@ -106,7 +106,9 @@ def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[Measur
         MeasuredConfidence(
             cell, resource, measure, counts,
             *_binned(score_set, confidences[measure], correct, weights, levels if measure in LEVELS else []),
-            *_ranked(confidences[measure], correct, likelihood, weights[:COSTLY_SAMPLES], measure),
+            *ranking_samples.measured(
+                confidences[measure], correct, None if measure == LIKELIHOOD else likelihood, weights[:COSTLY_SAMPLES]
+            ),
         )
         for measure in _measures(one)
     ]  # fmt: skip
@@ -129,25 +131,6 @@ def _binned(
         if one is not None:
             means[column], mean_samples[:, column] = one.mean(), weights @ one / weights.sum(1)
     return np.concatenate([estimates, means]), np.column_stack([samples, mean_samples])
-
-
-def _ranked(
-    confidence: Array, correct: Array, likelihood: Array, weights: Array, measure: str
-) -> tuple[Array, Array]:
-    """The metrics RANKED [3] and those of the samples ``weights`` [S, n], [S, 3]."""
-
-    def metrics(weights: Array) -> Array:
-        auroc, auarc = (
-            samples(confidence, correct, weights)
-            for samples in (ranking_samples.auroc_samples, ranking_samples.auarc_samples)
-        )
-        # The correlation of the likelihood with itself says nothing.
-        spearman = np.full(len(weights), np.nan)
-        if measure != LIKELIHOOD:
-            spearman = ranking_samples.spearman_samples(confidence, likelihood, weights)
-        return np.column_stack([auroc, auarc, spearman])
-
-    return metrics(np.ones((1, len(correct))))[0], metrics(weights)
 
 
 def _over_languages(members: Sequence[MeasuredConfidence]) -> Counts:

@@ -21,7 +21,7 @@ from polycal.analysis import (
     ranking_samples,
     usable_records,
 )
-from polycal.analysis.answer_confidences import MEASURES, AnsweredQuestions
+from polycal.analysis.answer_confidences import LIKELIHOOD, MEASURES, AnsweredQuestions
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import Gaps
 from polycal.analysis.measured_confidence import ALL, MEAN, Counts, MeasuredConfidence
@@ -29,7 +29,6 @@ from polycal.analysis.resampling import COSTLY_SAMPLES, Resamples
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import open_records, records, tables
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE, RESOURCE_LEVELS
 
 CONTRASTS, HOLES = "generation_contrasts", "generation_holes"
@@ -37,8 +36,8 @@ TABLES = ("generation", CONTRASTS, HOLES)
 PROTOCOL = "generate"
 BINNED = correctness_metrics.METRICS
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc", "auarc")
-"""Metrics from COSTLY_SAMPLES bootstrap samples."""
+RANKED = ranking_samples.METRICS
+"""Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
 COUNTS = ("samples", "empty", "cut", "near_ties", "empty_samples", "cut_samples")
 SHARES = ("samples", "empty_samples", "cut_samples")
 """Those of COUNTS that are averaged in a mean over languages. The others are summed."""
@@ -156,24 +155,15 @@ def _measure(
             measure,
             {**counts, "n": len(answers.correct)},
             *correctness_metrics.measured(answers.confidence[measure], answers.correct, weights, settings),
-            *_ranked(answers.confidence[measure], answers.correct, weights[:COSTLY_SAMPLES]),
+            *ranking_samples.measured(
+                answers.confidence[measure],
+                answers.correct,
+                None if measure == LIKELIHOOD else answers.confidence[LIKELIHOOD],
+                weights[:COSTLY_SAMPLES],
+            ),
         )
         for measure in MEASURES
     ]
-
-
-def _ranked(confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
-    """The metrics RANKED [2] and those of the samples ``weights`` [S, N], [S, 2]."""
-    estimate, samples = (
-        np.column_stack(
-            [
-                metric(confidence, correct, one)
-                for metric in (ranking_samples.auroc_samples, ranking_samples.auarc_samples)
-            ]
-        )
-        for one in (np.ones((1, len(correct))), weights)
-    )
-    return estimate[0], samples
 
 
 def means(results: Sequence[MeasuredConfidence], gaps: Gaps) -> list[MeasuredConfidence]:

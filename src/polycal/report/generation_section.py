@@ -16,11 +16,18 @@ MEASURES = {
 """Measures of confidence, with their names in the table."""
 METRICS = {
     "accuracy": ("Accuracy", ".3f"),
-    **{name: confidence_table.METRICS[name] for name in ("gap", "ece", "binary_brier", "auroc", "auarc")},
+    **{
+        name: confidence_table.METRICS[name]
+        for name in ("gap", "ece", "binary_brier", "auroc", "auarc", "spearman")
+    },
 }
 """Metrics of the table, with their titles and number formats."""
-CHANGES = {metric: (f"Δ {title}", f"+{form.lstrip('+')}") for metric, (title, form) in METRICS.items()}
-"""The same for their changes."""
+CHANGES = {
+    metric: (f"Δ {title}", f"+{form.lstrip('+')}")
+    for metric, (title, form) in METRICS.items()
+    if metric != "spearman"
+}
+"""The same for the metrics whose changes are measured."""
 CONTRASTS = {
     TUNED_MINUS_BASE: "Tuned minus base, generated answers",
     SMOOTHED_MINUS_UNSMOOTHED: "β minus β = 0, generated answers",

@@ -83,7 +83,11 @@ def test_metrics_are_those_of_the_library(tmp_path):
         assert chosen.loc[measure].auroc == pytest.approx(metrics.auroc(confidence, answers.correct))
         area = metrics.accuracy_coverage_area(confidence, answers.correct)
         assert chosen.loc[measure].auarc == pytest.approx(area)
+        if measure != "likelihood":
+            ranks = [pd.Series(one).rank() for one in (confidence, answers.confidence["likelihood"])]
+            assert chosen.loc[measure].spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
         assert chosen.loc[measure].auarc_low <= area <= chosen.loc[measure].auarc_high
+    assert table.spearman.isna().eq(table.measure == "likelihood").all()
     assert len(table) == len(MEASURES) * (4 + 2)
     means = table[(table.language == "mean") & (table.beta == "0")].set_index("measure")
     each = table[(table.language != "mean") & (table.beta == "0")]
