@@ -52,10 +52,14 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]], **names: str) -> Path:
     return path
 
 
-def study(folder: Path, languages: Sequence[str] = ("en", "yo")) -> list[Path]:
-    """Records of a base model and a tuned one in each language, with random answers."""
+def study(
+    folder: Path,
+    languages: Sequence[str] = ("en", "yo"),
+    tuned: Sequence[tuple[str, str]] = (("0", "1"),),
+) -> list[Path]:
+    """Records of a base model and of ``tuned`` ones (β, seed) in each language, with random answers."""
     rng, paths = np.random.default_rng(0), []
-    for beta in (NONE, "0"):
+    for beta, seed in ((NONE, NONE), *tuned):
         for language in languages:
             rows = [
                 row(
@@ -67,6 +71,7 @@ def study(folder: Path, languages: Sequence[str] = ("en", "yo")) -> list[Path]:
                 )
                 for n in range(20)
             ]
-            tuned = {} if beta == NONE else {"data": "d", "recipe": "r", "beta": beta, "seed": "1"}
-            paths.append(write(folder / f"{beta}-{language}.parquet", rows, language=language, **tuned))
+            names = {} if beta == NONE else {"data": "d", "recipe": "r", "beta": beta, "seed": seed}
+            file = folder / f"{beta}-{seed}-{language}.parquet"
+            paths.append(write(file, rows, language=language, **names))
     return paths

@@ -116,5 +116,8 @@ def test_generation_measures_every_confidence_in_the_models_own_answers(work):
     # P(True) is not known to a model that has never seen it, but its samples say how sure it is
     assert english.auroc["greedy_share"] > 0.5
     assert abs(english.gap["greedy_share"]) < 0.2
+    contrasts = pd.read_parquet(found / "generation_contrasts.parquet")
+    assert set(contrasts.contrast) == {"tuned_minus_base", "smoothed_minus_unsmoothed"}
     page = (found / "report.html").read_text()
     assert "How far can confidence in generated answers be trusted?" in page
+    assert "β minus β = 0, generated answers" in page

@@ -11,6 +11,8 @@ from polycal.vocabulary import CELL_KEYS, NONE
 TUNED_MINUS_BASE = "tuned_minus_base"
 SMOOTHED_MINUS_UNSMOOTHED = "smoothed_minus_unsmoothed"
 DATA_MINUS_DATA = "data_minus_data"
+REFERENCE = {TUNED_MINUS_BASE: "base", SMOOTHED_MINUS_UNSMOOTHED: "β = 0"}
+"""What each contrast subtracts. ``data_minus_data`` has the name of the other data set instead."""
 UNSMOOTHED = "0"
 """The β of a model that was tuned without label smoothing."""
 

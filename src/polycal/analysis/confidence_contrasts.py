@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from polycal.analysis import contrasts, quantities
-from polycal.analysis.conditions import Condition
-from polycal.analysis.confidence_measures import ALL, BINNED, RANKED, MeasuredConfidence
+from polycal.analysis import quantities
+from polycal.analysis.conditions import REFERENCE, Condition
+from polycal.analysis.measured_confidence import ALL, MEAN, MeasuredConfidence
 from polycal.analysis.quantities import Quantity
 from polycal.vocabulary import CELL_KEYS
 
@@ -27,25 +27,27 @@ COLUMNS = (
 )
 
 
-def contrast_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]:
+def contrast_rows(
+    results: Sequence[MeasuredConfidence], binned: Sequence[str], ranked: Sequence[str]
+) -> list[dict[str, Any]]:
     """One row of COLUMNS for each contrast of each result, languages, means and means over trainings alike.
 
-    The columns METRICS are the metric of the result minus that of its reference. Means over different sets of
+    ``binned`` and ``ranked`` are the names of the metrics of the results, METRICS among them. The columns METRICS are the metric of the result minus that of its reference. Means over different sets of
     seeds or languages are not compared. If one side has holes, the differences are NaN.
     """
-    by_place = {(Condition.of(result.cell), *_place(result)): result for result in results}
+    by_place = {(Condition.of(result.cell), *result.place): result for result in results}
     languages = _languages(results)
     rows = []
     for result in results:
         for contrast, reference in Condition.of(result.cell).references():
-            other = by_place.get((reference, *_place(result)))
+            other = by_place.get((reference, *result.place))
             if other is None or not quantities.same_trainings(result, other):
                 continue
             sides = [
                 languages.get((one, result.measure), {}) for one in (Condition.of(result.cell), reference)
             ]
             if max(result.holes, other.holes) or _averaged(result, sides[0]) == _averaged(result, sides[1]):
-                rows.append(_row(contrast, result, other))
+                rows.append(_row(contrast, result, other, (binned, ranked)))
     return rows
 
 
@@ -53,7 +55,7 @@ def _languages(results: Sequence[MeasuredConfidence]) -> dict[tuple[Condition, s
     """The languages of each condition and measure, with their resource levels."""
     found: dict[tuple[Condition, str], dict[str, str]] = {}
     for result in results:
-        if result.cell["language"] != "mean":
+        if result.cell["language"] != MEAN:
             key = (Condition.of(result.cell), result.measure)
             found.setdefault(key, {})[result.cell["language"]] = result.resource
     return found
@@ -61,22 +63,23 @@ def _languages(results: Sequence[MeasuredConfidence]) -> dict[tuple[Condition, s
 
 def _averaged(result: MeasuredConfidence, languages: Mapping[str, str]) -> set[str]:
     """Those of ``languages`` that a mean at the place of ``result`` is over; none for a single language."""
-    if result.cell["language"] != "mean":
+    if result.cell["language"] != MEAN:
         return set()
     return {name for name, level in languages.items() if result.resource in (ALL, level)}
 
 
-def _place(result: MeasuredConfidence) -> tuple[str, str, str]:
-    return result.measure, result.resource, result.cell["language"]
-
-
-def _row(contrast: str, result: MeasuredConfidence, reference: MeasuredConfidence) -> dict[str, Any]:
+def _row(
+    contrast: str,
+    result: MeasuredConfidence,
+    reference: MeasuredConfidence,
+    metrics: tuple[Sequence[str], Sequence[str]],
+) -> dict[str, Any]:
     holes = max(result.holes, reference.holes)
     differences: dict[str, float] = {}
     covers: tuple[str, ...] = ()
     for names, quantity, other in (
-        (BINNED, result.binned_quantity, reference.binned_quantity),
-        (RANKED, result.ranked_quantity, reference.ranked_quantity),
+        (metrics[0], result.binned_quantity, reference.binned_quantity),
+        (metrics[1], result.ranked_quantity, reference.ranked_quantity),
     ):
         difference = quantity.minus(other)
         covers = difference.covers
@@ -85,7 +88,7 @@ def _row(contrast: str, result: MeasuredConfidence, reference: MeasuredConfidenc
     return {
         "contrast": contrast,
         **result.cell,
-        "reference": contrasts.REFERENCE[contrast],
+        "reference": REFERENCE[contrast],
         "resource": result.resource,
         "measure": result.measure,
         "holes": holes,

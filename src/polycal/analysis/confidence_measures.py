@@ -4,18 +4,15 @@ Each is a confidence in the same answers to the same questions.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from polycal.analysis import correctness_metrics, quantities, ranking_samples, trainings
-from polycal.analysis.conditions import Condition
+from polycal.analysis import correctness_metrics, measured_confidence, quantities, ranking_samples
 from polycal.analysis.language_agreement import Agreement, Answers, agreement
-from polycal.analysis.quantities import Quantity, covered
+from polycal.analysis.measured_confidence import ALL, MEAN, Counts, MeasuredConfidence
 from polycal.analysis.resampling import COSTLY_SAMPLES
 from polycal.analysis.score_set import ScoreSet
-from polycal.analysis.trainings import Found
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, RESOURCE_LEVELS
 
@@ -29,10 +26,9 @@ SAID = ("ceiling_rate", "level_mass")
 """Metrics of levels only: how often the most likely one is the highest, and the probability of all of them."""
 BINNED = (*correctness_metrics.METRICS, *SAID)
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc", "auarc", "spearman")
+RANKED = ranking_samples.METRICS
 """Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
 LEVELS = (STATED, STATED_MODE)
-ALL = "all"
 COLUMNS = (
     *CELL_KEYS,
     "resource",
@@ -44,43 +40,6 @@ COLUMNS = (
     *(name + end for name in (*BINNED, *RANKED) for end in ("", "_low", "_high")),
     "interval_covers",
 )
-
-
-@dataclass(frozen=True)
-class MeasuredConfidence:
-    """One measure of confidence in one cell, or in the mean over languages.
-
-    - ``binned`` [7] and ``ranked`` [3] are the metrics BINNED and RANKED, with samples [R, 7] and [S, 3].
-    - ``n`` is the number of questions, ``left_out`` that of the questions without an agreement, ``others``
-      the mean number of other languages.
-    - ``holes`` is the number of missing languages of a mean. If it is above zero, all values are NaN.
-    - ``members`` are the results of the trainings of a mean over several.
-    - ``covers`` are the sources of chance that the intervals include.
-    """
-
-    cell: dict[str, str]
-    resource: str
-    measure: str
-    n: int
-    left_out: int
-    others: float
-    binned: Array
-    binned_samples: Array
-    ranked: Array
-    ranked_samples: Array
-    holes: int = 0
-    members: Sequence["MeasuredConfidence"] = field(default=())
-    covers: tuple[str, ...] = (quantities.QUESTIONS,)
-
-    @property
-    def binned_quantity(self) -> Quantity:
-        """The metrics BINNED [7], with samples and trainings."""
-        return quantities.quantity_of(self, lambda result: (result.binned, result.binned_samples))
-
-    @property
-    def ranked_quantity(self) -> Quantity:
-        """The metrics RANKED [3], with samples and trainings."""
-        return quantities.quantity_of(self, lambda result: (result.ranked, result.ranked_samples))
 
 
 def measured_confidences(
@@ -106,7 +65,8 @@ def measured_confidences(
         for level in (ALL, *RESOURCE_LEVELS):
             members = [result for result in of_measure if level in (ALL, result.resource)]
             if members:
-                means.append(_mean(members, {**members[0].cell, "language": "mean"}, level))
+                cell = {**members[0].cell, "language": MEAN}
+                means.append(measured_confidence.mean(members, cell, level, _over_languages(members)))
     return [*results, *means]
 
 
@@ -119,17 +79,15 @@ def empty_means(
     condition: Mapping[str, str], missing: Collection[str], measures: Sequence[str] = (LIKELIHOOD, AGREEMENT)
 ) -> list[MeasuredConfidence]:
     """The means over all languages of a condition with ``missing`` languages, all NaN."""
-    cell = {**condition, "language": "mean"}
+    cell = {**condition, "language": MEAN}
     return [_empty(cell, ALL, measure, 0, len(missing)) for measure in measures]
 
 
 def _empty(
     cell: dict[str, str], resource: str, measure: str, left_out: int, holes: int
 ) -> MeasuredConfidence:
-    binned, ranked = np.full(len(BINNED), np.nan), np.full(len(RANKED), np.nan)
-    return MeasuredConfidence(
-        cell, resource, measure, 0, left_out, float("nan"), binned, binned[None], ranked, ranked[None], holes
-    )
+    counts = {"n": 0, "left_out": left_out, "others": float("nan")}
+    return measured_confidence.empty(cell, resource, measure, counts, (len(BINNED), len(RANKED)), holes)
 
 
 def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[MeasuredConfidence]:
@@ -143,11 +101,14 @@ def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[Measur
     said = {measure: values[found.used] for measure, values in one.said.items()}
     confidences = {LIKELIHOOD: likelihood, AGREEMENT: found.share, **said}
     levels = [None if values is None else values[found.used] for values in (one.ceiling, one.mass)]
+    counts = {"n": len(correct), "left_out": found.left_out, "others": found.others}
     return [
         MeasuredConfidence(
-            cell, resource, measure, len(correct), found.left_out, found.others,
+            cell, resource, measure, counts,
             *_binned(score_set, confidences[measure], correct, weights, levels if measure in LEVELS else []),
-            *_ranked(confidences[measure], correct, likelihood, weights[:COSTLY_SAMPLES], measure),
+            *ranking_samples.measured(
+                confidences[measure], correct, None if measure == LIKELIHOOD else likelihood, weights[:COSTLY_SAMPLES]
+            ),
         )
         for measure in _measures(one)
     ]  # fmt: skip
@@ -172,44 +133,22 @@ def _binned(
     return np.concatenate([estimates, means]), np.column_stack([samples, mean_samples])
 
 
-def _ranked(
-    confidence: Array, correct: Array, likelihood: Array, weights: Array, measure: str
-) -> tuple[Array, Array]:
-    """The metrics RANKED [3] and those of the samples ``weights`` [S, n], [S, 3]."""
-
-    def metrics(weights: Array) -> Array:
-        auroc, auarc = (
-            samples(confidence, correct, weights)
-            for samples in (ranking_samples.auroc_samples, ranking_samples.auarc_samples)
-        )
-        # The correlation of the likelihood with itself says nothing.
-        spearman = np.full(len(weights), np.nan)
-        if measure != LIKELIHOOD:
-            spearman = ranking_samples.spearman_samples(confidence, likelihood, weights)
-        return np.column_stack([auroc, auarc, spearman])
-
-    return metrics(np.ones((1, len(correct))))[0], metrics(weights)
+def _over_languages(members: Sequence[MeasuredConfidence]) -> Counts:
+    """The counts of a mean over languages."""
+    return {
+        "n": sum(result.counts["n"] for result in members),
+        "left_out": sum(result.counts["left_out"] for result in members),
+        "others": _mean_others(members),
+    }
 
 
-def _mean(members: Sequence[MeasuredConfidence], cell: dict[str, str], resource: str) -> MeasuredConfidence:
-    """The unweighted mean of ``members``."""
-    return MeasuredConfidence(
-        cell=cell,
-        resource=resource,
-        measure=members[0].measure,
-        n=sum(result.n for result in members),
-        left_out=sum(result.left_out for result in members),
-        others=float(np.mean([result.others for result in members])),
-        binned=np.mean([result.binned for result in members], axis=0),
-        binned_samples=_mean_samples([result.binned_samples for result in members]),
-        ranked=np.mean([result.ranked for result in members], axis=0),
-        ranked_samples=_mean_samples([result.ranked_samples for result in members]),
-    )
+def _over_trainings(members: Sequence[MeasuredConfidence]) -> Counts:
+    """The counts of a mean over trainings, which answer the same questions."""
+    return {**members[0].counts, "others": _mean_others(members)}
 
 
-def _mean_samples(samples: Sequence[Array]) -> Array:
-    """The mean of samples [R, M] of several cells. It is NaN if one of them has no questions."""
-    return np.mean(np.broadcast_arrays(*samples), axis=0)
+def _mean_others(members: Sequence[MeasuredConfidence]) -> float:
+    return float(np.mean([result.counts["others"] for result in members]))
 
 
 def pool(results: Sequence[MeasuredConfidence]) -> list[MeasuredConfidence]:
@@ -217,33 +156,7 @@ def pool(results: Sequence[MeasuredConfidence]) -> list[MeasuredConfidence]:
 
     A mean is left out if one of its members is missing or empty.
     """
-    found = [
-        Found(Condition.of(result.cell), _place(result), result) for result in results if not result.holes
-    ]
-    for lost in sorted({Condition.of(result.cell) for result in results if result.holes}):
-        places = {one.place for one in found if _family(one.condition) == _family(lost)}
-        found += [Found(lost, place, None) for place in sorted(places)]
-    means = trainings.over_trainings(found, _mean_over_trainings)
-    return [mean.result for mean in means if mean.result is not None]
-
-
-def _place(result: MeasuredConfidence) -> str:
-    return f"{result.measure} {result.resource} {result.cell['language']}"
-
-
-def _family(condition: Condition) -> Condition:
-    """What the trainings of a mean share, whatever their β."""
-    return condition._replace(base_seed="", seed="", beta="")
-
-
-def _mean_over_trainings(
-    members: list[MeasuredConfidence], condition: Condition, covers: tuple[str, ...]
-) -> MeasuredConfidence:
-    first = members[0]
-    cell = {**first.cell, **condition._asdict()}
-    mean = _mean(members, cell, first.resource)
-    covers = covered(first.covers, covers)
-    return replace(mean, n=first.n, left_out=first.left_out, members=members, covers=covers)
+    return measured_confidence.pool(results, _over_trainings)
 
 
 def confidence_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any]]:
@@ -253,9 +166,7 @@ def confidence_rows(results: Sequence[MeasuredConfidence]) -> list[dict[str, Any
             **result.cell,
             "resource": result.resource,
             "measure": result.measure,
-            "n": result.n,
-            "left_out": result.left_out,
-            "others": result.others,
+            **result.counts,
             "holes": result.holes,
             **quantities.with_intervals(BINNED, result.binned_quantity),
             **quantities.with_intervals(RANKED, result.ranked_quantity),

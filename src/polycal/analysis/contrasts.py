@@ -11,12 +11,7 @@ import numpy as np
 from polycal.analysis import quantities
 from polycal.analysis.bootstrap import METRICS
 from polycal.analysis.cell_metrics import MeasuredCell
-from polycal.analysis.conditions import (
-    DATA_MINUS_DATA,
-    SMOOTHED_MINUS_UNSMOOTHED,
-    TUNED_MINUS_BASE,
-    Condition,
-)
+from polycal.analysis.conditions import DATA_MINUS_DATA, REFERENCE, Condition
 from polycal.analysis.holes import NO_GAPS, Gaps
 from polycal.analysis.intervals import false_discovery, false_discovery_any
 from polycal.analysis.pooling import by_condition, mean
@@ -25,8 +20,6 @@ from polycal.analysis.relative_cut import NO_REDUCTION, REDUCTION, REFUSED, rela
 from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, NONE
 
-REFERENCE = {TUNED_MINUS_BASE: "base", SMOOTHED_MINUS_UNSMOOTHED: "β = 0"}
-"""What each contrast subtracts. ``data_minus_data`` has the name of the other data set instead."""
 VARIANCES = ("question_variance", "interaction_variance", "training_variance", "trainings")
 """Columns with the parts of the variance of a difference (``quantities.VarianceParts``).
 

@@ -4,8 +4,7 @@ A cell is a checkpoint on one language of a benchmark without options. Its proto
 resampled, with the same samples for all checkpoints, languages and measures.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,34 @@ import pandas as pd
 
 from polycal.analysis import (
     answer_confidences,
+    confidence_contrasts,
     correctness_metrics,
     holes,
+    measured_confidence,
     quantities,
     ranking_samples,
     usable_records,
 )
-from polycal.analysis.answer_confidences import MEASURES, AnsweredQuestions
+from polycal.analysis.answer_confidences import LIKELIHOOD, MEASURES, AnsweredQuestions
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import Gaps
-from polycal.analysis.intervals import with_intervals
+from polycal.analysis.measured_confidence import ALL, MEAN, Counts, MeasuredConfidence
 from polycal.analysis.resampling import COSTLY_SAMPLES, Resamples
 from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import open_records, records, tables
 from polycal.artifacts.manifests import Stamp
-from polycal.metrics.arrays import Array
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE, RESOURCE_LEVELS
 
-HOLES = "generation_holes"
-TABLES = ("generation", HOLES)
+CONTRASTS, HOLES = "generation_contrasts", "generation_holes"
+TABLES = ("generation", CONTRASTS, HOLES)
 PROTOCOL = "generate"
-MEAN, ALL = "mean", "all"
 BINNED = correctness_metrics.METRICS
 """Metrics from all bootstrap samples."""
-RANKED = ("auroc",)
-"""Metrics from COSTLY_SAMPLES bootstrap samples."""
+RANKED = ranking_samples.METRICS
+"""Metrics from COSTLY_SAMPLES bootstrap samples. ``spearman`` is the rank correlation with the likelihood."""
 COUNTS = ("samples", "empty", "cut", "near_ties", "empty_samples", "cut_samples")
+SHARES = ("samples", "empty_samples", "cut_samples")
+"""Those of COUNTS that are averaged in a mean over languages. The others are summed."""
 COLUMNS = (
     *CELL_KEYS,
     "resource",
@@ -50,25 +51,6 @@ COLUMNS = (
     *(name + end for name in (*BINNED, *RANKED) for end in ("", "_low", "_high")),
     "interval_covers",
 )
-
-
-@dataclass(frozen=True)
-class MeasuredAnswers:
-    """One measure of confidence in one cell or in a mean over languages, with bootstrap samples.
-
-    ``binned`` [5] and ``ranked`` [1] are the metrics BINNED and RANKED, with samples [R, 5] and [S, 1]. ``counts``
-    contains COUNTS and ``n``.
-    """
-
-    cell: dict[str, str]
-    resource: str
-    measure: str
-    counts: Mapping[str, Any]
-    binned: Array
-    binned_samples: Array
-    ranked: Array
-    ranked_samples: Array
-    holes: int = 0
 
 
 def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -115,10 +97,14 @@ def measure_generation(
         for names, answers, counts in answered
         for one in _measure(names, answers, counts, resamples[names["benchmark"]], settings)
     ]
-    rows = [_row(one) for one in [*results, *means(results, holes.gaps(found))]]
+    results += means(results, holes.gaps(found))
+    results += measured_confidence.pool(results, _over_trainings)
+    rows = [_row(one) for one in results]
+    contrasts = confidence_contrasts.contrast_rows(results, BINNED, RANKED)
     facts = stamp()
     for name, written in (
         ("generation", pd.DataFrame(rows, columns=COLUMNS)),
+        (CONTRASTS, pd.DataFrame(contrasts, columns=confidence_contrasts.COLUMNS)),
         (HOLES, pd.DataFrame([hole.row for hole in found], columns=holes.COLUMNS)),
     ):
         tables.write(written, out / f"{name}.parquet", {**facts, "table": name})
@@ -158,93 +144,83 @@ def _measure(
     counts: Mapping[str, Any],
     resamples: Resamples,
     settings: Mapping[str, Any],
-) -> list[MeasuredAnswers]:
+) -> list[MeasuredConfidence]:
     """Every measure of one cell."""
     columns = resamples.columns(np.array(answers.question_id, dtype=object))
     weights = resamples.take(resamples.weights, columns)
     return [
-        MeasuredAnswers(
+        MeasuredConfidence(
             names,
             settings["resource"].get(names["language"], ""),
             measure,
             {**counts, "n": len(answers.correct)},
             *correctness_metrics.measured(answers.confidence[measure], answers.correct, weights, settings),
-            *_ranked(answers.confidence[measure], answers.correct, weights[:COSTLY_SAMPLES]),
+            *ranking_samples.measured(
+                answers.confidence[measure],
+                answers.correct,
+                None if measure == LIKELIHOOD else answers.confidence[LIKELIHOOD],
+                weights[:COSTLY_SAMPLES],
+            ),
         )
         for measure in MEASURES
     ]
 
 
-def _ranked(confidence: Array, correct: Array, weights: Array) -> tuple[Array, Array]:
-    """The metrics RANKED [1] and those of the samples ``weights`` [S, N], [S, 1]."""
-    estimate, samples = (
-        ranking_samples.auroc_samples(confidence, correct, one)
-        for one in (np.ones((1, len(correct))), weights)
-    )
-    return estimate, samples[:, None]
-
-
-def means(results: Sequence[MeasuredAnswers], gaps: Gaps) -> list[MeasuredAnswers]:
+def means(results: Sequence[MeasuredConfidence], gaps: Gaps) -> list[MeasuredConfidence]:
     """The unweighted means over all languages of a condition and over each resource level, for each measure.
 
     There is none over a single language. If a condition lacks a language, its means are empty.
     """
     found = []
-    by_condition: dict[Condition, list[MeasuredAnswers]] = {}
+    by_condition: dict[Condition, list[MeasuredConfidence]] = {}
     for one in results:
         by_condition.setdefault(Condition.of(one.cell), []).append(one)
     for condition in sorted({*by_condition, *gaps}):
         members, lost = by_condition.get(condition, []), gaps.get(condition, ())
+        cell = {**condition._asdict(), "language": MEAN}
         for measure in MEASURES:
             of_measure = [one for one in members if one.measure == measure]
             for level in (ALL, *RESOURCE_LEVELS):
                 of_level = [one for one in of_measure if level in (ALL, one.resource)]
                 if lost and level == ALL:
-                    found.append(_empty(condition, measure, lost))
+                    found.append(_empty(cell, measure, len(lost)))
                 elif not lost and len(of_level) > 1:
-                    found.append(_mean(of_level, condition, level))
+                    counts = _over_languages(of_level)
+                    found.append(measured_confidence.mean(of_level, cell, level, counts))
     return found
 
 
-def _mean(members: Sequence[MeasuredAnswers], condition: Condition, level: str) -> MeasuredAnswers:
-    counts: dict[str, Any] = {
-        name: sum(one.counts[name] for one in members) for name in ("n", "empty", "cut", "near_ties")
-    }
-    counts |= {
-        name: float(np.mean([one.counts[name] for one in members]))
-        for name in ("samples", "empty_samples", "cut_samples")
-    }
-    return MeasuredAnswers(
-        {**condition._asdict(), "language": MEAN},
-        level,
-        members[0].measure,
-        counts,
-        *(
-            np.mean([getattr(one, name) for one in members], axis=0)
-            for name in ("binned", "binned_samples", "ranked", "ranked_samples")
-        ),
-    )
+def _over_languages(members: Sequence[MeasuredConfidence]) -> Counts:
+    """The counts of a mean over languages."""
+    return {name: _sum_or_mean(name, [one.counts[name] for one in members]) for name in members[0].counts}
 
 
-def _empty(condition: Condition, measure: str, lost: Collection[str]) -> MeasuredAnswers:
+def _sum_or_mean(name: str, values: Sequence[float]) -> float:
+    return float(np.mean(values)) if name in SHARES else sum(values)
+
+
+def _over_trainings(members: Sequence[MeasuredConfidence]) -> Counts:
+    """The counts of a mean over trainings, which answer the same questions."""
+    averaged = {name: float(np.mean([one.counts[name] for one in members])) for name in COUNTS}
+    return {**averaged, "n": members[0].counts["n"]}
+
+
+def _empty(cell: dict[str, str], measure: str, lost: int) -> MeasuredConfidence:
     """The mean of a condition that lacks languages: NaN."""
-    binned, ranked = np.full(len(BINNED), np.nan), np.full(len(RANKED), np.nan)
-    counts: dict[str, Any] = {"n": 0, "empty": 0, "cut": 0, "near_ties": 0}
-    counts |= dict.fromkeys(("samples", "empty_samples", "cut_samples"), float("nan"))
-    cell = {**condition._asdict(), "language": MEAN}
-    return MeasuredAnswers(cell, ALL, measure, counts, binned, binned[None], ranked, ranked[None], len(lost))
+    counts = {name: float("nan") if name in SHARES else 0 for name in ("n", *COUNTS)}
+    return measured_confidence.empty(cell, ALL, measure, counts, (len(BINNED), len(RANKED)), lost)
 
 
-def _row(one: MeasuredAnswers) -> dict[str, Any]:
+def _row(one: MeasuredConfidence) -> dict[str, Any]:
     """A row of COLUMNS."""
     return {
         **{name: one.cell[name] for name in CELL_KEYS},
         "resource": one.resource,
         "measure": one.measure,
         "n": one.counts["n"],
-        **{name: one.counts[name] for name in COUNTS},
+        **{name: float(one.counts[name]) for name in COUNTS},
         "holes": one.holes,
-        **with_intervals(BINNED, one.binned, one.binned_samples),
-        **with_intervals(RANKED, one.ranked, one.ranked_samples),
-        "interval_covers": "" if one.holes else quantities.QUESTIONS,
+        **quantities.with_intervals(BINNED, one.binned_quantity),
+        **quantities.with_intervals(RANKED, one.ranked_quantity),
+        "interval_covers": "" if one.holes else ", ".join(one.covers),
     }

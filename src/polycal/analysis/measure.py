@@ -34,10 +34,10 @@ from polycal.analysis import (
 from polycal.analysis.cell_metrics import MeasuredCell, measure_cell
 from polycal.analysis.chosen_beta import Chosen, SweptLanguage
 from polycal.analysis.conditions import Condition, cell_key
-from polycal.analysis.confidence_measures import MeasuredConfidence
 from polycal.analysis.cross_fitting import FoldedCell
 from polycal.analysis.holes import Gaps, Hole
 from polycal.analysis.known_truth import TruthRows
+from polycal.analysis.measured_confidence import MeasuredConfidence
 from polycal.analysis.question_split import split_questions
 from polycal.analysis.score_set import ScoreSet, resource_level
 from polycal.analysis.temperature_scaling import Recalibrated
@@ -170,7 +170,9 @@ def measure(
     confidences += confidence_measures.pool(confidences)
     rows["recalibration"] = temperature_scaling.recalibration_rows(recalibrated)
     rows["confidences"] = confidence_measures.confidence_rows(confidences)
-    rows["confidence_contrasts"] = confidence_contrasts.contrast_rows(confidences)
+    rows["confidence_contrasts"] = confidence_contrasts.contrast_rows(
+        confidences, confidence_measures.BINNED, confidence_measures.RANKED
+    )
     choices = [choice for _, found in measured for choice in found]
     rows["chosen_beta"] = chosen_beta_rows.chosen_beta_rows([*choices, *chosen_beta.pool(choices)])
     if settings.get("truth"):

@@ -10,6 +10,24 @@ from numpy.typing import NDArray
 
 from polycal.metrics.arrays import Array
 
+METRICS = ("auroc", "auarc", "spearman")
+
+
+def measured(confidence: Array, correct: Array, other: Array | None, weights: Array) -> tuple[Array, Array]:
+    """METRICS [3] of N answers, and those of the samples ``weights`` [S, N], [S, 3].
+
+    ``spearman`` is the correlation with ``other`` [N]. It is NaN if that is None.
+    """
+
+    def metrics(weights: Array) -> Array:
+        spearman = np.full(len(weights), np.nan)
+        if other is not None:
+            spearman = spearman_samples(confidence, other, weights)
+        ranked = (samples(confidence, correct, weights) for samples in (auroc_samples, auarc_samples))
+        return np.column_stack([*ranked, spearman])
+
+    return metrics(np.ones((1, len(correct))))[0], metrics(weights)
+
 
 def auroc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
     """The AUROC of every sample, [R]; NaN for a sample whose answers are all right or all wrong.

@@ -111,8 +111,6 @@ def score(
         **({"rotations": rotations} if rotations > 1 else {}),
         **({"follow_up": follow_up} if follow_up is not None else {}),
     }
-    if pmi and candidates in P_TRUE:
-        raise UsageError(f"--pmi: is not for --candidates {candidates}; remove one of them.")
     if rotations > 1 and (pmi or candidates != "letters"):
         raise UsageError(
             f"--rotations {rotations}: is for --candidates letters without --pmi; remove one of them."

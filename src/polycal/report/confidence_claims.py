@@ -1,5 +1,7 @@
 """The study's claims for each measure of confidence: in how many comparisons each holds, and in how many surely."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from polycal.report import confidence_table, study_holes, study_tables
@@ -16,15 +18,21 @@ CLAIMS = {
 UNSMOOTHED = "0"
 
 
-def table(study: StudyTables) -> pd.DataFrame:
+def table(
+    study: StudyTables,
+    name: str = "confidence_contrasts",
+    measures: Mapping[str, str] = confidence_table.MEASURES,
+) -> pd.DataFrame:
     """One row for each claim, measure and β, as texts: over models, data sets, benchmarks and protocols.
+
+    ``name`` is the table with the differences, and ``measures`` are the names of its measures of confidence.
 
     ``Holds`` counts the comparisons of means over languages whose difference has the sign of the claim, and
     ``surely`` those whose 95% interval excludes zero too. ``Against`` counts the intervals on the other side.
     ``Languages`` counts single languages in the same way. Comparisons that lack a cell are not counted. If there
     are several trainings, their means are compared. Claims about tuning are about β = 0.
     """
-    contrasts = study.get("confidence_contrasts")
+    contrasts = study.get(name)
     if contrasts.empty:
         return pd.DataFrame()
     contrasts = study_tables.over_trainings(contrasts)
@@ -35,13 +43,13 @@ def table(study: StudyTables) -> pd.DataFrame:
             of_claim = of_claim[of_claim.beta == UNSMOOTHED]
         for beta in sorted(set(of_claim.beta), key=float):
             of_beta = of_claim[of_claim.beta == beta]
-            for measure in confidence_table.measures_in(of_beta):
+            for measure in [one for one in measures if one in set(of_beta.measure)]:
                 chosen = of_beta[of_beta.measure == measure]
                 rows.append(
                     {
                         "Claim": claim,
                         "β": beta,
-                        "Confidence": confidence_table.MEASURES[measure],
+                        "Confidence": measures[measure],
                         **_counted(chosen, metric, sign),
                     }
                 )

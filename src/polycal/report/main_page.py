@@ -94,6 +94,10 @@ def render(
         confidences=_table(confidence_table.table(study)),
         measure_claims=_table(confidence_claims.table(study)),
         generated=_table(generation_section.table(study)),
+        generated_changes=[
+            {"title": title, **_table(part)} for title, part in generation_section.changes(study).items()
+        ],
+        generated_claims=_table(generation_section.claims(study)),
         kinds={kind: about for kind, about in captions.FIGURE_KINDS.items() if _of_kind(shown, kind)},
         figures=shown,
         data=[_instruction_set(path, scored) for path in conversations if path.exists()],

@@ -44,7 +44,7 @@ def ask(cell: Cell, questions: Path, examples: Path | None = None) -> AskedQuest
     """The test questions of a file, asked with the settings of a cell. Raises RecordError or PromptError."""
     asking, settings = question_prompts.read(cell, questions, examples), cell["settings"]
     if settings["candidates"] in P_TRUE:
-        return _whether_true(asking, settings["candidates"])
+        return _whether_true(asking, settings["candidates"], bool(settings.get("pmi")))
     first = [asking.prompt(row, settings["candidates"]) for row in asking.rows]
     if settings.get("rotations", 1) > 1:
         return _in_several_orders(asking, first, settings)
@@ -106,15 +106,28 @@ def _in_several_orders(asking: Asking, first: list[Prompt], settings: Row) -> As
     return AskedQuestions(asking.rows, first, [*first, *more], answers, (order_spread.FIELD,))
 
 
-def _whether_true(asking: Asking, form: str) -> AskedQuestions:
-    """The questions with each option proposed as the answer. Its own tokens have no likelihood in the result."""
-    prompts = [
+def _whether_true(asking: Asking, form: str, pmi: bool) -> AskedQuestions:
+    """The questions with each option proposed as the answer. Its own tokens have no likelihood in the result.
+
+    With ``pmi``, the prompt without a question is asked too, once for each group that has other examples.
+    """
+    first = [
         true_or_false.build_prompt(row, asking.fewshot[row["group"]], form, asking.turn)
         for row in asking.rows
     ]
+    content_free = {
+        group: true_or_false.content_free_prompt(examples, form, asking.turn)
+        for group, examples in (asking.fewshot if pmi else {}).items()
+    }
+    more = list(dict.fromkeys(content_free.values()))
 
     def answers(scores: CandidateScores) -> list[dict[str, Any]]:
-        means, spreads = _unzipped(map(true_or_false.p_true, scores.logprob))
+        found = dict(zip(more, scores.logprob[len(first) :], strict=True))
+        taken_off = {group: found[prompt] for group, prompt in content_free.items()}
+        means, spreads = _unzipped(
+            true_or_false.p_true(logprob, taken_off.get(row["group"]))
+            for row, logprob in zip(asking.rows, scores.logprob, strict=False)
+        )
         rows = [
             {
                 "option_logprob": mean,
@@ -125,7 +138,7 @@ def _whether_true(asking: Asking, form: str) -> AskedQuestions:
         ]
         return _with_spread(rows, spreads)
 
-    return AskedQuestions(asking.rows, prompts, prompts, answers, (order_spread.FIELD,))
+    return AskedQuestions(asking.rows, first, [*first, *more], answers, (order_spread.FIELD,))
 
 
 def _unzipped(means: Iterable[tuple[NDArray[np.float64], float]]) -> tuple[list[list[float]], list[float]]:

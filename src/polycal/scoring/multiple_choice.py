@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from polycal.artifacts import checkpoints, records
+from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
 from polycal.data import model_loading
 from polycal.scoring import asked_questions, candidate_check, models, prompts, question_prompts
@@ -38,7 +39,8 @@ def score(
 
     All prompts are built before the model is loaded. Then ``candidate_check`` compares a few prompts with the
     model's own forward pass and chooses the path through the model. The records contain its result as
-    ``self_check``. With the setting ``pmi`` they also contain ``option_logprob_unconditional``. Raises
+    ``self_check``. With the setting ``pmi`` records of letters and texts also contain
+    ``option_logprob_unconditional``, and those of P(True) are corrected (``true_or_false.p_true``). Raises
     CheckpointError, ModelError, RecordError, PromptError, ScoringError or SelfCheckError.
     """
     checkpoint, settings = checkpoints.read(model), cells[0]["settings"]
@@ -69,7 +71,7 @@ def score(
             "self_check": check.facts(),
             **scores.timing,
         }
-        if cell["settings"].get("pmi"):
+        if cell["settings"].get("pmi") and cell["settings"]["candidates"] not in P_TRUE:
             context = prompts.neutral_context(*question_prompts.wording(cell))
             column, facts["unconditional"] = _unconditional(
                 network, tokenizer, asked.prompts, context, token_budget, check.path

@@ -15,6 +15,7 @@ from polycal.scoring.prompts import ChatTurn, Prompt, Question
 
 TRUE_FIRST = (True, False)
 """The two orders in which true and false are named."""
+PROPOSED = "Proposed answer:"
 
 
 def build_prompt(
@@ -27,21 +28,33 @@ def build_prompt(
     false. Two candidates that differ only in the answer share all other tokens, which cancel in ``p_true``.
     ``form`` is one of ``candidate_forms.P_TRUE``.
     """
+    options = [f" {option.strip()}" for option in question["options"]]
+    return _prompt(f"{question['question'].strip()}\n{PROPOSED}", options, examples, form, turn)
+
+
+def content_free_prompt(examples: Sequence[Question], form: str, turn: ChatTurn | None = None) -> Prompt:
+    """The prompt of ``build_prompt`` with neither question nor option, with 4 candidates.
+
+    How likely the model finds *true* after it is what it prefers whatever the question: the content-free input of
+    Zhao et al. 2021 (arXiv 2102.09690). ``p_true`` takes it off.
+    """
+    return _prompt(PROPOSED, [""], examples, form, turn)
+
+
+def _prompt(
+    text: str, options: Sequence[str], examples: Sequence[Question], form: str, turn: ChatTurn | None
+) -> Prompt:
     opening, closing = turn or ("", "")
     # In a chat format the answer is the beginning of the assistant's turn, without a space.
     before = closing or " "
     candidates = [
-        f" {option.strip()}\n{asked(form, true_first)}{before}{answer}"
-        for option in question["options"]
+        f"{option}\n{asked(form, true_first)}{before}{answer}"
+        for option in options
         for true_first in TRUE_FIRST
         for answer in answers(form, true_first)
     ]
     solved = tuple(_solved(example, form, number) for number, example in enumerate(examples))
-    return Prompt(solved, _proposal(question), tuple(candidates), opening)
-
-
-def _proposal(question: Question) -> str:
-    return f"{question['question'].strip()}\nProposed answer:"
+    return Prompt(solved, text, tuple(candidates), opening)
 
 
 def asked(form: str, true_first: bool) -> str:
@@ -64,18 +77,30 @@ def _solved(example: Question, form: str, number: int) -> str:
     is_true, true_first = number % 2 == 0, number // 2 % 2 == 0
     option = example["options"][(example["gold"] + (not is_true)) % len(example["options"])]
     answer = answers(form, true_first)[not is_true]
-    return f"{_proposal(example)} {option.strip()}\n{asked(form, true_first)} {answer}\n\n"
+    text = f"{example['question'].strip()}\n{PROPOSED} {option.strip()}"
+    return f"{text}\n{asked(form, true_first)} {answer}\n\n"
 
 
-def p_true(logprob: Sequence[float]) -> tuple[NDArray[np.float64], float]:
+def p_true(
+    logprob: Sequence[float], content_free: Sequence[float] | None = None
+) -> tuple[NDArray[np.float64], float]:
     """log P(True) of each of K options, [K], and how much the order of true and false changes it.
 
     ``logprob`` [4 K] are the log-likelihoods in nats of the candidates of ``build_prompt``. P(True) is the mean
     over both orders of p(true) / (p(true) + p(false)). The second result is the mean over options of half the
-    difference between the orders, in [0, 0.5].
+    difference between the orders, in [0, 0.5]. With ``content_free`` [4], the log-likelihoods of the candidates of
+    ``content_free_prompt``, each likelihood is first divided by the one in the same place there (PMI).
     """
-    scores = np.asarray(logprob, dtype=np.float64).reshape(-1, len(TRUE_FIRST), 2)
-    log_p = -np.logaddexp(0.0, scores[..., 1] - scores[..., 0])
+    false_less_true = _false_less_true(logprob)
+    if content_free is not None:
+        false_less_true = false_less_true - _false_less_true(content_free)
+    log_p = -np.logaddexp(0.0, false_less_true)
     mean = np.logaddexp.reduce(log_p, axis=1) - np.log(len(TRUE_FIRST))
     spread = np.abs(np.diff(np.exp(log_p), axis=1)).mean() / 2
     return mean, float(spread)
+
+
+def _false_less_true(logprob: Sequence[float]) -> NDArray[np.float64]:
+    """log p(false) − log p(true) of each option in each order, [K, 2]."""
+    scores = np.asarray(logprob, dtype=np.float64).reshape(-1, len(TRUE_FIRST), 2)
+    return scores[..., 1] - scores[..., 0]

@@ -304,7 +304,9 @@ class Protocol(Strict):
     prompt_language: PromptLanguage = "english"
     chat_template: QuestionTemplate = None
     pmi: bool = Field(
-        False, description="Score each candidate after a neutral context too, for the normalisation pmi."
+        False,
+        description="Score each candidate after a neutral context too, for the normalisation pmi. With true_letters and"
+        " true_words: correct P(True) by how likely true is without a question and an option.",
     )
     rotations: int = Field(
         1,
@@ -326,10 +328,6 @@ class Protocol(Strict):
             raise ValueError(
                 f"candidates {self.candidates} asks in English, so prompt_language local has no wording; set"
                 " prompt_language to english"
-            )
-        if self.candidates in P_TRUE and self.pmi:
-            raise ValueError(
-                f"pmi is for likelihoods of options, not for candidates {self.candidates}; remove one of the two keys"
             )
         return self
 

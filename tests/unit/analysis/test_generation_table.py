@@ -9,7 +9,7 @@ from helpers import generations
 from helpers.stamps import FixedStamp
 
 from polycal import metrics
-from polycal.analysis import answer_confidences, generation_table
+from polycal.analysis import answer_confidences, confidence_contrasts, generation_table
 from polycal.analysis.answer_confidences import semantic_entropy
 from polycal.analysis.generation_table import MEASURES
 from polycal.analysis.score_arrays import MeasureError
@@ -55,6 +55,7 @@ def test_a_model_that_is_right_as_often_as_it_says_is_calibrated(tmp_path, share
         assert row.ece == pytest.approx(0, abs=1e-6)
         assert row.binary_brier == pytest.approx(share * (1 - share), abs=1e-6)
         assert row.auroc == pytest.approx(0.5)
+        assert row.auarc == pytest.approx(share)
         assert row.gap_low <= row.gap <= row.gap_high
     rest = 10 - round(10 * share)
     entropy = -share * np.log(share) - rest * 0.1 * np.log(0.1)
@@ -80,12 +81,19 @@ def test_metrics_are_those_of_the_library(tmp_path):
         confidence = answers.confidence[measure]
         assert chosen.loc[measure].ece == pytest.approx(metrics.ece(confidence, answers.correct))
         assert chosen.loc[measure].auroc == pytest.approx(metrics.auroc(confidence, answers.correct))
+        area = metrics.accuracy_coverage_area(confidence, answers.correct)
+        assert chosen.loc[measure].auarc == pytest.approx(area)
+        if measure != "likelihood":
+            ranks = [pd.Series(one).rank() for one in (confidence, answers.confidence["likelihood"])]
+            assert chosen.loc[measure].spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
+        assert chosen.loc[measure].auarc_low <= area <= chosen.loc[measure].auarc_high
+    assert table.spearman.isna().eq(table.measure == "likelihood").all()
     assert len(table) == len(MEASURES) * (4 + 2)
     means = table[(table.language == "mean") & (table.beta == "0")].set_index("measure")
     each = table[(table.language != "mean") & (table.beta == "0")]
     for measure in MEASURES:
         members = each[each.measure == measure]
-        for name in ("accuracy", "confidence", "ece", "auroc"):
+        for name in ("accuracy", "confidence", "ece", "auroc", "auarc"):
             assert means.loc[measure][name] == pytest.approx(members[name].mean())
         assert means.loc[measure].n == members.n.sum()
     assert measured(tmp_path, files)[0].equals(table)
@@ -142,6 +150,90 @@ def test_missing_and_failed_records_are_holes_and_empty_their_means(tmp_path):
     assert (means.holes == 2).all()
     assert means.accuracy.isna().all()
     assert table[(table.model == "m") & (table.language == "mean")].accuracy.notna().all()
+
+
+def changes(tmp_path, **names):
+    table = pd.read_parquet(tmp_path / "out/generation_contrasts.parquet")
+    assert tuple(table.columns) == confidence_contrasts.COLUMNS
+    for name, value in names.items():
+        table = table[table[name] == value]
+    return table
+
+
+def test_changes_are_those_of_the_table_on_the_same_questions(tmp_path):
+    tuned = [("0", "1"), ("0.1", "1")]
+    table = measured(tmp_path, generations.study(tmp_path, tuned=tuned))[0]
+    found = changes(tmp_path)
+    # Each β minus the base, and 0.1 minus 0, in two languages and their mean.
+    assert len(found) == 3 * 3 * len(MEASURES)
+    keys = ["beta", "language", "resource", "measure"]
+    values = {tuple(row[key] for key in keys): row for row in table.to_dict("records")}
+    for change in found.to_dict("records"):
+        place = tuple(change[key] for key in keys[1:])
+        reference = values[{"base": "none", "β = 0": "0"}[change["reference"]], *place]
+        own = values[change["beta"], *place]
+        for metric in confidence_contrasts.METRICS:
+            low, high = change[f"{metric}_low"], change[f"{metric}_high"]
+            assert change[metric] == pytest.approx(own[metric] - reference[metric], abs=1e-12)
+            # A bootstrap sample of right answers only has no AUROC, so the interval is not known.
+            unknown = np.isnan([own[f"{metric}_low"], reference[f"{metric}_low"]]).any()
+            assert np.isnan([low, high]).all() if unknown else low <= change[metric] <= high
+    assert found[["gap_low", "ece_low", "auarc_low"]].notna().all(axis=None)
+    assert set(found.interval_covers) == {"questions"}
+
+
+def test_changes_of_models_that_answer_alike_have_no_chance_of_questions(tmp_path):
+    said = [(0.5, "none"), (0.9, "0"), (0.7, "0.1")]
+    files = []
+    for share, beta in said:
+        rows = [
+            {**row, "answers": ["Paris"] if n % 2 else ["Rome"]} for n, row in enumerate(confident(share))
+        ]
+        tuned = {} if beta == "none" else {"data": "d", "recipe": "r", "beta": beta, "seed": "1"}
+        files.append(generations.write(tmp_path / f"{beta}.parquet", rows, **tuned))
+    measured(tmp_path, files)
+    found = changes(tmp_path, measure="greedy_share").set_index(["beta", "contrast"])
+    for key, change in {
+        ("0", "tuned_minus_base"): 0.4,
+        ("0.1", "tuned_minus_base"): 0.2,
+        ("0.1", "smoothed_minus_unsmoothed"): -0.2,
+    }.items():
+        row = found.loc[key]
+        for metric in ("confidence", "gap"):
+            bounds = [row[metric + end] for end in ("", "_low", "_high")]
+            assert bounds == pytest.approx([change] * 3, abs=1e-6)
+        assert [row.accuracy, row.accuracy_low, row.accuracy_high] == [0, 0, 0]
+        assert (row.auroc, row.auarc) == pytest.approx((0, 0), abs=1e-12)
+    assert len(found) == 3
+
+
+def test_changes_over_trainings_are_means_with_intervals_over_seeds(tmp_path):
+    tuned = [(beta, seed) for beta in ("0", "0.1") for seed in ("1", "2", "3")]
+    files = generations.study(tmp_path, tuned=tuned)
+    table = measured(tmp_path, files)[0]
+    pooled = table[table.seed == "all"]
+    assert len(pooled) == 2 * 3 * len(MEASURES)
+    assert set(pooled.interval_covers) == {"questions, seeds"}
+    place = "beta == '0.1' and language == 'en' and measure == 'entropy'"
+    [one] = pooled.query(place).to_dict("records")
+    each = table[table.seed != "all"].query(place)
+    assert (one["ece"], one["auarc"]) == pytest.approx((each.ece.mean(), each.auarc.mean()), abs=1e-14)
+    assert one["n"] == 20
+    found = changes(tmp_path).query(place + " and contrast == 'smoothed_minus_unsmoothed'")
+    assert set(found.seed) == {"1", "2", "3", "all"}
+    by_seed = found.set_index("seed").gap
+    assert by_seed["all"] == pytest.approx(by_seed.drop("all").mean(), abs=1e-14)
+    assert found.set_index("seed").interval_covers["all"] == "questions, seeds"
+    # Without the answers of one training in one language, its means are empty, and so are their changes.
+    lost = [file for file in files if file.name != "0.1-2-yo.parquet"]
+    missing = [Path(paths.GENERATIONS.format(**generations.cell(data="d", recipe="r", beta="0.1", seed="2")))]
+    missing = [Path(str(missing[0]).replace("language=en", "language=yo"))]
+    table = measured(tmp_path, lost, missing)[0].query("seed == 'all' and beta == '0.1'")
+    assert set(table.language) == {"en"}
+    found = changes(tmp_path, beta="0.1", language="mean")
+    assert found[found.seed == "2"].gap.isna().all()
+    assert found[found.seed == "1"].query("resource == 'all'").gap.notna().all()
+    assert "all" not in set(found.seed)
 
 
 def test_records_without_one_that_can_be_measured_are_an_error(tmp_path):

@@ -192,8 +192,8 @@ def test_rotations_are_for_letters_and_a_setting_only_where_they_are_used(
             standalone.score(**asked, rotations=3, **other)
     standalone.score(**asked, candidates="true_words")
     assert jobs[-1].cells[0]["settings"]["candidates"] == "true_words"
-    with pytest.raises(UsageError, match="--pmi: is not for --candidates true_words"):
-        standalone.score(**asked, candidates="true_words", pmi=True)
+    standalone.score(**asked, candidates="true_words", pmi=True)
+    assert jobs[-1].cells[0]["settings"]["pmi"] is True
 
 
 def test_follow_ups_are_for_letters_or_texts_in_one_order(jobs: list[Job], asked: dict[str, Any]) -> None:

@@ -73,6 +73,26 @@ def test_p_true_in_closed_form():
     assert spread == pytest.approx((np.abs(orders - orders.mean(0))).mean(), abs=1e-14)
 
 
+def test_pmi_takes_off_what_a_model_prefers_without_a_question():
+    truth = np.array([0.9, 0.3, 0.02])
+    likes_true, likes_first = 2.5, -0.7
+    preferred = np.array([likes_true + likes_first, likes_true - likes_first])  # by the order
+    logprob = [
+        value
+        for share in truth
+        for bias in preferred
+        for value in (np.log(share) + bias - 30, np.log(1 - share) - 30)
+    ]
+    content_free = [value for bias in preferred for value in (bias - 9, -9.0)]
+    corrected, spread = true_or_false.p_true(logprob, content_free)
+    assert np.exp(corrected) == pytest.approx(truth, abs=1e-13)
+    assert spread == pytest.approx(0, abs=1e-13)
+    assert (np.exp(true_or_false.p_true(logprob)[0]) > truth).all()
+    # A model without a preference is not changed at all.
+    same = true_or_false.p_true(logprob, [-1.0] * 4)
+    assert np.array_equal(same[0], true_or_false.p_true(logprob)[0])
+
+
 def test_a_model_without_a_preference_for_an_order_gives_its_own_probability():
     truth = [0.75, 0.5, 1e-9]
     logprob = [np.log(value) for share in truth for _ in range(2) for value in (share, 1 - share)]
@@ -82,14 +102,27 @@ def test_a_model_without_a_preference_for_an_order_gives_its_own_probability():
     assert np.isfinite(true_or_false.p_true([-3000.0, 0.0, -3000.0, 0.0])[0]).all()
 
 
-def score(folder, questions, out, form, num_fewshot, attention, budget=None):
+def score(folder, questions, out, form, num_fewshot, attention, budget=None, **settings):
     names = cell(form, num_fewshot, attention) | {
         key: "none" for key in CELL_KEYS if key not in ("model", "language")
     }
+    names["settings"] |= settings
     multiple_choice.score(
         [names], model=folder, questions=[questions], out=[out], stamps=[FixedStamp()], token_budget=budget
     )
     return records.read_scores(out).to_pylist()
+
+
+def in_float64(folder, asked):
+    """log p(true) − log p(false) of each option in each order, one sequence for each answer."""
+    odds = []
+    for first in range(0, len(asked.candidates), 2):
+        pair = asked.candidates[first : first + 2]
+        answers = [text.rpartition(" ")[2] for text in pair]
+        whole = asked.prefix + pair[0].rpartition(" ")[0]
+        yes, no = reference(folder, prompts.Prompt((), whole, tuple(f" {text}" for text in answers)))
+        odds.append(yes - no)
+    return np.array(odds).reshape(-1, 2)
 
 
 @pytest.mark.parametrize("num_fewshot", [0, 2])
@@ -101,20 +134,29 @@ def test_records_against_float64(folders, questions, tmp_path, architecture, for
     rows = score(folder, questions, tmp_path / "s", form, num_fewshot, attention)
     examples = prompts.fewshot_examples(EXAMPLES, "g", num_fewshot)
     for row, question in list(zip(rows, TESTS, strict=True))[:2]:
-        asked = true_or_false.build_prompt(question, examples, form)
-        expected = []
-        for first in range(0, len(asked.candidates), 2):
-            pair = asked.candidates[first : first + 2]
-            answers = [text.rpartition(" ")[2] for text in pair]
-            whole = asked.prefix + pair[0].rpartition(" ")[0]
-            yes, no = reference(folder, prompts.Prompt((), whole, tuple(f" {text}" for text in answers)))
-            expected.append(1 / (1 + np.exp(no - yes)))
-        orders = np.array(expected).reshape(-1, 2)
+        odds = in_float64(folder, true_or_false.build_prompt(question, examples, form))
+        orders = 1 / (1 + np.exp(-odds))
         assert np.exp(row["option_logprob"]) == pytest.approx(orders.mean(1), abs=1e-4)
         assert row["option_bytes"] == [len(option.encode()) for option in question["options"]]
         assert row["option_tokens"] is None
     spread = score_arrays.read(tmp_path / "s").order_spread
     assert spread[1] == pytest.approx(np.abs(orders[:, 0] - orders[:, 1]).mean() / 2, abs=1e-4)
+
+
+def test_records_with_pmi_against_float64(folders, questions, tmp_path):
+    folder = folders["llama"]
+    rows = score(folder, questions, tmp_path / "s", LETTERS, 2, "sdpa", pmi=True)
+    assert records.UNCONDITIONAL not in rows[0]
+    examples = prompts.fewshot_examples(EXAMPLES, "g", 2)
+    content_free = true_or_false.content_free_prompt(examples, LETTERS)
+    assert content_free.prefix.endswith("\n\nProposed answer:")
+    assert content_free.candidates[0] == "\nIs the proposed answer:\nA. True\nB. False\nAnswer: A"
+    taken_off = in_float64(folder, content_free)
+    assert np.abs(taken_off).max() > 1e-3
+    question = true_or_false.build_prompt(TESTS[0], examples, LETTERS)
+    orders = 1 / (1 + np.exp(taken_off - in_float64(folder, question)))
+    assert np.exp(rows[0]["option_logprob"]) == pytest.approx(orders.mean(1), abs=1e-4)
+    assert score_arrays.read(tmp_path / "s").normalisations(["sum"]) == ["sum"]
 
 
 def test_the_batch_does_not_change_p_true(folders, questions, tmp_path):

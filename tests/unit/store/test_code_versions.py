@@ -220,6 +220,7 @@ EDITS: dict[str, set[str]] = {
     "scoring/prompt_embeddings": {"embed"},
     "scoring/answer_generation": {"generate"},
     "analysis/contrasts": NUMBERS,
+    "analysis/confidence_contrasts": {"measure", "measure_generation"},
     "analysis/usable_records": {*NUMBERS, "measure_embeddings", "measure_groups", "measure_generation"},
     "analysis/group_tables": {"measure_groups"},
     "analysis/record_tables": set(),

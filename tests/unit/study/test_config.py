@@ -88,8 +88,8 @@ from polycal.study.config_loading import ConfigError, merge, resolve
             r"protocols\.p: candidates true_words asks in English, .*; set prompt_language to english",
         ),
         (
-            {"protocols": {"p": {"candidates": "true_letters", "pmi": True}}},
-            r"protocols\.p: pmi is for likelihoods of options, not for candidates true_letters; remove one",
+            {"protocols": {"p": {"candidates": "true_letters", "pmi": True, "rotations": 2}}},
+            r"protocols\.p: rotations is 2, but only letters depend on the order of the options",
         ),
         (
             {
@@ -210,6 +210,8 @@ def test_pmi_as_normalisation_needs_protocols_that_record_it():
     ):
         resolve(merge(BASE, change))
     change["protocols"]["p"]["pmi"] = True
+    true = {"protocols": {"true": {"candidates": "true_letters", "pmi": True}}}
+    assert resolve(merge(BASE, true)).protocols["true"].pmi
     assert resolve(merge(BASE, change)).measure.normalise.letters == "pmi"
 
 
