@@ -48,8 +48,11 @@ from polycal.progress import ProgressLine
 
 Result = TypeVar("Result")
 
+TRAINING_MEANS = "training_means"
+"""The table of means over several trainings, with the columns of the table cells."""
 TABLES = (
     "cells",
+    TRAINING_MEANS,
     "holes",
     "diagnostics",
     "reliability",
@@ -182,8 +185,8 @@ def measure(
         rows[TRUTH] = [*(truth[key] for key in sorted(truth)), *(pair.cell for pair in pairs)]
     metadata = stamp()
     for name in table_names(cell):
-        table_rows = rows[name]
-        table = pd.DataFrame(table_rows, columns=COLUMNS.get(name))
+        columns = list(rows["cells"][0]) if name == TRAINING_MEANS else COLUMNS.get(name)
+        table = pd.DataFrame(rows[name], columns=columns)
         tables.write(table, Path(out) / f"{name}.parquet", {**metadata, "table": name, "settings": settings})
 
 
@@ -196,6 +199,7 @@ def _rows(
     conventions = sensitivity.sensitivity_rows(pooled, all_gaps)
     return {
         "cells": [cell.row for cell in cells],
+        TRAINING_MEANS: [pooling.training_mean_row(cell) for cell in over_trainings],
         "diagnostics": [cell.diagnostics for cell in cells],
         "reliability": [row for cell in cells for row in cell.reliability],
         "means": pooling.mean_rows(pooled, all_gaps, settings["resource"]),

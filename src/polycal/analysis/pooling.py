@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from polycal.analysis import bootstrap, quantities, trainings
+from polycal.analysis import bootstrap, noise_floor, quantities, trainings
 from polycal.analysis.cell_metrics import FURTHER, MeasuredCell, further_columns
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import NO_GAPS, Gaps
@@ -93,6 +93,35 @@ def _mean_further(cells: Sequence[MeasuredCell]) -> dict[str, tuple[float, Array
             values, samples = zip(*found, strict=True)
             means[name] = float(np.mean(values)), np.mean(samples, axis=0)
     return means
+
+
+def training_mean_row(cell: MeasuredCell) -> dict[str, Any]:
+    """The row of a mean over several trainings, with the columns of the table cells.
+
+    ``equal_candidates`` is a mean too. All trainings have the same questions.
+    """
+    trained = _trainings(cell)
+    chance = trained[0].row["chance"]
+    metrics = _mean_with_intervals([cell])
+    floor, floor_high = noise_floor.summary(cell.floor)
+    return {
+        **cell.cell,
+        "resource": cell.resource,
+        "n": trained[0].row["n"],
+        "chance": chance,
+        "above_chance": metrics["accuracy_low"] > chance,
+        **metrics,
+        "ece_floor": floor,
+        "ece_floor_high": floor_high,
+        "equal_candidates": float(np.mean([one.row["equal_candidates"] for one in trained])),
+        "ece_bias": cell.ece_bias,
+        "interval_covers": ", ".join(cell.covers),
+    }
+
+
+def _trainings(cell: MeasuredCell) -> list[MeasuredCell]:
+    """The cells of single trainings that a mean is over."""
+    return [one for member in cell.members for one in _trainings(member)] if cell.members else [cell]
 
 
 def mean_rows(
