@@ -15,7 +15,7 @@ DRY_RUNS = tr + ' ' | xargs -P 2 -L 1 sh -c 'plan=$$($(BIN)/snakemake --dry-run 
 	|| { echo "$$plan"; exit 255; }; echo "planned: $$*"' plan
 
 .PHONY: demo demo-full study real real-rates real-base real-full report report-screens publish publish-real experiments docs test test-fast test-workflow test-slurm
-.PHONY: test-thorough test-faults test-real bench bench-gpu check lock clean
+.PHONY: test-thorough test-faults test-real bench bench-gpu check lock clean distclean
 
 $(READY): envs/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -178,5 +178,10 @@ lock:
 	{ sed -n 1p envs/cpu.lock; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//'; } > envs/cpu.lock.part
 	mv envs/cpu.lock.part envs/cpu.lock
 
+# What is made again in minutes: logs of jobs, packages and pages in .cache, caches of tools. Results and downloads stay.
 clean:
-	rm -rf $(VENV) .cache
+	rm -rf .cache logs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# The environment too: 2.7 GB, which the next make installs again.
+distclean: clean
+	rm -rf $(VENV)

@@ -44,6 +44,7 @@ rule report:
         " --code {params.code}"
         " {params.measured:q}"
         f" --cache-dir {paths.CACHE}"
+        f" --earlier-figures {paths.FIGURES}"
         " --processes {threads}"
         " --out {output.report:q}"
         " > {log:q} 2>&1"

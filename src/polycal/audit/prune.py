@@ -69,6 +69,10 @@ def _unneeded(
             needed.add(folder.name)
         else:
             found.append(Unneeded(folder, f"cached {stage or 'result'}", _freed(folder)))
+    for folder in sorted(Path(paths.FIGURES).glob("??/*")):
+        # every report that contains the figure has a hard link to it
+        if all(path.stat().st_nlink == 1 for path in folder.iterdir()):
+            found.append(Unneeded(folder, "figure of no report", _freed(folder)))
     short = {key[:12] for key in needed}
     for checkpoint in sorted(Path().glob(paths.CHECKPOINT_FOLDERS)):
         if not unfinished and not (checkpoint / "manifest.json").exists():

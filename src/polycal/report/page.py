@@ -50,13 +50,14 @@ def report(
     out: Path,
     stamp: Stamp,
     processes: int = 1,
+    earlier_figures: Path | None = None,
 ) -> list[Path]:
     """Write tables, figures, the page ``out``, the provenance page and the folder ``provenance`` of a study.
 
     ``measured`` are the study's tables, in the folder of ``out``. ``scores`` are all score records of the
     grid. Those that do not exist are listed as missing, unless the table of holes contains their cell.
     ``conversations`` are instruction data sets, whose contents the page describes if the file exists.
-    ``processes`` draw the figures.
+    ``processes`` draw the figures. Those in the folder ``earlier_figures`` are taken from there, and new ones stored.
 
     Returns all written files except ``out``. Raises StudyError if a measured table is missing.
     """
@@ -67,7 +68,7 @@ def report(
         # they may contain files of an earlier configuration of this study
         shutil.rmtree(folder / name, ignore_errors=True)
     written = tables.write(study, folder / "tables", further_tables(study))
-    figures = draw.draw(study, folder / "figures", processes)
+    figures = draw.draw(study, folder / "figures", processes, earlier_figures)
     text = main_page.render(study, folder.name, scores, figures, cell, conversations, nodes)
     behind = provenance_page.render(study, folder.name, out.name, nodes, cell)
     files.write_text(out, text)

@@ -48,6 +48,19 @@ def code_version(stage: str) -> str:
     return _code_of(stage, LOCK)["version"]
 
 
+def modules_version(modules: Iterable[str], packages: Iterable[str]) -> str:
+    """The version of modules with all that they import, and of locked packages, as 12 hexadecimal digits.
+
+    Names of modules are without the prefix ``polycal.``. Raises VersionError as ``code_version`` does.
+    """
+    names = list(modules)
+    found = {
+        "modules": [_deep_hash(name) for name in names],
+        "runtime": _pins(packages, LOCK, ", ".join(names)),
+    }
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def parts(stage: str) -> dict[str, dict[str, str]]:
     """What the present version of a stage consists of, as three dictionaries.
 
@@ -58,7 +71,7 @@ def parts(stage: str) -> dict[str, dict[str, str]]:
     return {
         "modules": {name: _own_hash(name) for name in _code_of(stage, LOCK)["modules"]},
         "files": _data_files(declared),
-        "runtime": _pins(declared, LOCK),
+        "runtime": _pins(declared.runtime, LOCK, f"stage {declared.name}"),
     }
 
 
@@ -158,7 +171,7 @@ def _compute(declared: stages.Stage, lock: Path) -> StageCode:
     found = {
         "modules": [_deep_hash(name) for name in declared.modules],
         "files": _data_files(declared),
-        "runtime": _pins(declared, lock),
+        "runtime": _pins(declared.runtime, lock, f"stage {declared.name}"),
     }
     version = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
     return {"version": version, "modules": sorted(import_closure(declared.modules))}
@@ -180,11 +193,13 @@ def _data_files(declared: stages.Stage) -> dict[str, str]:
     return hashes
 
 
-def _pins(declared: stages.Stage, lock: Path) -> dict[str, str]:
-    pins = locked(lock) if declared.runtime else {}
-    if missing := [name for name in declared.runtime if name not in pins]:
-        raise VersionError(f"stage {declared.name}: {lock} has no version of {missing[0]!r}; pin it there.")
-    return {name: pins[name] for name in declared.runtime}
+def _pins(packages: Iterable[str], lock: Path, of: str) -> dict[str, str]:
+    """Name → version of ``packages``. ``of`` is what needs them, for the message of the error."""
+    needed = list(packages)
+    pins = locked(lock) if needed else {}
+    if missing := [name for name in needed if name not in pins]:
+        raise VersionError(f"{of}: {lock} has no version of {missing[0]!r}; pin it there.")
+    return {name: pins[name] for name in needed}
 
 
 @functools.cache

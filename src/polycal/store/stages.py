@@ -9,6 +9,7 @@ tests read this registry. To add a stage, add an entry here, the path of its out
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from polycal.store import manifest_schema as schema
@@ -372,7 +373,15 @@ _ALL = (
             _of_grid("scores", "Score records.", "score_records"),
             _of_grid("conversations", "Conversations.", "conversation_records"),
         ),
-        options=(Option("processes", 1, "Processes that draw figures at the same time."),),
+        options=(
+            Option("processes", 1, "Processes that draw figures at the same time."),
+            Option(
+                "earlier_figures",
+                None,
+                "Folder of figures of earlier reports. Those with the same data are taken from there.",
+                kind=Path,
+            ),
+        ),
         checksums="report.page:input_checksums",
         output="report.html",
         runtime=DRAWING,

@@ -50,3 +50,18 @@ def test_unfinished_training_is_kept(checkpoint: Path) -> None:
     folders = {path.path.parent for path in prune.find_replaced()}
     assert checkpoint.parent not in folders
     assert checkpoint.parent in {path.path.parent for path in prune.find_unneeded([])}
+
+
+def test_a_figure_is_listed_when_no_report_contains_it_any_more(checkpoint: Path) -> None:
+    stored = cache.entry_dir(Path(paths.FIGURES), "c" * 64)
+    in_report = Path("results/studies/s/figures/ece.svg")
+    in_report.parent.mkdir(parents=True)
+    in_report.write_text("figure")
+    cache.store(Path(paths.FIGURES), "c" * 64, {"figure.svg": in_report})
+    assert stored not in [unneeded.path for unneeded in prune.find_replaced()]
+    in_report.unlink()
+    listed = {unneeded.path: unneeded for unneeded in prune.find_replaced()}
+    assert listed[stored].what == "figure of no report"
+    assert listed[stored].size > len("figure")
+    prune.remove([listed[stored]])
+    assert not stored.exists()

@@ -76,6 +76,22 @@ def test_a_version_follows_the_locked_versions_of_its_runtime_only(package):
     assert package.version() != first
 
 
+def test_a_version_of_modules_follows_what_they_import_and_their_libraries(package):
+    def version():
+        code_versions.forget()
+        return code_versions.modules_version(["two"], ["seaborn"])
+
+    package.write(**ONE)
+    first = version()
+    package.write(one="from polycal import two\nx = 2\n")
+    package.lock("torch==2.0\nseaborn==1.0\n")
+    assert version() == first
+    package.write(three="x = 2\n")
+    edited = version()
+    package.lock("torch==2.0\nseaborn==2.0\n")
+    assert len({first, edited, version()}) == 3
+
+
 def test_imports_in_packages_and_relative_imports_are_followed(package):
     package.write(
         one="from polycal.a import b\nfrom polycal.a.c import f\n",

@@ -2,8 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,15 +18,18 @@ from polycal.report import captions, study_holes, study_tables
 from polycal.report.figures import (
     calibration,
     common,
+    inputs,
     known_truth,
     measures,
     probes,
     recalibration,
+    reuse,
     runs,
     tradeoff,
     writing,
 )
-from polycal.report.study_tables import StudyTables
+from polycal.report.figures.drawing import Drawing
+from polycal.report.study_tables import BetaSweep, StudyTables
 
 CAPTIONS = "captions.md"
 """File with the caption of each figure. It is written without figures too, so the folder always exists."""
@@ -43,10 +45,10 @@ FIGURES_PER_PROCESS = 8
 
 Shown = tuple[str, ...]
 """What a figure shows: its kind, then the names of its contents."""
-Drawings = dict[Shown, Callable[[], Figure]]
+Drawings = dict[Shown, Drawing]
 
 
-def drawings(study: StudyTables) -> dict[str, Callable[[], Figure]]:
+def drawings(study: StudyTables) -> dict[str, Drawing]:
     """All figures that the study's tables allow, by file name without suffix.
 
     Figures about several models and data sets are drawn for each combination of base seed, recipe and seed.
@@ -79,18 +81,24 @@ def file_names(shown: Sequence[Shown]) -> list[str]:
     return names
 
 
-def _with_holes(
-    study: StudyTables, draw_figure: Callable[[], Figure], holes: pd.DataFrame
-) -> Callable[[], Figure]:
-    """The figure with a note about the cells among ``holes``, which it cannot show."""
-    several = study_tables.distinguishing(holes)
+def _of_sweep(
+    study: StudyTables,
+    function: Callable[..., Figure],
+    sweep: BetaSweep,
+    holes: pd.DataFrame,
+    *further: object,
+) -> Drawing:
+    """A figure of a sweep, with a note about the cells among ``holes``, which it cannot show."""
+    own = inputs.of_sweep(study, function, sweep)
+    return Drawing(function, own, (sweep, *further), holes, study_tables.distinguishing(holes))
 
-    def drawn() -> Figure:
-        figure = draw_figure()
-        common.name_holes(figure, holes, several)
-        return figure
 
-    return drawn
+def _of_benchmark(
+    study: StudyTables, function: Callable[..., Figure], benchmark: str, holes: pd.DataFrame, *further: object
+) -> Drawing:
+    """A figure of a benchmark, with a note about the cells among ``holes``, which it cannot show."""
+    own = inputs.of_benchmark(study, function, benchmark)
+    return Drawing(function, own, (benchmark, *further), holes, study_tables.distinguishing(holes))
 
 
 def _of_benchmarks(study: StudyTables) -> Drawings:
@@ -100,8 +108,8 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
     for benchmark, protocol in study.scored_with():
         holes = study_holes.of_scores(study, benchmark, protocol)
         for words, data in _overviews(study, benchmark, protocol):
-            figures["overview", *study.condition.values(), *words] = _with_holes(
-                study, partial(calibration.overview, study, benchmark, protocol, data), holes
+            figures["overview", *study.condition.values(), *words] = _of_benchmark(
+                study, calibration.overview, benchmark, holes, protocol, data
             )
         kinds = {
             "confidence": calibration.confidence_and_accuracy,
@@ -112,8 +120,8 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
         if len(truth) and ((truth.benchmark == benchmark) & (truth.protocol == protocol)).any():
             kinds["truth"] = known_truth.against_truth
         for kind, figure in kinds.items():
-            figures[kind, *study.condition.values(), benchmark, protocol] = _with_holes(
-                study, partial(figure, study, benchmark, protocol), holes
+            figures[kind, *study.condition.values(), benchmark, protocol] = _of_benchmark(
+                study, figure, benchmark, holes, protocol
             )
     return figures
 
@@ -135,18 +143,25 @@ def _of_sweeps(study: StudyTables) -> Drawings:
         holes = study_holes.of_sweep(study, sweep)
         condition = study.condition_of(sweep).values()
         names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
-        own: Drawings = {("ece", *names): partial(calibration.ece_by_language, study, sweep)}
+        figures["ece", *names] = _of_sweep(study, calibration.ece_by_language, sweep, holes)
         for words, languages in _numbered(names, calibration.diagram_parts(study, sweep)):
-            own["reliability", *words] = partial(calibration.reliability, study, sweep, languages)
-        if study.rows("cells", sweep).beta.nunique() > 2:
-            own["tradeoff", *names] = partial(tradeoff.ece_and_accuracy, study, sweep)
-        if len(study.get("recalibration")):
-            own["temperature", *names] = partial(recalibration.ece_by_language, study, sweep)
-        if measures.has_languages(study, sweep):
-            own["measuregap", *names] = partial(measures.gap_by_language, study, sweep)
-            own["measureauroc", *names] = partial(measures.auroc_by_level, study, sweep)
-        figures |= {shown: _with_holes(study, figure, holes) for shown, figure in own.items()}
+            figures["reliability", *words] = _of_sweep(
+                study, calibration.reliability, sweep, holes, languages
+            )
+        for kind, function in _further_of_sweep(study, sweep):
+            figures[kind, *names] = _of_sweep(study, function, sweep, holes)
     return figures
+
+
+def _further_of_sweep(study: StudyTables, sweep: BetaSweep) -> Iterator[tuple[str, Callable[..., Figure]]]:
+    """Kind and function of each figure that not every sweep has."""
+    if study.rows("cells", sweep).beta.nunique() > 2:
+        yield "tradeoff", tradeoff.ece_and_accuracy
+    if len(study.get("recalibration")):
+        yield "temperature", recalibration.ece_by_language
+    if measures.has_languages(study, sweep):
+        yield "measuregap", measures.gap_by_language
+        yield "measureauroc", measures.auroc_by_level
 
 
 def _numbered(words: Shown, parts: Sequence[list[str]]) -> Iterator[tuple[Shown, list[str]]]:
@@ -171,7 +186,8 @@ def _of_runs(study: StudyTables) -> Drawings:
     for benchmark, protocol in scored.itertuples(index=False, name=None):
         for words, names in _numbered((benchmark, protocol), runs.parts(study, benchmark, protocol)):
             for kind, figure in kinds.items():
-                figures[kind, *words] = partial(figure, study, benchmark, protocol, names)
+                own = inputs.of_benchmark(study, figure, benchmark)
+                figures[kind, *words] = Drawing(figure, own, (benchmark, protocol, names))
     return figures
 
 
@@ -180,8 +196,8 @@ def _of_embeddings(study: StudyTables) -> Drawings:
         return {}
     benchmarks = sorted(set(study["diversity"].benchmark))
     return {
-        ("diversity", *study.condition.values(), benchmark): _with_holes(
-            study, partial(probes.diversity, study, benchmark), study_holes.of_embeddings(study, benchmark)
+        ("diversity", *study.condition.values(), benchmark): _of_benchmark(
+            study, probes.diversity, benchmark, study_holes.of_embeddings(study, benchmark)
         )
         for benchmark in benchmarks
     }
@@ -192,8 +208,8 @@ def _of_next_tokens(study: StudyTables) -> Drawings:
         return {}
     heldout = sorted(set(study["next_token"].benchmark))
     return {
-        ("nexttoken", *study.condition.values(), name): _with_holes(
-            study, partial(probes.next_tokens, study, name), study_holes.of_next_tokens(study, name)
+        ("nexttoken", *study.condition.values(), name): _of_benchmark(
+            study, probes.next_tokens, name, study_holes.of_next_tokens(study, name)
         )
         for name in heldout
     }
@@ -205,32 +221,49 @@ def _of_mixtures(study: StudyTables) -> Drawings:
     for model, benchmark, protocol in sorted({(s.model, s.benchmark, s.protocol) for s in sweeps}):
         own = [s for s in sweeps if (s.model, s.benchmark, s.protocol) == (model, benchmark, protocol)]
         if len(probes.mixtures(own)) > 1:
-            figure = partial(probes.ablation, study, model, benchmark, protocol)
             holes = study_holes.of_model(study, model, benchmark, protocol)
             names = ("ablation", *study.condition.values(), model, benchmark, protocol)
-            figures[names] = _with_holes(study, figure, holes)
+            own = inputs.of_benchmark(study, probes.ablation, benchmark)
+            arguments = (model, benchmark, protocol)
+            figures[names] = Drawing(
+                probes.ablation, own, arguments, holes, study_tables.distinguishing(holes)
+            )
     return figures
 
 
-def draw(study: StudyTables, folder: Path, processes: int = 1) -> list[Path]:
+def draw(study: StudyTables, folder: Path, processes: int = 1, earlier: Path | None = None) -> list[Path]:
     """Write the figures of ``drawings`` to ``folder`` as SVG, PDF and PNG, and captions; returns the PNG files.
 
     Up to ``processes`` draw figures at the same time, FIGURES_PER_PROCESS or more each. The bytes of a figure do not
-    depend on their number. Raises WorkerError if one of them is killed.
+    depend on their number. The folder ``earlier`` contains figures by key (``reuse``): those that are there are not drawn, and new ones are stored there.
+    Raises WorkerError if a process is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = drawings(study)
-    processes = min(processes, len(figures) // FIGURES_PER_PROCESS)
-    if processes > 1:
-        steps = writing.in_processes(drawings, study, list(figures), folder, processes)
-    else:
-        steps = writing.one_by_one(figures, folder)
-    progress = ProgressLine("drawing", len(figures), "figures")
-    for _ in steps:
+    keys = {name: reuse.key(drawing) for name, drawing in figures.items()} if earlier else {}
+    todo = [name for name in figures if not (earlier and reuse.restore(earlier, keys[name], folder / name))]
+    if len(todo) < len(figures):
+        print(
+            f"figures: {len(figures) - len(todo)} of {len(figures)} are as in an earlier report", flush=True
+        )
+    progress = ProgressLine("drawing", len(todo), "figures")
+    for name in _drawn(study, figures, todo, folder, processes):
+        if earlier:
+            reuse.store(earlier, keys[name], folder / name)
         progress(1)
     written = [folder / f"{name}.png" for name in figures]
     files.write_text(folder / CAPTIONS, _captions(written))
     return written
+
+
+def _drawn(
+    study: StudyTables, figures: writing.Figures, todo: Sequence[str], folder: Path, processes: int
+) -> Iterable[str]:
+    """Write the figures ``todo``; yields the name of each."""
+    processes = min(processes, len(todo) // FIGURES_PER_PROCESS)
+    if processes > 1:
+        return writing.in_processes(drawings, study, todo, folder, processes)
+    return writing.one_by_one({name: figures[name] for name in todo}, folder)
 
 
 def _captions(figures: list[Path]) -> str:

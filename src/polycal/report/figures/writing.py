@@ -45,12 +45,12 @@ def write(figure: Figure, folder: Path, name: str) -> None:
     plt.close(figure)
 
 
-def one_by_one(figures: Figures, folder: Path) -> Iterator[None]:
-    """Write ``figures`` to ``folder``; yields once after each."""
+def one_by_one(figures: Figures, folder: Path) -> Iterator[str]:
+    """Write ``figures`` to ``folder``; yields the name of each."""
     style.apply()
     for name, make in figures.items():
         write(make(), folder, name)
-        yield
+        yield name
 
 
 def in_processes(
@@ -59,8 +59,8 @@ def in_processes(
     names: Sequence[str],
     folder: Path,
     processes: int,
-) -> Iterator[None]:
-    """Write those of the ``drawings`` of a study that are called ``names``; yields once after each.
+) -> Iterator[str]:
+    """Write those of the ``drawings`` of a study that are called ``names``; yields the name of each.
 
     Every process gets the study once. The bytes of a figure do not depend on the process. Raises WorkerError
     if a process is killed.
@@ -94,5 +94,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _write_named(name: str, folder: Path) -> None:
+def _write_named(name: str, folder: Path) -> str:
     write(_figures[name](), folder, name)
+    return name
