@@ -197,7 +197,7 @@ def test_the_explorer_shows_the_numbers_of_the_tables_and_opens_a_language(work,
         ].to_dict("records")  # fmt: skip
         assert row["Δ from base"].startswith(f"{change['difference']:+.3f} [")
     choose("metric", "ece")
-    choose("beta", "all")
+    choose("beta", "any")
     assert len(shown_rows(browser)) == len(cells)
     assert browser.execute_script("return document.querySelectorAll('#explorer-chart svg').length") == 1
     # the keyboard is enough to sort by a column and to open a language
@@ -225,7 +225,7 @@ def test_the_explorer_shows_another_normalisation(work, browser):
     choose = explored(browser, work / STUDY / "report.html")
     table = pd.read_parquet(work / STUDY / "normalisations.parquet")
     cells = pd.read_parquet(work / STUDY / "cells.parquet")
-    choose("beta", "all")
+    choose("beta", "any")
     choose("normalise", "byte")
     rows = shown_rows(browser)
     assert len(rows) == len(cells)

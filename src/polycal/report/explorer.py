@@ -96,7 +96,7 @@ def _inside_script(text: str) -> str:
 
 
 def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any]:
-    """The tables ``cells`` (with means over languages), ``contrasts`` and ``reliability`` in compact columns.
+    """The tables ``cells`` (with all means), ``contrasts`` and ``reliability`` in compact columns.
 
     A row of contrasts or reliability has the index of its cell. ``normalisations`` has the metrics of each
     normalisation, in the order of the cells. ``records`` are the anchors of the cells'
@@ -104,7 +104,7 @@ def data(study: StudyTables, nodes: Sequence[LineageNode] = ()) -> dict[str, Any
     """
     means = study["means"]
     means = means[means.group == "all"].assign(language=MEAN, resource="", n=means.languages)
-    cells = pd.concat([study["cells"], means], ignore_index=True)
+    cells = pd.concat([study.with_training_means()["cells"], means], ignore_index=True)
     keys = list(CELL_KEYS)
     number = {key: place for place, key in enumerate(cells[keys].itertuples(index=False, name=None))}
     anchors = provenance_page.record_anchors(nodes)

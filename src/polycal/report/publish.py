@@ -40,7 +40,7 @@ def marks(name: str) -> tuple[str, str]:
 
 
 def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = "") -> list[Path]:
-    """Copy Table 1 of the study in ``folder`` and the overviews of its first training to ``out``.
+    """Copy Table 1 of the study in ``folder`` and its overviews to ``out``.
 
     ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
     seed, ``variances.csv`` the parts of the variance of each contrast, ``base.csv`` the accuracy of base models
@@ -139,7 +139,7 @@ def _check_seeds(study: StudyTables, folder: Path) -> None:
 
 
 def _copy(study: StudyTables, folder: Path, out: Path) -> list[Path]:
-    """Copy Table 1 and the overviews of the first training, whose names then do not contain its seeds."""
+    """Copy Table 1 and the overviews of the mean over trainings, whose names then do not contain its seeds."""
     first = "-".join(["overview", *study.by_condition()[0].condition.values(), ""])
     sources = {
         path: f"overview-{path.name.removeprefix(first)}"

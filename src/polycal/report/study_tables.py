@@ -1,6 +1,6 @@
 """The measured tables of a study as the report reads them, and names of checkpoints and languages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import pandas as pd
 
 from polycal.artifacts import records
 from polycal.errors import PolycalError
-from polycal.vocabulary import NONE, RESOURCE_LEVELS
+from polycal.vocabulary import CELL_KEYS, NONE, RESOURCE_LEVELS
 
 REQUIRED = ("cells", "means", "reliability")
 """Tables that every study must have."""
@@ -155,19 +155,58 @@ class StudyTables:
         keys = self.condition or distinguishing(self["cells"])
         return {key: getattr(sweep, key) for key in keys}
 
-    def by_condition(self) -> list["StudyTables"]:
-        """One part of the study for each combination of base seed, recipe and seed that was tuned.
+    def with_training_means(self) -> "StudyTables":
+        """The study whose table ``cells`` also has the means over several trainings of each language.
 
-        Keys with one value in the whole study are ignored, so a study with one combination is returned
-        unchanged. Rows to which a key does not apply are in all parts: base models have no recipe and no
-        seed, and models other than the miniature's have no base seed.
+        A mean lacks a value if one of its trainings does, so the table ``holes`` has a row for it then.
+        """
+        means = self.get("training_means")
+        if means.empty:
+            return self
+        tables = {**self.tables, "cells": pd.concat([self["cells"], means], ignore_index=True)}
+        if len(holes := self.get("holes")):
+            wide = {key: holes[key].where(holes[key] == NONE, ALL) for key in ("base_seed", "seed")}
+            lost = [holes, holes.assign(seed=wide["seed"]), holes.assign(**wide)]
+            tables["holes"] = pd.concat(lost).drop_duplicates([*CELL_KEYS], ignore_index=True)
+        return replace(self, tables=tables)
+
+    def shown_sweeps(self) -> dict[BetaSweep, BetaSweep]:
+        """The sweeps of the means over most trainings, each with the first training that it is the mean over.
+
+        Where there is one training only, the two are the same.
+        """
+        means = replace(self, tables={"cells": over_trainings(self.with_training_means()["cells"])})
+        single, first = self.beta_sweeps(), {}
+        for sweep in means.beta_sweeps():
+            wider = (("seed", "base_seed"), ("seed",), ())
+            parts = [
+                one for one in single if sweep in (one._replace(**dict.fromkeys(keys, ALL)) for keys in wider)
+            ]
+            first[sweep] = parts[0]
+        return first
+
+    def by_condition(self) -> list["StudyTables"]:
+        """One part of the study for each combination of base seed, recipe and seed that its figures show.
+
+        Those are the means over trainings if there are several. Keys with one value in the whole study are ignored,
+        so a study with one combination is returned unchanged. Rows to which a key does not apply are in all parts:
+        base models have no recipe and no seed, and models other than the miniature's have no base seed.
         """
         keys = distinguishing(self["cells"])
         if not keys:
             return [self]
-        found = {tuple(getattr(sweep, key) for key in keys) for sweep in self.beta_sweeps()}
+        return self._parts(keys, self.shown_sweeps())
+
+    def of_first_trainings(self) -> list["StudyTables"]:
+        """``by_condition`` with the first training in place of each mean, for tables without means."""
+        keys = distinguishing(self["cells"])
+        return self._parts(keys, self.shown_sweeps().values()) if keys else [self]
+
+    def _parts(self, keys: Sequence[str], sweeps: Iterable[BetaSweep]) -> list["StudyTables"]:
+        found = {tuple(getattr(sweep, key) for key in keys) for sweep in sweeps}
         combinations = [one for one in sorted(found) if not any(_covers(other, one) for other in found)]
-        return [self._part(dict(zip(keys, values, strict=True))) for values in combinations]
+        whole = self.with_training_means()
+        return [whole._part(dict(zip(keys, values, strict=True))) for values in combinations]
 
     def _part(self, condition: Mapping[str, str]) -> "StudyTables":
         tables = {}

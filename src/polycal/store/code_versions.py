@@ -53,12 +53,17 @@ def modules_version(modules: Iterable[str], packages: Iterable[str]) -> str:
 
     Names of modules are without the prefix ``polycal.``. Raises VersionError as ``code_version`` does.
     """
-    names = list(modules)
-    found = {
-        "modules": [_deep_hash(name) for name in names],
-        "runtime": _pins(packages, LOCK, ", ".join(names)),
-    }
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+    names, pinned = list(modules), list(packages)
+
+    def compute() -> str:
+        found = {
+            "modules": [_deep_hash(name) for name in names],
+            "runtime": _pins(pinned, LOCK, ", ".join(names)),
+        }
+        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+    key = hashlib.sha256(f"{_state(LOCK)} {names} {pinned}".encode()).hexdigest()[:32]
+    return computed_once.value("code_versions", key, compute)
 
 
 def parts(stage: str) -> dict[str, dict[str, str]]:

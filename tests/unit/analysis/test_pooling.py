@@ -62,6 +62,38 @@ def test_base_models_are_a_level_above_the_seeds(tmp_path):
     assert (within.clusters, within.covers) == (("1", "2"), ("questions", "seeds"))
 
 
+def test_a_mean_over_trainings_has_the_columns_of_a_cell_and_the_interval_of_a_mean_over_one_language(
+    tmp_path,
+):
+    cells = on_bases(tmp_path)
+    pooled, _ = pooling.pool(cells)
+    for keys in (
+        {"base_seed": "all", "beta": "0"},
+        {"base_seed": "1", "beta": "0.1"},
+        {"base_seed": "all", "beta": "none"},
+    ):
+        [one] = of(pooled, language="en", **keys)
+        row = pooling.training_mean_row(one)
+        single = of(cells, language="en", beta=keys["beta"])
+        assert list(row) == list(single[0].row)
+        [mean] = [mean for mean in pooling.mean_rows([one]) if mean["group"] == "all"]
+        for name in (
+            "accuracy",
+            "accuracy_low",
+            "gap",
+            "gap_high",
+            "ece",
+            "ece_low",
+            "smooth_ece",
+            "interval_covers",
+        ):
+            assert row[name] == mean[name], name
+        assert row["n"] == 100
+        assert row["chance"] == single[0].row["chance"]
+        assert row["above_chance"] == (row["accuracy_low"] > row["chance"])
+        assert row["ece_floor"] == pytest.approx(np.mean([cell.row["ece_floor"] for cell in single]))
+
+
 def test_contrasts_over_bases_are_paired_by_base(tmp_path):
     cells = on_bases(tmp_path)
     pooled, _ = pooling.pool(cells)

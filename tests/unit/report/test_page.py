@@ -91,7 +91,7 @@ def results(tmp_path, monkeypatch):
             }
             if path.stem in failed:
                 holes.failures.write(path, run_record("score", cell, {}), holes.DIVERGED)
-                checksums[str(path)] = score_records.records.metadata(path)["content"]
+                checksums[str(path)] = holes.failures.content(score_records.records.metadata(path))
                 continue
             table = score_records.records.read_scores(path)
             checksums[str(path)] = score_records.records.write(

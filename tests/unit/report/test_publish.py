@@ -112,7 +112,7 @@ def test_figure_table_and_provenance_are_published(finished):
     assert (out / "table1.md").read_bytes() == (folder / "tables/table1.md").read_bytes()
     overview = out / "overview-mmlu-prox-texts-0shot.png"
     assert list(out.glob("overview-*.png")) == [overview]
-    assert overview.read_bytes() == (folder / "figures/overview-1-mmlu-prox-texts-0shot.png").read_bytes()
+    assert overview.read_bytes() == (folder / "figures/overview-all-mmlu-prox-texts-0shot.png").read_bytes()
     assert {"1", "2", "all"} <= set(pd.read_csv(out / "table1.csv", dtype=str).seed)
     # publishing again changes nothing
     publish.publish(*finished)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from polycal.report import study_holes, study_tables, style
-from polycal.report.study_tables import BASE, BetaSweep, StudyTables
+from polycal.report.study_tables import ALL, BASE, BetaSweep, StudyTables
 from polycal.vocabulary import NONE, RESOURCE_LEVELS
 
 LISTED = 8
@@ -65,7 +65,10 @@ def sweep_title(study: StudyTables, sweep: BetaSweep) -> str:
 
 def condition_words(condition: Mapping[str, str]) -> str:
     """Base seed, recipe and seed in words; empty for a study with one of each."""
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in condition.items() if value != NONE)
+    named = {key.replace("_", " "): value for key, value in condition.items() if value != NONE}
+    means = [key for key, value in named.items() if value == ALL]
+    words = [f"mean over {' and '.join(f'{key}s' for key in means)}"] if means else []
+    return ", ".join([*words, *(f"{key} {value}" for key, value in named.items() if value != ALL)])
 
 
 def language_label(study: StudyTables, code: str, with_code: bool = False) -> str:

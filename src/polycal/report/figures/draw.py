@@ -51,15 +51,20 @@ Drawings = dict[Shown, Drawing]
 def drawings(study: StudyTables) -> dict[str, Drawing]:
     """All figures that the study's tables allow, by file name without suffix.
 
-    Figures about several models and data sets are drawn for each combination of base seed, recipe and seed.
+    Of several trainings, the figures show the mean, or the first where a table has no means. Figures about several
+    models and data sets are drawn for each combination of base seed, recipe and seed that is left.
     """
-    parts = study.by_condition()
+    parts, first = study.by_condition(), study.of_first_trainings()
     figures: Drawings = {}
     for part in parts:
         figures |= _of_benchmarks(part)
+    for part in first:
+        figures |= _of_truth(part)
     figures |= _of_sweeps(study) | _of_runs(study)
+    for part in first:
+        figures |= _of_embeddings(part) | _of_next_tokens(part)
     for part in parts:
-        figures |= _of_embeddings(part) | _of_next_tokens(part) | _of_mixtures(part)
+        figures |= _of_mixtures(part)
     return dict(zip(file_names(list(figures)), figures.values(), strict=True))
 
 
@@ -104,7 +109,6 @@ def _of_benchmark(
 def _of_benchmarks(study: StudyTables) -> Drawings:
     """Figures with all models and data sets of a benchmark and protocol."""
     figures: Drawings = {}
-    truth = study.get("truth")
     for benchmark, protocol in study.scored_with():
         holes = study_holes.of_scores(study, benchmark, protocol)
         for words, data in _overviews(study, benchmark, protocol):
@@ -117,11 +121,22 @@ def _of_benchmarks(study: StudyTables) -> Drawings:
         }
         if len(study.get("recalibration")):
             kinds["recalibration"] = recalibration.mean_ece
-        if len(truth) and ((truth.benchmark == benchmark) & (truth.protocol == protocol)).any():
-            kinds["truth"] = known_truth.against_truth
         for kind, figure in kinds.items():
             figures[kind, *study.condition.values(), benchmark, protocol] = _of_benchmark(
                 study, figure, benchmark, holes, protocol
+            )
+    return figures
+
+
+def _of_truth(study: StudyTables) -> Drawings:
+    """Figures of all models and data sets of a benchmark and protocol against the known truth."""
+    figures: Drawings = {}
+    truth = study.get("truth")
+    for benchmark, protocol in study.scored_with():
+        if len(truth) and ((truth.benchmark == benchmark) & (truth.protocol == protocol)).any():
+            holes = study_holes.of_scores(study, benchmark, protocol)
+            figures["truth", *study.condition.values(), benchmark, protocol] = _of_benchmark(
+                study, known_truth.against_truth, benchmark, holes, protocol
             )
     return figures
 
@@ -139,18 +154,21 @@ def _overviews(study: StudyTables, benchmark: str, protocol: str) -> Iterator[tu
 
 def _of_sweeps(study: StudyTables) -> Drawings:
     figures: Drawings = {}
-    for sweep in study.beta_sweeps():
-        holes = study_holes.of_sweep(study, sweep)
-        condition = study.condition_of(sweep).values()
-        names = (sweep.model, sweep.data, *condition, sweep.benchmark, sweep.protocol)
-        figures["ece", *names] = _of_sweep(study, calibration.ece_by_language, sweep, holes)
-        for words, languages in _numbered(names, calibration.diagram_parts(study, sweep)):
+    whole = study.with_training_means()
+    for sweep, first in study.shown_sweeps().items():
+        holes, names = study_holes.of_sweep(whole, sweep), _words(study, sweep)
+        figures["ece", *names] = _of_sweep(whole, calibration.ece_by_language, sweep, holes)
+        for words, languages in _numbered(_words(study, first), calibration.diagram_parts(study, first)):
             figures["reliability", *words] = _of_sweep(
-                study, calibration.reliability, sweep, holes, languages
+                study, calibration.reliability, first, study_holes.of_sweep(study, first), languages
             )
-        for kind, function in _further_of_sweep(study, sweep):
-            figures[kind, *names] = _of_sweep(study, function, sweep, holes)
+        for kind, function in _further_of_sweep(whole, sweep):
+            figures[kind, *names] = _of_sweep(whole, function, sweep, holes)
     return figures
+
+
+def _words(study: StudyTables, sweep: BetaSweep) -> Shown:
+    return (sweep.model, sweep.data, *study.condition_of(sweep).values(), sweep.benchmark, sweep.protocol)
 
 
 def _further_of_sweep(study: StudyTables, sweep: BetaSweep) -> Iterator[tuple[str, Callable[..., Figure]]]:
@@ -219,14 +237,13 @@ def _of_mixtures(study: StudyTables) -> Drawings:
     figures: Drawings = {}
     sweeps = study.beta_sweeps()
     for model, benchmark, protocol in sorted({(s.model, s.benchmark, s.protocol) for s in sweeps}):
-        own = [s for s in sweeps if (s.model, s.benchmark, s.protocol) == (model, benchmark, protocol)]
-        if len(probes.mixtures(own)) > 1:
+        of_model = [s for s in sweeps if (s.model, s.benchmark, s.protocol) == (model, benchmark, protocol)]
+        if len(probes.mixtures(of_model)) > 1:
             holes = study_holes.of_model(study, model, benchmark, protocol)
             names = ("ablation", *study.condition.values(), model, benchmark, protocol)
             own = inputs.of_benchmark(study, probes.ablation, benchmark)
-            arguments = (model, benchmark, protocol)
             figures[names] = Drawing(
-                probes.ablation, own, arguments, holes, study_tables.distinguishing(holes)
+                probes.ablation, own, (model, benchmark, protocol), holes, study_tables.distinguishing(holes)
             )
     return figures
 

@@ -75,7 +75,7 @@ def _declared(study: StudyTables, function: Callable[..., Figure]) -> dict[str, 
 def _columns(rows: pd.DataFrame, values: tuple[str, ...]) -> pd.DataFrame:
     """The columns of ``values``, rounded to DECIMALS, and all that are not of type float."""
     kept = {f"{value}{end}" for value in values for end in ("", "_low", "_high")}
-    kept |= set(rows.select_dtypes(exclude="float"))
+    kept |= set(rows.select_dtypes(exclude="float").columns)
     return rows[[name for name in rows if name in kept]].round(DECIMALS)
 
 

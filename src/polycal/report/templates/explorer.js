@@ -22,7 +22,8 @@
     data: "Data", recipe: "Recipe", beta: "β", seed: "Seed" };
   // these do not apply to base models, which are "none" in them
   const TUNED = ["data", "recipe", "seed"];
-  const ALL = "all", NONE = "none", MEAN = "mean", PLAIN = ["accuracy", "confidence", "gap", "ece"];
+  // ANY does not filter; OVER is the seed of a mean over trainings
+  const ANY = "any", OVER = "all", NONE = "none", MEAN = "mean", PLAIN = ["accuracy", "confidence", "gap", "ece"];
   const short = (metric) => data.metrics[metric].split(" (")[0];
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -81,11 +82,13 @@
     let values = [...new Set(cells[name])];
     values = name === "beta" ? order(values) : values.sort();
     if (TUNED.includes(name) && values.length > 1) values = values.filter((value) => value !== NONE);
-    const options = values.map((value) => [value, name === "beta" ? setting(value) : value]);
-    if (values.length > 1) options.push([ALL, ALL]);
-    addChoice(name, label, options, name === "beta" && values.includes("0") ? "0" : cells[name][start]);
+    const words = (value) => name === "beta" ? setting(value) : value === OVER ? "mean over all" : value;
+    const options = values.map((value) => [value, words(value)]);
+    if (values.length > 1) options.push([ANY, ANY]);
+    const first = ["base_seed", "seed"].includes(name) && values.includes(OVER) ? OVER : cells[name][start];
+    addChoice(name, label, options, name === "beta" && values.includes("0") ? "0" : first);
   }
-  addChoice("resource", "Resource level", [[ALL, ALL], ...data.levels.map((level) => [level, level])], ALL);
+  addChoice("resource", "Resource level", [[ANY, ANY], ...data.levels.map((level) => [level, level])], ANY);
   addChoice("normalise", "Normalisation", [["", "as measured"], ...Object.keys(normalisations).map((name) => [name, name])], "");
   addChoice("metric", "Metric", Object.entries(data.metrics), "gap");
   const references = [...new Set(contrasts.reference)].sort();
@@ -97,7 +100,7 @@
   const contrasted = new Set(contrasts.metric);
   // a metric without contrasts is shown as it is
   const referenceOf = (metric) => contrasted.has(metric) && !normalised() ? chosen("reference") : "";
-  const applies = (cell, name) => chosen(name) === ALL || cells[name][cell] === chosen(name)
+  const applies = (cell, name) => chosen(name) === ANY || cells[name][cell] === chosen(name)
     || (TUNED.includes(name) && cells[name][cell] === NONE);
   const matching = (names) => {
     const found = [];
@@ -153,7 +156,7 @@
     const found = matching(names).filter((cell) => cells.language[cell] !== MEAN);
     const metric = chosen("metric"), reference = referenceOf(metric);
     const visible = (name) => {
-      if (name in DIMENSIONS) return chosen(name) === ALL;
+      if (name in DIMENSIONS) return chosen(name) === ANY;
       if (name === metric || (name === "resource" && !data.levels.length)) return false;
       if (name === "change" || name === "q") return reference !== "";
       return true;
@@ -190,11 +193,11 @@
   const showGroups = () => {
     if (!groupTable) return;
     const names = Object.keys(DIMENSIONS);
-    const found = [...(groups.group ?? []).keys()].filter((row) => names.every((name) => chosen(name) === ALL
+    const found = [...(groups.group ?? []).keys()].filter((row) => names.every((name) => chosen(name) === ANY
       || groups[name][row] === chosen(name) || (TUNED.includes(name) && groups[name][row] === NONE)));
     groupTable.columns().every(function () {
       const name = groupTable.settings()[0].aoColumns[this.index()].name;
-      if (name in DIMENSIONS) this.visible(chosen(name) === ALL, false);
+      if (name in DIMENSIONS) this.visible(chosen(name) === ANY, false);
     });
     groupTable.clear().rows.add(found).draw();
   };

@@ -1,7 +1,10 @@
 """Which figures are drawn, and their files."""
 
+import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from helpers import drawings
+from matplotlib.text import Text
 
 from polycal.report import captions
 from polycal.report.figures import draw, writing
@@ -53,9 +56,28 @@ def test_figures_of_tables_that_were_not_measured_are_left_out(study):
     assert kinds - fewer == {"recalibration", "temperature", "truth"}
 
 
-def test_several_seeds_have_figures_of_their_own(two_seeds):
-    names = [name for name in draw.drawings(two_seeds) if name.startswith("ece-")]
-    assert names == [f"ece-llama-alpaca-{seed}-mmlu-prox-texts-0shot" for seed in ("1", "2")]
+def test_of_several_seeds_the_mean_is_drawn_or_the_first_where_there_are_no_means(two_seeds):
+    drawings = draw.drawings(two_seeds)
+    kinds = {captions.kind_of(name): name for name in drawings}
+    assert len(kinds) == len(drawings)
+    without_means = {kind for kind, name in kinds.items() if "-all-" not in name}
+    assert without_means <= {"reliability", "truth"}
+    assert kinds["reliability"] == "reliability-llama-alpaca-1-mmlu-prox-texts-0shot"
+    overview = drawings["overview-all-mmlu-prox-texts-0shot"]()
+    assert any("mean over seeds" in text.get_text() for text in overview.findobj(Text))
+    plt.close(overview)
+
+
+def test_a_mean_is_failed_where_a_training_is(two_seeds):
+    holes = pd.DataFrame(
+        [{"model": "llama", "base_seed": "none", "data": "alpaca", "recipe": "paper", "beta": "0.1", "seed": "2",
+          "benchmark": "mmlu-prox", "protocol": "texts-0shot", "language": "yo", "resource": "low", "stage": "score",
+          "reason": "it broke"}]
+    )  # fmt: skip
+    study = StudyTables({**two_seeds.tables, "holes": holes}, {})
+    overview = draw.drawings(study)["overview-all-mmlu-prox-texts-0shot"]
+    assert overview.holes.seed.tolist() == ["all"]
+    assert overview.holes.language.tolist() == ["yo"]
 
 
 def test_a_study_without_tuned_checkpoints_has_a_folder_without_figures(study, tmp_path):
