@@ -100,15 +100,17 @@
   const contrasted = new Set(contrasts.metric);
   // a metric without contrasts is shown as it is
   const referenceOf = (metric) => contrasted.has(metric) && !normalised() ? chosen("reference") : "";
-  const applies = (cell, name) => chosen(name) === ANY || cells[name][cell] === chosen(name)
-    || (TUNED.includes(name) && cells[name][cell] === NONE);
-  const matching = (names) => {
+  // the rows of a table that the choices of names admit; each choice is read once, because reading it is slow
+  const matchingOf = (rows, count, names) => {
+    const limits = names.filter((name) => chosen(name) !== ANY)
+      .map((name) => ({ values: rows[name], wanted: chosen(name), tuned: TUNED.includes(name) }));
     const found = [];
-    for (let cell = 0; cell < cells.language.length; cell++) {
-      if (names.every((name) => applies(cell, name))) found.push(cell);
+    for (let row = 0; row < count; row++) {
+      if (limits.every(({ values, wanted, tuned }) => values[row] === wanted || (tuned && values[row] === NONE))) found.push(row);
     }
     return found;
   };
+  const matching = (names) => matchingOf(cells, cells.language.length, names);
 
   // ---- the table ----
   let table;
@@ -192,12 +194,12 @@
   let groupTable;
   const showGroups = () => {
     if (!groupTable) return;
-    const names = Object.keys(DIMENSIONS);
-    const found = [...(groups.group ?? []).keys()].filter((row) => names.every((name) => chosen(name) === ANY
-      || groups[name][row] === chosen(name) || (TUNED.includes(name) && groups[name][row] === NONE)));
+    // groups have no means over trainings, so those of all trainings are shown
+    const single = Object.keys(DIMENSIONS).filter((name) => chosen(name) !== OVER);
+    const found = matchingOf(groups, (groups.group ?? []).length, single);
     groupTable.columns().every(function () {
       const name = groupTable.settings()[0].aoColumns[this.index()].name;
-      if (name in DIMENSIONS) this.visible(chosen(name) === ANY, false);
+      if (name in DIMENSIONS) this.visible([ANY, OVER].includes(chosen(name)), false);
     });
     groupTable.clear().rows.add(found).draw();
   };
