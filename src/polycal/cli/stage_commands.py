@@ -76,9 +76,8 @@ def _input(declared: Input) -> tuple[Any, Any]:
 
 def _option(declared: Option) -> tuple[Any, Any]:
     kind: Any = declared.kind if declared.default is not None else declared.kind | None
-    limits = typer.Option(
-        min=declared.minimum, max=declared.maximum, envvar=declared.environment, help=declared.help
-    )
+    minimum = None if declared.kind is Path else declared.minimum
+    limits = typer.Option(min=minimum, max=declared.maximum, envvar=declared.environment, help=declared.help)
     return Annotated[kind, limits], declared.default
 
 

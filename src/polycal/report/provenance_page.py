@@ -8,7 +8,7 @@ from typing import Any
 from polycal.audit import lineage
 from polycal.audit.lineage import LineageNode
 from polycal.report import tables, templating
-from polycal.report.costs import costs
+from polycal.report.costs import costs, known_speeds
 from polycal.report.study_tables import StudyTables
 from polycal.store import acceptances
 from polycal.store.stages import STAGES
@@ -30,6 +30,7 @@ def render(
     ``nodes`` are the results behind the tables. ``settings`` is the study's grid and conventions, shown as
     JSON.
     """
+    spent = costs(nodes)
     return templating.render(
         "provenance.html.j2",
         name=name,
@@ -37,7 +38,8 @@ def render(
         first_records=records_of_rows(tables.numbers(study)[tables.KEYS].to_dict("records"), nodes),
         pair_records=records_of_rows(tables.pairs(study).to_dict("records"), nodes),
         stages=stages(nodes),
-        costs=costs(nodes),
+        costs=spent,
+        speeds=known_speeds(spent),
         settings=json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
     )
 

@@ -43,7 +43,7 @@ class Input:
 class Option:
     """A setting of how a job runs, which changes no result.
 
-    It is given as ``--NAME`` or in the environment variable ``environment``. A value must be between
+    It is given as ``--NAME`` or in the environment variable ``environment``. A number must be between
     ``minimum`` and ``maximum``.
     """
 

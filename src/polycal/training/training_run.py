@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from polycal.training import (
     packed_attention,
     packing_check,
     resume_state,
+    sharded_loading,
     speed,
 )
 from polycal.training.loss_check import LossCheck
@@ -142,19 +144,20 @@ def _prepare(
     global_batches = order.reshape(-1, int(settings["global_batch_size"])).tolist()
     steps = [micro_batches.cut(numbers, lengths, settings) for numbers in global_batches]
     transformers.set_seed(int(cell["seed"]))
-    network = model_loading.load_model(
-        base,
-        tokenizer,
-        dtype="float32",
-        attention=settings["attention"],
-        dropout=float(settings["dropout"]),
-    )
+    # a model that ZeRO stage 3 partitions may be too large for the memory of one rank
+    load = sharded_loading.load if zero_stage == 3 else partial(model_loading.load_model, dtype="float32")
+    network = load(base, tokenizer, attention=settings["attention"], dropout=float(settings["dropout"]))
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
     size = ModelSize.of(network)
-    # the checks need whole weights, which DeepSpeed partitions later
-    self_check = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
-    if micro_batches.are_packed(settings):
-        packing_check.check(network, rows, steps[0][0])
+
+    def check() -> LossCheck:
+        """The checks need whole weights, which DeepSpeed partitions later."""
+        result = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
+        if micro_batches.are_packed(settings):
+            packing_check.check(network, rows, steps[0][0])
+        return result
+
+    self_check = sharded_loading.in_float32(network, check)
 
     def collate(items: Sequence[Mapping[str, int]]) -> dict[str, list[dict[str, torch.Tensor]]]:
         """The micro-batches of one rank in one step. Ranks take the items of the data set in turn."""
@@ -165,13 +168,17 @@ def _prepare(
 
     engine.set_up_process_group()
     ranks = int(os.environ["WORLD_SIZE"])
+    arguments = engine.arguments(cell, folder / "state", zero_stage)
+    if zero_stage == 3:
+        dtype = getattr(torch, settings["precision"])
+        sharded_loading.partition(network, arguments.hf_deepspeed_config.config, dtype, arguments.device)
     trainer = SmoothedTrainer(
         reduction=settings["reduction"],
         seed=cell["seed"],
         state_folder=folder / "state",
         fingerprint=fingerprint,
         model=network,
-        args=engine.arguments(cell, folder / "state", zero_stage),
+        args=arguments,
         train_dataset=Dataset.from_dict({"share": range(len(steps) * ranks)}),
         data_collator=collate,
         processing_class=tokenizer,

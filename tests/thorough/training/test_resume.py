@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers import training
 from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,18 @@ def test_a_signal_that_reaches_one_rank_stops_all(given):
     os.kill(children[-1], signal.SIGUSR1)
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 75, said
+
+
+def test_under_zero_3_the_type_of_the_saved_weights_changes_no_bit(tmp_path):
+    """Weights in bfloat16 are widened one by one while they are partitioned, those in float32 are not."""
+    training.prepare(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "llama", dtype=torch.bfloat16)
+    found = []
+    for kind in ("bfloat16", "float32"):
+        model.to(getattr(torch, kind)).save_pretrained(tmp_path / "llama")
+        said, _ = training.train(tmp_path, kind, ranks=2, zero=3, **BY_TOKENS)
+        found.append([said[fact] for fact in ("content", "self_check", "nll_last", "heldout_nll")])
+    assert found[0] == found[1]
 
 
 SPLITS = [(1, 1, 2), (2, 1, 0), (2, 1, 2), (2, 1, 3), (4, 1, 2)]
