@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from polycal.artifacts import records
-from polycal.store import code_versions
+from polycal.store import code_versions, source_code
 from polycal.store.stages import STAGES
 
 MINIATURE = {
@@ -28,13 +28,13 @@ def unseen(stage, imported, bare):
     declared = STAGES[stage]
     listing = {one.paths_of_cell.partition(":")[0] for one in declared.inputs if one.paths_of_cell}
     other = {declared.checksums.partition(":")[0], declared.whole.partition(":")[0]} - {""}
-    covered = code_versions.import_closure({*declared.modules, *listing, *other})
-    packages = {name for name in imported if (code_versions.PACKAGE / name.replace(".", "/")).is_dir()}
+    covered = source_code.import_closure({*declared.modules, *listing, *other})
+    packages = {name for name in imported if (source_code.PACKAGE / name.replace(".", "/")).is_dir()}
     # importing a module also imports the re-exports of its package, which it does not use
-    packages |= code_versions.import_closure(
-        module for name in packages for _, _, module in code_versions._imports(name)
+    packages |= source_code.import_closure(
+        module for name in packages for _, _, module in source_code.imports(name)
     )
-    return imported - bare - covered - packages - code_versions.UNHASHED
+    return imported - bare - covered - packages - source_code.UNHASHED
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +84,9 @@ def test_every_file_of_the_package_that_is_no_module_belongs_to_a_stage():
         path
         for stage in STAGES.values()
         for pattern in stage.data_files
-        for path in code_versions.PACKAGE.glob(pattern)
+        for path in source_code.PACKAGE.glob(pattern)
     }
     there = {
-        p
-        for p in code_versions.PACKAGE.rglob("*")
-        if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")
+        p for p in source_code.PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".typed")
     }
     assert there == named

@@ -19,24 +19,16 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
 from polycal.artifacts import computed_once, files
-from polycal.errors import PolycalError
-from polycal.store import stages
+from polycal.store import source_code, stages
+from polycal.store.source_code import VersionError
 
-PACKAGE = Path(__file__).resolve().parents[1]
-ROOT = PACKAGE.parents[1]
+ROOT = source_code.PACKAGE.parents[1]
 LOCK = ROOT / "envs" / "cpu.lock"
-
-UNHASHED = frozenset({"store.stages", "study.paths"})
-"""Tables that no version includes, because a new stage or output path changes no existing result."""
-
-
-class VersionError(PolycalError):
-    """A code version cannot be computed, or it is not the version that the job was planned with."""
 
 
 def code_version(stage: str) -> str:
@@ -113,27 +105,12 @@ def _times(modules: Iterable[str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for name in modules:
         try:
-            status = _file(name).stat()
+            status = source_code.file(name).stat()
         except FileNotFoundError:
             found[name] = ()
         else:
             found[name] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
     return found
-
-
-def import_closure(modules: Iterable[str]) -> set[str]:
-    """``modules`` and all modules of polycal that they import, directly or through other modules.
-
-    Names are without the prefix ``polycal.``. Raises VersionError if an import cannot be resolved.
-    """
-    seen: set[str] = set()
-    todo = list(modules)
-    while todo:
-        name = todo.pop()
-        if name not in seen and name not in UNHASHED:
-            seen.add(name)
-            todo += [target for _, _, target in _imports(name)]
-    return seen
 
 
 class StageCode(TypedDict):
@@ -154,22 +131,10 @@ def _code_of(stage: str, lock: Path) -> StageCode:
 @functools.cache
 def _state(lock: Path) -> str:
     """A hash of all that versions depend on: every file of the package, the lock file, Python, and this module."""
-    texts = {**_sources(), "": _lock_text(lock) if lock.is_file() else b""}
+    texts = {**source_code.sources(), "": _lock_text(lock) if lock.is_file() else b""}
     hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
-    own = files.sha256(Path(__file__))
+    own = [files.sha256(Path(str(path))) for path in (__file__, source_code.__file__)]
     return hashlib.sha256(json.dumps([sys.version, own, sorted(hashes.items())]).encode()).hexdigest()
-
-
-@functools.cache
-def _sources() -> dict[str, bytes]:
-    """Path and content of each file in the package. All versions are computed from this reading of them."""
-    inside = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    # editors put hidden files beside the file that they save, and remove them at once
-    return {
-        path.relative_to(PACKAGE).as_posix(): path.read_bytes()
-        for path in inside
-        if not path.name.startswith(".")
-    }
 
 
 def _compute(declared: stages.Stage, lock: Path) -> StageCode:
@@ -179,7 +144,7 @@ def _compute(declared: stages.Stage, lock: Path) -> StageCode:
         "runtime": _pins(declared.runtime, lock, f"stage {declared.name}"),
     }
     version = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
-    return {"version": version, "modules": sorted(import_closure(declared.modules))}
+    return {"version": version, "modules": sorted(source_code.import_closure(declared.modules))}
 
 
 def _declared(stage: str) -> stages.Stage:
@@ -191,10 +156,14 @@ def _declared(stage: str) -> stages.Stage:
 def _data_files(declared: stages.Stage) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for pattern in declared.data_files:
-        matching = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob(pattern)} & set(_sources())
+        matching = {
+            path.relative_to(source_code.PACKAGE).as_posix() for path in source_code.PACKAGE.glob(pattern)
+        } & set(source_code.sources())
         if not matching:
-            raise VersionError(f"stage {declared.name}: no file matches {pattern!r} in {PACKAGE}.")
-        hashes |= {path: hashlib.sha256(_sources()[path]).hexdigest() for path in sorted(matching)}
+            raise VersionError(
+                f"stage {declared.name}: no file matches {pattern!r} in {source_code.PACKAGE}."
+            )
+        hashes |= {path: hashlib.sha256(source_code.sources()[path]).hexdigest() for path in sorted(matching)}
     return hashes
 
 
@@ -226,7 +195,7 @@ def _lock_text(lock: Path) -> bytes:
 @functools.cache
 def _own_hash(name: str) -> str:
     """The hash of a module's own code. It includes the names of imported modules, but not their content."""
-    return hashlib.sha256(ast.dump(_tree(_source(name))).encode()).hexdigest()
+    return hashlib.sha256(ast.dump(_tree(source_code.source(name))).encode()).hexdigest()
 
 
 _DEEP: dict[str, str] = {}
@@ -247,8 +216,11 @@ def _deep_hash(name: str, above: tuple[str, ...] = ()) -> str:
 
 
 def _hash_with_imports(name: str, above: tuple[str, ...]) -> str:
-    code, targets = _code(name, _source(name))
-    hashes = ["unhashed" if target in UNHASHED else _deep_hash(target, (*above, name)) for target in targets]
+    code, targets = _code(name, source_code.source(name))
+    hashes = [
+        "unhashed" if target in source_code.UNHASHED else _deep_hash(target, (*above, name))
+        for target in targets
+    ]
     return hashlib.sha256((code + json.dumps(hashes)).encode()).hexdigest()
 
 
@@ -262,7 +234,7 @@ def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
     targets: list[str] = []
 
     def mark(nodes: list[ast.stmt]) -> ast.stmt:
-        found = sorted(names for node in nodes for names in _names(node, name))
+        found = sorted(names for node in nodes for names in source_code.names_of(node, name))
         targets.extend(target for _, _, target in found)
         return ast.Expr(ast.Constant(json.dumps([names[:2] for names in found])))
 
@@ -270,23 +242,17 @@ def _code(name: str, source: bytes) -> tuple[str, tuple[str, ...]]:
         """Replaces each import inside a function or class."""
 
         def generic_visit(self, node: ast.AST) -> ast.AST:
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and _names(node, name):
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and source_code.names_of(node, name):
                 return mark([node])
             return super().generic_visit(node)
 
     tree = _tree(source)
-    imports = [node for node in tree.body if _names(node, name)]
+    imports = [node for node in tree.body if source_code.names_of(node, name)]
     body = [node for node in tree.body if node not in imports]
     tree.body = [mark(imports), *body]
     for module in {name, *targets}:
-        _check_packages(module)
+        source_code.check_packages(module)
     return ast.dump(Inner().visit(tree)), tuple(targets)
-
-
-def _source(name: str) -> bytes:
-    if not _is_module(name):
-        raise VersionError(f"polycal.{name}: no such module in {PACKAGE}.")
-    return _sources()[_path(name)]
 
 
 def _tree(source: bytes) -> ast.Module:
@@ -300,120 +266,9 @@ def _tree(source: bytes) -> ast.Module:
     return tree
 
 
-def _path(name: str) -> str:
-    """The source file of a module in the package. For a package it is ``__init__.py``."""
-    base = name.replace(".", "/")
-    return f"{base}.py" if f"{base}.py" in _sources() else f"{base}/__init__.py".lstrip("/")
-
-
-def _file(name: str) -> Path:
-    return PACKAGE / _path(name)
-
-
-def _is_module(name: str) -> bool:
-    return _path(name) in _sources()
-
-
-def _is_package(name: str) -> bool:
-    return not name or f"{name.replace('.', '/')}/__init__.py" in _sources()
-
-
-@functools.cache
-def _imports(name: str) -> tuple[tuple[str, str, str], ...]:
-    """(local name, attribute or "", module) of each import of a polycal module in module ``name``."""
-    found = {names for node in ast.walk(ast.parse(_source(name))) for names in _names(node, name)}
-    return tuple(sorted(found))
-
-
-def _names(node: ast.AST, name: str) -> list[tuple[str, str, str]]:
-    """The imports of one statement as ``_imports`` lists them; empty if it imports nothing of polycal."""
-    if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "polycal"):
-        package = _absolute(node, name)
-        resolved = [(alias, _resolve(package, alias.name, name, node.lineno)) for alias in node.names]
-        return [(alias.asname or alias.name, attribute, module) for alias, (module, attribute) in resolved]
-    if not isinstance(node, ast.Import):
-        return []
-    found = []
-    for alias in node.names:
-        if alias.name.split(".")[0] == "polycal":
-            module = alias.name.removeprefix("polycal").removeprefix(".")
-            if not module or not _is_module(module):
-                raise VersionError(f"{_file(name)}:{node.lineno}: import {alias.name} is no module.")
-            found.append((alias.asname or alias.name, "", module))
-    return found
-
-
-def _absolute(node: ast.ImportFrom, name: str) -> str:
-    """The package or module that an import names, without ``polycal.``. Relative imports are resolved."""
-    module = node.module or ""
-    if not node.level:
-        return module.removeprefix("polycal").removeprefix(".")
-    inside = name.split(".") if _is_package(name) else name.split(".")[:-1]
-    base = inside[: len(inside) - node.level + 1]
-    return ".".join([*base, *([module] if module else [])])
-
-
-def _resolve(package: str, attribute: str, name: str, line: int) -> tuple[str, str]:
-    """The module and attribute behind ``from polycal.PACKAGE import ATTRIBUTE``, as (module, attribute).
-
-    The attribute is empty if ATTRIBUTE is itself a module. A re-export of a package is followed to its
-    module.
-    """
-    where = f"{_file(name)}:{line}: from polycal{'.' if package else ''}{package} import {attribute}"
-    if attribute == "*":
-        raise VersionError(f"{where}: name what is imported.")
-    submodule = f"{package}.{attribute}" if package else attribute
-    if _is_module(submodule):
-        return submodule, ""
-    if package and _is_package(package):
-        exported = {bound: (module, inner) for bound, inner, module in _imports(package)}
-        if attribute not in exported:
-            raise VersionError(f"{where} resolves to nothing.")
-        return exported[attribute]
-    if not package or not _is_module(package) or attribute not in _defined(package):
-        raise VersionError(f"{where} resolves to nothing.")
-    return package, attribute
-
-
-@functools.cache
-def _defined(name: str) -> frozenset[str]:
-    """All names that a module defines, assigns or imports, at any depth."""
-    bound: set[str] = set()
-    for node in ast.walk(ast.parse(_source(name))):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound.add(node.id)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return frozenset(bound)
-
-
-def _check_packages(module: str) -> None:
-    """Check that the ``__init__`` of each package above ``module`` contains only a docstring and re-exports.
-
-    Python runs these files on import, but no version includes them. Raises VersionError for other code.
-    """
-    for package in _packages(module):
-        for node in ast.parse(_source(package)).body:
-            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            exports = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-            if not (docstring or exports or isinstance(node, (ast.Import, ast.ImportFrom))):
-                raise VersionError(
-                    f"{_file(package)}:{node.lineno}: code in the __init__ of a package enters no version;"
-                    " move it to a module."
-                )
-
-
-def _packages(module: str) -> Iterator[str]:
-    names = module.split(".")
-    for depth in range(1, len(names) + 1):
-        if _is_package(package := ".".join(names[:depth])):
-            yield package
-
-
 def forget() -> None:
     """Clear all caches of this module, because source files may have been edited."""
-    for cached in (_code_of, _state, _sources, _lock_text, _own_hash, _code, _imports, _defined, locked):
+    for cached in (_code_of, _state, _lock_text, _own_hash, _code, locked):
         cached.cache_clear()
+    source_code.forget()
     _DEEP.clear()

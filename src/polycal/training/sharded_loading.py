@@ -122,7 +122,7 @@ def _converted_in_passes(model: nn.Module) -> Iterator[None]:
         if isinstance(packed, Tensor):
             return packed
         narrow, *view = packed
-        return narrow.float().as_strided(*view)  # type: ignore[no-any-return]
+        return narrow.float().as_strided(*view)
 
     with ExitStack() as hooks:
         for unit, parameters in _units(model):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from polycal.artifacts import computed_once
-from polycal.store import code_versions, stages
+from polycal.store import code_versions, source_code, stages
 from polycal.store.code_versions import VersionError
 from polycal.store.manifest_schema import Manifest
 from polycal.store.stages import STAGES, Stage
@@ -25,7 +25,7 @@ class Package:
 
     def __init__(self, folder, monkeypatch):
         self.folder, self.monkeypatch = folder, monkeypatch
-        monkeypatch.setattr(code_versions, "PACKAGE", folder)
+        monkeypatch.setattr(source_code, "PACKAGE", folder)
         self.lock("torch==1.0\nseaborn==1.0\n")
         self.declare()
 
@@ -101,7 +101,7 @@ def test_imports_in_packages_and_relative_imports_are_followed(package):
         e="g = 1\n",
     )
     code_versions.forget()
-    assert code_versions.import_closure(["one"]) == {"one", "a.b", "a.c", "a.d", "e"}
+    assert source_code.import_closure(["one"]) == {"one", "a.b", "a.c", "a.d", "e"}
     for name, text in {"a__d": "x = 2\n", "e": "g = 2\n", "a__c": "def f(): return 2\n"}.items():
         before = package.version()
         assert package.write(**{name: text}).version() != before, name
@@ -260,12 +260,12 @@ EDITS: dict[str, set[str]] = {
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source") / "polycal"
-    shutil.copytree(code_versions.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source_code.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
 def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(copy, monkeypatch):
-    monkeypatch.setattr(code_versions, "PACKAGE", copy)
+    monkeypatch.setattr(source_code, "PACKAGE", copy)
     versions = {name: code_versions.code_version(name) for name in STAGES}
     stale = {}
     for module in EDITS:
@@ -273,7 +273,7 @@ def test_an_edit_makes_stale_what_depends_on_it_and_nothing_else(copy, monkeypat
         text = path.read_text()
         path.write_text(text + "\nEDITED = 1\n")
         # the parsed text of each module stays cached, because it is found by its content
-        code_versions._sources.cache_clear()
+        source_code.sources.cache_clear()
         code_versions._code_of.cache_clear()
         code_versions._state.cache_clear()
         code_versions._DEEP.clear()
@@ -286,24 +286,24 @@ def test_no_dependency_is_lost():
     """The code version of a stage covers each module that it imports, directly or through other modules."""
     for name, stage in STAGES.items():
         code_versions.code_version(name)
-        closure = code_versions.import_closure(stage.modules)
+        closure = source_code.import_closure(stage.modules)
         assert len(closure) > 3
         hashed = set(stage.modules)
         for module in sorted(closure):
-            hashed |= {target for _, _, target in code_versions._imports(module)}
-        assert closure == hashed - code_versions.UNHASHED, name
+            hashed |= {target for _, _, target in source_code.imports(module)}
+        assert closure == hashed - source_code.UNHASHED, name
         assert closure <= set(code_versions._DEEP), name
 
 
 def test_no_stage_that_runs_a_model_imports_the_bookkeeping():
     for name, stage in STAGES.items():
-        packages = {module.split(".")[0] for module in code_versions.import_closure(stage.modules)}
+        packages = {module.split(".")[0] for module in source_code.import_closure(stage.modules)}
         if name != "report":
             assert not packages & {"store", "audit", "report", "cli", "study"}, name
 
 
 def test_every_module_is_in_a_package_and_every_entry_exists():
-    names = {path.stem for path in Path(code_versions.PACKAGE).glob("*.py")}
+    names = {path.stem for path in Path(source_code.PACKAGE).glob("*.py")}
     assert names == {"__init__", "errors", "vocabulary", "progress"}
     for stage in STAGES.values():
         for function in (stage.entry, stage.checksums, stage.tables_of_cell, stage.whole):
