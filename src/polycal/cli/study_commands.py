@@ -35,15 +35,16 @@ def plan(
 ) -> None:
     """Estimate a study and what is left of it: jobs, GPU-hours, days, memory, disk, smallest visible difference.
 
-    The time comes from jobs of the study that are finished, and from stated assumptions elsewhere.
+    The time comes from jobs of the study that are finished. Elsewhere it comes from the share of a GPU's peak that
+    ``make bench-gpu`` measured, or from stated assumptions.
     """
-    from polycal.study import cost_table, detectable, finished_jobs
+    from polycal.study import cost_table, detectable, finished_jobs, gpu_benchmark
 
     config = configuration.load(configfile)
     reference = Path(paths.REFERENCE)
     chosen = pilot or (reference if (reference / detectable.VARIANCES).is_file() else None)
     found = list(detectable.lines(config, chosen)) if chosen else []
-    text = cost_table.table(config, finished_jobs.read(config), gpus, hours)
+    text = cost_table.table(config, finished_jobs.read(config), gpus, hours, gpu_benchmark.read())
     print("\n".join([text, *([""] if found else []), *found]))
 
 

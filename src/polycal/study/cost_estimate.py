@@ -1,7 +1,7 @@
 """Estimates the cost of a study: jobs, GPU-hours, memory of a GPU, and disk.
 
 Where jobs of a study are finished, their time is the time of the jobs that are left. Elsewhere the time is
-arithmetic from stated assumptions: training needs 6 floating-point operations per parameter and token (Kaplan
+arithmetic from a share of the GPU's peak, which is measured (``polycal.study.gpu_benchmark``) or assumed: training needs 6 floating-point operations per parameter and token (Kaplan
 et al., arXiv 2001.08361, section 2.1), and a third more if activations are recomputed. Scoring needs 2.
 """
 
@@ -13,6 +13,7 @@ from polycal.study import finished_jobs, grid
 from polycal.study.config import Config
 from polycal.study.config_catalogues import Data, Model, Recipe
 from polycal.study.finished_jobs import FinishedJobs
+from polycal.study.gpu_benchmark import MeasuredShares, Share
 from polycal.study.grid import Cell
 
 STATE_BYTES = {"weights": 2, "gradients": 2, "optimizer": 12}
@@ -69,13 +70,15 @@ class JobEstimate:
         return max(self.hours, default=0.0) if self.hours is not None else None
 
 
-def estimate(config: Config, finished: FinishedJobs | None = None) -> list[JobEstimate]:
+def estimate(
+    config: Config, finished: FinishedJobs | None = None, shares: MeasuredShares | None = None
+) -> list[JobEstimate]:
     """Fetched models, trainings of each model, data set and recipe, and scoring of each model.
 
     The jobs that measure and report need no GPU. Their rules limit memory and time: 8 GB and 2 hours.
     """
-    done = finished or FinishedJobs()
-    return [_fetching(config), *_training(config, done), *_scoring(config, done)]
+    done, measured = finished or FinishedJobs(), shares or MeasuredShares()
+    return [_fetching(config), *_training(config, done, measured), *_scoring(config, done, measured)]
 
 
 def memory_gb(model: Model, recipe: Recipe) -> dict[str, float] | None:
@@ -110,17 +113,18 @@ def _fetching(config: Config) -> JobEstimate:
     return JobEstimate("fetch", "models", len(models), 0, None, None, 0, disk)
 
 
-def _training(config: Config, finished: FinishedJobs) -> Iterator[JobEstimate]:
+def _training(config: Config, finished: FinishedJobs, shares: MeasuredShares) -> Iterator[JobEstimate]:
     jobs: dict[Key, list[bool]] = {}
     for names in grid.checkpoints(grid.blocks(config), tuned=True):
         key = (names["model"], names["data"], names["recipe"])
         for rate in config.recipes[names["recipe"]].learning_rates:
             jobs.setdefault(key, []).append((*names.values(), rate) in finished.trainings)
-    assumed = {key: _assumed_seconds(config, key) for key in jobs}
+    share_of = {key: shares.of_training(config.recipes[key[2]]) for key in jobs}
+    assumed = {key: _assumed_seconds(config, key, share) for key, share in share_of.items()}
     for (name, data, recipe), done in sorted(jobs.items()):
         model, rates = config.models[name], len(config.recipes[recipe].learning_rates)
         parameters = model.planning.parameters
-        seconds, origin = _time((name, data, recipe), finished.training_seconds, assumed)
+        seconds, origin = _time((name, data, recipe), finished.training_seconds, assumed, share_of)
         hours = None if seconds is None else seconds / HOUR
         yield JobEstimate(
             "finetune",
@@ -138,21 +142,27 @@ def _training(config: Config, finished: FinishedJobs) -> Iterator[JobEstimate]:
 
 
 def _time(
-    key: Key, measured: Mapping[Key, list[float]], assumed: Mapping[Key, float | None]
+    key: Key,
+    measured: Mapping[Key, list[float]],
+    assumed: Mapping[Key, float | None],
+    share_of: Mapping[Key, Share | None],
 ) -> tuple[float | None, str]:
     """The time of one job or question, and its origin: finished ones, those of the same model, or assumptions."""
     if own := measured.get(key):
         return finished_jobs.typical(own), f"{MEASURED} {len(own)} finished"
     expected, ratio = assumed[key], finished_jobs.correction(measured, assumed, key[0])
     if expected is None or ratio is None:
-        return expected, ASSUMED if expected is not None else ""
+        share = share_of[key]
+        return expected, "" if expected is None else ASSUMED if share is None else share.origin
     return expected * ratio, f"{ratio:.2g} times the assumed time, as measured on {key[0]}"
 
 
-def _assumed_seconds(config: Config, key: Key) -> float | None:
-    """Seconds of one training by the assumptions; None if a size is unknown or the model is trained on a CPU."""
+def _assumed_seconds(config: Config, key: Key, share: Share | None) -> float | None:
+    """Seconds of one training by the assumptions, with the measured share of the peak if there is one; None if a size is unknown or the model is trained on a CPU."""
     model = config.models[key[0]]
     hours = training_hours(config, model, config.data[key[1]], config.recipes[key[2]])
+    if hours is not None and share is not None:
+        hours *= config.planning.training_share / share.value
     return None if hours is None or not model.training_gpus else hours * HOUR / model.training_world
 
 
@@ -168,12 +178,13 @@ def training_hours(config: Config, model: Model, data: Data, recipe: Recipe) -> 
     return 6 * parameters * tokens * recomputation / speed / HOUR
 
 
-def _scoring(config: Config, finished: FinishedJobs) -> Iterator[JobEstimate]:
+def _scoring(config: Config, finished: FinishedJobs, shares: MeasuredShares) -> Iterator[JobEstimate]:
     cells = grid.cells(grid.blocks(config))
     batch_of = {(name, code): number for name, number, codes in grid.batches(config) for code in codes}
     keys = {(cell.model, cell.benchmark, cell.protocol) for cell in cells}
-    assumed = {key: _assumed_question(config, key) for key in keys}
-    times = {key: _time(key, finished.question_seconds, assumed) for key in keys}
+    share_of = {key: shares.of_scoring(config.protocols[key[2]]) for key in keys}
+    assumed = {key: _assumed_question(config, key, share) for key, share in share_of.items()}
+    times = {key: _time(key, finished.question_seconds, assumed, share_of) for key in keys}
     for name in sorted({cell.model for cell in cells}):
         jobs: dict[tuple[object, ...], list[Cell]] = {}
         for cell in (cell for cell in cells if cell.model == name):
@@ -218,8 +229,8 @@ def _scoring_of(
     )
 
 
-def _assumed_question(config: Config, key: Key) -> float | None:
-    """Seconds per question by the assumptions; None if a size is unknown or the model is scored on a CPU."""
+def _assumed_question(config: Config, key: Key, measured: Share | None) -> float | None:
+    """Seconds per question by the assumptions, with the measured share of the peak if there is one; None if a size is unknown or the model is scored on a CPU."""
     model, benchmark, protocol = config.models[key[0]], config.benchmarks[key[1]], config.protocols[key[2]]
     length, parameters = benchmark.planning.tokens, model.planning.parameters
     if length is None or parameters is None or not model.scoring_gpus:
@@ -228,5 +239,6 @@ def _assumed_question(config: Config, key: Key) -> float | None:
     tokens = (length + more) * (1 + protocol.num_fewshot) * protocol.rotations
     # a follow-up reads the question again, with its examples
     tokens += (length + PROPOSAL_TOKENS) * (1 + protocol.num_fewshot) if protocol.follow_up else 0
-    speed = config.planning.gpu_tflops * 1e12 * config.planning.scoring_share
+    share = config.planning.scoring_share if measured is None else measured.value
+    speed = config.planning.gpu_tflops * 1e12 * share
     return 2 * parameters * tokens / speed

@@ -6,6 +6,7 @@ from polycal.study import cluster_schedule, cost_estimate, grid
 from polycal.study.config import Config
 from polycal.study.cost_estimate import HOUR, JobEstimate
 from polycal.study.finished_jobs import FinishedJobs
+from polycal.study.gpu_benchmark import MeasuredShares
 
 
 def table(
@@ -13,6 +14,7 @@ def table(
     finished: FinishedJobs | None = None,
     gpus: int | None = None,
     limit_hours: float | None = None,
+    shares: MeasuredShares | None = None,
 ) -> str:
     """Assumptions, a line for each kind of job, sums, calendar time, and memory of training.
 
@@ -20,7 +22,7 @@ def table(
     Raises ScheduleError if a job can never run there.
     """
     assumed = config.planning
-    estimates = cost_estimate.estimate(config, finished)
+    estimates = cost_estimate.estimate(config, finished, shares)
     lines = [
         f"Assumed where nothing was measured: {assumed.gpu_tflops:g} TFLOP/s per GPU, of which training achieves"
         f" {assumed.training_share:.0%} and scoring {assumed.scoring_share:.0%}; {assumed.load_seconds:g} s to load a"

@@ -150,14 +150,9 @@ def _prepare(
     model_loading.check_token_id(network, tokenizer, int(rows.tokens.max()), str(instructions))
     size = ModelSize.of(network)
 
-    def check() -> LossCheck:
-        """The checks need whole weights, which DeepSpeed partitions later."""
-        result = loss_check.check(network, batches.pad(rows, steps[0][0], tokenizer.eos_token_id))
-        if micro_batches.are_packed(settings):
-            packing_check.check(network, rows, steps[0][0])
-        return result
-
-    self_check = sharded_loading.in_float32(network, check)
+    self_check = sharded_loading.in_float32(
+        network, lambda: _check(network, rows, steps[0][0], settings, tokenizer.eos_token_id)
+    )
 
     def collate(items: Sequence[Mapping[str, int]]) -> dict[str, list[dict[str, torch.Tensor]]]:
         """The micro-batches of one rank in one step. Ranks take the items of the data set in turn."""
@@ -188,6 +183,16 @@ def _prepare(
     # TRL patches the model's forward when it creates the trainer, so the smoothed head must be installed afterwards
     smoothed_head.install(trainer.model, float(cell["beta"]))
     return _Run(trainer, tokenizer, rows, skipped, order, steps, self_check, size, _state_to_resume(trainer))
+
+
+def _check(
+    network: Any, rows: TokenizedRows, numbers: Sequence[int], settings: Mapping[str, Any], pad_token: int
+) -> LossCheck:
+    """The checks on the first micro-batch. They need whole weights, which DeepSpeed partitions later."""
+    result = loss_check.check(network, batches.pad(rows, numbers, pad_token))
+    if micro_batches.are_packed(settings):
+        packing_check.check(network, rows, numbers)
+    return result
 
 
 def _say_empty(steps: Sequence[Sequence[list[int]]], ranks: int) -> None:
