@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from polycal.artifacts import records
-from polycal.store import code_versions, source_code
+from polycal.store import source_code
 from polycal.store.stages import STAGES
 
 MINIATURE = {
