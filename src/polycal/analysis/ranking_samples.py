@@ -2,7 +2,7 @@
 
 ``weights`` [R, N] is the number of times that each of R samples contains each of N questions. A product with an
 indicator of levels would need as many columns as there are different confidences, so sums over equal
-values are used.
+values are used. Arrays over levels and samples are [L, R]: sorting then moves whole rows, and sums run over rows.
 """
 
 import numpy as np
@@ -36,12 +36,11 @@ def auroc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
     wrong one. Ties count half.
     """
     order, starts, _ = _levels(confidence)
-    right, wrong = (
-        np.add.reduceat((weights * part)[:, order], starts, axis=1) for part in (correct, 1 - correct)
-    )
-    below = np.cumsum(wrong, axis=1) - wrong
+    right, count = _right_and_count(correct, weights, order, starts)
+    wrong = count - right
+    below = np.cumsum(wrong, axis=0) - wrong / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (right * (below + wrong / 2)).sum(1) / (right.sum(1) * wrong.sum(1))
+        return (right * below).sum(0) / (right.sum(0) * wrong.sum(0))
 
 
 def auarc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
@@ -54,18 +53,14 @@ def auarc_samples(confidence: Array, correct: Array, weights: Array) -> Array:
         Σ_j (A + j·r/w) / (C + j) = A·h + r/w · (w − C·h).
     """
     order, starts, _ = _levels(-confidence)
-    right, count = (
-        np.add.reduceat((weights * part)[:, order], starts, axis=1)
-        for part in (correct, np.ones_like(correct))
-    )
-    most = int(count.sum(1).max())
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
-    last = np.cumsum(count, axis=1)
-    before, right_before = last - count, np.cumsum(right, axis=1) - right
-    sums = harmonic[last.astype(np.int64)] - harmonic[before.astype(np.int64)]
-    share = np.divide(right, count, out=np.zeros_like(right, dtype=np.float64), where=count > 0)
+    right, count = _right_and_count(correct, weights, order, starts)
+    last = np.cumsum(count, axis=0)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int(last[-1].max()) + 1))])
+    sums = np.diff(harmonic[last.astype(np.intp)], axis=0, prepend=0)
+    right_before = np.cumsum(right, axis=0) - right
+    share = right / np.maximum(count, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (right_before * sums + share * (count - before * sums)).sum(1) / last[:, -1]
+        return (right_before * sums + share * (count - (last - count) * sums)).sum(0) / last[-1]
 
 
 def spearman_samples(x: Array, y: Array, weights: Array) -> Array:
@@ -73,20 +68,34 @@ def spearman_samples(x: Array, y: Array, weights: Array) -> Array:
 
     Equal values have their mean rank. The ranks are those within the sample. Source: Spearman 1904.
     """
-    total = weights.sum(1, keepdims=True)
+    counts = np.ascontiguousarray(weights.T)
     # The mean rank of a sample of n answers is (n + 1) / 2, whatever the ties.
-    a, b = (_ranks(values, weights) - (total + 1) / 2 for values in (x, y))
+    mean = (counts.sum(0) + 1) / 2
+    a, b = (_ranks(values, counts) - mean for values in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
-        product, first, second = ((weights * part).sum(1) for part in (a * b, a * a, b * b))
+        product, first, second = ((counts * part).sum(0) for part in (a * b, a * a, b * b))
         return product / np.sqrt(first * second)
 
 
-def _ranks(values: Array, weights: Array) -> Array:
-    """The mean rank, from 1, of every value in every sample, [R, N]."""
+def _ranks(values: Array, counts: Array) -> Array:
+    """The mean rank, from 1, of every value in every sample, [N, R]. ``counts`` [N, R] is ``weights`` transposed."""
     order, starts, level = _levels(values)
-    count = np.add.reduceat(weights[:, order], starts, axis=1)
-    rank = np.cumsum(count, axis=1) - count + (count + 1) / 2
-    return rank[:, level]
+    count = _level_sums(counts[order], starts)
+    rank = np.cumsum(count, axis=0) - count / 2 + 0.5
+    return rank[level]
+
+
+def _right_and_count(
+    correct: Array, weights: Array, order: NDArray[np.int64], starts: NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """The right answers and all answers of each level in each sample, both [L, R]."""
+    count = np.ascontiguousarray(weights.T)[order]
+    return _level_sums(count * correct[order, None], starts), _level_sums(count, starts)
+
+
+def _level_sums(rows: Array, starts: NDArray[np.int64]) -> Array:
+    """The sums over the rows of each level, [L, R], of ``rows`` [N, R] in the order of the values."""
+    return rows if len(starts) == len(rows) else np.add.reduceat(rows, starts, axis=0)
 
 
 def _levels(values: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
