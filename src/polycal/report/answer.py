@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from polycal.report import study_tables
 from polycal.report.findings import PUBLISHED_BETA
 from polycal.report.study_tables import StudyTables
 from polycal.vocabulary import NONE
@@ -30,9 +31,8 @@ class Extremes(NamedTuple):
 def answer(study: StudyTables) -> list[Statement]:
     """What tuning, smoothing and a temperature changed; empty for a study without tuned checkpoints.
 
-    A comparison is one model and data set (recipe, seed) on one benchmark and protocol, as a mean over
-    languages. If several seeds were trained, tuning and smoothing are judged by the means over seeds, whose
-    intervals include the choice of the seed. Comparisons with a missing cell are left out.
+    A comparison is one model and data set (recipe) on one benchmark and protocol, as a mean over languages and over all
+    trainings, whose intervals include the choice of the trainings. Comparisons with a missing cell are left out.
     """
     return [*_tuning(study), *_smoothing(study), *_temperature(study)]
 
@@ -43,9 +43,7 @@ def _means(study: StudyTables, contrast: str, metric: str) -> pd.DataFrame:
     if table.empty:
         return table
     rows = table[(table.contrast == contrast) & (table.metric == metric) & (table.language == "mean")]
-    if (rows.seed == "all").any():
-        rows = rows[rows.seed == "all"]
-    return rows.dropna(subset=["difference"])
+    return study_tables.over_trainings(rows).dropna(subset=["difference"])
 
 
 def _tuning(study: StudyTables) -> Iterator[Statement]:
@@ -91,7 +89,7 @@ def _temperature(study: StudyTables) -> Iterator[Statement]:
     if table.empty:
         return
     rows = table[(table.language == "mean") & (table.method == "english") & (table.beta == "0")]
-    rows = rows[rows.seed != "all"].dropna(subset=["relative_ece_reduction"])
+    rows = study_tables.over_trainings(rows).dropna(subset=["relative_ece_reduction"])
     if rows.empty:
         return
     name = "relative_ece_reduction"
@@ -146,15 +144,22 @@ def _seeds(cells: pd.DataFrame) -> str:
     tuned = cells[cells.data != NONE]
     if tuned.empty:
         return ""
-    seeds = sorted(set(tuned.seed))
-    if len(seeds) > 1:
+    seeds, bases = sorted(set(tuned.seed)), set(tuned.base_seed)
+    if len(seeds) == len(bases) == 1:
         return (
-            f"Every model was trained with {len(seeds)} seeds. Intervals in rows with the seed “all” include the choice"
-            " of the seed; all others cover the choice of questions only."
+            f"Every model was trained once (seed {seeds[0]}). Intervals cover the choice of questions, not another"
+            " training, which can change a result by more."
         )
+    times = f"with {len(seeds)} seeds" if len(seeds) > 1 else "once"
+    trained = (
+        f"built {len(bases)} times, and each of these was tuned {times}"
+        if len(bases) > 1
+        else f"tuned {times}"
+    )
     return (
-        f"Every model was trained once (seed {seeds[0]}). Intervals cover the choice of questions, not another training,"
-        " which can change a result by more."
+        f"Every model was {trained}. The sentences above, the claims and most figures are about the means over these"
+        " trainings, and their intervals include the choice of them. An interval of a single training covers the choice"
+        " of questions only."
     )
 
 

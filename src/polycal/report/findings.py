@@ -58,14 +58,14 @@ def claim_checks(study: StudyTables) -> list[ClaimCheck]:
     """One check per claim, benchmark and protocol; empty for a study without tuned checkpoints.
 
     A check uses the comparisons that exist. If one is missing, the sentence says so and the verdict is at
-    best ``partly``. If all are missing, it is ``unknown``. Means over seeds are left out, because each seed
-    is a comparison. Comparisons in a language with a base model that is not above chance are left out, and the
+    best ``partly``. If all are missing, it is ``unknown``. Of several trainings, the mean over all of them is one
+    comparison. Comparisons in a language with a base model that is not above chance are left out, and the
     sentence gives their number. Means over languages include such languages.
     """
     contrasts = study.get("contrasts")
     if contrasts.empty:
         return []
-    contrasts = contrasts[contrasts.seed != "all"]
+    contrasts = study_tables.over_trainings(contrasts)
     contrasts = contrasts.assign(base_at_chance=base_accuracy.at_chance(study, contrasts))
     checks: list[ClaimCheck] = []
     for benchmark, protocol in sorted(set(zip(contrasts.benchmark, contrasts.protocol, strict=True))):
@@ -234,9 +234,9 @@ def _agreement(wholly: bool, partly: bool, mixed: bool) -> Verdict:
 def summary(study: StudyTables) -> list[str]:
     """The study in a few sentences per benchmark and protocol.
 
-    Values are unweighted means over models, data sets and languages.
+    Values are unweighted means over models, data sets, trainings and languages.
     """
-    means = study["means"]
+    means = study_tables.over_trainings(study["means"])
     means = means[means.group == "all"]
     paragraphs = []
     for (benchmark, protocol), scored in means.groupby(["benchmark", "protocol"]):
@@ -267,6 +267,7 @@ def _temperature(study: StudyTables, benchmark: str, protocol: str) -> str:
     table = study.get("recalibration")
     if table.empty:
         return ""
+    table = study_tables.over_trainings(table)
     chosen = table[(table.benchmark == benchmark) & (table.protocol == protocol) & (table.language == "mean")]
     ece = study_tables.complete_means(chosen[chosen.beta == "0"], "method", ["ece"]).ece
     if not {"none", "english"} <= set(ece.index) or ece[["none", "english"]].isna().any():

@@ -55,8 +55,10 @@ def render(
     beside the page. ``nodes`` are the results behind the tables. Every value of Table 1 links to its records
     on the provenance page.
     """
-    first_rows = tables.numbers(study)[tables.KEYS].to_dict("records")
-    pair_rows = tables.pairs(study).to_dict("records")
+    # the CSV files of Table 1 and of the data sets have a row for each training too
+    means = study.over_trainings()
+    first_rows = tables.numbers(means)[tables.KEYS].to_dict("records")
+    pair_rows = tables.pairs(means).to_dict("records")
     scored = set(study["cells"].language)
     holes = study_holes.of_study(study)
     shown = [_figure(path) for path in figures]
@@ -65,6 +67,7 @@ def render(
     return templating.render(
         "report.html.j2",
         name=name,
+        intervals="questions and trainings" if len(study.get("training_means")) else "questions",
         question=QUESTION if study.tuned or not study.of_records else RUNS_QUESTION,
         runs=not study.tuned,
         records=_records(study),
@@ -85,9 +88,9 @@ def render(
         at_chance=language_table.AT_CHANCE,
         groups=[{**part, **_table(part["table"])} for part in group_table.by_benchmark(study)],
         chance=group_table.CHANCE,
-        first=_table(tables.table_one(study)),
+        first=_table(tables.table_one(means)),
         first_reasons=[study_holes.reasons(holes, row) for row in first_rows],
-        pairs=_table(tables.data_sets(study)),
+        pairs=_table(tables.data_sets(means)),
         pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
         chosen_betas=_table(chosen_beta_table.chosen_beta(study)),
         conventions=_table(sensitivity_table.conventions(study)),

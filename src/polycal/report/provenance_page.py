@@ -9,7 +9,7 @@ from polycal.audit import lineage
 from polycal.audit.lineage import LineageNode
 from polycal.report import tables, templating
 from polycal.report.costs import costs, known_speeds
-from polycal.report.study_tables import StudyTables
+from polycal.report.study_tables import ALL, StudyTables
 from polycal.store import acceptances
 from polycal.store.stages import STAGES
 from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE
@@ -30,13 +30,13 @@ def render(
     ``nodes`` are the results behind the tables. ``settings`` is the study's grid and conventions, shown as
     JSON.
     """
-    spent = costs(nodes)
+    spent, means = costs(nodes), study.over_trainings()
     return templating.render(
         "provenance.html.j2",
         name=name,
         main_page=main_page,
-        first_records=records_of_rows(tables.numbers(study)[tables.KEYS].to_dict("records"), nodes),
-        pair_records=records_of_rows(tables.pairs(study).to_dict("records"), nodes),
+        first_records=records_of_rows(tables.numbers(means)[tables.KEYS].to_dict("records"), nodes),
+        pair_records=records_of_rows(tables.pairs(means).to_dict("records"), nodes),
         stages=stages(nodes),
         costs=spent,
         speeds=known_speeds(spent),
@@ -108,7 +108,8 @@ def _name(node: LineageNode) -> str:
 def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNode]) -> list[dict[str, Any]]:
     """For each row of a table, given by its keys, the score records that its values are means of.
 
-    A row that compares two data sets contains the second as ``reference``. It depends on the records of both.
+    A row that compares two data sets contains the second as ``reference``. It depends on the records of both. A mean over
+    trainings depends on those of all of them.
     """
     scores = sorted(
         (node for node in nodes if node.artifact.stage == "score"), key=lambda node: node.artifact.path
@@ -120,8 +121,10 @@ def records_of_rows(rows: Sequence[Mapping[Any, Any]], nodes: Sequence[LineageNo
         records = []
         for node in scores:
             cell = node.artifact.manifest["cell"]
-            if cell.get("data") in data and all(cell.get(key) == value for key, value in keys.items()):
-                language = cell["language"] + (f" ({cell['data']})" if len(data) > 1 else "")
+            if cell.get("data") in data and all(value in (cell.get(key), ALL) for key, value in keys.items()):
+                several = [cell["data"]] if len(data) > 1 else []
+                several += [cell[key] for key in ("base_seed", "seed") if keys.get(key) == ALL]
+                language = cell["language"] + (f" ({', '.join(several)})" if several else "")
                 records.append({"id": _anchor(node), "language": language})
         name = " ".join(str(value) for value in row.values() if value != NONE)
         named.append({"name": name, "records": records})

@@ -53,7 +53,7 @@ def test_rows_over_all_seeds_are_taken_where_there_are_several(two_seeds):
     rows = two_seeds["contrasts"].query("contrast == 'tuned_minus_base' and metric == 'gap' and beta == '0'")
     [row] = rows[(rows.language == "mean") & (rows.seed == "all")].to_dict("records")
     assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" in tuning.numbers
-    assert "trained with 2 seeds" in " ".join(answer.cautions(two_seeds))
+    assert "Every model was tuned with 2 seeds." in " ".join(answer.cautions(two_seeds))
 
 
 def test_a_study_without_tuning_has_no_answer(study):
