@@ -9,6 +9,7 @@ transformers can partition a model while it loads it (``HfDeepSpeedConfig``). Th
 partitioned weights in the precision of the training, and tensors that do not fit would stop only rank 0.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +20,6 @@ import torch
 from accelerate import init_empty_weights
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 
 from polycal.artifacts import checkpoints, weight_files
 from polycal.data import model_loading
@@ -65,8 +65,9 @@ def _widen_buffers(model: Any) -> None:
 
     A buffer that the files do not contain was computed in the type of the weights, so it is computed again.
     """
+    model.config.dtype = torch.float32
     with init_empty_weights(include_buffers=False):
-        template: Any = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+        template = type(model)(copy.deepcopy(model.config))
     computed = dict(template.named_non_persistent_buffers())
     for name, module in model.named_modules():
         for key, buffer in module._buffers.items():

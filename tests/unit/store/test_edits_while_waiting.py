@@ -8,7 +8,7 @@ import time
 import pytest
 
 import polycal
-from polycal.store import acceptances, code_versions, locks, run, stages
+from polycal.store import acceptances, code_versions, locks, run, source_code, stages
 from polycal.store.code_versions import VersionError
 from polycal.store.manifest_schema import Manifest
 from polycal.store.stages import Stage
@@ -25,7 +25,7 @@ def package(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(polycal, "__path__", [str(folder), *polycal.__path__])
-    monkeypatch.setattr(code_versions, "PACKAGE", folder)
+    monkeypatch.setattr(source_code, "PACKAGE", folder)
     monkeypatch.setattr(
         stages, "STAGES", {"extra": Stage("extra", "", "", "one:run", Manifest, output="out")}
     )
