@@ -94,7 +94,7 @@ def render(
         pair_reasons=[study_holes.reasons(holes, row) for row in pair_rows],
         chosen_betas=_table(chosen_beta_table.chosen_beta(study)),
         conventions=_table(sensitivity_table.conventions(study)),
-        confidences=_table(confidence_table.table(study)),
+        confidences=_table(confidence_table.table(means)),
         measure_claims=_table(confidence_claims.table(study)),
         generated=_table(generation_section.table(study)),
         generated_changes=[

@@ -103,3 +103,12 @@ def test_the_mass_on_the_letters_is_offered_where_a_cell_has_it(study):
     masses = column(shown["cells"]["candidate_mass"])
     assert np.isnan(masses[: len(cells)]).all()
     assert (masses[len(cells) : 2 * len(cells)] == 0.5).all()
+
+
+def test_means_over_trainings_are_among_the_cells(two_seeds):
+    shown = explorer.data(two_seeds)["cells"]
+    keys = list(zip(*(column(shown[key]) for key in ("language", "beta", "seed")), strict=True))
+    [mean] = two_seeds["training_means"].query("language == 'en' and beta == '0.1'").to_dict("records")
+    place = keys.index(("en", "0.1", "all"))
+    assert column(shown["gap_low"])[place] == pytest.approx(mean["gap_low"], abs=1e-6)
+    assert keys.count(("en", "0.1", "all")) == 1

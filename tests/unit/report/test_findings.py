@@ -20,6 +20,18 @@ def test_claim_checks_say_what_the_contrasts_say(study):
     assert f"llama on alpaca {100 * cut.relative_ece_reduction:.0f}%" in check.measured
 
 
+def test_of_several_trainings_the_mean_is_one_comparison(two_seeds):
+    checks = findings.claim_checks(two_seeds)
+    contrasts = two_seeds["contrasts"].query("seed == 'all'")
+    over = contrasts.query("contrast == 'tuned_minus_base' and beta == '0' and metric == 'gap'")
+    over = over[over.language.isin(LANGUAGES)]
+    assert f"rose in {(over.difference > 0).sum()} of {len(LANGUAGES)} cells" in checks[0].measured
+    check = next(check for check in checks if "lowers ECE" in check.claim)
+    assert check.measured.count("llama on alpaca") == 1
+    [mean] = two_seeds["means"].query("beta == '0' and group == 'all' and seed == 'all'").ece
+    assert f"ECE {mean:.3f}. With β" in " ".join(findings.summary(two_seeds))
+
+
 def test_partly_says_how_many_agree_and_how_many_beyond_chance(study):
     cut = {"relative_ece_reduction": 0.2, "relative_ece_reduction_low": -0.1}
     contrasts = study["contrasts"].assign(difference=0.02, low=-0.01, high=0.05, **cut)

@@ -305,7 +305,9 @@
     });
     fill("language-bins", values.map((one) => [one.setting, `${one.left.toFixed(2)} to ${one.right.toFixed(2)}`,
       String(one.n), number(one.confidence), interval(one.accuracy, one.low, one.high)]));
-    drawReliability(values);
+    byId("diagrams").hidden = !values.length;
+    byId("no-diagrams").hidden = values.length > 0;
+    if (values.length) drawReliability(values);
     if (focus) { heading.focus(); byId("language-view").scrollIntoView({ block: "start" }); }
   };
   const fill = (id, rows, last) => byId(id).tBodies[0].replaceChildren(...rows.map((row) => {
