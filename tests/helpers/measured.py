@@ -1,6 +1,6 @@
 """Measurements of the invented study of ``score_records``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,3 @@ def write_tables(
     """Run the stage ``measure``, which writes its tables to the folder ``out``."""
     cell, stamp = {"settings": settings or SETTINGS}, FixedStamp(**facts)
     measure.measure(cell, scores=files, missing=missing, out=out, stamp=stamp)
-
-
-def of_kind(drawings: Mapping[str, Any], *kinds: str) -> dict[str, Any]:
-    """The figures of some kinds only, because drawing all of them takes many seconds."""
-    return {name: make for name, make in drawings.items() if name.partition("-")[0] in kinds}

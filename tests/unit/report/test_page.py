@@ -4,7 +4,7 @@ import html.parser
 import json
 
 import pytest
-from helpers import holes, measured, score_records
+from helpers import drawings, holes, measured, score_records
 from helpers.stamps import FixedStamp
 
 from polycal.report import main_page, page
@@ -32,8 +32,7 @@ class Page(html.parser.HTMLParser):
 def test_the_page_loads_nothing_escapes_text_and_names_what_is_missing(
     study, study_folder, tmp_path, monkeypatch
 ):
-    drawings = draw.drawings
-    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview", "beta"))
+    drawings.draw_only(monkeypatch, "overview", "beta")
     [figure, _] = figures = draw.draw(study, tmp_path / "figures")
     missing = tmp_path / "results/gone.parquet"
     scores = [*sorted((study_folder / "scores").iterdir()), missing]
@@ -160,8 +159,7 @@ def test_a_study_without_tuning_has_a_page_and_a_folder_without_figures(results)
 
 def test_a_study_with_a_failed_record_is_reported_with_it(results, monkeypatch):
     study, files = results(failed=("0.1_42_yo",))
-    drawings = draw.drawings
-    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview"))
+    drawings.draw_only(monkeypatch, "overview")
     out, further = written_by(study, files)
     assert {study / "tables/holes.csv", study / "tables/holes.md"} <= set(further)
     parsed = Page()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import measured, score_records
+from helpers import drawings, measured, score_records
 
 from polycal.artifacts import records
 from polycal.report import publish, published_findings, study_tables, tables
@@ -30,8 +30,7 @@ def finish_study(folder, monkeypatch, seeds):
     measured.write_tables(files, folder / "study", **FACTS)
     study = study_tables.read(folder / "study", {})
     tables.write(study, folder / "study/tables")
-    drawings = draw.drawings
-    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "overview"))
+    drawings.draw_only(monkeypatch, "overview")
     draw.draw(study, folder / "study/figures")
     begin, end = publish.marks("study")
     (folder / "README.md").write_text(f"# Before\n\n{begin}\nold\n{end}\n\nAfter\n")

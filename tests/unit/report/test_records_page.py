@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import measured
+from helpers import drawings
 
 from polycal.analysis import record_tables
 from polycal.report import export, main_page, records_page, study_tables
@@ -32,8 +32,7 @@ class Links(html.parser.HTMLParser):
 
 @pytest.fixture
 def few_figures(monkeypatch):
-    drawings = draw.drawings
-    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "rungap"))
+    drawings.draw_only(monkeypatch, "rungap")
 
 
 def write(study, out):

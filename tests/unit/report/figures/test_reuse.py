@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import measured
+from helpers import drawings
 
 from polycal.report import captions
 from polycal.report.figures import draw, reuse, writing
@@ -72,10 +72,8 @@ def written(monkeypatch):
 
 
 def test_a_report_draws_only_what_changed(study, tmp_path, monkeypatch, written, capsys):
-    drawings, earlier = draw.drawings, tmp_path / paths.FIGURES
-    monkeypatch.setattr(
-        draw, "drawings", lambda study: measured.of_kind(drawings(study), "ece", "measureauroc")
-    )
+    earlier = tmp_path / paths.FIGURES
+    drawings.draw_only(monkeypatch, "ece", "measureauroc")
     ece, auroc = draw.draw(study, tmp_path / "one", earlier=earlier)
     assert written == [ece.stem, auroc.stem]
     draw.draw(changed(study, "cells", "ece"), tmp_path / "two", earlier=earlier)
@@ -90,8 +88,8 @@ def test_a_report_draws_only_what_changed(study, tmp_path, monkeypatch, written,
 
 
 def test_an_altered_figure_and_a_figure_of_other_code_are_drawn_again(study, tmp_path, monkeypatch, written):
-    drawings, earlier = draw.drawings, tmp_path / paths.FIGURES
-    monkeypatch.setattr(draw, "drawings", lambda study: measured.of_kind(drawings(study), "ece"))
+    earlier = tmp_path / paths.FIGURES
+    drawings.draw_only(monkeypatch, "ece")
     [figure] = draw.draw(study, tmp_path / "one", earlier=earlier)
     [stored] = earlier.glob("*/*/figure.svg")
     stored.chmod(0o644)
