@@ -32,8 +32,9 @@ def contrast_rows(
 ) -> list[dict[str, Any]]:
     """One row of COLUMNS for each contrast of each result, languages, means and means over trainings alike.
 
-    ``binned`` and ``ranked`` are the names of the metrics of the results, METRICS among them. The columns METRICS are the metric of the result minus that of its reference. Means over different sets of
-    seeds or languages are not compared. If one side has holes, the differences are NaN.
+    ``binned`` and ``ranked`` are the names of the metrics of the results, METRICS among them. The columns METRICS are
+    the metric of the result minus that of its reference. Means over different sets of seeds or languages are not
+    compared. If one side has holes, the differences are NaN.
     """
     by_place = {(Condition.of(result.cell), *result.place): result for result in results}
     languages = _languages(results)

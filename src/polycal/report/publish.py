@@ -45,9 +45,10 @@ def publish(folder: Path, out: Path, readme: Path, results: Path, prefix: str = 
     ``provenance.json`` lists the score records and measured tables. ``cells.csv`` has a row for each cell and
     seed, ``variances.csv`` the parts of the variance of each contrast, ``base.csv`` the accuracy of base models
     by language and group, and ``chosen-beta.csv`` what a chosen β achieves, as means over all trainings. The short
-    table of the study's first benchmark replaces the text between its marks in ``readme``. The tables of ``published_findings`` replace the texts between their marks in ``results``. They and
-    the short table are means over all trainings. ``prefix`` is the beginning of the names of all marks, so that one
-    document can show several studies.
+    table of the study's first benchmark replaces the text between its marks in ``readme``. The tables of
+    ``published_findings`` replace the texts between their marks in ``results``. They and the short table are means
+    over all trainings. ``prefix`` is the beginning of the names of all marks, so that one document can show several
+    studies.
 
     Returns the files in ``out``, except ``provenance.json``. Raises PublicationError if a cell has no result,
     if a model was tuned with one seed only, if a record was made by uncommitted code, or if a file or a mark is

@@ -19,9 +19,9 @@ import hashlib
 import importlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from polycal.artifacts import computed_once, files
 from polycal.store import source_code, stages
@@ -29,6 +29,7 @@ from polycal.store.source_code import VersionError
 
 ROOT = source_code.PACKAGE.parents[1]
 LOCK = ROOT / "envs" / "cpu.lock"
+Value = TypeVar("Value")
 
 
 def code_version(stage: str) -> str:
@@ -48,14 +49,14 @@ def modules_version(modules: Iterable[str], packages: Iterable[str]) -> str:
     names, pinned = list(modules), list(packages)
 
     def compute() -> str:
-        found = {
-            "modules": [_deep_hash(name) for name in names],
-            "runtime": _pins(pinned, LOCK, ", ".join(names)),
-        }
-        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+        return _short_hash(
+            {
+                "modules": [_deep_hash(name) for name in names],
+                "runtime": _pins(pinned, LOCK, ", ".join(names)),
+            }
+        )
 
-    key = hashlib.sha256(f"{_state(LOCK)} {names} {pinned}".encode()).hexdigest()[:32]
-    return computed_once.value("code_versions", key, compute)
+    return _remembered(LOCK, f"{names} {pinned}", compute)
 
 
 def parts(stage: str) -> dict[str, dict[str, str]]:
@@ -124,8 +125,17 @@ class StageCode(TypedDict):
 def _code_of(stage: str, lock: Path) -> StageCode:
     """The code of a stage. Parsing it takes a second, so it is parsed once for each state of the source."""
     declared = _declared(stage)
-    key = hashlib.sha256(f"{_state(lock)} {declared!r}".encode()).hexdigest()[:32]
-    return computed_once.value("code_versions", key, lambda: _compute(declared, lock))
+    return _remembered(lock, repr(declared), lambda: _compute(declared, lock))
+
+
+def _remembered(lock: Path, of: str, compute: Callable[[], Value]) -> Value:
+    """``compute()``, or what an earlier process computed in the same state of the source. ``of`` is what it is about."""
+    key = hashlib.sha256(f"{_state(lock)} {of}".encode()).hexdigest()[:32]
+    return computed_once.value("code_versions", key, compute)
+
+
+def _short_hash(found: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @functools.cache
@@ -143,8 +153,7 @@ def _compute(declared: stages.Stage, lock: Path) -> StageCode:
         "files": _data_files(declared),
         "runtime": _pins(declared.runtime, lock, f"stage {declared.name}"),
     }
-    version = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
-    return {"version": version, "modules": sorted(source_code.import_closure(declared.modules))}
+    return {"version": _short_hash(found), "modules": sorted(source_code.import_closure(declared.modules))}
 
 
 def _declared(stage: str) -> stages.Stage:
