@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polycal.artifacts import weight_files
-from polycal.data import token_ids
+from polycal.data import float32_library, token_ids
 from polycal.errors import CellError, LanguageError
 
 MAX_NAMES = 3
@@ -61,7 +61,8 @@ def load_model(
 
     ``tokenizer`` must come from ``load_tokenizer``, which checks the files of the folder. ``device_map`` is
     that of accelerate. With None the model is on the CPU, and weights that are saved in ``dtype`` are
-    memory-mapped and not copied. ``dropout`` replaces the saved attention dropout.
+    memory-mapped and not copied. ``dropout`` replaces the saved attention dropout. The library of this process for
+    products on the CPU is chosen for this model (``float32_library``).
 
     Raises ModelError if transformers cannot load the model, if tensors are missing, of another shape, not
     part of the model or not finite, if ordinary tokens of ``tokenizer`` have no embedding, and if ``dropout``
@@ -93,6 +94,7 @@ def load_model(
     _check_report(folder, report)
     _check_finite(folder, model)
     _check_vocabulary(folder, model, tokenizer)
+    float32_library.choose(getattr(model.config.get_text_config(), "hidden_size", 0))
     return model
 
 

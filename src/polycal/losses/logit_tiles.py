@@ -13,7 +13,7 @@ from torch import Tensor
 
 MAX_BLOCK_LOGITS = 2**23
 """Largest number of logits in a block (32 MB in float32). A block of MIN_BLOCK_TOKENS may have more."""
-MIN_BLOCK_TOKENS = 128
+MIN_BLOCK_TOKENS = 256
 """A smaller block would spend more time on reading W and its gradient than on the matrix products."""
 SMALL_BATCH_TOKENS = 32
 """All logits of a batch of at most this many tokens are stored: 32 MB for a vocabulary of 256,000."""

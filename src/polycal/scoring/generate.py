@@ -10,7 +10,7 @@ from typing import Any
 
 from polycal.artifacts import checkpoints, open_records, records
 from polycal.artifacts.manifests import Stamp
-from polycal.data import model_loading
+from polycal.data import float32_library, model_loading
 from polycal.progress import ProgressLine
 from polycal.scoring import candidate_check, generation_check, models, open_prompts, prompts, true_or_false
 from polycal.scoring.answer_batches import Answer, AnswerBatches, padding
@@ -68,6 +68,7 @@ def generate(
         facts = {
             "cell": dict(cell),
             "device": device,
+            "float32_library": float32_library.used(),
             "prompts": prompts.VERSION,
             "checkpoint": checkpoint.content,
             "questions": len(asked.rows),

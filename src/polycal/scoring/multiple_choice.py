@@ -10,7 +10,7 @@ import pyarrow as pa
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.candidate_forms import P_TRUE
 from polycal.artifacts.manifests import Stamp
-from polycal.data import model_loading
+from polycal.data import float32_library, model_loading
 from polycal.scoring import asked_questions, candidate_check, models, prompts, question_prompts
 from polycal.scoring.asked_questions import AskedQuestions
 from polycal.scoring.candidate_scores import CandidateScores, score_candidates
@@ -62,6 +62,7 @@ def score(
         facts = {
             "cell": dict(cell),
             "device": device,
+            "float32_library": float32_library.used(),
             "prompts": prompts.VERSION,
             "checkpoint": checkpoint.content,
             "questions": len(asked.rows),

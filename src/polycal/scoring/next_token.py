@@ -19,7 +19,7 @@ from torch import Tensor
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
-from polycal.data import model_loading
+from polycal.data import float32_library, model_loading
 from polycal.data.tokenized import tokenize
 from polycal.errors import CellError
 from polycal.progress import ProgressLine
@@ -90,6 +90,7 @@ def score_next_token(
         "conversations": len(rows),
         "skipped": skipped,
         "device": device,
+        "float32_library": float32_library.used(),
         "self_check": check_result.facts(),
         "seconds": round(time.perf_counter() - start, 3),
     }

@@ -16,7 +16,7 @@ import torch
 
 from polycal.artifacts import checkpoints, records
 from polycal.artifacts.manifests import Stamp
-from polycal.data import model_loading
+from polycal.data import float32_library, model_loading
 from polycal.data.token_ids import Encoder
 from polycal.errors import LanguageError
 from polycal.progress import ProgressLine
@@ -85,6 +85,7 @@ def embed(
             "prompts": prompts.VERSION,
             "width": vectors.shape[1],
             "device": device,
+            "float32_library": float32_library.used(),
             "self_check": check_result.facts(),
             "seconds": round(time.perf_counter() - start, 3),
         }

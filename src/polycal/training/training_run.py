@@ -28,7 +28,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 
 from polycal.artifacts import checkpoints, files, records
-from polycal.data import model_loading, tokenized
+from polycal.data import float32_library, model_loading, tokenized
 from polycal.data.tokenized import TokenizedRows
 from polycal.errors import CellError
 from polycal.losses import backends, smoothed_head
@@ -293,6 +293,7 @@ def _write(
         "skipped": dict(sorted(run.skipped.items())),
         "normalisation": f"{settings['reduction']} over the target tokens of the global batch",
         "loss_backend": backends.backend_of(run.trainer.args.device),
+        "float32_library": float32_library.used(),
         "self_check": run.self_check.facts(),
         "targets": int(sum(entry["targets"] for entry in curve)),
         "nll_first": curve[0]["nll"],
