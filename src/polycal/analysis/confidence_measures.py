@@ -96,7 +96,7 @@ def _measure(score_set: ScoreSet, one: Answers, found: Agreement) -> list[Measur
     if not found.used.any():
         return [_empty(cell, resource, measure, found.left_out, 0) for measure in _measures(one)]
     resamples = score_set.resamples[cell["benchmark"]]
-    weights = resamples.take(resamples.weights, resamples.columns(one.question_id))[:, found.used]
+    weights = resamples.take(resamples.weights, resamples.columns(one.question_id[found.used]))
     likelihood, correct = one.confidence[found.used], one.correct[found.used]
     said = {measure: values[found.used] for measure, values in one.said.items()}
     confidences = {LIKELIHOOD: likelihood, AGREEMENT: found.share, **said}

@@ -24,23 +24,30 @@ def repeated(weights, *values):
         yield [np.repeat(one, row) for one in values]
 
 
+def measured(metric, confidence, correct, weights, other=None):
+    """One metric of all answers, and of every sample."""
+    estimates, samples = ranking_samples.measured(confidence, correct, other, weights)
+    column = ranking_samples.METRICS.index(metric)
+    return estimates[column], samples[:, column]
+
+
 def test_auroc_is_that_of_the_repeated_questions(drawn):
     confidence, _, correct, weights = drawn
-    found = ranking_samples.auroc_samples(confidence, correct, weights)
+    found = measured("auroc", confidence, correct, weights)[1]
     expected = [selective_prediction.auroc(*pair) for pair in repeated(weights, confidence, correct)]
     assert found == pytest.approx(expected, abs=1e-12)
-    one = ranking_samples.auroc_samples(confidence, correct, np.ones((1, 80)))
-    assert one[0] == pytest.approx(selective_prediction.auroc(confidence, correct), abs=1e-15)
+    one = measured("auroc", confidence, correct, weights)[0]
+    assert one == pytest.approx(selective_prediction.auroc(confidence, correct), abs=1e-15)
 
 
 def test_auarc_is_that_of_the_repeated_questions(drawn):
     confidence, _, correct, weights = drawn
-    found = ranking_samples.auarc_samples(confidence, correct, weights)
+    found = measured("auarc", confidence, correct, weights)[1]
     area = selective_prediction.accuracy_coverage_area
     expected = [area(*pair) for pair in repeated(weights, confidence, correct)]
     assert found == pytest.approx(expected, abs=1e-12)
-    one = ranking_samples.auarc_samples(confidence, correct, np.ones((1, 80)))
-    assert one[0] == pytest.approx(area(confidence, correct), abs=1e-13)
+    one = measured("auarc", confidence, correct, weights)[0]
+    assert one == pytest.approx(area(confidence, correct), abs=1e-13)
 
 
 def test_auarc_in_closed_form():
@@ -51,18 +58,19 @@ def test_auarc_in_closed_form():
         (np.linspace(1, 0, n), (right + tail) / n),  # all right answers before all wrong ones
         (np.full(n, 0.5), right / n),  # a constant rejects at random
     ):
-        found = ranking_samples.auarc_samples(confidence, correct.astype(float), np.ones((1, n)))
-        assert found[0] == pytest.approx(expected, abs=1e-14)
+        found = measured("auarc", confidence, correct.astype(float), np.ones((1, n)))[0]
+        assert found == pytest.approx(expected, abs=1e-14)
 
 
 def test_spearman_is_that_of_the_repeated_questions(drawn):
-    confidence, other, _, weights = drawn
-    found = ranking_samples.spearman_samples(confidence, other, weights)
+    confidence, other, correct, weights = drawn
+    found = measured("spearman", confidence, correct, weights, other)[1]
     expected = [stats.spearmanr(*pair).statistic for pair in repeated(weights, confidence, other)]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_is_not_defined_is_not_a_number(drawn):
     confidence, other, _, weights = drawn
-    assert np.isnan(ranking_samples.auroc_samples(confidence, np.ones(80), weights)).all()
-    assert np.isnan(ranking_samples.spearman_samples(np.ones(80), other, weights)).all()
+    assert np.isnan(measured("auroc", confidence, np.ones(80), weights)[1]).all()
+    assert np.isnan(measured("spearman", np.ones(80), np.ones(80), weights, other)[1]).all()
+    assert np.isnan(measured("spearman", confidence, np.ones(80), weights)[1]).all()
