@@ -82,8 +82,11 @@ real-rates: $(READY)
 real-base: $(READY)
 	$(REAL_STUDY) config/real-base.yaml
 
-# The same study with more languages, values of beta, seeds, conversations and data sets, and with embeddings and next tokens: days.
+# The same study with more languages, values of beta, seeds, conversations and data sets, and with embeddings and next
+# tokens: days. Before it, in an hour, what the model says of its answers, and its answers to questions without options.
 real-full: $(READY)
+	$(REAL_STUDY) config/real-verbalised.yaml
+	$(REAL_STUDY) config/real-generation.yaml
 	$(REAL_STUDY) config/real-full.yaml
 
 # What the README shows, from the study of several seeds at the present commit; a study of one seed is refused.
