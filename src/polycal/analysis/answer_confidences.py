@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from polycal.analysis import answer_texts
+from polycal.data import answer_texts
 from polycal.metrics.arrays import Array
 
 CLUSTER_SHARE, GREEDY_SHARE, ENTROPY = "cluster_share", "greedy_share", "entropy"

@@ -240,7 +240,7 @@ EDITS: dict[str, set[str]] = {
     "analysis/usable_records": {*NUMBERS, "measure_embeddings", "measure_groups", "measure_generation"},
     "analysis/group_tables": {"measure_groups"},
     "analysis/record_tables": set(),
-    "analysis/answer_texts": {"measure_generation"},
+    "data/answer_texts": {"measure_generation"},
     "analysis/temperature_scaling": {"measure"},
     "analysis/chosen_beta": {"measure"},
     "analysis/beta_rule": {"measure", "report"},
