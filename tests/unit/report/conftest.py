@@ -40,9 +40,11 @@ def study(study_folder):
 def generation_tables(tmp_path_factory):
     """The tables of answers that a base model and two tuned models (β = 0 and 0.1) generate in two languages."""
     folder = tmp_path_factory.mktemp("generation")
+    files = generations.study(folder, tuned=[("0", "1"), ("0.1", "1")])
     generation_table.measure_generation(
         {"settings": generations.SETTINGS},
-        generations=generations.study(folder, tuned=[("0", "1"), ("0.1", "1")]),
+        generations=files,
+        clusters=[generations.cluster(file.with_suffix(".clusters"), file) for file in files],
         out=folder / "out",
         stamp=FixedStamp(),
     )
