@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polycal.artifacts import open_records, records
+from polycal.artifacts import cluster_records, open_records, records
 from polycal.vocabulary import NONE
 
 SETTINGS = {
@@ -75,3 +75,17 @@ def study(
             file = folder / f"{beta}-{seed}-{language}.parquet"
             paths.append(write(file, rows, language=language, **names))
     return paths
+
+
+def cluster(path: Path, answers: Path, same: Sequence[str] = ("b", "c")) -> Path:
+    """Write the clusters of a record of answers to ``path``: equal ones are together, and so are those of ``same``."""
+    rows = []
+    for one in open_records.read_generations(answers).to_pylist():
+        texts = [same[0] if text in same else text for text in (one["greedy"], *one["samples"])]
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        greedy, *samples = (numbers[text] for text in texts)
+        rows.append({"question_id": one["question_id"], "greedy": greedy, "samples": samples, "texts": 1})
+    names = records.metadata(answers)["cell"]
+    facts = {"stage": "cluster", "cell": {**names, "stage": "cluster", "entailment": "e"}}
+    records.write(path, rows, cluster_records.CLUSTER, facts)
+    return path

@@ -29,9 +29,12 @@ FURTHER = {
     "next_token": {"data": ["talks"]},
     "data.talks.heldout": 0.3,
     "benchmarks.open": {"path": "open", "format": "open", "languages": ["en", "yo"]},
-    "generation": {"benchmarks": ["open"], "num_fewshot": 0, "max_new_tokens": 3, "samples": 2},
-}
-"""Settings of a study that also embeds prompts, scores next tokens and generates answers."""
+    "models.nli": {"path": "nli", "dtype": "float32", "attention": "eager"},
+    "generation": {
+        "benchmarks": ["open"], "num_fewshot": 0, "max_new_tokens": 3, "samples": 2, "entailment": "nli",
+    },
+}  # fmt: skip
+"""Settings of a study that also embeds prompts, scores next tokens, and generates and clusters answers."""
 
 # Python imports this as sitecustomize at every start. Each stage then writes a list of the modules that it imported.
 WATCH = """
@@ -67,9 +70,10 @@ class World:
         (self.code / "watch/seen").mkdir(parents=True)
         (self.code / "watch/sitecustomize.py").write_text(f"STAGES = {sorted(STAGES)}\n{WATCH}")
         # imported here because it is slow to import, and only one process of pytest builds a world
-        from helpers import models
+        from helpers import entailment, models
 
         models.save("llama", self.work / "model")
+        entailment.save(self.work / "nli")
         talks = self.work.parent / "talks"
         talks.mkdir()
         rows = [{"instruction": f"Say {n}.", "input": "", "output": "n" * n} for n in range(1, 10)]
@@ -175,11 +179,16 @@ class World:
         )
 
     def planned(self, *words: str, overlays: tuple[str, ...] = ()) -> Counter:
-        """The number of jobs per rule that a dry run plans. Scoring jobs are counted as ``score``; ``all`` is not."""
+        """The number of jobs per rule that a dry run plans, without ``all``.
+
+        Rules per batch of languages count as their stage.
+        """
         ran = self.snakemake("--dry-run", *words, overlays=overlays)
         assert ran.returncode == 0, ran.stderr + ran.stdout
         found = re.findall(r"^(?:local)?rule (\w+):$", ran.stdout + ran.stderr, re.MULTILINE)
-        return Counter(re.sub(r"^score_.+_\d\d$", "score", name) for name in found if name != "all")
+        return Counter(
+            re.sub(r"^(score|generate|cluster)_.+_\d\d$", r"\1", name) for name in found if name != "all"
+        )
 
     def status(self, *words: str, overlays: tuple[str, ...] = ()) -> list[dict]:
         """The jobs that ``polycal status`` expects to run."""

@@ -36,7 +36,7 @@ def further(prepared, tmp_path_factory):
     computed = world.run()
     assert computed["embed"] == 6
     assert computed["score_next_token"] == 3
-    assert computed["generate"] == 6
+    assert computed["generate"] == computed["cluster"] == 6
     return world
 
 

@@ -121,3 +121,5 @@ def test_generation_measures_every_confidence_in_the_models_own_answers(work):
     page = (found / "report.html").read_text()
     assert "How far can confidence in generated answers be trusted?" in page
     assert "β minus β = 0, generated answers" in page
+    for kind in ("generatedgap", "generatedauroc"):
+        assert list(found.glob(f"figures/{kind}-*mkqa-mini-generate.svg"))

@@ -8,12 +8,14 @@ from collections import Counter
 
 import pytest
 import yaml
+from helpers import entailment
 from helpers.world import FURTHER, OTHER
 
 pytestmark = pytest.mark.apart
 
 NOTHING = Counter()
 BELOW = {"measure": 1, "report": 1}
+BELOW_ANSWERS = {"measure_generation": 1, "report": 1}
 TRAINING = {"finetune": 2, "score": 2, **BELOW}
 
 
@@ -187,3 +189,14 @@ def test_what_looks_further_runs_with_what_it_depends_on(further, tmp_path):
         {"embed": 6, "measure_embeddings": 1, "measure_next_token": 1, "report": 1},
     )
     assert world.polycal("prune", *study).stdout.count("cached embed") == 6
+
+
+def test_another_entailment_model_clusters_again_and_generates_nothing(further, tmp_path):
+    world = further.copy(tmp_path / "copy")
+    entailment.save(world.work / "other", entailing=("no",))
+    other = {"models.other": {"path": "other", "dtype": "float32", "attention": "eager"}}
+    world.configure({**FURTHER, **other, "generation": {**FURTHER["generation"], "entailment": "other"}})
+    jobs = {"fetch_model": 1, "cluster": 3, "measure_generation": 1, "report": 1}
+    follow(world, jobs, {**jobs, "cluster": 6})
+    world.configure({**FURTHER, "generation": {**FURTHER["generation"], "entailment": None}})
+    follow(world, BELOW_ANSWERS, BELOW_ANSWERS)

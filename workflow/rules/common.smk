@@ -27,7 +27,7 @@ from polycal.study.config_catalogues import Model
 from polycal.study.config_files import ConfigError
 from polycal.study.config_loading import resolve
 from polycal.study.config_values import NAME
-from polycal.vocabulary import CHECKPOINT_KEYS
+from polycal.vocabulary import CHECKPOINT_KEYS, NONE
 from polycal.analysis.measure import table_names
 
 
@@ -77,11 +77,15 @@ def refuse_too_little_memory():
         return
     key_of = {"finetune": "training_memory_mb"}
     key_of |= dict.fromkeys(("score", "generate", "embed"), "scoring_memory_mb")
-    jobs = {
-        (job.wildcards.model, key_of[job.rule.name.partition("_")[0]])
+    planned = [
+        (job.rule.name.partition("_")[0], job.wildcards)
         for job in workflow.dag.needrun_jobs()
-        if job.rule.name.partition("_")[0] in key_of
+    ]
+    jobs = {
+        (wildcards.model, key_of[kind]) for kind, wildcards in planned if kind in key_of
     }
+    if "cluster" in {kind for kind, _ in planned}:
+        jobs.add((ENTAILMENT, "scoring_memory_mb"))
     free = psutil.virtual_memory().available
     if problem := memory_needs.too_little(STUDY_CONFIG, jobs, free):
         raise WorkflowError(problem)
@@ -108,7 +112,7 @@ def results_of_study():
     return [
         *(paths.MODEL.format(model=name, base_seed=seed) for name, seed in models),
         *grid.finetuned(STUDY_CONFIG),
-        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED]),
+        *map(str, [*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED, *CLUSTERED]),
     ]
 
 
@@ -249,6 +253,12 @@ def generation_cells(wildcards, benchmark, languages):
     return identities.generate(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
 
+def cluster_cells(wildcards, benchmark, languages):
+    """The cells of one job that clusters answers."""
+    names = {key: wildcards[key] for key in CHECKPOINT_KEYS}
+    return identities.cluster(STUDY_CONFIG, languages, benchmark=benchmark, **names)
+
+
 # An environment variable, which jobs inherit.
 PLANNED = "POLYCAL_PLANNED_VERSIONS"
 VERSIONS = planned_versions()
@@ -265,6 +275,10 @@ NEXT_TOKENS = grid.next_token_records(
     json.loads(identities.measure_next_token(STUDY_CONFIG))
 )
 GENERATED = grid.generation_records(
+    json.loads(identities.measure_generation(STUDY_CONFIG))
+)
+ENTAILMENT = grid.entailment_model(STUDY_CONFIG)
+CLUSTERED = grid.cluster_records(
     json.loads(identities.measure_generation(STUDY_CONFIG))
 )
 REPORT_CELL = identities.report(STUDY_CONFIG, acceptances.active_acceptances())

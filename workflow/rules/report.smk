@@ -62,7 +62,9 @@ rule partial:
         f"logs/report/{STUDY_CONFIG.study}{paths.PARTIAL_SUFFIX}.log",
     params:
         # This parameter changes with every new or replaced record, so that Snakemake makes the page again.
-        existing=lambda w: times_of([*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED]),
+        existing=lambda w: times_of(
+            [*SCORES, *EMBEDDED, *NEXT_TOKENS, *GENERATED, *CLUSTERED]
+        ),
         measure=identities.measure(STUDY_CONFIG),
         report=lambda w: REPORT_CELL,
         codes=[version("measure"), version("report")],

@@ -1,7 +1,6 @@
 """The stage ``measure_generation``: accuracy of generated answers, and calibration of each measure of confidence.
 
-A cell is a checkpoint on one language of a benchmark without options. Its protocol is ``generate``. Questions are
-resampled, with the same samples for all checkpoints, languages and measures.
+Questions are resampled, with the same samples for all checkpoints, languages and measures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,27 +12,25 @@ import pandas as pd
 
 from polycal.analysis import (
     answer_confidences,
+    answer_records,
     confidence_contrasts,
     correctness_metrics,
     holes,
     measured_confidence,
     quantities,
     ranking_samples,
-    usable_records,
 )
 from polycal.analysis.answer_confidences import LIKELIHOOD, MEASURES, AnsweredQuestions
 from polycal.analysis.conditions import Condition
 from polycal.analysis.holes import Gaps
 from polycal.analysis.measured_confidence import ALL, MEAN, Counts, MeasuredConfidence
 from polycal.analysis.resampling import COSTLY_SAMPLES, Resamples
-from polycal.analysis.usable_records import RecordKind
 from polycal.artifacts import open_records, records, tables
 from polycal.artifacts.manifests import Stamp
-from polycal.vocabulary import CELL_KEYS, CHECKPOINT_KEYS, NONE, RESOURCE_LEVELS
+from polycal.vocabulary import CELL_KEYS, RESOURCE_LEVELS
 
 CONTRASTS, HOLES = "generation_contrasts", "generation_holes"
 TABLES = ("generation", CONTRASTS, HOLES)
-PROTOCOL = "generate"
 BINNED = correctness_metrics.METRICS
 """Metrics from all bootstrap samples."""
 RANKED = ranking_samples.METRICS
@@ -59,37 +56,45 @@ def table_names(cell: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def input_checksums(
-    cell: Mapping[str, Any], *, generations: Sequence[Path], missing: Sequence[Path] = ()
+    cell: Mapping[str, Any],
+    *,
+    generations: Sequence[Path],
+    clusters: Sequence[Path] = (),
+    missing: Sequence[Path] = (),
 ) -> dict[str, str]:
-    """The checksum of every generation record, by path.
+    """The checksum of every record of answers and of clusters, by path.
 
     Raises RecordError if a record is missing, or if it is broken and its path does not contain its cell.
     """
-    return usable_records.checksums(KIND, generations)
+    return answer_records.checksums(generations, clusters)
 
 
 def measure_generation(
     cell: Mapping[str, Any],
     *,
     generations: Sequence[Path],
+    clusters: Sequence[Path] = (),
     missing: Sequence[Path] = (),
     out: Path,
     stamp: Stamp,
 ) -> None:
     """Write the tables of TABLES into the folder ``out``.
 
-    ``cell["settings"]`` has bins, binning, bootstrap_samples, seed and resource (levels by language). ``missing`` are
-    the paths of records that do not exist. Missing, failed and unusable records are rows of the table
-    generation_holes, and means over languages without them are empty.
+    ``cell["settings"]`` has bins, binning, bootstrap_samples, seed and resource (levels by language). ``clusters`` are
+    the records of the clusters by meaning, if the study has an entailment model: one for each of ``generations``.
+    ``missing`` are the paths of records that do not exist. Missing, failed and unusable records are rows of the table
+    generation_holes, and means over languages without them are empty. An answer without its clusters is not measured.
 
     Raises MeasureError or RecordError, before anything is written, if no record is usable.
     """
     settings = cell["settings"]
-    usable, found = usable_records.split(KIND, generations, missing)
+    usable, found = answer_records.usable(generations, clusters, missing)
     answered = []
     for path in sorted(usable):
-        names, table = _names(records.metadata(path)["cell"]), open_records.read_generations(path)
-        answers = answer_confidences.read(table, names["language"])
+        names = answer_records.names(records.metadata(path)["cell"])
+        table, clustered = open_records.read_generations(path), usable[path]
+        meanings = answer_records.read_clusters(clustered, table) if clustered else None
+        answers = answer_confidences.read(table, names["language"], meanings)
         answered.append((names, answers, answer_confidences.counted(table)))
     resamples = _resamples(answered, settings)
     results = [
@@ -108,21 +113,6 @@ def measure_generation(
         (HOLES, pd.DataFrame([hole.row for hole in found], columns=holes.COLUMNS)),
     ):
         tables.write(written, out / f"{name}.parquet", {**facts, "table": name})
-
-
-def _names(cell: Mapping[str, Any]) -> dict[str, str]:
-    """CELL_KEYS of a record."""
-    checkpoint = {name: str(cell.get(name, NONE)) for name in CHECKPOINT_KEYS}
-    named = {name: str(cell[name]) for name in ("model", "benchmark", "language")}
-    return {**checkpoint, "protocol": PROTOCOL, **named}
-
-
-def _question_ids(path: Path) -> list[str]:
-    """The ids of a record's questions, after a check of the record. Raises RecordError if it is broken."""
-    return [str(name) for name in open_records.read_generations(path)["question_id"].to_pylist()]
-
-
-KIND = RecordKind("generate", "questions", _names, _question_ids)
 
 
 def _resamples(
@@ -163,6 +153,7 @@ def _measure(
             ),
         )
         for measure in MEASURES
+        if measure in answers.confidence
     ]
 
 
@@ -172,13 +163,14 @@ def means(results: Sequence[MeasuredConfidence], gaps: Gaps) -> list[MeasuredCon
     There is none over a single language. If a condition lacks a language, its means are empty.
     """
     found = []
+    measured = {one.measure for one in results}
     by_condition: dict[Condition, list[MeasuredConfidence]] = {}
     for one in results:
         by_condition.setdefault(Condition.of(one.cell), []).append(one)
     for condition in sorted({*by_condition, *gaps}):
         members, lost = by_condition.get(condition, []), gaps.get(condition, ())
         cell = {**condition._asdict(), "language": MEAN}
-        for measure in MEASURES:
+        for measure in [name for name in MEASURES if name in measured]:
             of_measure = [one for one in members if one.measure == measure]
             for level in (ALL, *RESOURCE_LEVELS):
                 of_level = [one for one in of_measure if level in (ALL, one.resource)]

@@ -66,7 +66,8 @@ def checksums(result: ExpectedResult, recorded: Manifests, trust_mtimes: bool = 
             return next_token_metrics.input_checksums(result.cell, tokens=tokens)
         case "measure_generation":
             generations = grid.generation_records(result.cell)
-            return generation_table.input_checksums(result.cell, generations=generations)
+            clusters = grid.cluster_records(result.cell)
+            return generation_table.input_checksums(result.cell, generations=generations, clusters=clusters)
         case "report":
             study = Path(result.out).parent
             return lineage.input_checksums(study, lineage.results_behind(study))

@@ -13,6 +13,7 @@ from polycal.analysis import embedding_diversity, generation_table, group_tables
 from polycal.store import acceptances
 from polycal.study import grid, identities, paths
 from polycal.study.config import Config
+from polycal.vocabulary import NONE
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def expected_results(config: Config) -> list[ExpectedResult]:
         *_embeddings(config),
         *_next_tokens(config),
         *_generations(config),
+        *_clusters(config),
         *_study(config),
     ]
 
@@ -80,6 +82,9 @@ def _sources(config: Config) -> Iterator[ExpectedResult]:
         gate = paths.MINIATURE_MODEL.format(architecture=architecture, base_seed=seed)
         out, inputs = paths.MODEL.format(model=name, base_seed=seed), {"model": gate} if architecture else {}
         yield _single("fetch_model", out, identities.fetch_model(config, name, seed), inputs)
+    if (entailment := grid.entailment_model(config)) is not None and (entailment, NONE) not in base_models:
+        out = paths.MODEL.format(model=entailment, base_seed=NONE)
+        yield _single("fetch_model", out, identities.fetch_model(config, entailment, NONE), {})
     for name, entry in data.items():
         inputs = {"data": paths.MINIATURE_DATA} if entry.miniature else {}
         out, cell = paths.INSTRUCTIONS.format(data=name), identities.fetch_instructions(config, name)
@@ -170,6 +175,29 @@ def _generations(config: Config) -> Iterator[ExpectedResult]:
                 )
 
 
+def _clusters(config: Config) -> Iterator[ExpectedResult]:
+    if (entailment := grid.entailment_model(config)) is None:
+        return
+    model = paths.MODEL.format(model=entailment, base_seed=NONE)
+    for names in grid.checkpoints(grid.blocks(config)):
+        for benchmark, number, languages in grid.generation_batches(config):
+            of_job = {**names, "benchmark": benchmark, "entailment": entailment}
+            reads = {
+                code: {
+                    "entailment": model,
+                    "questions": paths.QUESTIONS.format(**of_job, language=code),
+                    "generations": paths.GENERATIONS.format(**of_job, language=code),
+                }
+                for code in languages
+            }
+            together = frozenset(path for inputs in reads.values() for path in inputs.values())
+            job = paths.CLUSTERS.format(**of_job, language=f"batch-{number}")
+            for cell in json.loads(identities.cluster(config, languages, **names, benchmark=benchmark)):
+                out = paths.CLUSTERS.format(**of_job, language=cell["language"])
+                inputs = reads[cell["language"]]
+                yield ExpectedResult("cluster", (out,), cell, inputs, job, together=together)
+
+
 def _study(config: Config) -> Iterator[ExpectedResult]:
     folder, shown = paths.STUDY.format(study=config.study), dict[str, str]()
     measured = json.loads(identities.measure(config))
@@ -200,6 +228,7 @@ def _study(config: Config) -> Iterator[ExpectedResult]:
             generation,
             [
                 *grid.generation_records(generation),
+                *grid.cluster_records(generation),
                 *grid.parallel_checks(grid.generated_languages(config)),
             ],
         ),

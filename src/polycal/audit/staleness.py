@@ -27,6 +27,7 @@ NOUNS = {
     "embed": "the record",
     "score_next_token": "the record",
     "generate": "the record",
+    "cluster": "the record",
     "finetune": "the checkpoint",
     "report": "the report",
 }

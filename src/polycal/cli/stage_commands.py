@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,12 +91,12 @@ def job(stage: Stage, given: Mapping[str, Any]) -> Job:
     out = given["out"] if stage.per_language else [given["out"]]
     _check_cells(stage, cells)
     inputs: dict[str, Any] = {}
-    missing: Sequence[Path] = ()
+    missing: list[Path] = []
     for declared in stage.inputs:
         if declared.paths_of_cell:
             paths = load(declared.paths_of_cell)(cells[0])
             if stage.partial and given["partial"]:
-                missing = [path for path in paths if not path.exists()]
+                missing += [path for path in paths if not path.exists()]
                 paths = [path for path in paths if path.exists()]
             inputs[declared.name] = paths
         elif given[declared.name] is not None or not declared.optional:

@@ -23,6 +23,7 @@ SMOOTHING = "What does smoothing change?"
 ALTERNATIVES = "Does temperature scaling do better than smoothing?"
 LANGUAGES = "How well is each language calibrated?"
 MEASURES = "How far can each measure of confidence be trusted, and in which languages?"
+GENERATED = "How far can confidence in generated answers be trusted?"
 
 FIGURE_KINDS = {
     "overview": FigureKind(
@@ -126,6 +127,20 @@ FIGURE_KINDS = {
         " answer has more confidence than a wrong one. At 0.5, the vertical line, the measure says nothing about"
         " which answers are right.",
         MEASURES,
+    ),
+    "generatedgap": FigureKind(
+        "Over-confidence in generated answers",
+        "Confidence minus accuracy in each language, with 95% intervals: one panel for each way to measure how"
+        " confident a model is of the answers that it writes itself. To the right of the line the measure says more"
+        " than the model knows.",
+        GENERATED,
+    ),
+    "generatedauroc": FigureKind(
+        "How well each measure of confidence separates right from wrong generated answers",
+        "Mean AUROC over the languages of each resource level, with 95% intervals: the probability that a right"
+        " answer has more confidence than a wrong one. At 0.5, the vertical line, the measure says nothing about"
+        " which answers are right.",
+        GENERATED,
     ),
     "rungap": FigureKind(
         "Over-confidence of each run in every language",

@@ -29,11 +29,6 @@ METRICS = {
 """Metrics of the table, with their titles and number formats. SAID are no columns if no measure is in LEVELS."""
 
 
-def measures_in(rows: pd.DataFrame) -> list[str]:
-    """The measures that occur in ``rows`` of the table confidences, in the order of MEASURES."""
-    return [name for name in MEASURES if name in set(rows.measure)]
-
-
 def table(study: StudyTables) -> pd.DataFrame:
     """One row for each checkpoint and measure: means over all languages with their 95% intervals, as texts.
 

@@ -10,10 +10,12 @@ MEASURES = {
     "cluster_share": "share of the largest cluster of samples",
     "greedy_share": "share of samples that agree with the answer",
     "entropy": "exp(−semantic entropy)",
+    "meaning_share": "share of samples that mean the same",
+    "meaning_entropy": "exp(−semantic entropy) by meaning",
     "likelihood": "likelihood of the answer, per token",
     "p_true": "P(True) of the answer",
 }
-"""Measures of confidence, with their names in the table."""
+"""Measures of confidence, with their names in the table. Those of meaning need an entailment model."""
 METRICS = {
     "accuracy": ("Accuracy", ".3f"),
     **{

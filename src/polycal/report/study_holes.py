@@ -33,11 +33,11 @@ def of_scores(study: StudyTables, benchmark: str, protocol: str) -> pd.DataFrame
     return _chosen(of_study(study), kind="cells", benchmark=benchmark, protocol=protocol)
 
 
-def of_sweep(study: StudyTables, sweep: BetaSweep) -> pd.DataFrame:
-    """The cells of a sweep and of its base model without a result."""
-    if not len(study.get("holes")):
+def of_sweep(study: StudyTables, sweep: BetaSweep, table: str = "holes") -> pd.DataFrame:
+    """The cells of a sweep and of its base model without a result, from a table of KINDS."""
+    if not len(study.get(table)):
         return of_study(study)[:0]
-    return study.rows("holes", sweep).assign(kind="cells")[[*COLUMNS]]
+    return study.rows(table, sweep).assign(kind=KINDS[table][0]).reindex(columns=list(COLUMNS))
 
 
 def of_model(study: StudyTables, model: str, benchmark: str, protocol: str) -> pd.DataFrame:

@@ -142,12 +142,13 @@ class StudyTables:
         )
 
     def levels(self) -> dict[str, str]:
-        """The resource level of each language of the grid."""
-        tables = [self["cells"], *([holes] if len(holes := self.get("holes")) else [])]
+        """The resource level of each language of the grid, and of each in which answers are generated."""
+        tables = [table for name in ("cells", "holes", "generation") if len(table := self.get(name))]
         return {
             code: level
             for table in tables
             for code, level in zip(table.language, table.resource, strict=True)
+            if code != "mean"
         }
 
     def condition_of(self, sweep: BetaSweep) -> dict[str, str]:
@@ -158,16 +159,17 @@ class StudyTables:
     def with_training_means(self) -> "StudyTables":
         """The study whose table ``cells`` also has the means over several trainings of each language.
 
-        A mean lacks a value if one of its trainings does, so the table ``holes`` has a row for it then.
+        A mean lacks a value if one of its trainings does, so the tables of holes have a row for it then.
         """
         means = self.get("training_means")
         if means.empty:
             return self
         tables = {**self.tables, "cells": pd.concat([self["cells"], means], ignore_index=True)}
-        if len(holes := self.get("holes")):
-            wide = {key: holes[key].where(holes[key] == NONE, ALL) for key in ("base_seed", "seed")}
-            lost = [holes, holes.assign(seed=wide["seed"]), holes.assign(**wide)]
-            tables["holes"] = pd.concat(lost).drop_duplicates([*CELL_KEYS], ignore_index=True)
+        for name in ("holes", "generation_holes"):
+            if len(holes := self.get(name)):
+                wide = {key: holes[key].where(holes[key] == NONE, ALL) for key in ("base_seed", "seed")}
+                lost = [holes, holes.assign(seed=wide["seed"]), holes.assign(**wide)]
+                tables[name] = pd.concat(lost).drop_duplicates([*CELL_KEYS], ignore_index=True)
         return replace(self, tables=tables)
 
     def shown_sweeps(self) -> dict[BetaSweep, BetaSweep]:

@@ -192,6 +192,11 @@ class Generation(Strict):
         "1", description="Probability of the tokens that are sampled from, the most likely ones; 1: all."
     )
     seed: Seed = Field("0", description="Seed of the sampled answers.")
+    entailment: Name | None = Field(
+        None,
+        description="Model of the catalogue for natural language inference, which says which answers mean the same;"
+        " null: answers are the same only if they are spelled alike.",
+    )
 
 
 class Planning(Strict):

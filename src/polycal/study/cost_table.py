@@ -124,6 +124,8 @@ def _probe_jobs(config: Config) -> str:
     if config.generation:
         count = len(grid.checkpoints(blocks)) * len(grid.generation_batches(config))
         jobs.append(f"{count} jobs that generate answers")
+        if config.generation.entailment:
+            jobs.append(f"{count} jobs that cluster them")
     return " and ".join(jobs)
 
 

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def check_generation(config: "Config") -> None:
-    """Raise ValueError if a benchmark has options where there must be none, or the reverse, or cannot be asked."""
+    """Raise ValueError if a benchmark has options where there must be none, or the reverse, or cannot be asked.
+
+    The same if the entailment model is unknown or can only be a language model.
+    """
     for at, block in config.grid.blocks_by_key().items():
         for name in block.benchmarks:
             if config.benchmarks[name].format in FORMATS:
@@ -27,6 +30,14 @@ def check_generation(config: "Config") -> None:
             raise ValueError(
                 f"generation.benchmarks: {name!r} has options, because its format is"
                 f" {config.benchmarks[name].format}; name a benchmark of format {' or '.join(FORMATS)}"
+            )
+    if chosen.entailment is not None:
+        require_known("generation.entailment", chosen.entailment, config.models, "the catalogue 'models'")
+        model = config.models[chosen.entailment]
+        if model.miniature is not None or model.packages is not None:
+            raise ValueError(
+                f"generation.entailment: {chosen.entailment!r} is a language model, because its source is the"
+                " miniature or a GGUF file; name a model for natural language inference with hub or path"
             )
     benchmarks = {name: config.benchmarks[name] for name in chosen.benchmarks}
     available = {code for entry in benchmarks.values() for code in entry.languages}

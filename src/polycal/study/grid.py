@@ -140,8 +140,20 @@ def generation_records(cell: Mapping[str, Any]) -> list[Path]:
 
     ``cell["generated"]`` maps benchmarks without options to languages.
     """
+    return [Path(paths.GENERATIONS.format(**names)) for names in _answered(cell)]
+
+
+def cluster_records(cell: Mapping[str, Any]) -> list[Path]:
+    """The records of the clusters of these answers by the model ``cell["entailment"]``; none without this key."""
+    if "entailment" not in cell:
+        return []
+    return [Path(paths.CLUSTERS.format(**names, entailment=cell["entailment"])) for names in _answered(cell)]
+
+
+def _answered(cell: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The names of each record of generated answers."""
     return [
-        Path(paths.GENERATIONS.format(**checkpoint, benchmark=name, language=code))
+        {**checkpoint, "benchmark": name, "language": code}
         for checkpoint in checkpoints(cell["grid"])
         for name, languages in cell["generated"].items()
         for code in languages
@@ -219,6 +231,11 @@ def generated_languages(config: Config) -> dict[str, list[str]]:
     if chosen is None:
         return {}
     return {name: config.benchmarks[name].languages_among(chosen.languages) for name in chosen.benchmarks}
+
+
+def entailment_model(config: Config) -> str | None:
+    """The model that clusters generated answers by meaning; None if the study has none."""
+    return config.generation.entailment if config.generation else None
 
 
 def asked_languages(config: Config) -> dict[str, list[str]]:

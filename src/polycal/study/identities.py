@@ -173,7 +173,7 @@ def generate(config: Config, languages: Sequence[str], **names: str) -> str:
     assert config.generation is not None
     model = config.models[names["model"]]
     settings = {
-        **config.generation.model_dump(exclude={"benchmarks", "languages"}),
+        **config.generation.model_dump(exclude={"benchmarks", "languages", "entailment"}),
         "dtype": model.dtype,
         "attention": model.attention,
         "prompts": prompts.VERSION,
@@ -181,6 +181,24 @@ def generate(config: Config, languages: Sequence[str], **names: str) -> str:
     # Base models get plain text, because they have not seen a chat format.
     settings |= {"chat_template": None} if names["data"] == NONE else {}
     cell = {"stage": "generate", **_pick(names, "benchmark"), "settings": settings}
+    return canonical_json([{**cell, "language": language} for language in languages])
+
+
+def cluster(config: Config, languages: Sequence[str], **names: str) -> str:
+    """The clusters of the answers that one job generates: a JSON list with one cell per language.
+
+    ``names`` has CHECKPOINT_KEYS and ``benchmark``.
+    """
+    entailment = grid.entailment_model(config)
+    assert entailment is not None
+    model = config.models[entailment]
+    settings = {"dtype": model.dtype, "attention": model.attention}
+    cell = {
+        "stage": "cluster",
+        **_pick(names, "benchmark"),
+        "entailment": entailment,
+        "settings": settings,
+    }
     return canonical_json([{**cell, "language": language} for language in languages])
 
 
@@ -243,7 +261,9 @@ def measure_generation(config: Config) -> str:
     keys = {"bins", "binning", "bootstrap_samples", "seed"}
     levels = {code: language.resource for code, language in sorted(config.languages.items())}
     settings = {**config.measure.model_dump(include=keys), "resource": levels}
-    inputs = {"grid": grid.blocks(config), "generated": grid.generated_languages(config)}
+    inputs: dict[str, Any] = {"grid": grid.blocks(config), "generated": grid.generated_languages(config)}
+    if (entailment := grid.entailment_model(config)) is not None:
+        inputs["entailment"] = entailment
     return canonical_json({"stage": "measure_generation", "settings": settings, **inputs})
 
 
@@ -268,6 +288,8 @@ def _origins(config: Config) -> list[dict[str, str]]:
     for kind in ("models", "data", "benchmarks"):
         used = {name for block in grid.blocks(config) for name in block[kind]}
         used |= set(grid.generated_languages(config)) if kind == "benchmarks" else set()
+        if kind == "models" and (entailment := grid.entailment_model(config)):
+            used.add(entailment)
         for name in sorted(used):
             entry = getattr(config, kind)[name]
             source = _source_in_words(entry)

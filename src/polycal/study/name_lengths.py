@@ -45,7 +45,15 @@ def check_block(config: "Config", block: "Block", at: str) -> None:
         # Unknown names are refused elsewhere.
         named = [name for name in config.generation.benchmarks if name in config.benchmarks]
         codes = [code for name in named for code in config.benchmarks[name].languages]
-        jobs.append({**checkpoint, "generation.benchmarks": named or [NONE], "languages": codes or [NONE]})
+        entailment = [config.generation.entailment or NONE]
+        jobs.append(
+            {
+                **checkpoint,
+                "generation.benchmarks": named or [NONE],
+                "generation.entailment": entailment,
+                "languages": codes or [NONE],
+            }
+        )
     for names in jobs:
         _check_joined(names, at)
 

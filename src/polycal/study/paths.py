@@ -51,11 +51,15 @@ EMBEDDINGS = (
 GENERATIONS = (
     f"{RESULTS}/generations/{CHECKPOINT}/benchmark={{benchmark}}/language={{language}}/generations.parquet"
 )
+CLUSTERS = (
+    f"{RESULTS}/clusters/{CHECKPOINT}/benchmark={{benchmark}}/entailment={{entailment}}"
+    "/language={language}/clusters.parquet"
+)
 NEXT_TOKEN = f"{RESULTS}/next_token/{CHECKPOINT}/heldout={{heldout}}/tokens.parquet"
 
 RECORDS = tuple(
     "/".join([*template.split("/")[:2], "**", template.split("/")[-1]])
-    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, GENERATIONS, FINETUNED, SELECTED)
+    for template in (SCORES, EMBEDDINGS, NEXT_TOKEN, GENERATIONS, CLUSTERS, FINETUNED, SELECTED)
 )
 """Glob patterns of the results that several studies share."""
 CHECKPOINT_FOLDERS = f"{RESULTS}/checkpoints/**/lr=*"

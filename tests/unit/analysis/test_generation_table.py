@@ -11,17 +11,20 @@ from helpers.stamps import FixedStamp
 from polycal import metrics
 from polycal.analysis import answer_confidences, confidence_contrasts, generation_table
 from polycal.analysis.answer_confidences import semantic_entropy
-from polycal.analysis.generation_table import MEASURES
 from polycal.analysis.score_arrays import MeasureError
-from polycal.artifacts import failures, open_records
+from polycal.artifacts import cluster_records, failures, open_records, records
 from polycal.artifacts.failures import Failure
+from polycal.artifacts.records import RecordError
 from polycal.study import paths
 
+MEASURES = ("cluster_share", "greedy_share", "entropy", "likelihood", "p_true")
+"""The measures that need no entailment model, in their order."""
 
-def measured(tmp_path, files, missing=(), **settings):
+
+def measured(tmp_path, files, missing=(), clusters=(), **settings):
     cell = {"settings": {**generations.SETTINGS, **settings}}
     generation_table.measure_generation(
-        cell, generations=files, missing=missing, out=tmp_path / "out", stamp=FixedStamp()
+        cell, generations=files, clusters=clusters, missing=missing, out=tmp_path / "out", stamp=FixedStamp()
     )
     table = pd.read_parquet(tmp_path / "out/generation.parquet")
     assert tuple(table.columns) == generation_table.COLUMNS
@@ -242,3 +245,55 @@ def test_records_without_one_that_can_be_measured_are_an_error(tmp_path):
     with pytest.raises(MeasureError, match="none of the 1 records can be measured"):
         measured(tmp_path, [failed])
     assert not (tmp_path / "out").exists()
+
+
+def clustered(tmp_path, files):
+    return [generations.cluster(tmp_path / "clusters" / file.name, file) for file in files]
+
+
+def test_clusters_by_meaning_have_measures_of_their_own(tmp_path):
+    rows = [
+        generations.row("q1", "a", ["a", "b", "c", "b"], right=True),
+        generations.row("q2", "b", ["a", "b", "c", "d"], right=False),
+        generations.row("q3", "d", ["a", "a", "b", "c"], right=False),
+    ]
+    file = generations.write(tmp_path / "g.parquet", rows)
+    [clusters] = clustered(tmp_path, [file])
+    tables = open_records.read_generations(file), cluster_records.read_clusters(clusters)
+    found = answer_confidences.read(tables[0], "en", tables[1]).confidence
+    assert found["meaning_share"] == pytest.approx([1 / 4, 2 / 4, 0])
+    assert found["greedy_share"] == pytest.approx([1 / 4, 1 / 4, 0])
+    entropies = [semantic_entropy([1, 3]), semantic_entropy([1, 2, 1]), semantic_entropy([2, 2])]
+    assert found["meaning_entropy"] == pytest.approx(np.exp(-np.array(entropies)))
+
+
+def test_measures_by_meaning_change_no_other(tmp_path):
+    files = generations.study(tmp_path)
+    without = measured(tmp_path, files)[0]
+    table, holes = measured(tmp_path, files, clusters=clustered(tmp_path, files))
+    assert holes.empty
+    assert list(dict.fromkeys(table.measure)) == list(generation_table.MEASURES)
+    by_meaning = table.measure.str.startswith("meaning")
+    assert by_meaning.sum() == 2 * (4 + 2)
+    assert table[~by_meaning].reset_index(drop=True).equals(without)
+
+
+def test_answers_without_clusters_are_holes(tmp_path):
+    files = generations.study(tmp_path)
+    first, _, *others = clustered(tmp_path, files)
+    cell = {**records.metadata(files[0])["cell"], "entailment": "e"}
+    failures.write(first, {"cell": cell}, Failure("cluster", "why."))
+    lost = {**records.metadata(files[1])["cell"], "entailment": "e"}
+    missing = [Path(paths.CLUSTERS.format(**lost))]
+    table, holes = measured(tmp_path, files, missing, clusters=[first, *others])
+    assert dict(zip(holes.language, holes.stage, strict=True)) == {"en": "cluster", "yo": "cluster"}
+    assert set(table[table.beta == "none"].language) == {"mean"}
+    assert table[table.beta == "none"].gap.isna().all()
+    assert table[table.beta == "0"].gap.notna().all()
+
+
+def test_clusters_of_other_answers_are_refused(tmp_path):
+    one = generations.write(tmp_path / "one.parquet", confident(0.5, samples=4))
+    other = generations.write(tmp_path / "other.parquet", confident(0.5, samples=10))
+    with pytest.raises(RecordError, match=r"other\.parquet: has other questions or numbers of samples"):
+        measured(tmp_path, [one], clusters=clustered(tmp_path, [other]))

@@ -1,9 +1,13 @@
 """An invented study that is measured once for all tests of the report."""
 
-import pytest
-from helpers import measured, score_records
+from dataclasses import replace
 
-from polycal.analysis import record_checks, record_tables
+import pandas as pd
+import pytest
+from helpers import generations, measured, score_records
+from helpers.stamps import FixedStamp
+
+from polycal.analysis import generation_table, record_checks, record_tables
 from polycal.report import study_tables
 from polycal.report.study_tables import BetaSweep
 
@@ -30,6 +34,27 @@ def study_folder(tmp_path_factory):
 def study(study_folder):
     """The tables of the study: a base model and two tuned models (β = 0 and 0.1) in four languages."""
     return study_tables.read(study_folder, NAMES)
+
+
+@pytest.fixture(scope="session")
+def generation_tables(tmp_path_factory):
+    """The tables of answers that a base model and two tuned models (β = 0 and 0.1) generate in two languages."""
+    folder = tmp_path_factory.mktemp("generation")
+    files = generations.study(folder, tuned=[("0", "1"), ("0.1", "1")])
+    generation_table.measure_generation(
+        {"settings": generations.SETTINGS},
+        generations=files,
+        clusters=[generations.cluster(file.with_suffix(".clusters"), file) for file in files],
+        out=folder / "out",
+        stamp=FixedStamp(),
+    )
+    return {path.stem: pd.read_parquet(path) for path in (folder / "out").glob("*.parquet")}
+
+
+@pytest.fixture(scope="session")
+def generated_study(study, generation_tables):
+    """The tables of the study, and those of generated answers of another model."""
+    return replace(study, tables={**study.tables, **generation_tables})
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +85,6 @@ def probed_study():
 
 
 def _probed_study():
-    import pandas as pd
-
     sets = (
         ("none", "none"),
         ("t-english", "0"),

@@ -9,10 +9,10 @@ from polycal.report.captions import FIGURE_KINDS
 from polycal.report.figures import draw
 
 
-def test_every_kind_that_is_drawn_is_described(study, probed_study, runs_study):
+def test_every_kind_that_is_drawn_is_described(generated_study, probed_study, runs_study):
     drawn = {
         captions.kind_of(name)
-        for tables in (study, probed_study, runs_study)
+        for tables in (generated_study, probed_study, runs_study)
         for name in draw.drawings(tables)
     }
     assert drawn == set(FIGURE_KINDS)

@@ -20,6 +20,12 @@ def test_every_checkpoint_answers_in_every_language_of_its_batches():
     cell = {"grid": grid.blocks(config), "generated": grid.generated_languages(config)}
     records = grid.generation_records(cell)
     assert len(records) == len(set(records)) == 9 * 3
+    assert grid.cluster_records(cell) == []
+    clusters = grid.cluster_records({**cell, "entailment": "nli"})
+    assert [path.parts[-1] for path in clusters] == ["clusters.parquet"] * len(records)
+    assert [str(path).replace("generations", "clusters") for path in records] == [
+        str(path).replace("/entailment=nli", "") for path in clusters
+    ]
     assert "world-open" in grid.asked_languages(config)
     assert "world-open" not in grid.scored_languages(config)
 
@@ -52,6 +58,22 @@ def test_a_miniature_answers_only_in_its_languages():
         ({"generation": {"chat_template": "chatml"}}, "is not a known chat format; known: tulu"),
         ({"generation": {"prompt_language": "local"}}, "^generation.prompt_language local: 'am' is not in"),
         ({"generation": {"top_p": 0}}, r"generation.top_p: 0 is refused: must lie in \[1e-6, 1\]"),
+        (
+            {"generation": {"entailment": "mistral-7"}},
+            "^generation.entailment: 'mistral-7' .*'mistral-7b'",
+        ),
+        (
+            {
+                "models": {"mini": {"miniature": "llama"}},
+                "generation": {"entailment": "mini"},
+                "miniature": {"languages": ["en"]},
+            },
+            "^generation.entailment: 'mini' is a language model, because its source is the miniature or a GGUF file",
+        ),
+        (
+            {"models": {"nli": {"path": "nli"}}, "generation": {"entailment": "nli"}},
+            "^models.nli.path: 'nli' is refused: there is no such folder",
+        ),
         ({"generation": {"samples": 1}}, "greater than or equal to 2"),
         ({"benchmarks": {"world-open": {"format": "file"}}}, "of a generated benchmark it must be open"),
         (

@@ -15,7 +15,8 @@ ALL = {
     "embeddings": {"benchmark": "b", "protocol": "p"},
     "next_token": {"data": ["d"]},
     "benchmarks": {"open": {"path": "o", "format": "open", "languages": ["en"]}},
-    "generation": {"benchmarks": ["open"]},
+    "models": {"nli": {"path": "nli"}},
+    "generation": {"benchmarks": ["open"], "entailment": "nli"},
     "grid": {"models": ["m", "mini"]},
 }
 CONFIG = resolve(merge(merge(BASE, MINIATURE), ALL))
@@ -40,9 +41,10 @@ ARGUMENTS = {
     "check_parallel": ("b",),
     "score": (["en"],),
     "generate": (["en"],),
+    "cluster": (["en"],),
     "report": (["score: 0123 → 4567"],),
 }
-NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token", "generate")
+NAMED = ("finetune", "select_lr", "score", "embed", "score_next_token", "generate", "cluster")
 OF_THE_STUDY = (
     "measure", "measure_groups", "measure_embeddings", "measure_next_token", "measure_generation", "report",
 )  # fmt: skip
@@ -139,3 +141,19 @@ def test_a_key_that_is_not_used_is_in_no_cell_and_one_that_is_used_changes_only_
     rotated = changed({"protocols": {"p": {"rotations": 4}}})
     assert cell("score", rotated)["settings"] == {**cell("score")["settings"], "rotations": 4}
     assert cell("embed", rotated) == cell("embed")
+
+
+def test_only_clusters_and_their_measures_depend_on_the_entailment_model():
+    other = changed({"models": {"other": {"path": "o"}}, "generation": {"entailment": "other"}})
+    assert cell("generate", other) == cell("generate")
+    assert cell("cluster")["entailment"] == "nli"
+    assert cell("cluster", other) == {**cell("cluster"), "entailment": "other"}
+    none = changed({"generation": {"entailment": None}})
+    assert cell("measure_generation", none) == {
+        key: value for key, value in cell("measure_generation").items() if key != "entailment"
+    }
+    named = [one["name"] for one in cell("report", other)["origins"] if one["kind"] == "models"]
+    assert named == ["m", "mini", "other"]
+    exact = changed({"models": {"nli": {"dtype": "float32"}}})
+    assert cell("cluster", exact)["settings"] == {"dtype": "float32", "attention": "sdpa"}
+    assert cell("generate", exact) == cell("generate")

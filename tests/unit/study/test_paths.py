@@ -26,13 +26,15 @@ def test_a_record_is_named_by_all_keys_of_its_cell_in_their_order():
     assert fields(paths.FINETUNED) == [*CHECKPOINT_KEYS, "lr"]
     assert fields(paths.NEXT_TOKEN) == [*CHECKPOINT_KEYS, "heldout"]
     assert fields(paths.GENERATIONS) == [*CHECKPOINT_KEYS, "benchmark", "language"]
+    assert fields(paths.CLUSTERS) == [*CHECKPOINT_KEYS, "benchmark", "entailment", "language"]
     assert fields(paths.MODEL) == ["model", "base_seed"]
 
 
 def test_the_patterns_find_the_results_of_all_cells(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     templates = (
-        paths.SCORES, paths.EMBEDDINGS, paths.NEXT_TOKEN, paths.GENERATIONS, paths.FINETUNED, paths.SELECTED,
+        paths.SCORES, paths.EMBEDDINGS, paths.NEXT_TOKEN, paths.GENERATIONS, paths.CLUSTERS, paths.FINETUNED,
+        paths.SELECTED,
     )  # fmt: skip
     written = [template.format(**dict.fromkeys(fields(template), "x")) for template in templates]
     for name in written:

@@ -60,7 +60,7 @@ def drawings(study: StudyTables) -> dict[str, Drawing]:
         figures |= _of_benchmarks(part)
     for part in first:
         figures |= _of_truth(part)
-    figures |= _of_sweeps(study) | _of_runs(study)
+    figures |= _of_sweeps(study) | _of_measures(study) | _of_runs(study)
     for part in first:
         figures |= _of_embeddings(part) | _of_next_tokens(part)
     for part in parts:
@@ -177,9 +177,25 @@ def _further_of_sweep(study: StudyTables, sweep: BetaSweep) -> Iterator[tuple[st
         yield "tradeoff", tradeoff.ece_and_accuracy
     if len(study.get("recalibration")):
         yield "temperature", recalibration.ece_by_language
-    if measures.has_languages(study, sweep):
-        yield "measuregap", measures.gap_by_language
-        yield "measureauroc", measures.auroc_by_level
+
+
+def _of_measures(study: StudyTables) -> Drawings:
+    """Figures of the measures of confidence in chosen options, and of those in generated answers."""
+    figures: Drawings = {}
+    whole, means = study.with_training_means(), study.over_trainings()
+    for table, prefix, holes_table in (
+        ("confidences", "measure", "holes"),
+        ("generation", "generated", "generation_holes"),
+    ):
+        for sweep in means.beta_sweeps(table=table) if len(study.get(table)) else []:
+            holes, names = study_holes.of_sweep(whole, sweep, holes_table), _words(study, sweep)
+            for kind, function, shown in (
+                ("gap", measures.gap_by_language, measures.has_languages),
+                ("auroc", measures.auroc_by_level, measures.has_means),
+            ):
+                if shown(whole, sweep, table):
+                    figures[prefix + kind, *names] = _of_sweep(whole, function, sweep, holes, table)
+    return figures
 
 
 def _numbered(words: Shown, parts: Sequence[list[str]]) -> Iterator[tuple[Shown, list[str]]]:

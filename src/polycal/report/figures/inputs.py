@@ -25,8 +25,8 @@ VALUES: Mapping[Callable[..., Figure], Mapping[str, tuple[str, ...]]] = {
     recalibration.mean_ece: {"cells": ("ece_floor",), "recalibration": ("ece",)},
     recalibration.ece_by_language: {"recalibration": ("ece",)},
     known_truth.against_truth: {"truth": ("ece", "ece_true")},
-    measures.gap_by_language: {"confidences": ("gap",)},
-    measures.auroc_by_level: {"confidences": ("auroc",)},
+    measures.gap_by_language: {"confidences": ("gap",), "generation": ("gap",)},
+    measures.auroc_by_level: {"confidences": ("auroc",), "generation": ("auroc",)},
     runs.gap_by_language: {"cells": ("gap",)},
     runs.ece_by_language: {"cells": ("ece", "ece_floor")},
     runs.reliability: {

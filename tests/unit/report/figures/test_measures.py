@@ -1,18 +1,24 @@
 """The figures of measures of confidence show the values of the table."""
 
 import itertools
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from polycal.report import confidence_table
-from polycal.report.figures import measures
+from polycal.report import captions, confidence_table, generation_section
+from polycal.report.figures import draw, measures
 from polycal.report.study_tables import StudyTables
+from polycal.vocabulary import CELL_KEYS
+
+MEASURED = ("measuregap", "measureauroc", "generatedgap", "generatedauroc")
 
 
 def test_gaps_are_those_of_the_table(study, sweep):
-    figure = measures.gap_by_language(study, sweep)
+    figure = measures.gap_by_language(study, sweep, "confidences")
     titles = [axis.get_title().replace("\n", " ") for axis in figure.axes]
     assert titles == [confidence_table.MEASURES[name] for name in ("likelihood", "agreement")]
     table = study["confidences"]
@@ -23,7 +29,7 @@ def test_gaps_are_those_of_the_table(study, sweep):
 
 
 def test_auroc_is_that_of_each_resource_level(study, sweep):
-    figure = measures.auroc_by_level(study, sweep)
+    figure = measures.auroc_by_level(study, sweep, "confidences")
     assert [axis.get_title() for axis in figure.axes][:2] == ["all languages", "high resource"]
     means = study["confidences"].query("language == 'mean' and resource == 'low' and beta == '0'")
     expected = means.set_index("measure").auroc[["likelihood", "agreement"]]
@@ -31,11 +37,49 @@ def test_auroc_is_that_of_each_resource_level(study, sweep):
     assert list(low.containers[1][0].get_xdata()) == pytest.approx(list(expected))
 
 
-def test_a_study_without_the_table_has_no_such_figures(study, sweep):
-    assert measures.has_languages(study, sweep)
-    table = study["confidences"]
-    for lacking in (table[:0], table[table.language == "mean"]):
-        assert not measures.has_languages(StudyTables({**study.tables, "confidences": lacking}, {}), sweep)
+def test_figures_of_generated_answers_show_the_values_of_their_table(generated_study):
+    drawings = draw.drawings(generated_study)
+    table = generated_study["generation"]
+    gaps = drawings["generatedgap-m-d-b-generate"]()
+    assert [axis.get_title().replace("\n", " ") for axis in gaps.axes] == [
+        *generation_section.MEASURES.values()
+    ]
+    for axis, measure in zip(gaps.axes, generation_section.MEASURES, strict=True):
+        for line, beta in zip(axis.containers, ("none", "0", "0.1"), strict=True):
+            rows = table[(table.measure == measure) & (table.beta == beta) & (table.language != "mean")]
+            assert sorted(line[0].get_xdata()) == pytest.approx(sorted(rows.gap))
+    auroc = drawings["generatedauroc-m-d-b-generate"]()
+    assert [axis.get_title() for axis in auroc.axes] == ["all languages"]
+    means = table.query("language == 'mean' and beta == '0.1'").set_index("measure")
+    expected = means.auroc[[*generation_section.MEASURES]]
+    assert list(auroc.axes[0].containers[2][0].get_xdata()) == pytest.approx(list(expected))
+    plt.close("all")
+
+
+def test_figures_of_generated_answers_name_the_cells_without_a_result(generated_study):
+    table, cells = generated_study["generation"], [*CELL_KEYS]
+    lost = table.query("language == 'yo' and beta == '0' and measure == 'entropy'")[cells]
+    holes = lost.assign(stage="generate", reason="it broke.")
+    left = table[~((table.language == "yo") & (table.beta == "0"))]
+    tables = {**generated_study.tables, "generation": left, "generation_holes": holes}
+    figures = draw.drawings(replace(generated_study, tables=tables))
+    assert [*figures["generatedgap-m-d-b-generate"].holes.kind] == ["generated answers"]
+    assert figures["measuregap-llama-alpaca-mmlu-prox-texts-0shot"].holes.empty
+    figure = figures["generatedgap-m-d-b-generate"]()
+    assert any("yo (it broke)" in text.get_text() for text in figure.findobj(Text))
+    plt.close(figure)
+
+
+def test_only_tables_with_languages_and_with_means_have_such_figures(generated_study):
+    def kinds(**tables):
+        study = replace(generated_study, tables={**generated_study.tables, **tables})
+        return {captions.kind_of(name) for name in draw.drawings(study)} & set(MEASURED)
+
+    confidences, generation = generated_study["confidences"], generated_study["generation"]
+    assert kinds() == set(MEASURED)
+    assert kinds(confidences=confidences[:0], generation=generation[:0]) == set()
+    assert kinds(confidences=confidences[confidences.language == "mean"]) == set(MEASURED) - {"measuregap"}
+    assert kinds(generation=generation[generation.language == "en"]) == set(MEASURED) - {"generatedauroc"}
 
 
 def many(study, languages=42):
@@ -63,7 +107,7 @@ def many(study, languages=42):
 
 
 def test_many_languages_have_labels_that_do_not_overlap(study, sweep):
-    figure = measures.gap_by_language(many(study), sweep)
+    figure = measures.gap_by_language(many(study), sweep, "confidences")
     figure.draw_without_rendering()
     labels = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == 42

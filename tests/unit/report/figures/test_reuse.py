@@ -27,8 +27,8 @@ def keys(study):
 
 
 @pytest.fixture(scope="module")
-def before(study):
-    return keys(study)
+def before(generated_study):
+    return keys(generated_study)
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,22 @@ def before(study):
         ("recalibration", "ece_low", {"recalibration", "temperature"}),
         ("confidences", "gap", {"measuregap"}),
         ("confidences", "ece", set()),
+        ("generation", "gap", {"generatedgap"}),
+        ("generation", "auroc_low", {"generatedauroc"}),
+        ("generation", "ece", set()),
         ("reliability", "accuracy", {"reliability"}),
     ],
 )
-def test_only_figures_that_draw_a_value_depend_on_it(study, before, table, column, kinds):
-    after = keys(changed(study, table, column))
+def test_only_figures_that_draw_a_value_depend_on_it(generated_study, before, table, column, kinds):
+    after = keys(changed(generated_study, table, column))
     assert {kind for kind in before if before[kind] != after[kind]} == kinds
 
 
-def test_languages_of_the_catalogue_that_are_not_drawn_do_not_matter(study, before):
-    assert keys(replace(study, languages={**study.languages, "eo": "Esperanto"})) == before
+def test_languages_of_the_catalogue_that_are_not_drawn_do_not_matter(generated_study, before):
+    languages = generated_study.languages
+    assert keys(replace(generated_study, languages={**languages, "eo": "Esperanto"})) == before
     # a second language of the same name makes the labels show the codes
-    doubled = keys(replace(study, languages={**study.languages, "nds": "German"}))
+    doubled = keys(replace(generated_study, languages={**languages, "nds": "German"}))
     assert all(doubled[kind] != before[kind] for kind in ("overview", "ece", "measuregap"))
 
 

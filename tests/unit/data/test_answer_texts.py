@@ -2,7 +2,7 @@
 
 import pytest
 
-from polycal.analysis.answer_texts import matches, normalised
+from polycal.data.answer_texts import matches, normalised
 
 SAME = [
     # case, width, composed letters, invisible characters, white space
