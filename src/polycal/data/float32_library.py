@@ -20,7 +20,7 @@ def choose(width: int) -> str:
     """
     import torch
 
-    matmul: Any = torch.backends.mkldnn.matmul
+    matmul = _products()
     matmul.fp32_precision = "none"
     if width >= MIN_WIDTH and _has_slow_default(torch.cpu.get_capabilities()):
         matmul.fp32_precision = "bf16"
@@ -31,9 +31,15 @@ def choose(width: int) -> str:
 
 def used() -> str:
     """ONEDNN or DEFAULT."""
+    return ONEDNN if _products().fp32_precision == "bf16" else DEFAULT
+
+
+def _products() -> Any:
+    """PyTorch's settings of oneDNN's products, for which it has no types."""
     import torch
 
-    return ONEDNN if torch.backends.mkldnn.matmul.fp32_precision == "bf16" else DEFAULT
+    backends: Any = torch.backends
+    return backends.mkldnn.matmul
 
 
 def _has_slow_default(processor: Any) -> bool:
