@@ -20,11 +20,13 @@ onstart:
 
 
 onsuccess:
+    stop_timers()
     name_the_report()
     end_with_failed_results()
 
 
 onerror:
+    stop_timers()
     list_missing_results()
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def take_controller_lock():
     except locks.LockError as error:
         raise WorkflowError(str(error)) from None
     atexit.register(lock.__exit__, None, None, None)
+
+
+def stop_timers():
+    """End the timers after which Snakemake looks for further jobs (max-jobs-per-timespan): its process waits for them."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 def results_of_study():
