@@ -1,4 +1,4 @@
-"""Commands that Snakemake refuses: the paper's grid on one machine, and a configuration with an error."""
+"""Snakemake as a process of its own: what it refuses, and how it ends."""
 
 import os
 import subprocess
@@ -65,3 +65,29 @@ def test_too_little_memory_for_generated_answers_is_said_before_any_job(tmp_path
     assert ran.returncode == 1
     assert "models.llama-mini.scoring_memory_mb: a job needs 900000.0 GB" in " ".join(ran.stderr.split())
     assert not (tmp_path / "resources").exists()
+
+
+def test_a_run_by_its_path_finds_polycal_and_ends_with_its_last_job(tmp_path):
+    """Snakemake would wait for its timers: 300 seconds here, and a minute with the profile of one machine."""
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    command += ["--configfile", "config/mini.yaml", "--max-jobs-per-timespan", "100/300s"]
+    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(
+        [*command, "--", "resources/world/world.json"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    ) as run:
+        assert run.stderr is not None
+        said = []
+        for line in run.stderr:
+            said.append(line)
+            if line.startswith("Complete log"):
+                break
+        try:
+            run.wait(timeout=200)
+        finally:
+            run.kill()
+    assert run.returncode == 0, "".join(said)

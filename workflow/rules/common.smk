@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import threading
 from functools import partial
@@ -266,6 +267,10 @@ def cluster_cells(wildcards, benchmark, languages):
     names = {key: wildcards[key] for key in CHECKPOINT_KEYS}
     return identities.cluster(STUDY_CONFIG, languages, benchmark=benchmark, **names)
 
+
+# Jobs call polycal by name. It is beside the Python that runs Snakemake, which need not be on the PATH.
+if shutil.which("polycal") is None:
+    os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 # An environment variable, which jobs inherit.
 PLANNED = "POLYCAL_PLANNED_VERSIONS"
