@@ -53,8 +53,14 @@ def _tuning(study: StudyTables) -> Iterator[Statement]:
         return
     certain, values = int((rows.low > 0).sum()), _extremes(rows, "difference", "low", "high", "+.3f")
     several = f"{rows.difference.mean():+.3f} on average: least by {values.least}, most by {values.most}"
+    if len(rows) > 1:
+        sentence = f"made models more over-confident in {certain or 'none'} of {_comparisons(rows)}."
+    elif certain:
+        sentence = "made the model more over-confident."
+    else:
+        sentence = "did not make the model more over-confident beyond chance."
     yield Statement(
-        f"Tuning without smoothing made models more over-confident in {certain} of {_comparisons(rows)}.",
+        f"Tuning without smoothing {sentence}",
         "Confidence minus accuracy, mean over languages, changed by"
         f" {several if len(rows) > 1 else values.least}.",
     )
@@ -75,9 +81,14 @@ def _smoothing(study: StudyTables) -> Iterator[Statement]:
     changed = _extremes(accuracy, "difference", "low", "high", "+.3f")
     several = f"{ece.difference.mean():+.3f} on average: from {values.least} to {values.most}"
     between = f"between {changed.least} and {changed.most}"
+    if len(ece) > 1:
+        sentence = f"lowered ECE beyond chance in {fell or 'none'} of {_comparisons(ece)}, and raised it in {rose or 'none'}."
+    elif fell or rose:
+        sentence = f"{'lowered' if fell else 'raised'} ECE beyond chance."
+    else:
+        sentence = "did not change ECE beyond chance."
     yield Statement(
-        f"Smoothing with β = {beta} lowered ECE beyond chance in {fell or 'none'} of {_comparisons(ece)}, and raised it"
-        f" in {rose or 'none'}.",
+        f"Smoothing with β = {beta} {sentence}",
         f"ECE, mean over languages, changed by {several if len(ece) > 1 else values.least}. Accuracy changed by"
         f" {between if len(accuracy) > 1 else changed.least}.",
     )
@@ -95,9 +106,11 @@ def _temperature(study: StudyTables) -> Iterator[Statement]:
     name = "relative_ece_reduction"
     values = _extremes(rows, name, f"{name}_low", f"{name}_high", ".0%")
     cut = f"between {values.least} and {values.most}" if len(rows) > 1 else values.least
+    mean = rows.relative_ece_reduction.mean()
     yield Statement(
-        "For comparison: one temperature, fitted on English questions after training, lowered the ECE of the same"
-        f" unsmoothed models by {rows.relative_ece_reduction.mean():.0%} on average.",
+        "For comparison: one temperature, fitted on English questions after training,"
+        f" {'lowered' if mean >= 0 else 'raised'} the ECE of the same unsmoothed models by {abs(mean):.0%}"
+        f"{' on average' if len(rows) > 1 else ''}.",
         f"The cut is {cut}, on the questions that were not used to fit it.",
     )
 

@@ -16,16 +16,52 @@ def test_each_statement_has_the_numbers_of_its_comparisons(study):
     tuning, smoothing, temperature = answer.answer(study)
     contrasts = study["contrasts"].query("language == 'mean'")
     gap = contrasts.query("contrast == 'tuned_minus_base' and metric == 'gap' and beta == '0'").iloc[0]
-    assert f"in {int(gap.low > 0)} of 1 comparison." in tuning.sentence
+    made = "made the model more" if gap.low > 0 else "did not make the model more"
+    assert f"{made} over-confident" in tuning.sentence
     assert f"{gap.difference:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] (llama on alpaca)" in tuning.numbers
     smoothed = contrasts.query("contrast == 'smoothed_minus_unsmoothed' and beta == '0.1'")
     ece, accuracy = (smoothed[smoothed.metric == metric].iloc[0] for metric in ("ece", "accuracy"))
-    lowered = "1" if ece.high < 0 else "none"
-    assert f"β = 0.1 lowered ECE beyond chance in {lowered} of 1 comparison" in smoothing.sentence
+    assert (
+        f"β = 0.1 {'lowered' if ece.high < 0 else 'did not change'} ECE beyond chance." in smoothing.sentence
+    )
     for row in (ece, accuracy):
         assert f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" in smoothing.numbers
     rows = study["recalibration"].query("language == 'mean' and method == 'english' and beta == '0'")
-    assert f"by {rows.relative_ece_reduction.mean():.0%} on average" in temperature.sentence
+    [cut] = rows.relative_ece_reduction
+    assert (
+        f"{'lowered' if cut > 0 else 'raised'} the ECE of the same unsmoothed models by {abs(cut):.0%}."
+        in temperature.sentence
+    )
+
+
+def test_a_single_comparison_and_a_rise_have_sentences_of_their_own(study):
+    contrasts, recalibration = study["contrasts"], study["recalibration"]
+
+    def sentences(low, high, cut):
+        tables = {
+            "contrasts": contrasts.assign(low=low, high=high),
+            "recalibration": recalibration.assign(relative_ece_reduction=cut),
+        }
+        return [one.sentence for one in answer.answer(changed(study, **tables))]
+
+    tuning, smoothing, temperature = sentences(0.1, 0.2, -0.3)
+    assert tuning == "Tuning without smoothing made the model more over-confident."
+    assert smoothing == "Smoothing with β = 0.1 raised ECE beyond chance."
+    assert temperature.endswith("raised the ECE of the same unsmoothed models by 30%.")
+    tuning, smoothing, temperature = sentences(-0.2, -0.1, 0.3)
+    assert tuning == "Tuning without smoothing did not make the model more over-confident beyond chance."
+    assert smoothing == "Smoothing with β = 0.1 lowered ECE beyond chance."
+    assert temperature.endswith("lowered the ECE of the same unsmoothed models by 30%.")
+    assert sentences(-0.1, 0.1, 0.3)[1] == "Smoothing with β = 0.1 did not change ECE beyond chance."
+    both = changed(
+        study, contrasts=pd.concat([contrasts, contrasts.assign(data="tulu")]).assign(low=0.1, high=0.2)
+    )
+    tuning, smoothing, _ = answer.answer(both)
+    assert "made models more over-confident in 2 of 2 comparisons (2 data sets)." in tuning.sentence
+    assert (
+        "lowered ECE beyond chance in none of 2 comparisons (2 data sets), and raised it in 2."
+        in smoothing.sentence
+    )
 
 
 def test_a_range_is_given_where_there_are_several_comparisons_only(study):
