@@ -306,7 +306,7 @@
     fill("language-bins", values.map((one) => [one.setting, `${one.left.toFixed(2)} to ${one.right.toFixed(2)}`,
       String(one.n), number(one.confidence), interval(one.accuracy, one.low, one.high)]));
     byId("diagrams").hidden = !values.length;
-    byId("no-diagrams").hidden = values.length > 0;
+    byId("no-diagrams").hidden = shown.every((one) => binsOf.has(one));
     if (values.length) drawReliability(values);
     if (focus) { heading.focus(); byId("language-view").scrollIntoView({ block: "start" }); }
   };
