@@ -270,7 +270,9 @@ def cluster_cells(wildcards, benchmark, languages):
 
 # Jobs call polycal by name. It is beside the Python that runs Snakemake, which need not be on the PATH.
 if shutil.which("polycal") is None:
-    os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+    os.environ.update(
+        PATH=os.pathsep.join([*os.get_exec_path(), str(Path(sys.executable).parent)])
+    )
 
 # An environment variable, which jobs inherit.
 PLANNED = "POLYCAL_PLANNED_VERSIONS"
