@@ -10,7 +10,8 @@ from typing import Any
 
 ONEDNN, DEFAULT = "oneDNN", "PyTorch's default"
 MIN_WIDTH = 512
-"""Hidden size from which oneDNN is used. Its fixed costs make the attention of a smaller model slower."""
+"""Hidden size from which oneDNN is used. Its fixed costs make attention with short rows and small heads slower, which
+weighs most in small models. Training steps of models from 128 on gained by it, but smaller ones were not measured."""
 
 
 def choose(width: int) -> str:
