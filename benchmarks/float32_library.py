@@ -12,29 +12,15 @@ import statistics
 import time
 from pathlib import Path
 
+import packing
 import torch
 
 import results
 from polycal.data import float32_library
 from polycal.losses import smoothed_head
 
-VOCABULARY, LAYERS, HEAD = 8000, 4, 64
-
-
-def model_of(width: int) -> torch.nn.Module:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=width,
-        intermediate_size=3 * width,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=width // HEAD,
-    )
-    model = LlamaForCausalLM._from_config(config, attn_implementation="sdpa").train()
-    smoothed_head.install(model, 0.1)
-    return model
+HEAD = 64
+"""Width of a head of attention."""
 
 
 def seconds(model: torch.nn.Module, tokens: torch.Tensor, width: int) -> float:
@@ -59,7 +45,9 @@ def main() -> None:
             "polycal uses PyTorch's default library on this processor; there is nothing to compare."
         )
     for width in arguments.widths:
-        model, tokens = model_of(width), torch.randint(VOCABULARY, (8, 128))
+        heads = width // HEAD
+        model, tokens = packing.model_of(width, heads, heads), torch.randint(packing.VOCABULARY, (8, 128))
+        smoothed_head.install(model, 0.1)
         sides = (0, float32_library.MIN_WIDTH)
         for side in sides:
             seconds(model, tokens, side)

@@ -48,17 +48,18 @@ def conversations(number: int) -> TokenizedRows:
     )
 
 
-def model_of() -> torch.nn.Module:
+def model_of(width: int = WIDTH, heads: int = 8, key_value_heads: int = 4) -> torch.nn.Module:
+    """A small Llama with random weights for training."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
+        hidden_size=width,
+        intermediate_size=3 * width,
         num_hidden_layers=LAYERS,
-        num_attention_heads=8,
-        num_key_value_heads=4,
+        num_attention_heads=heads,
+        num_key_value_heads=key_value_heads,
     )
     return LlamaForCausalLM._from_config(config, attn_implementation="sdpa").train()
 

@@ -78,16 +78,14 @@ def refuse_too_little_memory():
     if not workflow.local_exec:
         return
     key_of = {"finetune": "training_memory_mb"}
-    key_of |= dict.fromkeys(("score", "generate", "embed"), "scoring_memory_mb")
-    planned = [
-        (job.rule.name.partition("_")[0], job.wildcards)
-        for job in workflow.dag.needrun_jobs()
-    ]
+    key_of |= dict.fromkeys(
+        ("score", "generate", "embed", "cluster"), "scoring_memory_mb"
+    )
     jobs = {
-        (wildcards.model, key_of[kind]) for kind, wildcards in planned if kind in key_of
+        (ENTAILMENT if kind == "cluster" else job.wildcards.model, key_of[kind])
+        for job in workflow.dag.needrun_jobs()
+        if (kind := job.rule.name.partition("_")[0]) in key_of
     }
-    if "cluster" in {kind for kind, _ in planned}:
-        jobs.add((ENTAILMENT, "scoring_memory_mb"))
     free = psutil.virtual_memory().available
     if problem := memory_needs.too_little(STUDY_CONFIG, jobs, free):
         raise WorkflowError(problem)
@@ -289,13 +287,10 @@ EMBEDDED = grid.embedding_records(
 NEXT_TOKENS = grid.next_token_records(
     json.loads(identities.measure_next_token(STUDY_CONFIG))
 )
-GENERATED = grid.generation_records(
-    json.loads(identities.measure_generation(STUDY_CONFIG))
-)
+GENERATION_CELL = json.loads(identities.measure_generation(STUDY_CONFIG))
+GENERATED = grid.generation_records(GENERATION_CELL)
 ENTAILMENT = grid.entailment_model(STUDY_CONFIG)
-CLUSTERED = grid.cluster_records(
-    json.loads(identities.measure_generation(STUDY_CONFIG))
-)
+CLUSTERED = grid.cluster_records(GENERATION_CELL)
 REPORT_CELL = identities.report(STUDY_CONFIG, acceptances.active_acceptances())
 MEASURED = table_names(MEASURE_CELL)
 TABLES = [

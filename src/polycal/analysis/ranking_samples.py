@@ -1,7 +1,8 @@
 """AUROC, AUARC and Spearman's correlation in bootstrap samples, for every sample from one sorting of the questions.
 
 A level is the set of all questions with the same value. Arrays over levels are [r, L] for a block of r samples, which
-fits into the processor's cache.
+fits into the processor's cache. A product with an indicator of levels would need as many columns as there are
+different confidences, so sums over equal values are used.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ BLOCK_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Levels:
-    """The L levels of N values: ``order`` [N] sorts the values, the first of each level is at ``starts`` [L] of the
-    sorted ones, and ``level`` [N] is the number of each value's level."""
+    """The L levels of N values.
+
+    ``order`` [N] sorts the values, the first value of each level is at ``starts`` [L] of the sorted ones, and ``level``
+    [N] is the number of each value's level.
+    """
 
     order: NDArray[np.int64]
     starts: NDArray[np.int64]

@@ -3,7 +3,8 @@
 No code in the folder is run, and nothing is downloaded.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -69,33 +70,61 @@ def load_model(
     is above 0 but the model has no attention dropout. Tensors that transformers ties or ignores by the rules
     of the model are neither missing nor unexpected.
     """
-    import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    try:
+    with transformers_errors(folder):
         config = None if dropout is None else _config_with_dropout(folder, dropout)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            device_map=device_map,
-            # Tensors of another shape are refused below, with a clearer message.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
+        model, report = from_pretrained(
+            AutoModelForCausalLM, folder, config, dtype=dtype, attention=attention, device_map=device_map
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{folder}: transformers cannot load the model: {_one_line(error)}") from error
-    model, report = loaded
     _check_report(folder, report)
     _check_finite(folder, model)
     _check_vocabulary(folder, model, tokenizer)
     float32_library.choose(getattr(model.config.get_text_config(), "hidden_size", 0))
     return model
+
+
+@contextmanager
+def transformers_errors(folder: Path) -> Iterator[None]:
+    """Raise ModelError if transformers cannot load a configuration or a model from a folder."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: transformers cannot load the model: {_one_line(error)}") from error
+
+
+def from_pretrained(
+    kind: Any,
+    folder: Path,
+    config: Any,
+    *,
+    dtype: str,
+    attention: str,
+    device_map: str | Mapping[str, str | int] | None = None,
+) -> tuple[Any, Any]:
+    """A model of ``kind``, an automatic class of transformers, and transformers' report of its tensors.
+
+    The caller checks the report: it names tensors that are missing, of another shape or not part of the model. Errors
+    are those of transformers.
+    """
+    import torch
+
+    loaded: tuple[Any, Any] = kind.from_pretrained(
+        folder,
+        config=config,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        device_map=device_map,
+        # The caller refuses tensors of another shape with a clearer message.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return loaded
 
 
 def _config_with_dropout(folder: Path, dropout: float) -> Any:

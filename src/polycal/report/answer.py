@@ -82,7 +82,10 @@ def _smoothing(study: StudyTables) -> Iterator[Statement]:
     several = f"{ece.difference.mean():+.3f} on average: from {values.least} to {values.most}"
     between = f"between {changed.least} and {changed.most}"
     if len(ece) > 1:
-        sentence = f"lowered ECE beyond chance in {fell or 'none'} of {_comparisons(ece)}, and raised it in {rose or 'none'}."
+        sentence = (
+            f"lowered ECE beyond chance in {fell or 'none'} of {_comparisons(ece)}, and raised it in"
+            f" {rose or 'none'}."
+        )
     elif fell or rose:
         sentence = f"{'lowered' if fell else 'raised'} ECE beyond chance."
     else:

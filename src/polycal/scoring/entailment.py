@@ -72,7 +72,6 @@ def load(folder: Path, dtype: str, attention: str) -> EntailmentModel:
     Raises CheckpointError if files are missing or incomplete, and ModelError if the model has no label entailment,
     if weights of the classifier are missing or of another shape, or if transformers cannot load it.
     """
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     tokenizer = model_loading.load_tokenizer(folder)
@@ -80,24 +79,12 @@ def load(folder: Path, dtype: str, attention: str) -> EntailmentModel:
         raise ModelError(f"{folder}: the tokenizer has no padding token, which batches of pairs need.")
     # The answer is at the end of a text, so a text that is too long loses its beginning.
     tokenizer.truncation_side = "left"
-    try:
+    with model_loading.transformers_errors(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         label = entailment_label(folder, config.id2label)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            # Tensors of another shape are refused below, with a clearer message.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
+        model, report = model_loading.from_pretrained(
+            AutoModelForSequenceClassification, folder, config, dtype=dtype, attention=attention
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = model_loading.describe_error(error)
-        raise ModelError(f"{folder}: transformers cannot load the classifier: {reason}") from error
     _check_weights(folder, [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
     longest = min(tokenizer.model_max_length, models.context_window(model))
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -238,6 +238,13 @@ def entailment_model(config: Config) -> str | None:
     return config.generation.entailment if config.generation else None
 
 
+def models(config: Config) -> set[str]:
+    """The models of the grid, and the entailment model if there is one."""
+    named = {name for block in blocks(config) for name in block["models"]}
+    entailment = entailment_model(config)
+    return named if entailment is None else named | {entailment}
+
+
 def asked_languages(config: Config) -> dict[str, list[str]]:
     """The languages of every benchmark that is scored or answered without options."""
     return {**scored_languages(config), **generated_languages(config)}

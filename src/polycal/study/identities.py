@@ -284,13 +284,17 @@ def report(config: Config, acceptances: Sequence[str]) -> str:
 
 def _origins(config: Config) -> list[dict[str, str]]:
     """The source and licence of each model, instruction set and benchmark of the grid."""
-    origins = []
-    for kind in ("models", "data", "benchmarks"):
-        used = {name for block in grid.blocks(config) for name in block[kind]}
-        used |= set(grid.generated_languages(config)) if kind == "benchmarks" else set()
-        if kind == "models" and (entailment := grid.entailment_model(config)):
-            used.add(entailment)
-        for name in sorted(used):
+    origins, blocks = [], grid.blocks(config)
+    used = {
+        "models": grid.models(config),
+        "data": {name for block in blocks for name in block["data"]},
+        "benchmarks": {
+            *(name for block in blocks for name in block["benchmarks"]),
+            *grid.generated_languages(config),
+        },
+    }
+    for kind, names in used.items():
+        for name in sorted(names):
             entry = getattr(config, kind)[name]
             source = _source_in_words(entry)
             details = {"source": source, "revision": entry.revision or "", "licence": entry.licence or ""}

@@ -16,10 +16,7 @@ def missing(config: Config) -> Iterator[str]:
     directory.
     """
     plain = grid.blocks(config)
-    models = {name for block in plain for name in block["models"]}
-    if entailment := grid.entailment_model(config):
-        models.add(entailment)
-    for name in sorted(models):
+    for name in sorted(grid.models(config)):
         path = config.models[name].path
         if path is not None and not _exists(path, Path.is_dir):
             yield _sentence(f"models.{name}.path", path, "there is no such folder")
