@@ -337,17 +337,24 @@ class Cluster:
 
     def _database(self) -> None:
         data, socket_file = self.folder / "sql", self.folder / "run/sql.sock"
+        # A server that starts deletes the temporary tables that it finds, also those of another one that runs.
+        temporary = self.folder / "sqltmp"
+        temporary.mkdir(exist_ok=True)
         user = ["--user=mysql"] if os.geteuid() == 0 else []
         if user:  # the server refuses to run as root, and must own its data
             data.mkdir(exist_ok=True)
             shutil.chown(data, "mysql")
+            shutil.chown(temporary, "mysql")
             shutil.chown(self.folder / "run", group="mysql")
             (self.folder / "run").chmod(0o775)
-        install = [str(program("mariadb-install-db")), "--no-defaults", f"--datadir={data}", "--skip-test-db"]
-        install += ["--auth-root-authentication-method=normal", *user]
-        subprocess.run(install, check=True, capture_output=True, timeout=300)
+        folders = ["--no-defaults", *user, f"--datadir={data}", f"--tmpdir={temporary}"]
+        install = [str(program("mariadb-install-db")), *folders, "--skip-test-db"]
+        made = subprocess.run(
+            [*install, "--auth-root-authentication-method=normal"], capture_output=True, text=True, timeout=300
+        )
+        assert made.returncode == 0, f"mariadb-install-db ended with {made.returncode}: {made.stdout}{made.stderr}"
         self._start(
-            "mariadbd", "--no-defaults", *user, f"--datadir={data}", "--bind-address=127.0.0.1",
+            "mariadbd", *folders, "--bind-address=127.0.0.1",
             f"--port={self.sql}", f"--socket={socket_file}", f"--pid-file={data}/pid", "--innodb-buffer-pool-size=64M",
             "--innodb-flush-log-at-trx-commit=2", "--innodb-lock-wait-timeout=900",
         )  # fmt: skip
