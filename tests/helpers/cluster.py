@@ -350,9 +350,14 @@ class Cluster:
         folders = ["--no-defaults", *user, f"--datadir={data}", f"--tmpdir={temporary}"]
         install = [str(program("mariadb-install-db")), *folders, "--skip-test-db"]
         made = subprocess.run(
-            [*install, "--auth-root-authentication-method=normal"], capture_output=True, text=True, timeout=300
+            [*install, "--auth-root-authentication-method=normal"],
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
-        assert made.returncode == 0, f"mariadb-install-db ended with {made.returncode}: {made.stdout}{made.stderr}"
+        assert made.returncode == 0, (
+            f"mariadb-install-db ended with {made.returncode}: {made.stdout}{made.stderr}"
+        )
         self._start(
             "mariadbd", *folders, "--bind-address=127.0.0.1",
             f"--port={self.sql}", f"--socket={socket_file}", f"--pid-file={data}/pid", "--innodb-buffer-pool-size=64M",

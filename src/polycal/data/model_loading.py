@@ -78,7 +78,7 @@ def load_model(
             AutoModelForCausalLM, folder, config, dtype=dtype, attention=attention, device_map=device_map
         )
     _check_report(folder, report)
-    _check_finite(folder, model)
+    check_finite(folder, model)
     _check_vocabulary(folder, model, tokenizer)
     float32_library.choose(getattr(model.config.get_text_config(), "hidden_size", 0))
     return model
@@ -216,7 +216,7 @@ def _check_report(folder: Path, report: Mapping[str, Collection[Any]]) -> None:
             )
 
 
-def _check_finite(folder: Path, model: Any) -> None:
+def check_finite(folder: Path, model: Any) -> None:
     """Raise ModelError if a weight is NaN or infinite.
 
     Weights that accelerate has offloaded are not checked.

@@ -39,7 +39,8 @@ class EntailmentModel:
         """Whether the first text of each pair entails the second: whether that is the most likely label.
 
         A pair that is too long loses tokens at the beginning of its longer text, so that the ends stay. The result
-        depends on the other pairs by rounding only. Raises TokenIdError if a token has no embedding.
+        depends on the other pairs by rounding only. Raises TokenIdError if a token has no embedding, and ModelError if
+        a logit is not finite.
         """
         rows = self._encoded(pairs)
         found = [False] * len(rows)
@@ -47,8 +48,13 @@ class EntailmentModel:
         lengths = [len(row["input_ids"]) for row in rows]
         for batch in batching.batches(lengths, TOKENS_PER_BATCH[device.type]):
             padded = self.tokenizer.pad([rows[number] for number in batch], return_tensors="pt")
-            labels = self.model(**padded.to(device)).logits.argmax(-1).tolist()
-            for number, label in zip(batch, labels, strict=True):
+            logits = self.model(**padded.to(device)).logits
+            if not logits.isfinite().all():
+                dtype = str(self.model.dtype).removeprefix("torch.")
+                raise ModelError(
+                    f"{self.folder}: a logit is not finite in {dtype}; the model needs a wider dtype."
+                )
+            for number, label in zip(batch, logits.argmax(-1).tolist(), strict=True):
                 found[number] = label == self.label
         return found
 
@@ -70,7 +76,7 @@ def load(folder: Path, dtype: str, attention: str) -> EntailmentModel:
     """The entailment model in a local folder, on a GPU if there is one. No code in the folder is run.
 
     Raises CheckpointError if files are missing or incomplete, and ModelError if the model has no label entailment,
-    if weights of the classifier are missing or of another shape, or if transformers cannot load it.
+    if weights of the classifier are missing, of another shape or not finite, or if transformers cannot load it.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -86,6 +92,7 @@ def load(folder: Path, dtype: str, attention: str) -> EntailmentModel:
             AutoModelForSequenceClassification, folder, config, dtype=dtype, attention=attention
         )
     _check_weights(folder, [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
+    model_loading.check_finite(folder, model)
     longest = min(tokenizer.model_max_length, models.context_window(model))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return EntailmentModel(folder, model.eval().to(device), tokenizer, label, longest)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import entailment as constructed
 from helpers import models as tiny
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from polycal.data.model_loading import ModelError
@@ -60,6 +61,25 @@ def test_a_language_model_is_refused_by_its_labels_or_by_its_weights(tmp_path):
     with pytest.raises(ModelError, match=r"1 weights of a classifier are missing .*score\.weight") as refused:
         entailment.load(folder, "float32", "eager")
     assert "\n" not in str(refused.value)
+
+
+def test_a_classifier_that_is_not_finite_is_refused_by_its_weights_or_by_its_logits(tmp_path):
+    folder = constructed.save(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    # the component of "yes" is positive, so that its product and the bias add to more than float32 has
+    overflowing = {"classifier.bias": torch.full((3,), 3.4e38)}
+    overflowing["classifier.weight"] = weights["classifier.weight"] * 3.4e38
+    save_file({**weights, **overflowing}, folder / "model.safetensors", {"format": "pt"})
+    model = entailment.load(folder, "float32", "eager")
+    with pytest.raises(ModelError, match="a logit is not finite in float32; the model needs a wider dtype"):
+        model.entails([("yes", "no")])
+    save_file(
+        {**weights, "classifier.bias": torch.tensor([0, torch.nan, 0])},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(ModelError, match=r"classifier\.bias contains values that are not finite in float32"):
+        entailment.load(folder, "float32", "eager")
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "deberta-v2"])
