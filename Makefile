@@ -54,11 +54,12 @@ report: demo
 report-screens: demo
 	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
-# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, and what the models
-# say of their own answers.
+# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, what the models
+# say of their own answers, and answers that they write themselves.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/experiments/mini/verbalised.yaml
+	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/experiments/mini/generation.yaml
 
 # The demo's study over five base models and two tunings of each, ten times the work: up to an hour on two cores.
 # Started again after an interruption, it makes only what is missing.
