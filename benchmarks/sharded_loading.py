@@ -1,6 +1,7 @@
 """Main memory of a rank while ZeRO stage 3 loads and partitions a model, until the optimizer exists.
 
-    python benchmarks/sharded_loading.py [--layers 20] [--types bfloat16 float32] [--ranks 2] [--csv FILE]
+    python benchmarks/sharded_loading.py [--layers 20] [--types bfloat16 float32] [--precision bfloat16]
+        [--ranks 2] [--csv FILE]
 
 The model is a Llama with random weights, in files of at most 500 MB: with 20 layers, 1.1 billion parameters, which are
 4.3 GB in float32. Each rank is a process with one thread, and they communicate by gloo. A rank loads the model,
@@ -30,7 +31,7 @@ import results
 FILE_MB, SLACK_MB = 500, 1_000
 SETTINGS = {
     "epochs": "1", "global_batch_size": 2, "micro_batch_size": 1, "warmup_ratio": "0", "dropout": "0",
-    "weight_decay": "0", "max_grad_norm": "1", "max_length": 512, "reduction": "mean", "precision": "bfloat16",
+    "weight_decay": "0", "max_grad_norm": "1", "max_length": 512, "reduction": "mean",
     "gradient_checkpointing": False, "chat_template": "tulu", "attention": "sdpa",
 }  # fmt: skip
 VERSIONS = ("torch", "transformers", "deepspeed")
@@ -74,7 +75,7 @@ def save_model(folder: Path, layers: int, dtype: str) -> float:
     return float(sum(parameter.numel() for parameter in model.parameters()))
 
 
-def be_rank(folder: Path) -> None:
+def be_rank(folder: Path, precision: str) -> None:
     """Load the model in ``folder`` as one rank, and print the memory in MB as JSON."""
     from polycal.training import training_run
     from polycal.training.trainer import SmoothedTrainer
@@ -96,7 +97,7 @@ def be_rank(folder: Path) -> None:
         "beta": "0.1",
         "seed": "0",
         "lr": "1e-5",
-        "settings": SETTINGS,
+        "settings": {**SETTINGS, "precision": precision},
     }
     training_run.train(
         cell, model=folder / "model", instructions=folder / "rows.parquet", folder=folder / "out",
@@ -104,7 +105,7 @@ def be_rank(folder: Path) -> None:
     )  # fmt: skip
 
 
-def measured(folder: Path, ranks: int) -> dict[str, float]:
+def measured(folder: Path, ranks: int, precision: str) -> dict[str, float]:
     """The memory of the rank that needs most, in MB."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -112,7 +113,7 @@ def measured(folder: Path, ranks: int) -> dict[str, float]:
     common = {**os.environ, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, "--rank-in", str(folder)],
+            [sys.executable, __file__, "--rank-in", str(folder), "--precision", precision],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             text=True,
@@ -136,12 +137,13 @@ def main() -> None:
     parser.add_argument(
         "--types", nargs="+", default=["bfloat16", "float32"], help="types of the saved weights"
     )
+    parser.add_argument("--precision", default="bfloat16", help="type in which the weights are trained")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="append the figures to this file")
     parser.add_argument("--rank-in", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rank_in:
-        be_rank(options.rank_in)
+        be_rank(options.rank_in, options.precision)
     from polycal.artifacts import records
 
     row = {"source": "s", "language": "en", "split": "train"}
@@ -152,16 +154,16 @@ def main() -> None:
             folder = Path(name)
             parameters = save_model(folder / "model", options.layers, dtype)
             records.write(folder / "rows.parquet", [{"messages": turns, **row}] * 2, records.CONVERSATION)
-            found = measured(folder, options.ranks)
+            found = measured(folder, options.ranks, options.precision)
         most = 4 * parameters / 1e6 / options.ranks + FILE_MB + SLACK_MB
         missed |= found["peak"] > most
         print(
-            f"{dtype}: {parameters / 1e9:.2f} billion parameters, {options.ranks} ranks: peak {found['peak']:,.0f} MB,"
+            f"{dtype}, trained in {options.precision}: {parameters / 1e9:.2f} billion parameters, {options.ranks} ranks: peak {found['peak']:,.0f} MB,"
             f" partitioned {found['partitioned']:,.0f} MB; target {most:,.0f} MB:"
             f" {'MISSED' if found['peak'] > most else 'reached'}",
             flush=True,
         )
-        case = f"{parameters / 1e9:.2f}e9 parameters saved in {dtype}, {options.ranks} ranks"
+        case = f"{parameters / 1e9:.2f}e9 parameters saved in {dtype}, trained in {options.precision}, {options.ranks} ranks"
         figures = {f"{name}, MB": value for name, value in found.items()}
         results.append(options.csv, "sharded loading", case, figures, VERSIONS)
     if missed:
