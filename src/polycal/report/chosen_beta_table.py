@@ -16,6 +16,8 @@ TITLES = {
     ("english", "beta_and_temperature"): "β of English and one temperature",
 }
 """Column titles by what the choice is made on and what is chosen."""
+MOST_NAMES = 9
+"""Number of languages that a cell names. More are counted; the table ``chosen_beta`` has them."""
 KEYS = ["benchmark", "protocol", "model", "base_seed", "data", "recipe", "seed"]
 
 
@@ -23,7 +25,7 @@ def chosen_beta(study: StudyTables) -> pd.DataFrame:
     """One row per model, data set and benchmark: the cut of mean ECE by each choice, as texts.
 
     If there are several trainings, only their mean is shown. The last column counts the languages in which the
-    β chosen on English serves as well as the language's own, and names the others. A choice that lacks a cell
+    β chosen on English serves as well as the language's own, and names the others if they are few. A choice that lacks a cell
     is FAILED. The table is empty if no β was chosen.
     """
     table = study.get("chosen_beta")
@@ -67,7 +69,7 @@ def _cut(row: Mapping[Any, Any]) -> str:
 
 
 def _served(study: StudyTables, group: pd.DataFrame) -> str:
-    """In how many languages the β of English serves, and the names of the others."""
+    """In how many languages the β of English serves, and the names of the others, or their number if they are many."""
     own = group[(group.language != "mean") & (group.chosen_on == "language")]
     known = own[own.english_serves != ""]
     if known.empty:
@@ -76,5 +78,6 @@ def _served(study: StudyTables, group: pd.DataFrame) -> str:
     for verdict in ("no", "unclear"):
         names = [study.language_name(code) for code in known[known.english_serves == verdict].language]
         if names:
-            parts.append(f"{verdict}: {', '.join(names)}")
+            listed = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} languages"
+            parts.append(f"{verdict}: {listed}")
     return "; ".join(parts)
