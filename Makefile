@@ -122,7 +122,7 @@ docs: $(DOCS)/packages/.ready
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses
 
 test:
-	@echo "Tests of units, workflow and Slurm: about 45 minutes on two cores. make test-fast: the units, in 3 minutes."
+	@echo "Tests of units, workflow and Slurm: about 30 minutes on two cores. make test-fast: the units, in 3 minutes."
 	$(MAKE) test-fast
 	$(MAKE) test-workflow
 	$(MAKE) test-slurm
