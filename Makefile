@@ -71,7 +71,7 @@ study: $(READY)
 MEMORY = $$($(BIN)/python -c "import psutil; print(psutil.virtual_memory().available // 10**6)")
 REAL_STUDY = $(BIN)/snakemake --profile profiles/local --resources mem_mb=$(MEMORY) --configfile config/real.yaml
 
-# A study of a real multilingual model: 243 MB are downloaded, and 11 GB of memory needed; config/real.yaml has its size.
+# A study of a real multilingual model: 243 MB are downloaded, and 12 GB of memory needed; config/real.yaml has its size.
 real: $(READY)
 	$(REAL_STUDY)
 
