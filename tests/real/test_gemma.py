@@ -23,6 +23,7 @@ from polycal.scoring import question_prompts
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / ".cache/real/gemma"
 HARNESS = ROOT / ".cache/bench/scoring"
+BASE = "resources/models/gemma3-270m/base_seed=none/manifest.json"
 MODEL = "model=gemma3-270m/base_seed=none"
 CHECKPOINT = f"results/checkpoints/{MODEL}/data=alpaca-en/recipe=real/beta={{}}/seed=42"
 LANGUAGES = ["en", "zh", "sw", "yo"]
@@ -71,7 +72,7 @@ def model_folder(manifest):
 
 
 def base_folder(work):
-    return model_folder(work / f"resources/models/{MODEL}/manifest.json")
+    return model_folder(work / BASE)
 
 
 def record(work, language, beta=None):
@@ -83,7 +84,7 @@ def record(work, language, beta=None):
 
 
 def test_the_model_was_made_from_quantised_weights_and_says_so(work):
-    manifest = json.loads((work / f"resources/models/{MODEL}/manifest.json").read_text())
+    manifest = json.loads((work / BASE).read_text())
     assert manifest["source"]["licence"] == "Gemma Terms of Use"
     assert 4 < manifest["converted"]["bits"] < 8
     assert "Q4_K" in manifest["converted"]["weights"]
