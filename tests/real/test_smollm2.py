@@ -78,7 +78,7 @@ def scores(work, beta, protocol, language):
     condition = {"data": "none", "recipe": "none", "beta": "none", "seed": "none"}
     if beta is not None:
         condition = {"data": "alpaca", "recipe": "brief", "beta": beta, "seed": "42"}
-    folder = work / "results/scores/model=smollm2"
+    folder = work / "results/scores/model=smollm2/base_seed=none"
     folder = folder.joinpath(*(f"{key}={value}" for key, value in condition.items()))
     folder = folder / f"benchmark=everyday/protocol={protocol}/language={language}"
     return pd.read_parquet(folder / "scores.parquet")
@@ -138,7 +138,7 @@ def test_smoothing_makes_it_less_confident_in_every_language(work):
 def test_the_report_is_drawn(work):
     study = work / "results/studies/smollm2"
     page = (study / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 1
+    assert page.count('src="data:image/png;base64,') == 1
     assert len(set(re.findall(r'src="(figures/[^"]+\.png)"', page))) >= 3
     assert "β = 0.1" in page
     first = pd.read_csv(study / "tables/table1.csv", keep_default_na=False)
