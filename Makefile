@@ -54,7 +54,7 @@ report: demo
 report-screens: demo
 	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
-# The demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, what the models
+# In half an hour: the demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, what the models
 # say of their own answers, and answers that they write themselves.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
