@@ -54,8 +54,8 @@ report: demo
 report-screens: demo
 	$(BIN)/python benchmarks/report_page.py results/studies/mini/report.html --screens .cache/report-screens
 
-# In half an hour: the demo, and what needs more runs of the models: embeddings, next tokens, the ablation of languages, what the models
-# say of their own answers, and answers that they write themselves.
+# In half an hour: the demo, and what needs more runs of the models, which are embeddings, next tokens, the ablation of
+# languages, what the models say of their own answers, and answers that they write themselves.
 demo-full: $(READY)
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/mini-full.yaml
 	$(BIN)/snakemake --profile profiles/local --configfile config/mini.yaml config/experiments/mini/verbalised.yaml

@@ -4,7 +4,7 @@
         [--ranks 2] [--csv FILE]
 
 The model is a Llama with random weights, in files of at most 500 MB: with 20 layers, 1.1 billion parameters, which are
-4.3 GB in float32. Each rank is a process with one thread, and they communicate by gloo. A rank loads the model,
+4.6 GB in float32. Each rank is a process with one thread, and they communicate by gloo. A rank loads the model,
 checks the loss on one conversation and partitions the weights, as every training does. It ends where the training
 would start.
 
@@ -16,8 +16,6 @@ not in it, because the system can drop their pages. At most the rank's share of 
 import argparse
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -76,7 +74,7 @@ def save_model(folder: Path, layers: int, dtype: str) -> float:
 
 
 def be_rank(folder: Path, precision: str) -> None:
-    """Load the model in ``folder`` as one rank, and print the memory in MB as JSON."""
+    """Load the model in ``folder`` as one rank, and write its memory in MB to a file in ``folder``."""
     from polycal.training import training_run
     from polycal.training.trainer import SmoothedTrainer
 
@@ -86,7 +84,8 @@ def be_rank(folder: Path, precision: str) -> None:
 
     def stop(*_: object, **__: object) -> None:
         partitioned, peak = memory.now(), memory.peak
-        print(json.dumps({"peak": peak - imported, "partitioned": partitioned - imported}), flush=True)
+        found = {"peak": peak - imported, "partitioned": partitioned - imported}
+        (folder / f"rank-{os.environ['RANK']}.json").write_text(json.dumps(found))
         # The rank ends here, so its files and threads need no care.
         os._exit(0)
 
@@ -107,25 +106,12 @@ def be_rank(folder: Path, precision: str) -> None:
 
 def measured(folder: Path, ranks: int, precision: str) -> dict[str, float]:
     """The memory of the rank that needs most, in MB."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    started = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--rank-in", str(folder), "--precision", precision],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    found = []
-    for process in started:
-        output, _ = process.communicate()
-        if process.returncode:
-            raise SystemExit(f"a rank ended with {process.returncode}")
-        found.append(json.loads(output.splitlines()[-1]))
+    from polycal.training import launcher
+
+    command = [sys.executable, __file__, "--rank-in", str(folder), "--precision", precision]
+    if code := launcher.run(command, ranks):
+        raise SystemExit(f"a rank ended with {code}")
+    found = [json.loads(file.read_text()) for file in folder.glob("rank-*.json")]
     return {name: max(one[name] for one in found) for name in found[0]}
 
 
@@ -157,13 +143,12 @@ def main() -> None:
             found = measured(folder, options.ranks, options.precision)
         most = 4 * parameters / 1e6 / options.ranks + FILE_MB + SLACK_MB
         missed |= found["peak"] > most
+        case = f"{parameters / 1e9:.2f}e9 parameters saved in {dtype}, trained in {options.precision}, {options.ranks} ranks"
         print(
-            f"{dtype}, trained in {options.precision}: {parameters / 1e9:.2f} billion parameters, {options.ranks} ranks: peak {found['peak']:,.0f} MB,"
-            f" partitioned {found['partitioned']:,.0f} MB; target {most:,.0f} MB:"
+            f"{case}: peak {found['peak']:,.0f} MB, partitioned {found['partitioned']:,.0f} MB; target {most:,.0f} MB:"
             f" {'MISSED' if found['peak'] > most else 'reached'}",
             flush=True,
         )
-        case = f"{parameters / 1e9:.2f}e9 parameters saved in {dtype}, trained in {options.precision}, {options.ranks} ranks"
         figures = {f"{name}, MB": value for name, value in found.items()}
         results.append(options.csv, "sharded loading", case, figures, VERSIONS)
     if missed:

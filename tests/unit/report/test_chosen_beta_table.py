@@ -25,18 +25,16 @@ def test_a_row_per_model_and_data_set_with_what_was_measured(study):
 
 
 def test_many_languages_are_counted_and_few_are_named(study, monkeypatch):
-    table = study["chosen_beta"]
-    served = StudyTables({"chosen_beta": table.assign(english_serves="unclear")}, {})
-    assert (
-        chosen_beta_table.chosen_beta(served)["Does the β of English serve?"]
-        .item()
-        .startswith("0 of 4; unclear: ")
-    )
+    unclear = study["chosen_beta"].assign(english_serves="unclear")
+
+    def served():
+        [row] = chosen_beta_table.chosen_beta(StudyTables({"chosen_beta": unclear}, {})).to_dict("records")
+        return row["Does the β of English serve?"]
+
+    assert served().startswith("0 of 4; unclear: ")
+    assert served() != "0 of 4; unclear: 4 languages"
     monkeypatch.setattr(chosen_beta_table, "MOST_NAMES", 3)
-    assert (
-        chosen_beta_table.chosen_beta(served)["Does the β of English serve?"].item()
-        == "0 of 4; unclear: 4 languages"
-    )
+    assert served() == "0 of 4; unclear: 4 languages"
 
 
 def test_only_the_mean_over_seeds_is_shown(two_seeds):
